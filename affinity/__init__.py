@@ -1,0 +1,1 @@
+"""Checks of Kubernetes Service session affinity, importable without pytest."""

@@ -1,0 +1,69 @@
+"""What every cluster offers, whoever provides it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from affinity.errors import NodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A command that ended on a node."""
+
+    node: str
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+
+    def check(self) -> Completed:
+        """Return self, or raise NodeError with the node, the command and the end of what it said."""
+        if self.returncode == 0:
+            return self
+        said = (self.stderr or self.stdout).strip()[-2000:]
+        raise NodeError(f"{self.node}: {' '.join(self.argv)} ended with {self.returncode}: {said}")
+
+
+class Node(Protocol):
+    """A node of the cluster, seen from its own namespaces."""
+
+    @property
+    def name(self) -> str:
+        """The name of the Node object."""
+
+    def run(self, argv: Sequence[str], *, timeout: float = 30.0, stdin: str | None = None) -> Completed:
+        """Run a command in the node's own namespaces and wait for it, at most ``timeout`` seconds.
+
+        Raises NodeError when the node cannot be reached or the command does not end in time; an exit code other than
+        zero is not an error here (see ``Completed.check``).
+        """
+
+
+class Cluster(Protocol):
+    """A running cluster. Addresses, versions and CIDRs are read from its API, never derived from names."""
+
+    @property
+    def name(self) -> str:
+        """The name it was asked for by."""
+
+    @property
+    def provider(self) -> str:
+        """``embedded``, ``kind`` or ``external``."""
+
+    @property
+    def kubeconfig(self) -> Path:
+        """A kubeconfig that reaches the cluster from here; read only."""
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """The nodes by name; empty where this provider gives no access to them."""
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What the provider knows and the API does not tell: where images and binaries came from, timings."""
