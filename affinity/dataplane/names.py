@@ -1,0 +1,70 @@
+"""The names kube-proxy derives for chains, sets and lists.
+
+Sources: ``servicePortChainName`` and its neighbours in kube-proxy's pkg/proxy/iptables/proxier.go and
+``hashAndTruncate`` in pkg/proxy/nftables/proxier.go. A ``port_name`` here is ``ServiceState.port_name``, an ``at`` is
+``Endpoint.at``; protocols are given in any case.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+CLUSTER_CHAIN = "KUBE-SVC-"
+LOCAL_CHAIN = "KUBE-SVL-"
+EXTERNAL_CHAIN = "KUBE-EXT-"
+FIREWALL_CHAIN = "KUBE-FW-"
+ENDPOINT_CHAIN = "KUBE-SEP-"
+
+NFT_NAME_LENGTH = 240
+"""The longest name, without its prefix, that the nftables proxier writes."""
+
+
+def iptables_service_chain(port_name: str, protocol: str, prefix: str = CLUSTER_CHAIN) -> str:
+    """Return the chain that balances a port over its endpoints, or with another prefix one of its siblings."""
+    return prefix + _hash(port_name + protocol.lower(), 16)
+
+
+def iptables_local_chain(port_name: str, protocol: str) -> str:
+    """Return the chain that balances over the node's own endpoints."""
+    return iptables_service_chain(port_name, protocol, LOCAL_CHAIN)
+
+
+def iptables_external_chain(port_name: str, protocol: str) -> str:
+    """Return the chain for traffic to node ports, load balancer and external addresses."""
+    return iptables_service_chain(port_name, protocol, EXTERNAL_CHAIN)
+
+
+def iptables_endpoint_chain(port_name: str, protocol: str, at: str) -> str:
+    """Return the chain that translates to one endpoint; its list in /proc/net/xt_recent has the same name."""
+    return ENDPOINT_CHAIN + _hash(port_name + protocol.lower() + at, 16)
+
+
+def nftables_service_chain(namespace: str, name: str, port: str, protocol: str, prefix: str = "service-") -> str:
+    """Return the nftables chain of a port; other prefixes are ``local-``, ``external-`` and ``firewall-``."""
+    return prefix + _hashed(f"{namespace}/{name}/{protocol.lower()}/{port}")
+
+
+def nftables_endpoint_chain(namespace: str, name: str, port: str, protocol: str, at: str) -> str:
+    """Return the nftables chain of an endpoint; kube-proxy has it only while the Service has session affinity."""
+    return "endpoint-" + _nftables_endpoint(namespace, name, port, protocol, at)
+
+
+def nftables_affinity_set(namespace: str, name: str, port: str, protocol: str, at: str) -> str:
+    """Return the nftables set that remembers the clients of an endpoint."""
+    return "affinity-" + _nftables_endpoint(namespace, name, port, protocol, at)
+
+
+def _nftables_endpoint(namespace: str, name: str, port: str, protocol: str, at: str) -> str:
+    address, _, number = at.rpartition(":")
+    address = address.strip("[]").replace(":", ".")
+    return _hashed(f"{namespace}/{name}/{protocol.lower()}/{port}__{address}/{number}")
+
+
+def _hash(text: str, length: int) -> str:
+    return base64.b32encode(hashlib.sha256(text.encode()).digest()).decode()[:length]
+
+
+def _hashed(base: str) -> str:
+    full = f"{_hash(base, 8)}-{base}"
+    return full if len(full) <= NFT_NAME_LENGTH else full[: NFT_NAME_LENGTH - 3] + "..."

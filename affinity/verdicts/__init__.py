@@ -1,0 +1,1 @@
+"""Pure functions from observations to verdicts that carry their numbers."""
