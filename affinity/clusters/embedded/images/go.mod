@@ -1,0 +1,3 @@
+module session-affinity-conformance/images
+
+go 1.21

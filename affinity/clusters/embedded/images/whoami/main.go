@@ -1,0 +1,125 @@
+// Command whoami tells a client which pod answered.
+//
+// It is a stand-in for the image traefik/whoami where no registry can be reached. Over HTTP it
+// answers every path with the host name, the addresses, the client's address and the request as it
+// arrived, in the lines and the order that traefik/whoami has. One thing is an extension of this
+// project, and absent from traefik/whoami: a datagram to the same port number over UDP is answered
+// with the lines "Hostname:" and "RemoteAddr:".
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	port := flag.Int("port", 80, "port to answer on, over TCP and UDP")
+	flag.Parse()
+	log.SetFlags(log.LstdFlags | log.Lmicroseconds)
+
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	go func() {
+		<-signals
+		os.Exit(0)
+	}()
+
+	if err := run(*port); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// run answers on the port until one of the two listeners fails.
+func run(port int) error {
+	host, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return err
+	}
+	identity := describe(host, addresses)
+
+	listener, err := net.ListenTCP("tcp", &net.TCPAddr{Port: port})
+	if err != nil {
+		return err
+	}
+	packets, err := net.ListenUDP("udp", &net.UDPAddr{Port: port})
+	if err != nil {
+		return err
+	}
+	log.Printf("%s answers on port %d, TCP and UDP", host, port)
+
+	failed := make(chan error, 2)
+	go func() { failed <- answerDatagrams(packets, host) }()
+	// No timeout of any kind: a client may hold a connection open and silent for longer than the
+	// affinity timeout, and the server must not be the one that ends it.
+	server := &http.Server{Handler: answer(identity)}
+	go func() { failed <- server.Serve(listener) }()
+	return <-failed
+}
+
+// describe is the part of the answer that is the same for every client.
+func describe(host string, addresses []net.Addr) string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "Hostname: %s\n", host)
+	for _, address := range addresses {
+		if network, ok := address.(*net.IPNet); ok {
+			fmt.Fprintf(&text, "IP: %s\n", network.IP)
+		}
+	}
+	return text.String()
+}
+
+// answer tells who answers and shows the request as it arrived.
+func answer(identity string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var body bytes.Buffer
+		fmt.Fprintf(&body, "%sRemoteAddr: %s\n", identity, r.RemoteAddr)
+		fmt.Fprintf(&body, "%s %s %s\r\n", r.Method, r.RequestURI, r.Proto)
+		fmt.Fprintf(&body, "Host: %s\r\n", r.Host)
+		for _, agent := range r.Header["User-Agent"] {
+			fmt.Fprintf(&body, "User-Agent: %s\r\n", agent)
+		}
+		// Writing to memory does not fail; the rest of the headers come sorted by name.
+		_ = r.Header.WriteSubset(&body, map[string]bool{"User-Agent": true})
+		fmt.Fprint(&body, "\r\n")
+
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		if _, err := io.Copy(w, &body); err != nil {
+			log.Printf("%s: %v", r.RemoteAddr, err)
+		}
+	})
+}
+
+// answerDatagrams sends one answer for every datagram, whatever it holds.
+func answerDatagrams(packets *net.UDPConn, host string) error {
+	datagram := make([]byte, 64*1024)
+	for {
+		_, client, err := packets.ReadFromUDPAddrPort(datagram)
+		if errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		if err != nil {
+			log.Printf("UDP: %v", err)
+			continue
+		}
+		// The socket takes both families, so a v4 client looks like ::ffff:10.10.0.6.
+		shown := net.UDPAddr{IP: client.Addr().Unmap().AsSlice(), Port: int(client.Port())}
+		text := fmt.Sprintf("Hostname: %s\nRemoteAddr: %s\n", host, shown.String())
+		if _, err := packets.WriteToUDPAddrPort([]byte(text), client); err != nil {
+			log.Printf("UDP %s: %v", client, err)
+		}
+	}
+}
