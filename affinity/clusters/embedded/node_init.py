@@ -1,0 +1,141 @@
+"""The first process of a node: makes the node's namespaces its own, then starts and reaps what runs there.
+
+It is forked, not executed, from the cluster's first process, so that four nodes cost four forks and not four Pythons.
+Nothing here writes to the host's file system but the logs: /run, /var/lib and /var/log are the node's own memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from affinity.clusters.embedded import fabric, linux
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from affinity.clusters.embedded.cgroups import ClusterCgroups
+    from affinity.clusters.embedded.layout import Layout, NodeLayout
+    from affinity.clusters.embedded.process import Process
+    from affinity.clusters.embedded.state import StateDirectory
+
+_POLL_SECONDS = 0.02
+_OWN_DIRECTORIES = ("/run", "/var/lib", "/var/log")
+_MADE_INSIDE = (
+    "/run/lock", "/run/netns", "/run/containerd", "/run/home", "/var/lib/kubelet", "/var/lib/cni", "/var/lib/containerd",
+    "/var/lib/etcd", "/var/log/pods", "/var/log/containers",
+)  # fmt: skip
+_SYSCTLS = {"net/ipv4/ip_forward": "1", "net/ipv4/conf/all/rp_filter": "0", "net/ipv4/conf/default/rp_filter": "0"}
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class NodeInit:
+    """What one node's first process does, in the order it does it."""
+
+    def __init__(self, layout: Layout, node: NodeLayout, state: StateDirectory, cgroups: ClusterCgroups) -> None:
+        self._layout = layout
+        self._node = node
+        self._state = state
+        self._cgroups = cgroups
+        self._running: dict[int, Process] = {}
+        self._record: dict[str, dict[str, float | int]] = {}
+        self._ended: dict[str, int] = {}
+
+    def run(self, processes: Sequence[Process], *, entered: int, wired: int) -> NoReturn:
+        """Be the node until killed.
+
+        ``entered`` is a pipe to write to once the network namespace is there, ``wired`` one to read from until the
+        node has its link.
+        """
+        linux.die_with_parent()
+        linux.set_process_name(f"node {self._node.name}")
+        self._cgroups.become_node(self._node.name)
+        linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC | linux.CLONE_NEWNET)
+        os.write(entered, b"1")
+        os.close(entered)
+        self._mount()
+        os.read(wired, 1)
+        os.close(wired)
+        fabric.configure_node(self._node, self._layout)
+        for name, value in _SYSCTLS.items():
+            Path("/proc/sys", name).write_text(value)
+        self._supervise(list(processes))
+
+    def _mount(self) -> None:
+        linux.make_mounts_private()
+        kept = {path: os.open(path, os.O_PATH) for path in self._needed_directories()}
+        linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+        for directory in _OWN_DIRECTORIES:
+            linux.mount("tmpfs", directory, "tmpfs", linux.MS_NODEV, "mode=755")
+        for directory in _MADE_INSIDE:
+            Path(directory).mkdir(parents=True, exist_ok=True)
+        for path, descriptor in kept.items():
+            if not path.exists():  # it lay below one of the directories that are the node's own now
+                path.mkdir(parents=True)
+                linux.bind(f"/proc/self/fd/{descriptor}", path)
+            os.close(descriptor)
+        # A new sysfs shows this network namespace's devices, and hides the host's cgroup and security file systems.
+        linux.mount("sysfs", "/sys", "sysfs")
+        self._cgroups.mount_in_node()
+        socket.sethostname(self._node.name)
+
+    def _needed_directories(self) -> set[Path]:
+        files = [Path(p).resolve() for p in (*self._layout.programs.values(), self._layout.image_archive)]
+        return {self._state.root, *(file.parent for file in files)}
+
+    def _supervise(self, waiting: list[Process]) -> NoReturn:
+        while True:
+            for process in [p for p in waiting if all(gate.is_open(self._ended) for gate in p.after)]:
+                waiting.remove(process)
+                self._start(process)
+            self._reap(block=not waiting)
+            if waiting:
+                time.sleep(_POLL_SECONDS)
+
+    def _start(self, process: Process) -> None:
+        directories = dict.fromkeys(str(Path(p).parent) for p in self._layout.programs.values())
+        environment = {
+            "PATH": ":".join((*directories, PATH)), "HOME": "/run/home", "LANG": "C", **process.environment
+        }  # fmt: skip
+        log = self._state.log(self._node.name, process.name)
+        with log.open("ab") as stream:
+            child = subprocess.Popen(
+                process.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                cwd="/",
+                start_new_session=True,
+            )
+        # Popen must not wait for a child that is reaped below.
+        child.returncode = 0
+        self._running[child.pid] = process
+        self._record[process.name] = {"pid": child.pid, "started": time.time()}
+        self._write_record()
+
+    def _reap(self, *, block: bool) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, 0 if block else os.WNOHANG)
+                if pid == 0:
+                    return
+                process = self._running.pop(pid, None)
+                if process is None:  # an orphan of a container runtime, handed to the first process
+                    continue
+                code = os.waitstatus_to_exitcode(status)
+                self._ended[process.name] = code
+                self._record[process.name] |= {"ended": time.time(), "code": code}
+                self._write_record()
+                return
+        if block:
+            time.sleep(_POLL_SECONDS)
+
+    def _write_record(self) -> None:
+        self._state.write_processes(self._node.name, json.dumps(self._record))
