@@ -1,0 +1,42 @@
+"""Gets the programs of the embedded cluster and prints where each of them is and where it came from."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from affinity import versions
+from affinity.clusters.embedded.binaries import ensure
+from affinity.errors import SuiteError
+from affinity.progress import Progress
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m affinity.clusters.embedded.binaries",
+        description=__doc__,
+        epilog="SESSION_AFFINITY_CACHE names another cache directory, SESSION_AFFINITY_SOURCE is auto, release or build, "
+        "SESSION_AFFINITY_RELEASES names a mirror of the official releases.",
+    )
+    parser.add_argument("--kubernetes", metavar="VERSION", help="1.37, or a full version such as 1.37.2")
+    parser.add_argument("--quiet", action="store_true", help="say nothing while it downloads or builds")
+    options = parser.parse_args(arguments)
+    try:
+        binaries = ensure(versions.resolve(options.kubernetes).release, Progress(quiet=options.quiet))
+    except SuiteError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the next run resumes\n")
+        return 130
+    for name, origin in binaries.origins.items():
+        sys.stdout.write(f"{name} {origin}\n")
+        sys.stdout.writelines(
+            f"  {program:<25} {binaries[program]}\n" for program in binaries.components[name].programs
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
