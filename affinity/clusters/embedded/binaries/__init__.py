@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from affinity.clusters.embedded.binaries import pins, store
 from affinity.clusters.embedded.binaries.cache import Cache
+from affinity.clusters.embedded.binaries.gomodule import GoModules
+from affinity.clusters.embedded.binaries.releases import Releases
 from affinity.clusters.embedded.binaries.store import Installed, Origin
 from affinity.errors import BinaryError, UsageError
 
@@ -123,10 +125,6 @@ class _Getter:
 
 
 def _sources(cache: Cache, progress: Progress, user: Mapping[str, str]) -> tuple[Source, ...]:
-    # Imported here, as a run that finds everything in the cache needs none of it.
-    from affinity.clusters.embedded.binaries.gomodule import GoModules
-    from affinity.clusters.embedded.binaries.releases import Releases
-
     releases, modules = Releases(cache, progress, user), GoModules(cache, progress, user)
     choices: dict[str, tuple[Source, ...]] = {
         "auto": (releases, modules),

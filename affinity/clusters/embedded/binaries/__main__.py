@@ -16,8 +16,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m affinity.clusters.embedded.binaries",
         description=__doc__,
-        epilog="SESSION_AFFINITY_CACHE names another cache directory, SESSION_AFFINITY_SOURCE is auto, release or build, "
-        "SESSION_AFFINITY_RELEASES names a mirror of the official releases.",
+        epilog="SESSION_AFFINITY_CACHE names another cache directory, SESSION_AFFINITY_SOURCE is auto, release or "
+        "build, SESSION_AFFINITY_RELEASES names a mirror of the official releases.",
     )
     parser.add_argument("--kubernetes", metavar="VERSION", help="1.37, or a full version such as 1.37.2")
     parser.add_argument("--quiet", action="store_true", help="say nothing while it downloads or builds")

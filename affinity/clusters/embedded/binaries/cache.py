@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from filelock import FileLock, Timeout
+from platformdirs import user_cache_path
+
 from affinity.errors import BinaryError
 
 if TYPE_CHECKING:
@@ -41,8 +44,6 @@ class Cache:
         named = (os.environ if environment is None else environment).get(CACHE_VARIABLE)
         if named:
             return cls(Path(named).expanduser().absolute())
-        from platformdirs import user_cache_path
-
         return cls(user_cache_path("session-affinity"))
 
     def entry(self, component: Component) -> Path:
@@ -62,8 +63,6 @@ class Cache:
     @contextmanager
     def locked(self, name: str, purpose: str, progress: Progress) -> Iterator[None]:
         """Hold the lock of that name; while another process has it, say which one and wait."""
-        from filelock import FileLock, Timeout
-
         locks = self.root / "locks"
         with self.refusals():
             locks.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Commands of a build: run to their end with what they say in a log, stopped with all their children on interruption."""
+"""Commands of a build: run with what they say in a log, stopped with all their children on interruption."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 TAIL_LINES: Final = 20
 STOP_SECONDS: Final = 5.0
 DEFAULT_ADVICE: Final = "read the log; the next run resumes with this step"
-COMPILER_ADVICE: Final = "install a C compiler and the static C library (Debian: gcc libc6-dev) and run again"
+COMPILER_ADVICE: Final = (
+    "install a C compiler, the static C library and libseccomp (Debian: gcc libc6-dev libseccomp-dev pkg-config)"
+)
 # What the end of a log betrays about the cause, the most telling first.
 ADVICE: Final = (
     (
@@ -27,7 +29,7 @@ ADVICE: Final = (
         "make room there, or name another directory in SESSION_AFFINITY_CACHE; then run again",
     ),
     (r"read-only file system", "name a directory that can be written in SESSION_AFFINITY_CACHE"),
-    (r"C compiler|cannot find -l|stdlib\.h|\bcc1\b", COMPILER_ADVICE),
+    (r"C compiler|cannot find -l|pkg-config|stdlib\.h|\bcc1\b", COMPILER_ADVICE),
     (r"signal: killed", "the machine ran out of memory: free some, or set GOMAXPROCS=1; then run again"),
     (r"unknown revision|invalid version|not available|404 Not Found", "ask for a release the Go module proxy has"),
     (

@@ -7,12 +7,10 @@ a module of our own requires it and replaces each of them by its published versi
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from affinity.clusters.embedded.binaries import commands, toolchain
@@ -21,6 +19,7 @@ from affinity.errors import BinaryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from affinity.clusters.embedded.binaries.cache import Cache
     from affinity.clusters.embedded.binaries.pins import Component, Program
@@ -44,8 +43,8 @@ class GoModules:
         Raises BinaryError when there is no toolchain for it or a step fails; what was built until then is kept.
         """
         compiler = self._compiler() if component.module.cgo else ""
-        if component.module.cgo and not compiler:
-            return self._from_path(component)
+        if component.module.cgo and (lacking := self._lacking(component, compiler)):
+            return self._from_path(component, lacking)
         build = self._prepared(component, compiler)
         total = len(component.programs)
         for number, program in enumerate(component.programs, start=1):
@@ -127,8 +126,22 @@ class GoModules:
         found = (name for name in (*wanted, *COMPILERS) if shutil.which(name, path=self.user.get("PATH")))
         return next(found, "")
 
-    def _from_path(self, component: Component) -> Installed:
-        """Install the user's own program in place of a build that lacks a C compiler."""
+    def _lacking(self, component: Component, compiler: str) -> str:
+        """Name what a build with C code lacks on this machine; empty when it lacks nothing."""
+        if not compiler:
+            return f"a C compiler ({' or '.join(COMPILERS)})"
+        path = self.user.get("PATH")
+        tool = shutil.which(self.user.get("PKG_CONFIG") or "pkg-config", path=path)
+        if component.module.libraries and not tool:
+            return "pkg-config"
+        for library in component.module.libraries:
+            known = subprocess.run([str(tool), "--exists", library], env=dict(self.user), check=False)
+            if known.returncode:
+                return f"the library {library} with its headers"
+        return ""
+
+    def _from_path(self, component: Component, lacking: str) -> Installed:
+        """Install the user's own program in place of a build that lacks something."""
         wanted = component.on_path
         found = shutil.which(wanted.program, path=self.user.get("PATH")) if wanted else None
         version = _version_of(found) if found else ""
@@ -137,10 +150,10 @@ class GoModules:
             copy = staging.work / wanted.program
             shutil.copyfile(found, copy)
             staging.add(wanted.program, copy)
-            return staging.install(Origin("found on PATH, for want of a C compiler", found), version)
-        instead = f", nor a {wanted.program} of {wanted.at_least} or newer on PATH" if wanted else ""
+            return staging.install(Origin(f"found on PATH, for want of {lacking} to build it", found), version)
+        instead = f", and there is no {wanted.program} of {wanted.at_least} or newer on PATH" if wanted else ""
         raise BinaryError(
-            f"{component} is built with a C compiler, and there is none ({' or '.join(COMPILERS)}){instead}",
+            f"{component} cannot be built without {lacking}{instead}",
             next_step=commands.COMPILER_ADVICE,
         )
 
@@ -186,6 +199,8 @@ def own_module(component: Component, module: Mapping[str, Any]) -> str:
     version = component.module.version
     published = "v0." + version.removeprefix("v").split(".", 1)[1]
     lines = ["module programs", "", f"go {module['Go']}", "", f"require {component.module.path} {version}", ""]
+    # Required as well: so each has one version in every build, whichever packages of it the program uses.
+    lines += [f"require {path} {published}" for path in sorted(staged)]
     lines += [f"replace {path} => {path} {published}" for path in sorted(staged)]
     return "\n".join(lines) + "\n"
 

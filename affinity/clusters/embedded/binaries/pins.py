@@ -23,20 +23,26 @@ ARCHITECTURES: Final = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64",
 
 @dataclass(frozen=True)
 class Program:
-    """One executable, the Go package it is built from and the arguments that make it tell its version."""
+    """One executable, the Go package it is built from and the arguments that make it tell its version.
+
+    ``says`` is what it tells besides: runc without libseccomp starts, and then starts no pod, as the kubelet asks for a
+    seccomp profile for every sandbox.
+    """
 
     name: str
     package: str
     check: tuple[str, ...]
+    says: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Module:
-    """How the component is built from its Go module."""
+    """How the component is built from its Go module; ``libraries`` are those pkg-config must know for that."""
 
     path: str
     version: str
     cgo: bool
+    libraries: tuple[str, ...]
     tags: tuple[str, ...]
     ldflags: tuple[str, ...]
 
@@ -122,13 +128,14 @@ def _component(entry: dict[str, Any], kubernetes: str, arch: str) -> Component:
     major, minor = version.split(".")[:2]
     words = {"version": version, "major": major, "minor": minor, "arch": arch}
     programs = tuple(
-        Program(name, program["package"], tuple(program.get("check", ["--version"])))
+        Program(name, program["package"], tuple(program.get("check", ["--version"])), tuple(program.get("says", [])))
         for name, program in entry["programs"].items()
     )
     module = Module(
         path=entry["module"]["path"],
         version=f"v{version}",
         cgo=entry["module"].get("cgo", False),
+        libraries=tuple(entry["module"].get("libraries", [])),
         tags=tuple(entry["module"].get("tags", [])),
         ldflags=tuple(flag.format(**words) for flag in entry["module"].get("ldflags", [])),
     )

@@ -64,7 +64,10 @@ class Releases:
         self._opener = urllib.request.build_opener()
 
     def obtain(self, component: Component) -> Installed:
-        """Download, verify and install the component; under its lock. Raises ReleaseError, leaving nothing unverified."""
+        """Download, verify and install the component; under its lock.
+
+        Raises ReleaseError and leaves nothing unverified behind.
+        """
         if self._unreachable:
             raise ReleaseError(self._unreachable)
         staging: Staging | None = None
@@ -123,7 +126,7 @@ class Releases:
         except urllib.error.URLError as error:
             self._give_up(url, str(error.reason), error)
         except (OSError, http.client.HTTPException) as error:
-            raise ReleaseError(f"{url}: {error or type(error).__name__}") from error
+            raise ReleaseError(f"{url}: {_told(error)}") from error
         return response
 
     def _read(self, url: str, response: http.client.HTTPResponse, size: int) -> bytes:
@@ -132,7 +135,7 @@ class Releases:
         except TimeoutError as error:
             raise ReleaseError(f"{url} stalled: no byte for {self._stall_seconds:g} s") from error
         except (OSError, http.client.HTTPException) as error:
-            raise ReleaseError(f"{url} broke off: {error or type(error).__name__}") from error
+            raise ReleaseError(f"{url} broke off: {_told(error)}") from error
 
     def _probe(self, url: str) -> None:
         """Give up within the connect deadline where there is no way; a resolver alone can take far longer to say so."""
@@ -199,6 +202,10 @@ def _unpack(download: Download, file: Path, staging: Staging) -> None:
     file.unlink()
     if wanted:
         raise ReleaseError(f"{download.url} does not hold {', '.join(wanted)}")
+
+
+def _told(error: BaseException) -> str:
+    return str(error) or type(error).__name__
 
 
 def _file_name(url: str) -> str:

@@ -13,12 +13,13 @@ import shutil
 import subprocess
 from dataclasses import asdict, dataclass
 from hashlib import file_digest
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from affinity.errors import BinaryError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from affinity.clusters.embedded.binaries.cache import Cache
     from affinity.clusters.embedded.binaries.pins import Component, Program
 
@@ -177,10 +178,10 @@ def check(file: Path, program: Program, arch: str, version: str) -> None:
             next_step="if its file system is mounted noexec, name another directory in SESSION_AFFINITY_CACHE",
         ) from error
     said = completed.stdout.decode(errors="replace").strip()
-    if completed.returncode != 0 or version not in said:
-        raise BinaryError(
-            f"{' '.join(argv)} ended with {completed.returncode} and does not tell version {version}: {said[-500:]}",
-        )
+    missing = [text for text in (version, *program.says) if text not in said]
+    if completed.returncode != 0 or missing:
+        lacks = f", and does not tell {' and '.join(missing)}" if missing else ""
+        raise BinaryError(f"{' '.join(argv)} ended with {completed.returncode}{lacks}: {said[-500:]}")
 
 
 def _write_manifest(files: Path, component: Component, origin: Origin, version: str) -> None:

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 OLDEST_READER: Final = "1.21"  # the first Go that understands go lines such as 1.26.6
 # What a user sets to reach module proxies; everything else of GO* could change what is built.
 KEPT: Final = frozenset(
-    "GOPROXY GOSUMDB GONOPROXY GONOSUMDB GONOSUMCHECK GOPRIVATE GOINSECURE GOAUTH GOMAXPROCS NETRC PATH HOME USER "
-    "TMPDIR XDG_CONFIG_HOME SSL_CERT_FILE SSL_CERT_DIR HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY".split()
+    {
+        *("GOPROXY", "GOSUMDB", "GONOPROXY", "GONOSUMDB", "GONOSUMCHECK", "GOPRIVATE", "GOINSECURE", "GOAUTH"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "NETRC", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+        *("PATH", "HOME", "USER", "TMPDIR", "XDG_CONFIG_HOME", "GOMAXPROCS", "PKG_CONFIG", "PKG_CONFIG_PATH"),
+    },
 )
 
 
