@@ -18,7 +18,7 @@ from affinity.clusters.embedded import keeper
 from affinity.clusters.embedded.bootstrap import Bootstrap
 from affinity.clusters.embedded.cgroups import ClusterCgroups
 from affinity.clusters.embedded.configuration import processes_of, write_configuration
-from affinity.clusters.embedded.layout import POD_CIDR, WORKERS, Layout, node_layouts
+from affinity.clusters.embedded.layout import POD_CIDR, Layout
 from affinity.clusters.embedded.node import EmbeddedNode
 from affinity.clusters.embedded.state import ProcessId, Running, StateDirectory
 from affinity.errors import ClusterError
@@ -33,18 +33,6 @@ NODES_SECONDS = 60.0
 DOWN_SECONDS = 20.0
 _POLL_SECONDS = 0.02
 _LOG_TAIL = 15
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a cluster is asked to be. ``deadline_scale`` stretches all deadlines on slow machines."""
-
-    name: str = "myk8s"
-    kubernetes: str = ""
-    proxy_mode: str = "iptables"
-    kube_proxy: Path | None = None
-    workers: int = WORKERS
-    deadline_scale: float = 1.0
 
 
 @dataclass(frozen=True)

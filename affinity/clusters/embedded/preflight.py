@@ -1,0 +1,150 @@
+"""What a machine needs before an embedded cluster can start on it, checked before anything is created.
+
+Kernel features are tried, not looked up: in a network namespace that ends with the check, with the very matches and
+targets that kube-proxy uses, so modules are loaded by the kernel on demand or their absence is named.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from affinity.clusters.embedded import cgroups
+from affinity.errors import PreflightError
+
+_TRY_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program of the host, and the Debian package that has it."""
+
+    name: str
+    package: str
+
+
+_TOOLS = (
+    Tool("nsenter", "util-linux"),
+    Tool("unshare", "util-linux"),
+    Tool("mount", "mount"),
+    Tool("iptables", "iptables"),
+    Tool("iptables-save", "iptables"),
+    Tool("iptables-restore", "iptables"),
+    Tool("ip6tables", "iptables"),
+    Tool("conntrack", "conntrack"),
+    Tool("curl", "curl"),
+    Tool("ip", "iproute2"),
+)
+_NFTABLES_TOOL = Tool("nft", "nftables")
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A kernel feature: commands that need it, fed to ``iptables-restore`` or run, and what provides it."""
+
+    name: str
+    argv: tuple[str, ...]
+    stdin: str
+    provided_by: str
+
+
+def _nat_rule(rule: str) -> str:
+    return f"*nat\n:TRY - [0:0]\n-A TRY {rule}\nCOMMIT\n"
+
+
+def _iptables(name: str, rule: str, provided_by: str) -> Feature:
+    return Feature(name, ("iptables-restore", "--noflush"), _nat_rule(rule), provided_by)
+
+
+_NETWORK = (
+    Feature("veth links", ("ip", "link", "add", "try0", "type", "veth", "peer", "name", "try1"), "", "module veth"),
+    Feature("bridges", ("ip", "link", "add", "try2", "type", "bridge"), "", "module bridge"),
+)
+_IPTABLES = (
+    _iptables(
+        "the iptables match `recent`, which is how kube-proxy remembers clients",
+        "-m recent --rcheck --seconds 30 --reap --name TRY --mask 255.255.255.255 --rsource -j RETURN",
+        "module xt_recent (CONFIG_NETFILTER_XT_MATCH_RECENT)",
+    ),
+    _iptables("the iptables match `statistic`", "-m statistic --mode random --probability 0.5 -j RETURN", "module xt_statistic"),
+    _iptables("the iptables match `comment`", '-m comment --comment "try" -j RETURN', "module xt_comment"),
+    _iptables("the iptables match `addrtype`", "-m addrtype --dst-type LOCAL -j RETURN", "module xt_addrtype"),
+    _iptables("the iptables target MARK", "-j MARK --or-mark 0x4000", "module xt_mark"),
+    _iptables("the iptables target DNAT", "-p tcp -j DNAT --to-destination 127.0.0.1:80", "modules nf_nat, xt_nat"),
+    _iptables("the iptables target MASQUERADE", "-j MASQUERADE --random-fully", "module xt_MASQUERADE"),
+)
+_NFTABLES = (
+    Feature(
+        "nftables with dynamic sets and DNAT",
+        ("nft", "-f", "-"),
+        "add table ip try\n"
+        "add set ip try s { type ipv4_addr; flags dynamic,timeout; timeout 30s; }\n"
+        "add chain ip try c { type nat hook prerouting priority -100; }\n"
+        "add rule ip try c ip protocol tcp update @s { ip saddr } dnat to 127.0.0.1:80\n",
+        "modules nf_tables, nft_nat, nft_dynset",
+    ),
+)
+
+
+def check(proxy_mode: str) -> None:
+    """Raise PreflightError naming everything that is missing, and how to get it."""
+    if platform.system() != "Linux":
+        raise PreflightError(
+            f"the embedded cluster is made of Linux namespaces, and this is {platform.system()}",
+            next_step="run it in a Linux virtual machine",
+        )
+    if os.geteuid() != 0:
+        raise PreflightError(
+            "the embedded cluster needs root: it makes network, mount and PID namespaces for its nodes",
+            next_step="run the same command as root (sudo)",
+        )
+    tools = (*_TOOLS, _NFTABLES_TOOL) if proxy_mode == "nftables" else _TOOLS
+    missing = [tool for tool in tools if shutil.which(tool.name) is None]
+    if missing:
+        packages = " ".join(dict.fromkeys(tool.package for tool in missing))
+        raise PreflightError(
+            f"not found: {', '.join(tool.name for tool in missing)}",
+            next_step=f"make setup, or on Debian: apt-get install {packages}",
+        )
+    cgroups.require_controllers()
+    _require_overlay()
+    refused = refusals((*_NETWORK, *(_NFTABLES if proxy_mode == "nftables" else _IPTABLES)))
+    if refused:
+        raise PreflightError(
+            "this kernel lacks:\n" + "\n".join(f"    {line}" for line in refused),
+            next_step="load the modules named (modprobe), or boot a kernel that has them",
+        )
+
+
+def _require_overlay() -> None:
+    if "\toverlay\n" in Path("/proc/filesystems").read_text():
+        return
+    if shutil.which("modprobe") and subprocess.run(("modprobe", "overlay"), capture_output=True, check=False).returncode == 0:
+        return
+    raise PreflightError(
+        "this kernel has no overlay file system, which containers are stacked on",
+        next_step="modprobe overlay, or boot a kernel with CONFIG_OVERLAY_FS",
+    )
+
+
+def refusals(features: tuple[Feature, ...]) -> list[str]:
+    """Try features in one new network namespace and return a line for each that this kernel refuses."""
+    refused = []
+    for feature in features:
+        # A mount namespace too: iptables locks a file below /run, which must not be the host's.
+        done = subprocess.run(
+            ("unshare", "--net", "--mount", "--", *feature.argv),
+            input=feature.stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_TRY_SECONDS,
+        )
+        if done.returncode != 0:
+            said = (done.stderr or done.stdout).strip().splitlines()
+            refused.append(f"{feature.name}: {feature.provided_by}; {said[0] if said else 'no message'}")
+    return refused
