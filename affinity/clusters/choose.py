@@ -47,7 +47,7 @@ def open_cluster(options: ClusterOptions, progress: Progress) -> Iterator[Cluste
     Raises UsageError, PreflightError, BinaryError or ClusterError. Ends with this process even if that is killed.
     """
     provider_of(options)
-    from affinity.clusters.embedded.provider import open_embedded  # noqa: PLC0415 - only the provider in use is loaded
+    from affinity.clusters.embedded.provider import open_embedded
 
     with open_embedded(options, progress) as cluster:
         yield cluster

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import urllib3
 
-from affinity.clusters.embedded.layout import Layout, NodeLayout
 from affinity.errors import ClusterError, NotReadyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from affinity.clusters.embedded.layout import Layout, NodeLayout
     from affinity.clusters.embedded.state import StateDirectory
 
 _POLL_SECONDS = 0.05

@@ -12,7 +12,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from affinity.clusters.embedded import keeper
 from affinity.clusters.embedded.bootstrap import Bootstrap
@@ -20,7 +20,7 @@ from affinity.clusters.embedded.cgroups import ClusterCgroups
 from affinity.clusters.embedded.configuration import processes_of, write_configuration
 from affinity.clusters.embedded.layout import POD_CIDR, Layout
 from affinity.clusters.embedded.node import EmbeddedNode
-from affinity.clusters.embedded.state import ProcessId, Running, StateDirectory
+from affinity.clusters.embedded.state import Running, StateDirectory
 from affinity.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _remove_remains(state: StateDirectory) -> None:
 
 
 def up(layout: Layout, progress: Progress, *, deadline_scale: float = 1.0, facts: Mapping[str, str]) -> EmbeddedCluster:
-    """Start a cluster that stays until its process ``down`` is called; see ``Starting`` for one bound to this process."""
+    """Start a cluster that stays until ``down`` is called; see ``Starting`` for one that ends with this process."""
     with Starting(layout, progress, deadline_scale=deadline_scale, facts=facts) as starting:
         starting.keep()
         return starting.cluster
@@ -152,7 +152,7 @@ class Starting:
         self._kept = False
         self.cluster: EmbeddedCluster
 
-    def __enter__(self) -> Starting:
+    def __enter__(self) -> Self:
         lock = self._state.claim()
         try:
             # Whatever a dead cluster of this name left is removed first.

@@ -135,7 +135,7 @@ def write_configuration(layout: Layout, state: StateDirectory, api_port: int) ->
 
 
 def _write_credentials(layout: Layout, state: StateDirectory, api_port: int) -> None:
-    from affinity.clusters.embedded.pki import Authority, Credential  # noqa: PLC0415
+    from affinity.clusters.embedded.pki import Authority, Credential
 
     authority = Authority(state.pki, f"session-affinity cluster {layout.name}")
     server = f"https://{layout.control_plane.address}:{API_PORT}"
@@ -208,7 +208,9 @@ def _kubelet(node: NodeLayout, state: StateDirectory) -> dict[str, Any]:
         # The default of 10 s is how long a node can stay NotReady after its network is there.
         "nodeStatusUpdateFrequency": "2s",
         "syncFrequency": "5s",
-        "evictionHard": dict.fromkeys(("nodefs.available", "imagefs.available", "nodefs.inodesFree", "imagefs.inodesFree"), "0%"),
+        "evictionHard": dict.fromkeys(
+            ("nodefs.available", "imagefs.available", "nodefs.inodesFree", "imagefs.inodesFree"), "0%"
+        ),
         "imageGCHighThresholdPercent": 100,
     }
 
@@ -249,13 +251,14 @@ def _cni(node: NodeLayout) -> dict[str, Any]:
 
 
 def _containerd(layout: Layout, directory: Path) -> str:
-    import jinja2  # noqa: PLC0415
+    import jinja2
 
     template = (Path(__file__).parent / "templates" / "containerd.toml.j2").read_text()
-    return jinja2.Template(template, undefined=jinja2.StrictUndefined, keep_trailing_newline=True).render(
+    rendered: str = jinja2.Template(template, undefined=jinja2.StrictUndefined, keep_trailing_newline=True).render(
         socket=CONTAINERD_SOCKET,
         pause_image=PAUSE_IMAGE,
         runc=layout.programs["runc"],
         cni_directory=str(Path(layout.programs["ptp"]).parent),
         cni_configuration=str(directory / "cni"),
     )
+    return rendered

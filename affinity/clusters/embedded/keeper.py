@@ -25,7 +25,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from affinity.clusters.embedded import fabric, linux, relay
 from affinity.clusters.embedded.cgroups import ClusterCgroups
@@ -127,9 +127,7 @@ class Keeper:
 class FirstProcess:
     """The first process of the cluster's own PID namespace."""
 
-    def __init__(
-        self, state: StateDirectory, layout: Layout, cgroups: ClusterCgroups, listener: socket.socket
-    ) -> None:
+    def __init__(self, state: StateDirectory, layout: Layout, cgroups: ClusterCgroups, listener: socket.socket) -> None:
         self._state = state
         self._layout = layout
         self._cgroups = cgroups
@@ -162,7 +160,7 @@ class FirstProcess:
                 pid, status = os.wait()
             except ChildProcessError:
                 return
-            print(f"process {pid} ended with status {status}", flush=True)  # noqa: T201 - this is the keeper's log
+            print(f"process {pid} ended with status {status}", flush=True)
 
     def _start_node(self, name: str) -> tuple[int, int]:
         """Return the pid of the node's first process and a pipe to write to when it has its link."""
@@ -244,7 +242,7 @@ def main() -> int:
     began = time.monotonic()
     with socket.socket(fileno=arguments.listener) as listener:
         code = Keeper(state, listener, arguments.owner).run()
-    print(f"cluster {arguments.name} ended after {time.monotonic() - began:.0f} s", flush=True)  # noqa: T201
+    print(f"cluster {arguments.name} ended after {time.monotonic() - began:.0f} s", flush=True)
     return code
 
 

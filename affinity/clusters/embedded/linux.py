@@ -51,7 +51,9 @@ def enter_network_namespace(pid: int) -> None:
 
 def mount(source: str, target: Path | str, kind: str, flags: int = 0, options: str = "") -> None:
     """Mount ``source`` on ``target``; raises OSError."""
-    _call("mount", source.encode(), str(target).encode(), kind.encode(), ctypes.c_ulong(flags), options.encode() or None)
+    _call(
+        "mount", source.encode(), str(target).encode(), kind.encode(), ctypes.c_ulong(flags), options.encode() or None
+    )
 
 
 def bind(source: Path | str, target: Path | str) -> None:

@@ -36,7 +36,14 @@ class EmbeddedNode:
         if not self.process.is_alive:
             raise NodeError(f"{self.name}: its first process {self.process.pid} has ended")
         path = ":".join((*self.program_directories, PATH))
-        environment = ["env", "-i", f"PATH={path}", "HOME=/run/home", "LANG=C", f"TERM={os.environ.get('TERM', 'dumb')}"]
+        environment = [
+            "env",
+            "-i",
+            f"PATH={path}",
+            "HOME=/run/home",
+            "LANG=C",
+            f"TERM={os.environ.get('TERM', 'dumb')}",
+        ]
         return ["nsenter", f"--target={self.process.pid}", *_NAMESPACES, "--wdns=/", "--", *environment, *command]
 
     def run(self, argv: Sequence[str], *, timeout: float = 30.0, stdin: str | None = None) -> Completed:

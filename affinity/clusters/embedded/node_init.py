@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.02
 _OWN_DIRECTORIES = ("/run", "/var/lib", "/var/log")
 _MADE_INSIDE = (
-    "/run/lock", "/run/netns", "/run/containerd", "/run/home", "/var/lib/kubelet", "/var/lib/cni", "/var/lib/containerd",
-    "/var/lib/etcd", "/var/log/pods", "/var/log/containers",
+    "/run/lock", "/run/netns", "/run/containerd", "/run/home",
+    "/var/lib/kubelet", "/var/lib/cni", "/var/lib/containerd", "/var/lib/etcd", "/var/log/pods", "/var/log/containers",
 )  # fmt: skip
 _SYSCTLS = {"net/ipv4/ip_forward": "1", "net/ipv4/conf/all/rp_filter": "0", "net/ipv4/conf/default/rp_filter": "0"}
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -114,15 +114,14 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         pair = Credential(self._directory / f"{file}.pub", self._directory / f"{file}.key")
         pair.certificate.write_bytes(
-            key.public_key().public_bytes(
-                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-            )
+            key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
         )
         write_private(pair.key, _pem(key))
         return pair
 
     def kubeconfig(self, file: Path, cluster: str, server: str, user: str, credential: Credential) -> Path:
         """Write a kubeconfig (mode 0600) that carries all it needs, so that it can be copied anywhere."""
+
         def data(path: Path) -> str:
             return base64.b64encode(path.read_bytes()).decode()
 

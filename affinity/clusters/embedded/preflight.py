@@ -70,7 +70,11 @@ _IPTABLES = (
         "-m recent --rcheck --seconds 30 --reap --name TRY --mask 255.255.255.255 --rsource -j RETURN",
         "module xt_recent (CONFIG_NETFILTER_XT_MATCH_RECENT)",
     ),
-    _iptables("the iptables match `statistic`", "-m statistic --mode random --probability 0.5 -j RETURN", "module xt_statistic"),
+    _iptables(
+        "the iptables match `statistic`",
+        "-m statistic --mode random --probability 0.5 -j RETURN",
+        "module xt_statistic",
+    ),
     _iptables("the iptables match `comment`", '-m comment --comment "try" -j RETURN', "module xt_comment"),
     _iptables("the iptables match `addrtype`", "-m addrtype --dst-type LOCAL -j RETURN", "module xt_addrtype"),
     _iptables("the iptables target MARK", "-j MARK --or-mark 0x4000", "module xt_mark"),
@@ -123,7 +127,10 @@ def check(proxy_mode: str) -> None:
 def _require_overlay() -> None:
     if "\toverlay\n" in Path("/proc/filesystems").read_text():
         return
-    if shutil.which("modprobe") and subprocess.run(("modprobe", "overlay"), capture_output=True, check=False).returncode == 0:
+    if (
+        shutil.which("modprobe")
+        and subprocess.run(("modprobe", "overlay"), capture_output=True, check=False).returncode == 0
+    ):
         return
     raise PreflightError(
         "this kernel has no overlay file system, which containers are stacked on",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affinity import versions
@@ -13,6 +12,8 @@ from affinity.clusters.embedded.layout import WORKERS, Layout, node_layouts
 from affinity.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from affinity.progress import Progress
 
 PROXY_MODES = ("iptables", "nftables")

@@ -1,0 +1,216 @@
+"""Real Kubernetes clusters on this machine, from the command line.
+
+Every cluster is one tree of processes in namespaces of its own: nothing of it is visible in the host's network, and
+nothing stays when it is taken down.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from affinity import versions
+from affinity.clusters.embedded import cluster as clusters
+from affinity.clusters.embedded.layout import WORKERS
+from affinity.clusters.embedded.prepare import PROXY_MODES, Request, prepare, resolve
+from affinity.clusters.embedded.state import cluster_names
+from affinity.errors import ClusterError, SuiteError, UsageError
+from affinity.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_PROGRAM = "python -m affinity.clusters.embedded"
+_EXAMPLES = f"""\
+examples:
+  {_PROGRAM} up                                  # one control plane, three workers
+  {_PROGRAM} up --name old --kubernetes 1.35     # a second one beside it
+  kubectl --kubeconfig "$({_PROGRAM} kubeconfig)" get nodes
+  {_PROGRAM} exec myk8s-worker -- iptables -t nat -S KUBE-SERVICES
+  {_PROGRAM} down --all
+
+Files of a cluster: ~/.local/state/session-affinity/clusters/NAME (SESSION_AFFINITY_STATE), programs and images:
+~/.cache/session-affinity (SESSION_AFFINITY_CACHE). Exit codes: 0 done, 1 not done, 2 unusable options.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; errors go to standard error as one message with the next step."""
+    parsed = _parser().parse_args(arguments)
+    verb: Callable[[argparse.Namespace], int] = parsed.verb
+    try:
+        return verb(parsed)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except SuiteError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; what was begun has been removed", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=_PROGRAM, description=__doc__, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    up = verbs.add_parser("up", help="start a cluster, or say that it runs; a damaged one is replaced")
+    _name_option(up)
+    _version_option(up)
+    up.add_argument("--proxy-mode", choices=PROXY_MODES, default="iptables", help="how kube-proxy works [iptables]")
+    up.add_argument("--kube-proxy", type=Path, metavar="PATH", help="run this kube-proxy instead of the release's")
+    up.add_argument("--workers", type=int, default=WORKERS, metavar="N", help=f"how many worker nodes [{WORKERS}]")
+    up.add_argument(
+        "--deadline-scale", type=float, default=1.0, metavar="X", help="stretch all deadlines, for slow machines [1]"
+    )
+    up.set_defaults(verb=_up)
+
+    status = verbs.add_parser("status", help="say which clusters there are and whether all their programs run")
+    status.add_argument("--name", help="only this cluster")
+    status.set_defaults(verb=_status)
+
+    kubeconfig = verbs.add_parser("kubeconfig", help="print the path of a cluster's kubeconfig")
+    _name_option(kubeconfig)
+    kubeconfig.set_defaults(verb=_kubeconfig)
+
+    execute = verbs.add_parser("exec", help="run a command in a node's namespaces")
+    _name_option(execute)
+    execute.add_argument("node", help="name of the node")
+    execute.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD", help="the command and its arguments")
+    execute.set_defaults(verb=_exec)
+
+    down = verbs.add_parser("down", help="take a cluster down, or remove what is left of a dead one")
+    _name_option(down)
+    down.add_argument("--all", action="store_true", help="every cluster of this user")
+    down.set_defaults(verb=_down)
+
+    build = verbs.add_parser("build", help="fetch or build the programs and images, start nothing")
+    _version_option(build)
+    build.set_defaults(verb=_build)
+    return parser
+
+
+def _name_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", default="myk8s", help="name of the cluster [myk8s]")
+
+
+def _version_option(parser: argparse.ArgumentParser) -> None:
+    known = versions.load()
+    parser.add_argument(
+        "--kubernetes",
+        default="",
+        metavar="VERSION",
+        help=f"{' | '.join(known.minors)} [{known.default.minor}]",
+    )
+
+
+def _request(parsed: argparse.Namespace) -> Request:
+    return Request(
+        name=parsed.name,
+        kubernetes=parsed.kubernetes,
+        proxy_mode=parsed.proxy_mode,
+        kube_proxy=parsed.kube_proxy,
+        workers=parsed.workers,
+        deadline_scale=parsed.deadline_scale,
+    )
+
+
+def _up(parsed: argparse.Namespace) -> int:
+    request = _request(parsed)
+    release = resolve(request)
+    progress = Progress()
+    running = clusters.find(request.name)
+    if running is not None:
+        dead = running.dead()
+        if not dead:
+            _require_alike(running, request, release)
+            print(f"cluster {request.name} runs Kubernetes {running.layout.kubernetes}")
+            return 0
+        progress.note(f"cluster {request.name} is damaged ({'; '.join(dead)}): it is replaced")
+        clusters.down(request.name)
+    prepared = prepare(request, progress)
+    started = clusters.up(prepared.layout, progress, deadline_scale=request.deadline_scale, facts=prepared.facts)
+    print(f"cluster {started.name} runs Kubernetes {started.layout.kubernetes} ({started.facts['cluster start']})")
+    print(f"kubeconfig: {started.kubeconfig}")
+    return 0
+
+
+def _require_alike(running: clusters.EmbeddedCluster, request: Request, release: str) -> None:
+    have = (running.layout.kubernetes, running.layout.proxy_mode, len(running.layout.nodes) - 1)
+    want = (release if request.kubernetes else have[0], request.proxy_mode, request.workers)
+    if have != want:
+        raise UsageError(
+            f"cluster {request.name} runs Kubernetes {have[0]}, {have[1]}, {have[2]} workers;"
+            f" asked for were {want[0]}, {want[1]}, {want[2]}",
+            next_step=f"take it down first, or use another --name than {request.name}",
+        )
+
+
+def _status(parsed: argparse.Namespace) -> int:
+    names = [parsed.name] if parsed.name else cluster_names()
+    if not names:
+        print("no clusters")
+        return 0
+    damaged = False
+    for name in names:
+        running = clusters.find(name)
+        if running is None:
+            print(f"{name}: not running")
+            damaged = True
+            continue
+        dead = running.dead()
+        damaged = damaged or bool(dead)
+        layout = running.layout
+        state = f"damaged: {'; '.join(dead)}" if dead else "all programs run"
+        print(f"{name}: Kubernetes {layout.kubernetes}, {layout.proxy_mode}, {len(layout.nodes)} nodes, {state}")
+        for node in layout.nodes:
+            print(f"  {node.name}  {node.address}  pods {node.pod_cidr}")
+        print(f"  kubeconfig {running.kubeconfig}")
+        print(f"  logs       {running.state.root / 'logs'}")
+    return 1 if damaged else 0
+
+
+def _kubeconfig(parsed: argparse.Namespace) -> int:
+    print(_find(parsed.name).kubeconfig)
+    return 0
+
+
+def _exec(parsed: argparse.Namespace) -> int:
+    running = _find(parsed.name)
+    node = running.nodes.get(parsed.node)
+    if node is None:
+        raise UsageError(f"cluster {parsed.name} has no node {parsed.node}; it has {', '.join(running.nodes)}")
+    command = parsed.command[1:] if parsed.command[:1] == ["--"] else parsed.command
+    shell = shutil.which("bash") or "/bin/sh"
+    return subprocess.run(node.argv(command or [shell]), check=False).returncode
+
+
+def _down(parsed: argparse.Namespace) -> int:
+    for name in cluster_names() if parsed.all else [parsed.name]:
+        print(f"cluster {name}: {'removed' if clusters.down(name) else 'there is none'}")
+    return 0
+
+
+def _build(parsed: argparse.Namespace) -> int:
+    prepared = prepare(Request(kubernetes=parsed.kubernetes), Progress())
+    for name, path in sorted(prepared.layout.programs.items()):
+        print(f"{name:28} {path}")
+    print(f"{'images':28} {prepared.layout.image_archive}")
+    return 0
+
+
+def _find(name: str) -> clusters.EmbeddedCluster:
+    running = clusters.find(name)
+    if running is None:
+        others = ", ".join(cluster_names()) or "none"
+        raise ClusterError(
+            f"no cluster {name} is running (on disk: {others})", next_step=f"{_PROGRAM} up --name {name}"
+        )
+    return running
