@@ -1,0 +1,190 @@
+"""The nat rules that kube-proxy in iptables mode owes to one Service.
+
+Source: kube-proxy's pkg/proxy/iptables/proxier.go (syncProxyRules, writeServiceToEndpointRules), unchanged in this part
+from 1.24 on. Chains for traffic from outside the cluster (KUBE-EXT, KUBE-FW) are known by name and not spelled out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from affinity.dataplane import names
+from affinity.dataplane.iptables_save import Rule, parse_rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from affinity.dataplane.model import Endpoint, ProxyConfig, ServicePort, ServiceState
+
+SERVICES_CHAIN: Final = "KUBE-SERVICES"
+MASQUERADE_CHAIN: Final = "KUBE-MARK-MASQ"
+_FULL_LENGTH: Final = {"IPv4": 32, "IPv6": 128}
+_PREFIXES: Final = (names.CLUSTER_CHAIN, names.LOCAL_CHAIN, names.EXTERNAL_CHAIN, names.FIREWALL_CHAIN)
+FULL_MASK: Final = {"IPv4": "255.255.255.255", "IPv6": "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"}
+"""The ``--mask`` that remembers single addresses; printed by some versions, left out by others."""
+
+
+class Kind(StrEnum):
+    """What a rule is there for."""
+
+    ENTRY = "entry"
+    MASQUERADE = "masquerade"
+    RCHECK = "rcheck"
+    BALANCE = "balancing"
+    TRANSLATE = "DNAT"
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class ExpectedRule:
+    """A rule, what it is for, and the endpoint or port it serves."""
+
+    kind: Kind
+    rule: Rule
+    about: str
+    endpoint: Endpoint | None = None
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The nat rules of one Service on one node.
+
+    ``entries`` stand in KUBE-SERVICES among those of other Services. ``chains`` belong to the Service alone, in the
+    order service chains, endpoint chains. ``port_chains`` are all the names its ports could use, with or without a
+    chain there now; ``external_chains`` those that may exist besides.
+    """
+
+    entries: tuple[ExpectedRule, ...]
+    chains: Mapping[str, tuple[ExpectedRule, ...]]
+    port_chains: tuple[str, ...]
+    external_chains: tuple[str, ...]
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """Every expected rule."""
+        return tuple(one.rule for one in (*self.entries, *(rule for rules in self.chains.values() for rule in rules)))
+
+
+def expected(service: ServiceState, proxy: ProxyConfig, node: str = "") -> Expected:
+    """Return what a node owes to a Service; its name matters only where a traffic policy is Local."""
+    entries: list[ExpectedRule] = []
+    services: dict[str, tuple[ExpectedRule, ...]] = {}
+    endpoints: dict[str, tuple[ExpectedRule, ...]] = {}
+    for port in service.ports if service.cluster_ips else ():
+        builder = _Builder(service, port, proxy)
+        local = tuple(endpoint for endpoint in port.endpoints if endpoint.node == node)
+        by_chain = {
+            builder.chain(names.CLUSTER_CHAIN): port.endpoints if service.uses_cluster_endpoints else (),
+            builder.chain(names.LOCAL_CHAIN): local if service.uses_local_endpoints else (),
+        }
+        internal = builder.chain(names.LOCAL_CHAIN if service.internal_policy == "Local" else names.CLUSTER_CHAIN)
+        if by_chain[internal]:
+            entries += builder.entries(internal)
+        for chain, reached in by_chain.items():
+            if reached:
+                services[chain] = tuple(builder.service_rules(chain, reached, is_internal=chain == internal))
+                endpoints |= {builder.endpoint_chain(e): tuple(builder.endpoint_rules(e)) for e in reached}
+    from_outside = service.external_policy and service.endpoints
+    return Expected(
+        tuple(entries),
+        MappingProxyType({**services, **endpoints}),
+        port_chains(service),
+        port_chains(service, names.EXTERNAL_CHAIN, names.FIREWALL_CHAIN) if from_outside else (),
+    )
+
+
+def endpoint_chains(service: ServiceState) -> Mapping[str, Endpoint]:
+    """Return the endpoints by the chain that translates to each; the client list of each has that name too."""
+    return {
+        names.iptables_endpoint_chain(service.port_name(port), port.protocol, endpoint.at): endpoint
+        for port in service.ports
+        for endpoint in port.endpoints
+    }
+
+
+def port_chains(service: ServiceState, *prefixes: str) -> tuple[str, ...]:
+    """Return the names that chains of a Service's ports have or would have, all or those with these prefixes."""
+    return tuple(
+        names.iptables_service_chain(service.port_name(port), port.protocol, prefix)
+        for port in service.ports
+        for prefix in prefixes or _PREFIXES
+    )
+
+
+def balancing_chains(service: ServiceState) -> tuple[str, ...]:
+    """Return the names of the chains that choose an endpoint, whether or not they should exist."""
+    return port_chains(service, names.CLUSTER_CHAIN, names.LOCAL_CHAIN)
+
+
+def classify(rule: Rule) -> Kind:
+    """Return what a rule of a service or endpoint chain is for, judged by its target and matches."""
+    if rule.target == MASQUERADE_CHAIN:
+        return Kind.MASQUERADE
+    if rule.target == "DNAT":
+        return Kind.TRANSLATE
+    if rule.target.startswith(names.ENDPOINT_CHAIN):
+        return Kind.RCHECK if rule.match("recent") else Kind.BALANCE
+    return Kind.OTHER
+
+
+@dataclass(frozen=True)
+class _Builder:
+    """Writes the rules of one port as iptables-save prints them, and reads them back."""
+
+    service: ServiceState
+    port: ServicePort
+    proxy: ProxyConfig
+
+    def chain(self, prefix: str) -> str:
+        return names.iptables_service_chain(self.service.port_name(self.port), self.port.protocol, prefix)
+
+    def endpoint_chain(self, endpoint: Endpoint) -> str:
+        return names.iptables_endpoint_chain(self.service.port_name(self.port), self.port.protocol, endpoint.at)
+
+    def entries(self, chain: str) -> Iterator[ExpectedRule]:
+        for address in self.service.cluster_ips:
+            yield self._rule(Kind.ENTRY, SERVICES_CHAIN, f"{self._to_port(address)} -j {chain}", self._about)
+
+    def service_rules(
+        self, chain: str, endpoints: tuple[Endpoint, ...], *, is_internal: bool
+    ) -> Iterator[ExpectedRule]:
+        if is_internal and self.proxy.cluster_cidr:
+            for address in self.service.cluster_ips:
+                text = f"! -s {self.proxy.cluster_cidr} {self._to_port(address)} -j {MASQUERADE_CHAIN}"
+                yield self._rule(Kind.MASQUERADE, chain, text, self._about)
+        for endpoint in endpoints if self.service.has_affinity else ():
+            target = self.endpoint_chain(endpoint)
+            text = f"{self._recent(f'--rcheck --seconds {self.service.timeout_seconds} --reap', target)} -j {target}"
+            yield self._rule(Kind.RCHECK, chain, text, str(endpoint), endpoint)
+        for left, endpoint in zip(range(len(endpoints), 0, -1), endpoints, strict=True):
+            statistic = f"-m statistic --mode random --probability {1 / left:.11f} " if left > 1 else ""
+            text = f"{statistic}-j {self.endpoint_chain(endpoint)}"
+            yield self._rule(Kind.BALANCE, chain, text, str(endpoint), endpoint)
+
+    def endpoint_rules(self, endpoint: Endpoint) -> Iterator[ExpectedRule]:
+        chain, protocol = self.endpoint_chain(endpoint), self.port.protocol.lower()
+        text = f"-s {self._host(endpoint.address)} -j {MASQUERADE_CHAIN}"
+        yield self._rule(Kind.MASQUERADE, chain, text, str(endpoint), endpoint)
+        recent = f"{self._recent('--set', chain)} " if self.service.has_affinity else ""
+        text = f"-p {protocol} {recent}-m {protocol} -j DNAT --to-destination {endpoint.at}"
+        yield self._rule(Kind.TRANSLATE, chain, text, str(endpoint), endpoint)
+
+    @property
+    def _about(self) -> str:
+        return f"port {self.port.port}/{self.port.protocol}"
+
+    def _rule(self, kind: Kind, chain: str, text: str, about: str, endpoint: Endpoint | None = None) -> ExpectedRule:
+        return ExpectedRule(kind, parse_rule(f"-A {chain} {text}"), about, endpoint)
+
+    def _to_port(self, address: str) -> str:
+        protocol = self.port.protocol.lower()
+        return f"-d {self._host(address)} -p {protocol} -m {protocol} --dport {self.port.port}"
+
+    def _recent(self, what: str, name: str) -> str:
+        return f"-m recent {what} --name {name} --mask {FULL_MASK[self.service.family]} --rsource"
+
+    def _host(self, address: str) -> str:
+        return f"{address}/{_FULL_LENGTH[self.service.family]}"
