@@ -71,16 +71,18 @@ def ensure(
     *,
     cache: Cache | None = None,
     sources: Sequence[Source] | None = None,
+    components: Sequence[Component] | None = None,
 ) -> Binaries:
     """Return every program a cluster of that Kubernetes release (``1.37.2``) runs, getting those not in the cache.
 
     SESSION_AFFINITY_CACHE, SESSION_AFFINITY_SOURCE (``auto``, ``release`` or ``build``) and SESSION_AFFINITY_RELEASES
-    (a mirror) say where. Raises BinaryError naming the step that failed; what was done until then is kept.
+    (a mirror) say where, unless ``cache`` and ``sources`` (asked in turn) do; ``components`` are the pinned ones unless
+    others are given. Raises BinaryError naming the step that failed; what was done until then is kept.
     """
     cache = cache or Cache.of_user()
     found: dict[str, Installed] = {}
     missing: list[Component] = []
-    for component in pins.components(kubernetes):
+    for component in pins.components(kubernetes) if components is None else components:
         installed = store.find(cache, component)
         if installed:
             found[component.name] = installed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 
 from affinity import versions
@@ -22,6 +23,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kubernetes", metavar="VERSION", help="1.37, or a full version such as 1.37.2")
     parser.add_argument("--quiet", action="store_true", help="say nothing while it downloads or builds")
     options = parser.parse_args(arguments)
+    # A run that is ended takes the build it started with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         binaries = ensure(versions.resolve(options.kubernetes).release, Progress(quiet=options.quiet))
     except SuiteError as error:

@@ -29,6 +29,8 @@ REFUSALS: Final = {
     errno.EROFS: "is read-only",
     errno.EACCES: "may not be written by this user",
     errno.EPERM: "may not be written by this user",
+    errno.ENOTDIR: "is not a directory, or something in it is not",
+    errno.EEXIST: "is not a directory, or something in it is not",
 }
 
 

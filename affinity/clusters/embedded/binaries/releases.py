@@ -38,6 +38,9 @@ REFUSED_BY_A_PROXY: Final = frozenset({403, 407, 511})
 class ReleaseError(BinaryError):
     """An official release could not be had; the next source may."""
 
+    def __init__(self, what: str) -> None:
+        super().__init__(what, next_step=f"name a mirror in {MIRROR_VARIABLE}, or set SESSION_AFFINITY_SOURCE=build")
+
 
 class Releases:
     """The source that is quick where the network has it, and is given up at once for this run where it has not.
@@ -60,6 +63,7 @@ class Releases:
         self._mirror = user.get(MIRROR_VARIABLE, "").rstrip("/")
         self._connect_seconds = connect_seconds
         self._stall_seconds = stall_seconds
+        self._how = f"official release by way of {self._mirror}" if self._mirror else "official release"
         self._unreachable = ""
         self._opener = urllib.request.build_opener()
 
@@ -85,7 +89,7 @@ class Releases:
                 _unpack(download, file, staging)
         if staging is None:
             raise ReleaseError(f"{component} has no official release")
-        return staging.install(Origin("official release", component.downloads[0].url))
+        return staging.install(Origin(self._how, component.downloads[0].url))
 
     def _published_checksum(self, download: Download) -> str:
         url = self._address(download.checksum_url)

@@ -61,13 +61,15 @@ class Staging:
         self._cache = cache
         self._entry = cache.entry(component)
         self.directory = self._entry.with_name(f".{component.arch}.{source}")
-        self._work = self.directory / "work"
+        # Its own name: what an orphan of a killed run still writes must not land among the files of this one.
+        self._work = self.directory / f"work-{os.getpid()}"
         marker = self.directory / "key"
         if not (marker.is_file() and marker.read_text(encoding="utf-8") == key):
             remove(self.directory)
             self.directory.mkdir(parents=True)
             marker.write_text(key, encoding="utf-8")
-        remove(self._work)
+        for work in self.directory.glob("work-*"):
+            remove(work)
         self._work.mkdir()
 
     @property

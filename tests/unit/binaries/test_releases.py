@@ -1,0 +1,209 @@
+"""Whatever a release server does, only verified files reach the cache, and the build is there for the rest."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import socket
+import tarfile
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from affinity.clusters.embedded.binaries import ensure
+from affinity.clusters.embedded.binaries.pins import Download
+from affinity.clusters.embedded.binaries.releases import ReleaseError, Releases, checksum_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from http.server import BaseHTTPRequestHandler
+
+    from affinity.clusters.embedded.binaries import Binaries, Cache
+    from affinity.clusters.embedded.binaries.pins import Component
+    from affinity.progress import Progress
+
+pytestmark = pytest.mark.unit
+
+ONE, TWO = "/example.test/v1.2.3/one", "/example.test/v1.2.3/two"
+
+
+@pytest.fixture
+def releases(cache: Cache, progress: Progress, server: Any) -> Releases:
+    """The official releases as mirrored by the local server, with little patience."""
+    user = {"SESSION_AFFINITY_RELEASES": f"http://127.0.0.1:{server.port}/"}
+    return Releases(cache, progress, user, connect_seconds=0.5, stall_seconds=0.1)
+
+
+@pytest.fixture
+def got(cache: Cache, progress: Progress, releases: Releases, builder: Any, tool: Component) -> Callable[[], Binaries]:
+    """Get the component as a run does, the build coming second."""
+    return lambda: ensure("1.37.2", progress, cache=cache, sources=(releases, builder), components=(tool,))
+
+
+def files_of(cache: Cache, name: str) -> list[bytes]:
+    """Every copy of that program anywhere in the cache."""
+    return [file.read_bytes() for file in cache.root.rglob(name) if file.is_file()]
+
+
+def test_a_verified_release_is_installed(
+    got: Callable[[], Binaries], server: Any, builder: Any, content: bytes, tool: Component
+) -> None:
+    server.publish(ONE, content)
+    server.publish(TWO, content)
+
+    binaries = got()
+
+    assert binaries["one"].read_bytes() == content
+    assert binaries["two"].stat().st_mode & 0o777 == 0o755
+    assert binaries.origins == {
+        "tool": f"1.2.3, official release by way of http://127.0.0.1:{server.port} ({tool.downloads[0].url})"
+    }
+    assert builder.asked == []
+
+
+def half(content: bytes) -> Callable[[BaseHTTPRequestHandler], None]:
+    """Announce all of it, send half and close."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content[: len(content) // 2])
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        pytest.param("checksum", "published is 0000", id="wrong-checksum"),
+        pytest.param("truncated", "of 35000 bytes", id="truncated"),
+        pytest.param("stalled", "stalled: no byte for 0.1 s", id="stalled"),
+        pytest.param("missing", "HTTP 404", id="missing"),
+        pytest.param("no checksum", "HTTP 404", id="checksum-missing"),
+        pytest.param("not a checksum", "holds no SHA-256 of one", id="checksum-is-something-else"),
+        pytest.param("not a program", "is not a Linux program", id="verified-but-no-program"),
+    ],
+)
+def test_a_bad_release_leaves_nothing_and_is_built_instead(
+    *, got: Callable[[], Binaries], server: Any, builder: Any, cache: Cache, said: io.StringIO, fault: str, told: str
+) -> None:
+    bad = b"bad" * 11666 + b"!!"
+    server.publish(ONE, bad, checksum="0" * 64 if fault == "checksum" else "")
+    server.publish(TWO, bad)
+    if fault == "missing":
+        del server.files[ONE]
+    if fault == "no checksum":
+        del server.files[f"{ONE}.sha256"]
+    if fault == "not a checksum":
+        server.files[f"{ONE}.sha256"] = b"<html>Please log in</html>"
+    if fault == "truncated":
+        server.files[ONE] = half(bad)
+    if fault == "stalled":
+        server.files[ONE] = lambda handler: (half(bad)(handler), handler.wfile.flush(), server.ended.wait(5))
+
+    binaries = got()
+
+    assert builder.asked == ["tool"]
+    assert binaries.origins == {"tool": "1.2.3, built with go1.0 (a test)"}
+    assert told.replace("35000", str(len(bad))) in said.getvalue()
+    assert [found for found in files_of(cache, "*") if b"badbad" in found] == []
+
+
+def test_a_release_broken_off_is_resumed_with_the_file_that_was_not_done(
+    *, cache: Cache, progress: Progress, releases: Releases, server: Any, content: bytes, tool: Component
+) -> None:
+    server.publish(ONE, content)
+    with pytest.raises(ReleaseError, match=r"two\.sha256: HTTP 404"):
+        ensure("1.37.2", progress, cache=cache, sources=(releases,), components=(tool,))
+    server.publish(TWO, content)
+
+    ensure("1.37.2", progress, cache=cache, sources=(releases,), components=(tool,))
+
+    assert server.asked.count(ONE) == 1
+
+
+def test_no_way_to_the_releases_is_said_once_and_remembered(
+    cache: Cache, progress: Progress, builder: Any, said: io.StringIO, tool: Component
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    releases = Releases(cache, progress, {"SESSION_AFFINITY_RELEASES": f"http://127.0.0.1:{port}"})
+    other = replace(tool, name="other")
+    probed: list[str] = []
+    probe = releases._probe
+
+    def counted(url: str) -> None:
+        probed.append(url)
+        probe(url)
+
+    releases._probe = counted  # type: ignore[method-assign]
+
+    ensure("1.37.2", progress, cache=cache, sources=(releases, builder), components=(tool, other))
+
+    assert builder.asked == ["tool", "other"]
+    assert len(probed) == 1
+    assert said.getvalue().count("no way to the official releases") == 1
+
+
+def test_a_refusal_by_a_proxy_is_no_way_to_the_releases(
+    got: Callable[[], Binaries], server: Any, said: io.StringIO
+) -> None:
+    server.files[f"{ONE}.sha256"] = lambda handler: handler.send_error(403)
+
+    got()
+
+    assert "no way to the official releases from here (127.0.0.1: HTTP 403 Forbidden)" in said.getvalue()
+
+
+def test_programs_are_taken_out_of_an_archive(
+    *, cache: Cache, progress: Progress, releases: Releases, server: Any, content: bytes, tool: Component
+) -> None:
+    url = "https://example.test/tool.tgz"
+    packed = replace(tool, downloads=(Download(url, f"{url}.sha256", (("one", "bin/one"), ("two", "two"))),))
+    server.publish("/example.test/tool.tgz", archive({"./bin/one": content, "two": content, "../three": b"no"}))
+
+    binaries = ensure("1.37.2", progress, cache=cache, sources=(releases,), components=(packed,))
+
+    assert binaries["one"].read_bytes() == binaries["two"].read_bytes() == content
+    assert files_of(cache, "three") == []
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        pytest.param(gzip.compress(b"no archive"), "cannot be unpacked", id="no-archive"),
+        pytest.param(None, "does not hold bin/one", id="lacks-one"),
+    ],
+)
+def test_an_archive_that_is_of_no_use_is_refused(
+    *, cache: Cache, progress: Progress, releases: Releases, server: Any, tool: Component, content: bytes, told: str
+) -> None:
+    url = "https://example.test/tool.tgz"
+    packed = replace(tool, downloads=(Download(url, f"{url}.sha256", (("one", "bin/one"),)),))
+    server.publish("/example.test/tool.tgz", content or archive({"bin/two": b""}))
+
+    with pytest.raises(ReleaseError, match=told):
+        ensure("1.37.2", progress, cache=cache, sources=(releases,), components=(packed,))
+
+
+def archive(members: dict[str, bytes]) -> bytes:
+    """Return a .tar.gz of these files."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as target:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            target.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def test_checksums_are_found_in_every_published_form() -> None:
+    mine, other = "a" * 64, "b" * 64
+
+    assert checksum_of("kubelet", mine) == mine
+    assert checksum_of("runc.amd64", f"{other} *runc.arm64\n{mine} *runc.amd64\n") == mine
+    assert checksum_of("x.tgz", f"{other}  ./dist/y.tgz\n{mine.upper()}  ./dist/x.tgz\n") == mine
+    assert checksum_of("x.tgz", f"{other}  y.tgz\n") == ""
+    assert checksum_of("x.tgz", "a" * 128) == ""
