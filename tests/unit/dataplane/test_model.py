@@ -1,0 +1,129 @@
+"""The Service as read from the API's objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from affinity.dataplane.model import Endpoint, ServiceState
+
+pytestmark = pytest.mark.unit
+
+
+def service(**spec: Any) -> dict[str, Any]:
+    base = {
+        "clusterIP": "10.200.1.201",
+        "clusterIPs": ["10.200.1.201", "fd00:200::c9"],
+        "sessionAffinity": "ClientIP",
+        "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 10800}},
+        "ports": [{"name": "svc-webport", "protocol": "TCP", "port": 9000, "targetPort": 80}],
+    }
+    return {"metadata": {"namespace": "default", "name": "svc-clusterip"}, "spec": base | spec}
+
+
+def endpoint(address: str, pod: str = "", node: str = "", **conditions: bool | None) -> dict[str, Any]:
+    return {
+        "addresses": [address],
+        "nodeName": node,
+        "targetRef": {"kind": "Pod", "name": pod},
+        "conditions": conditions or {"ready": True},
+    }
+
+
+def piece(*endpoints: dict[str, Any], **over: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"namespace": "default", "labels": {"kubernetes.io/service-name": "svc-clusterip"}},
+        "addressType": "IPv4",
+        "ports": [{"name": "svc-webport", "protocol": "TCP", "port": 80}],
+        "endpoints": list(endpoints),
+    } | over
+
+
+def at(state: ServiceState) -> list[str]:
+    return [one.at for one in state.endpoints]
+
+
+def test_endpoints_of_all_slices_come_once_each_in_the_order_of_their_strings() -> None:
+    slices = [piece(endpoint("10.10.2.2"), endpoint("10.10.10.2", "p", "n")), piece(endpoint("10.10.2.2"))]
+
+    state = ServiceState.from_objects(service(), slices)
+
+    assert at(state) == ["10.10.10.2:80", "10.10.2.2:80"]
+    assert state.ports[0].endpoints[0] == Endpoint("10.10.10.2", 80, "p", "n")
+
+
+@pytest.mark.parametrize(("ready", "counts"), [(True, True), (None, True), (False, False)])
+def test_an_endpoint_counts_unless_it_says_that_it_is_not_ready(*, ready: bool | None, counts: bool) -> None:
+    state = ServiceState.from_objects(service(), [piece(endpoint("10.10.1.2", ready=ready, serving=True))])
+
+    assert bool(state.endpoints) is counts
+
+
+def test_slices_without_endpoints_and_ports_are_empty() -> None:
+    state = ServiceState.from_objects(service(), [piece(endpoints=None), piece(endpoint("10.10.1.2"), ports=None)])
+
+    assert state.endpoints == ()
+
+
+def test_a_slice_counts_for_the_port_of_its_name_and_protocol() -> None:
+    ports = [
+        {"name": "dns", "protocol": "UDP", "port": 53},
+        {"name": "dns-tcp", "protocol": "TCP", "port": 53},
+    ]
+    slices = [
+        piece(endpoint("10.10.1.2"), ports=[{"name": "dns", "protocol": "UDP", "port": 5353}]),
+        piece(endpoint("10.10.1.3"), ports=[{"name": "dns", "protocol": "TCP", "port": 5353}]),
+    ]
+
+    state = ServiceState.from_objects(service(ports=ports), slices)
+
+    assert [[one.at for one in port.endpoints] for port in state.ports] == [["10.10.1.2:5353"], []]
+
+
+def test_slices_of_another_service_are_passed_over() -> None:
+    labels = {"namespace": "default", "labels": {"kubernetes.io/service-name": "other"}}
+
+    assert not ServiceState.from_objects(service(), [piece(endpoint("10.10.1.2"), metadata=labels)]).endpoints
+
+
+def test_each_family_is_judged_for_itself() -> None:
+    slices = [piece(endpoint("10.10.1.2")), piece(endpoint("fd00:10:1::2"), addressType="IPv6")]
+
+    state = ServiceState.from_objects(service(), slices, family="IPv6")
+
+    assert (state.cluster_ips, at(state)) == (("fd00:200::c9",), ["[fd00:10:1::2]:80"])
+
+
+def test_without_affinity_there_is_no_timeout() -> None:
+    state = ServiceState.from_objects(service(sessionAffinity="None", sessionAffinityConfig=None), [])
+
+    assert (state.has_affinity, state.timeout_seconds) == (False, None)
+    assert "sessionAffinity None" in state.describe()
+    assert "timeoutSeconds" not in state.describe()
+
+
+def test_a_headless_service_has_no_cluster_ip() -> None:
+    assert ServiceState.from_objects(service(clusterIP="None", clusterIPs=["None"]), []).cluster_ips == ()
+
+
+@pytest.mark.parametrize(
+    ("spec", "cluster", "local"),
+    [
+        ({}, True, False),
+        ({"internalTrafficPolicy": "Local"}, False, True),
+        ({"type": "NodePort", "externalTrafficPolicy": "Local"}, True, True),
+        ({"type": "ClusterIP", "externalTrafficPolicy": "Local"}, True, False),
+        ({"type": "NodePort", "internalTrafficPolicy": "Local"}, True, True),
+    ],
+)
+def test_traffic_policies_say_which_endpoints_a_node_uses(spec: dict[str, str], *, cluster: bool, local: bool) -> None:
+    state = ServiceState.from_objects(service(**spec), [])
+
+    assert (state.uses_cluster_endpoints, state.uses_local_endpoints) == (cluster, local)
+
+
+def test_an_unnamed_port_adds_nothing_to_the_name() -> None:
+    state = ServiceState.from_objects(service(ports=[{"port": 80}]), [])
+
+    assert state.port_name(state.ports[0]) == "default/svc-clusterip"
