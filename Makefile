@@ -1,0 +1,55 @@
+# Two commands do everything: `make affinity` is the main job, `make test` checks the project itself.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help affinity test lint types unit integration setup lock clean distclean
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+RESULTS ?= results/allure-results
+
+# What the cluster is; empty means the default of the suite.
+CLUSTER ?=
+KUBERNETES ?=
+PROXY_MODE ?=
+KUBE_PROXY ?=
+KEEP ?=
+ARGS ?=
+OPTIONS := $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(KUBERNETES),--kubernetes $(KUBERNETES)) \
+	$(if $(PROXY_MODE),--proxy-mode $(PROXY_MODE)) $(if $(KUBE_PROXY),--kube-proxy $(KUBE_PROXY)) $(if $(KEEP),--keep-cluster)
+
+help: ## this list
+	@echo "make TARGET [KUBERNETES=1.36] [PROXY_MODE=nftables] [KUBE_PROXY=path] [KEEP=1] [ARGS='-m C10']"
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+affinity: setup ## check session affinity on a real four-node cluster, started and removed by the run
+	@mkdir -p $(dir $(RESULTS))
+	$(RUN) -m pytest -m affinity $(OPTIONS) --alluredir $(RESULTS) --clean-alluredir $(ARGS)
+
+test: lint types unit integration ## lint, types, unit tests, and the suite's own tests on the embedded cluster
+
+lint: setup ## ruff
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+
+types: setup ## mypy, strict
+	$(VENV)/bin/mypy
+
+unit: setup ## tests that need no cluster and no root
+	$(RUN) -m pytest tests/unit
+
+integration: setup ## tests that start embedded clusters and damage them
+	$(RUN) -m pytest tests/integration $(ARGS)
+
+setup: ## what the other targets need: packages of the system, the Python environment
+	@scripts/setup.sh $(PYTHON) $(VENV)
+
+lock: setup ## write requirements.lock anew from pyproject.toml
+	$(VENV)/bin/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --quiet --output-file requirements.lock
+
+clean: ## remove what runs leave in this directory
+	rm -rf results allure-results allure-report .pytest_cache .mypy_cache .ruff_cache
+
+distclean: clean ## also the environment, kept clusters, and the cache of programs and images
+	[ ! -x $(RUN) ] || $(RUN) -m affinity.clusters.embedded down --all
+	rm -rf $(VENV) "$${SESSION_AFFINITY_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/session-affinity}"
