@@ -1,0 +1,1 @@
+"""When a client is forgotten: groups of Services that share one wait."""

@@ -1,0 +1,107 @@
+"""What the nodes hold, read from all of them at the same time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+from affinity.dataplane import batch, xt_recent
+from affinity.errors import NodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from affinity.clusters.base import Completed, Node
+    from affinity.dataplane.batch import NodeState
+    from affinity.dataplane.xt_recent import ClockSample
+
+READ_SECONDS: Final = 15.0
+CLOCK_SECONDS: Final = 1.0
+"""How far apart two samples of a node's clock are when its tick rate is told from them."""
+
+WRITE_SCRIPT: Final = r"""list=/proc/net/xt_recent/$1; shift
+[ -w "$list" ] || { echo "no list $list" >&2; exit 1; }
+for entry do printf '%s\n' "$entry" > "$list" || exit 1; done"""
+
+
+class Nodes:
+    """The nodes of a cluster that lets commands be run on them; may be shared by threads.
+
+    ``slowness`` stretches what a read may take.
+    """
+
+    def __init__(self, nodes: Mapping[str, Node], *, slowness: float = 1.0) -> None:
+        self._nodes = dict(nodes)
+        self._timeout = READ_SECONDS * slowness
+        self._lock = threading.Lock()
+        self._first: dict[str, ClockSample] = {}
+        self._rates: dict[str, int] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the nodes; none where commands cannot be run on them."""
+        return tuple(self._nodes)
+
+    def run(self, name: str, argv: Sequence[str]) -> Completed:
+        """Run a command on a node; raises NodeError when there is no such node or it does not end in time."""
+        if name not in self._nodes:
+            raise NodeError(
+                f"no access to node {name}", next_step=f"the cluster gives access to {', '.join(self._nodes) or 'none'}"
+            )
+        return self._nodes[name].run(argv, timeout=self._timeout)
+
+    def read(self, names: Iterable[str] | None = None, argv: Sequence[str] = batch.READ_ARGV) -> dict[str, NodeState]:
+        """Read nodes, all unless some are named, at the same time; raises NodeError."""
+        wanted = list(self._nodes if names is None else names)
+        if not wanted:
+            return {}
+        with ThreadPoolExecutor(len(wanted), thread_name_prefix="read") as pool:
+            states = list(pool.map(lambda name: self._read(name, argv), wanted))
+        return {state.node: state for state in states}
+
+    def read_one(self, name: str, *, flows: bool = False) -> NodeState:
+        """Read one node, on request with the connections it tracks; raises NodeError."""
+        return self._read(name, batch.READ_WITH_FLOWS_ARGV if flows else batch.READ_ARGV)
+
+    def hz(self, name: str) -> int:
+        """Return the tick rate of a node's kernel, told from its clock; raises NodeError where that is hidden."""
+        with self._lock:
+            known, first = self._rates.get(name), self._first.get(name)
+        if known:
+            return known
+        first = first or self._sample(name)
+        latest = self._sample(name)
+        if latest.uptime - first.uptime < CLOCK_SECONDS:
+            time.sleep(CLOCK_SECONDS - (latest.uptime - first.uptime))
+            latest = self._sample(name)
+        rate = xt_recent.derive_hz(first, latest)
+        with self._lock:
+            self._rates[name] = rate
+        return rate
+
+    def write_list(self, name: str, chain: str, *entries: str) -> None:
+        """Write to one of a node's client lists, one write an entry; raises NodeError."""
+        self.run(name, ("sh", "-c", WRITE_SCRIPT, "write", chain, *entries)).check()
+
+    def _read(self, name: str, argv: Sequence[str]) -> NodeState:
+        state = batch.parse(name, self.run(name, argv).check().stdout)
+        if state.jiffies is not None:
+            with self._lock:
+                self._first.setdefault(name, state.sample)
+        return state
+
+    def _sample(self, name: str) -> ClockSample:
+        return self._read(name, batch.READ_LISTS_ARGV).sample
+
+
+def until(
+    deadline: float, attempt: Callable[[], bool], *, pause: float = 0.05, cancelled: threading.Event | None = None
+) -> bool:
+    """Try until it succeeds or the ``time.monotonic()`` deadline is over; at least once. Return whether it did."""
+    while not attempt():
+        if time.monotonic() >= deadline or (cancelled and cancelled.is_set()):
+            return False
+        time.sleep(pause)
+    return True

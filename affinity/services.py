@@ -1,0 +1,142 @@
+"""The Services under test: each its own, over the sample pods that all of them share."""
+
+from __future__ import annotations
+
+import random
+import string
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from affinity.dataplane.model import ServiceState
+from affinity.errors import NotReadyError
+from affinity.kube.resources import ENDPOINT_SLICES, SERVICES
+from affinity.nodes import until
+from affinity.traffic.answers import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from affinity.kube.api import Api, Object
+
+PART_OF: Final = "session-affinity-conformance"
+LABELS: Final = {"app.kubernetes.io/part-of": PART_OF, "app.kubernetes.io/component": "service-under-test"}
+SELECTOR: Final = ",".join(f"{name}={value}" for name, value in LABELS.items())
+"""Selects every Service that a test made, of this run or of one that was killed."""
+
+NO_AFFINITY: Final = "None"
+DEFAULT_TIMEOUT: Final = 10800
+PORT: Final = 9000
+BACKEND: Final = {"app": "webpod"}
+ENDPOINT_SECONDS: Final = 15.0
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A Service to be made: a short name of what it is for, its affinity, and its timeout or the API's default."""
+
+    purpose: str
+    affinity: str = NO_AFFINITY
+    timeout_seconds: int | None = None
+
+
+class Services:
+    """Makes, changes and removes Services in one namespace; may be shared by threads.
+
+    ``endpoints`` is how many ready endpoints each is to have before it is used.
+    """
+
+    def __init__(self, api: Api, namespace: str, endpoints: int, *, slowness: float = 1.0) -> None:
+        self._api = api
+        self._namespace = namespace
+        self._endpoints = endpoints
+        self._patience = ENDPOINT_SECONDS * slowness
+
+    def create(self, wish: Wish) -> ServiceState:
+        """Make a Service and wait for its endpoints; raises NotReadyError."""
+        return self.create_all([wish])[0]
+
+    def create_all(self, wishes: Sequence[Wish]) -> list[ServiceState]:
+        """Make several Services and wait for the endpoints of all; raises NotReadyError."""
+        manifests = [manifest(unique_name(wish.purpose), self._namespace, wish) for wish in wishes]
+        with ThreadPoolExecutor(min(4, len(manifests)), thread_name_prefix="create") as pool:
+            stored = list(pool.map(self._api.create, manifests))
+        states: list[ServiceState] = []
+
+        def all_have_endpoints() -> bool:
+            slices = self._api.objects(ENDPOINT_SLICES, self._namespace, labels=SELECTOR)
+            states[:] = _states(stored, slices)
+            return all(len(state.endpoints) == self._endpoints for state in states)
+
+        if not until(time.monotonic() + self._patience, all_have_endpoints):
+            late = [state for state in states if len(state.endpoints) != self._endpoints]
+            raise NotReadyError(
+                f"{len(late)} of {len(states)} Services do not have {self._endpoints} ready endpoints after "
+                f"{self._patience:.0f} s; {late[0].key} has {', '.join(map(str, late[0].endpoints)) or 'none'}",
+                next_step="see whether the sample pods are Ready and the controller manager runs",
+            )
+        return states
+
+    def switch(self, service: ServiceState, affinity: str, timeout_seconds: int | None = None) -> ServiceState:
+        """Change a Service's affinity in place and return it as stored."""
+        change = {"spec": {"sessionAffinity": affinity, **_config(timeout_seconds)}}
+        stored = self._api.patch(SERVICES, service.name, service.namespace, change)
+        return _with_endpoints_of(service, stored)
+
+    def patch_timeouts(self, services: Sequence[ServiceState], timeout_seconds: int) -> list[ServiceState]:
+        """Change the timeout of Services in place and return them as stored."""
+        change = {"spec": _config(timeout_seconds)}
+        with ThreadPoolExecutor(min(4, len(services)), thread_name_prefix="patch") as pool:
+            stored = pool.map(lambda one: self._api.patch(SERVICES, one.name, one.namespace, change), services)
+            return [_with_endpoints_of(service, new) for service, new in zip(services, stored, strict=True)]
+
+    def stored(self, service: ServiceState) -> tuple[Object, list[Object]]:
+        """Return a Service and its EndpointSlices as the API has them."""
+        return self._api.service_with_slices(service.namespace, service.name)
+
+    def delete(self, service: ServiceState) -> None:
+        """Remove a Service; one that is gone already is no error."""
+        self._api.delete(SERVICES, service.name, service.namespace)
+
+    def delete_all(self) -> None:
+        """Remove every Service that a test made, also those that a killed run left."""
+        self._api.delete_all(SERVICES, self._namespace, labels=SELECTOR)
+
+
+def target(service: ServiceState) -> Target:
+    """Return where a Service is reached."""
+    return Target(service.cluster_ips[0], service.ports[0].port)
+
+
+def unique_name(purpose: str) -> str:
+    """Return a name for a Service that no other run has."""
+    suffix = "".join(random.SystemRandom().choices(string.ascii_lowercase + string.digits, k=5))
+    return f"affinity-{purpose}-{suffix}"
+
+
+def manifest(name: str, namespace: str, wish: Wish) -> Object:
+    """Return the Service that a wish asks for; what the API has a default for is left out."""
+    spec: dict[str, Any] = {
+        "selector": dict(BACKEND),
+        "ports": [{"name": "web", "port": PORT, "targetPort": 80, "protocol": "TCP"}],
+    }
+    if wish.affinity != NO_AFFINITY:
+        spec |= {"sessionAffinity": wish.affinity, **_config(wish.timeout_seconds)}
+    metadata = {"name": name, "namespace": namespace, "labels": dict(LABELS)}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+
+
+def _config(timeout_seconds: int | None) -> dict[str, Any]:
+    if timeout_seconds is None:
+        return {}
+    return {"sessionAffinityConfig": {"clientIP": {"timeoutSeconds": timeout_seconds}}}
+
+
+def _states(stored: Sequence[Mapping[str, Any]], slices: Sequence[Mapping[str, Any]]) -> list[ServiceState]:
+    return [ServiceState.from_objects(service, slices) for service in stored]
+
+
+def _with_endpoints_of(service: ServiceState, stored: Mapping[str, Any]) -> ServiceState:
+    """Return a Service as stored now, with the endpoints it had: they do not change with its affinity."""
+    return replace(ServiceState.from_objects(stored, ()), ports=service.ports)

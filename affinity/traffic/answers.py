@@ -1,0 +1,126 @@
+"""What came of a round of requests."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a Service is reached: an address and a port."""
+
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One request and what came of it.
+
+    ``endpoint`` is the host name in the answer, None when there was none; then ``error`` says why. ``connects`` is how
+    many connections were opened for it: 1 for a new one, 0 for one that was open already. ``seconds`` is its duration.
+    ``not_before`` and ``not_after`` bound the moment its answer began, in seconds of the client's uptime, where it was
+    taken down; None elsewhere.
+    """
+
+    target: Target
+    endpoint: str | None
+    status: int
+    local_port: int
+    connects: int
+    seconds: float
+    error: str = ""
+    not_before: float | None = None
+    not_after: float | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether an endpoint answered."""
+        return self.endpoint is not None and not self.error
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A round of requests in the order they were sent; failed ones are among them."""
+
+    answers: tuple[Answer, ...]
+
+    def __iter__(self) -> Iterator[Answer]:
+        return iter(self.answers)
+
+    def __len__(self) -> int:
+        return len(self.answers)
+
+    @property
+    def failures(self) -> tuple[Answer, ...]:
+        """The requests that no endpoint answered."""
+        return tuple(answer for answer in self.answers if not answer.ok)
+
+    @property
+    def by_endpoint(self) -> Counter[str]:
+        """How many answers came from which endpoint."""
+        return Counter(answer.endpoint for answer in self.answers if answer.endpoint is not None and answer.ok)
+
+    @property
+    def only_endpoint(self) -> str | None:
+        """The endpoint that answered every request; None when there were several, or a request failed."""
+        counts = self.by_endpoint
+        return next(iter(counts)) if len(counts) == 1 and not self.failures else None
+
+    def of(self, target: Target) -> Answers:
+        """Return the answers of one target."""
+        return Answers(tuple(answer for answer in self.answers if answer.target == target))
+
+    def summary(self) -> str:
+        """Return who answered how often, most first, and how many requests failed."""
+        parts = [f"{endpoint} {count}" for endpoint, count in self.by_endpoint.most_common()]
+        if self.failures:
+            reasons = Counter(answer.error for answer in self.failures)
+            told = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
+            parts.append(f"failed {len(self.failures)}: {told}")
+        return f"{len(self.answers)} requests: {', '.join(parts) or 'none sent'}"
+
+    def sequence(self, width: int = 40) -> str:
+        """Return the order of answers, runs shortened: ``webpod1 x3, webpod2, webpod1 x8``, at most ``width`` runs."""
+        runs = list(_runs(answer.endpoint or "failed" for answer in self.answers))
+        told = ", ".join(name if count == 1 else f"{name} x{count}" for name, count in runs[:width])
+        return told + (f", and {len(runs) - width} more changes" if len(runs) > width else "")
+
+    def csv(self) -> str:
+        """Return one line a request, with a header."""
+        head = "number,target,endpoint,status,local_port,connects,seconds,not_before,not_after,error"
+        lines = (
+            f"{number},{a.target},{a.endpoint or ''},{a.status},{a.local_port},{a.connects},{a.seconds:.6f},"
+            f"{_moment(a.not_before)},{_moment(a.not_after)},{_quoted(a.error)}"
+            for number, a in enumerate(self.answers, 1)
+        )
+        return "\n".join((head, *lines)) + "\n"
+
+
+def _runs(names: Iterable[str]) -> Iterator[tuple[str, int]]:
+    last, count = None, 0
+    for name in names:
+        if name != last and last is not None:
+            yield last, count
+            count = 0
+        last, count = name, count + 1
+    if last is not None:
+        yield last, count
+
+
+def _moment(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace('"', '""')
+    return f'"{escaped}"' if text else ""

@@ -1,0 +1,120 @@
+"""curl as the client: one process for a round of requests, one JSON object for each of them.
+
+Needs curl 7.88 or later where the requests are sent from.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from affinity.errors import TrafficError
+from affinity.traffic.answers import Answer, Answers, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+MARK: Final = "@answer "
+_STAMPED = re.compile(r"(?P<uptime>\d+\.\d\d) (?P<line>.*)")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long one request may take, in seconds: to connect, and altogether."""
+
+    connect: float = 2.0
+    total: float = 5.0
+
+    def scaled(self, factor: float) -> Patience:
+        """Return the same for a machine that is slower by a factor."""
+        return Patience(self.connect * factor, self.total * factor)
+
+
+def options(patience: Patience, *, keep_open: bool = False, per_second: int = 0) -> list[str]:
+    """Return curl's options: each request on a new connection unless ``keep_open``, ``per_second`` 0 without a pause."""
+    return [
+        *("-q", "--silent", "--no-buffer", "--noproxy", "*"),
+        *("--connect-timeout", f"{patience.connect:g}", "--max-time", f"{patience.total:g}"),
+        *("--write-out", f"\\n{MARK}%{{json}}\\n"),
+        *(() if keep_open else ("--header", "Connection: close")),
+        *(("--rate", f"{per_second}/s") if per_second else ()),
+    ]
+
+
+def urls(targets: Sequence[Target], *, count: int = 1) -> list[str]:
+    """Return one URL a target, each a range of ``count`` requests."""
+    return [f"http://{target}/?[1-{count}]" for target in targets]
+
+
+def parse(text: str, expected: int) -> Answers:
+    """Read what curl printed for ``expected`` requests; raises TrafficError when it is not that.
+
+    Lines that begin with an uptime (the timed script puts one before each) date the answers: an answer came no later
+    than its own first line, and no sooner than the one before it.
+    """
+    answers = tuple(_answers(text.splitlines()))
+    if len(answers) != expected:
+        raise TrafficError(
+            f"the client reported {len(answers)} of {expected} requests; it said: {text.strip()[-500:] or 'nothing'}",
+            next_step="see whether the client's curl is 7.88 or later",
+        )
+    return Answers(answers)
+
+
+def require_new_connections(answers: Answers) -> Answers:
+    """Return the answers; raises TrafficError when one came over a connection that was open already."""
+    reused = [number for number, answer in enumerate(answers, 1) if answer.ok and answer.connects != 1]
+    if reused:
+        raise TrafficError(f"requests {reused[:10]} of {len(answers)} did not open a connection of their own")
+    return answers
+
+
+def _answers(lines: Iterable[str]) -> Iterator[Answer]:
+    endpoint, began, previous, stamp = None, None, None, None
+    for printed in lines:
+        stamped = _STAMPED.fullmatch(printed)
+        line = stamped["line"] if stamped else printed
+        if stamped:
+            stamp = float(stamped["uptime"])
+            previous = stamp if previous is None else previous
+        if line.startswith(MARK):
+            # A request that failed printed nothing of its own, so its line is what dates it.
+            ended = began if began is not None else stamp
+            yield _answer(line.removeprefix(MARK), endpoint, previous, ended)
+            endpoint, previous, began = None, ended, None
+        elif line.strip() and began is None:
+            began = stamp
+            if line.startswith("Hostname:"):
+                endpoint = line.partition(":")[2].strip()
+
+
+def _answer(text: str, endpoint: str | None, not_before: float | None, not_after: float | None) -> Answer:
+    try:
+        said: dict[str, Any] = json.loads(text)
+        url = urlsplit(said["url_effective"])
+        target = Target(url.hostname or "", url.port or 80)
+        status, exit_code = int(said["http_code"]), int(said["exitcode"])
+        return Answer(
+            target=target,
+            endpoint=endpoint if exit_code == 0 else None,
+            status=status,
+            local_port=int(said["local_port"]),
+            connects=int(said["num_connects"]),
+            seconds=float(said["time_total"]),
+            error=_error(exit_code, said.get("errormsg"), status, endpoint),
+            not_before=not_before,
+            not_after=not_after,
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrafficError(f"curl said what is no answer: {text[:300]!r} ({error!r})") from error
+
+
+def _error(exit_code: int, message: str | None, status: int, endpoint: str | None) -> str:
+    if exit_code:
+        return f"curl {exit_code}: {message or 'no message'}"
+    if status != 200:
+        return f"HTTP status {status}"
+    return "" if endpoint else "the answer names no host"

@@ -1,0 +1,16 @@
+"""The plugins of the suite: options and hooks, then fixtures."""
+
+pytest_plugins = [
+    "fixtures.options",
+    "fixtures.claims",
+    "fixtures.selection",
+    "fixtures.evidence",
+    "fixtures.reporting",
+    "fixtures.cluster",
+    "fixtures.pods",
+    "fixtures.clients",
+    "fixtures.nodes",
+    "fixtures.services",
+    "fixtures.rules",
+    "fixtures.expiry",
+]

@@ -1,0 +1,188 @@
+"""Which endpoints answer a client, without session affinity and with it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from affinity import claims
+from affinity.dataplane.model import CLIENT_IP
+from affinity.services import DEFAULT_TIMEOUT, NO_AFFINITY, Wish, target
+from affinity.verdicts.answers import (
+    judge_answers_from_list,
+    judge_even_spread,
+    judge_one_endpoint,
+    judge_translation,
+)
+from affinity.verdicts.stored import judge_stored
+from affinity.verdicts.verdict import combine
+from fixtures.claims import claim
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from affinity.dataplane.model import ServiceState
+    from affinity.nodes import Nodes
+    from affinity.programming import Programming
+    from affinity.services import Services
+    from affinity.traffic.client import Client
+    from fixtures.evidence import Evidence
+
+pytestmark = [pytest.mark.affinity, pytest.mark.distribution]
+
+SPREAD_REQUESTS = 300
+STICKY_REQUESTS = 100
+
+
+@claim("C02")
+def test_a_service_has_no_affinity_by_default(
+    stored_service: Callable[[Wish], ServiceState], evidence: Evidence
+) -> None:
+    """A Service says None and no timeout unless told otherwise.
+
+    Preconditions: none.
+    Steps: create a Service that does not mention session affinity.
+    Expected: stored with sessionAffinity None, without a timeout.
+    """
+    service = stored_service(Wish("default"))
+
+    verdict = judge_stored("C02", service, NO_AFFINITY, None)
+
+    evidence.verdict(verdict)
+    assert verdict.ok, verdict.explain()
+
+
+@claim("C03")
+def test_client_ip_is_stored_with_the_default_timeout(
+    stored_service: Callable[[Wish], ServiceState], evidence: Evidence
+) -> None:
+    """ClientIP without a timeout is stored with 10800 seconds.
+
+    Preconditions: none.
+    Steps: create a Service with sessionAffinity ClientIP that does not mention a timeout.
+    Expected: stored with timeoutSeconds 10800.
+    """
+    service = stored_service(Wish("default", CLIENT_IP))
+
+    verdict = judge_stored("C03", service, CLIENT_IP, DEFAULT_TIMEOUT)
+
+    evidence.verdict(verdict)
+    assert verdict.ok, verdict.explain()
+
+
+@claim("C09")
+def test_requests_spread_without_affinity(client: Client, plain_service: ServiceState, evidence: Evidence) -> None:
+    """Without affinity requests spread over all endpoints.
+
+    Preconditions: a Service without affinity over three ready endpoints, known to every node.
+    Steps: 300 requests, each on a new connection.
+    Expected: 300 answers; every endpoint answers, and as evenly as chance allows at a false alarm of 1e-7.
+    """
+    answers = client.request(target(plain_service), count=SPREAD_REQUESTS)
+    evidence.answers("answers", answers)
+    evidence.objects(plain_service)
+
+    verdict = judge_even_spread("C09", plain_service, client.pod, answers, claims.SPREAD_FALSE_ALARM)
+
+    evidence.verdict(verdict)
+    assert verdict.ok, verdict.explain()
+
+
+@claim("C10")
+def test_client_ip_keeps_a_client_on_one_endpoint(
+    client: Client, sticky_service: ServiceState, evidence: Evidence
+) -> None:
+    """A client's requests all reach one endpoint.
+
+    Preconditions: a Service with ClientIP over three ready endpoints; a client that never asked it.
+    Steps: 100 requests, each on a new connection.
+    Expected: 100 answers, one endpoint.
+    """
+    answers = client.request(target(sticky_service), count=STICKY_REQUESTS)
+    evidence.answers("answers", answers)
+    evidence.objects(sticky_service)
+
+    verdict = judge_one_endpoint("C10", sticky_service, client.pod, answers)
+
+    evidence.verdict(verdict)
+    assert verdict.ok, verdict.explain()
+
+
+@claim("C13")
+@pytest.mark.dataplane("iptables")
+def test_the_answering_endpoint_is_the_one_that_lists_the_client(
+    client: Client, nodes: Nodes, sticky_service: ServiceState, evidence: Evidence
+) -> None:
+    """The endpoint that answers is the one whose list holds the client.
+
+    Preconditions: a Service with ClientIP over three ready endpoints; a client that never asked it.
+    Steps: a request; read the lists of the client's node.
+    Expected: the client's address is in the list of the endpoint that answered, and in no other of the Service.
+    """
+    answers = client.request(target(sticky_service))
+    state = nodes.read_one(client.node)
+
+    verdict = judge_answers_from_list("C13", sticky_service, (client.pod, client.address), answers, state)
+
+    evidence.verdict(verdict)
+    assert verdict.ok, verdict.explain()
+
+
+@claim("C49")
+@pytest.mark.dataplane("iptables")
+def test_connections_are_translated_to_the_endpoint_that_answers(
+    client: Client, nodes: Nodes, plain_service: ServiceState, sticky_service: ServiceState, evidence: Evidence
+) -> None:
+    """Each connection is translated to the endpoint that answered it.
+
+    Preconditions: a Service without affinity and one with ClientIP over the same endpoints.
+    Steps: 20 requests to each; read the connections that the client's node tracks.
+    Expected: for every request, by the client's port, the translation is to the endpoint that answered.
+    """
+    services = (plain_service, sticky_service)
+    answers = client.request(*map(target, services), count=20)
+    evidence.answers("answers", answers)
+    state = nodes.read_one(client.node, flows=True)
+
+    verdict = combine(
+        "C49",
+        *(judge_translation("C49", one, client.address, answers.of(target(one)), state) for one in services),
+    )
+
+    evidence.verdict(verdict)
+    assert verdict.ok, verdict.explain()
+
+
+@claim("C50")
+def test_switching_affinity_in_place_takes_effect(
+    client: Client, services: Services, plain_service: ServiceState, programming: Programming, evidence: Evidence
+) -> None:
+    """Switching None, ClientIP, None in place takes effect on every node.
+
+    Preconditions: a Service without affinity over three ready endpoints.
+    Steps: patch it to ClientIP, wait for the nodes, 100 requests; patch it to None, wait for the nodes, 300 requests.
+    Expected: one endpoint answers under ClientIP, all of them evenly under None again.
+    """
+    since = time.monotonic()
+    sticky = services.switch(plain_service, CLIENT_IP)
+    on = programming.settle(sticky, since=since).require()
+    kept = client.request(target(sticky), count=STICKY_REQUESTS)
+    since = time.monotonic()
+    plain = services.switch(sticky, NO_AFFINITY)
+    off = programming.settle(plain, since=since).require()
+    spread = client.request(target(plain), count=SPREAD_REQUESTS)
+    evidence.answers("answers under ClientIP", kept)
+    evidence.answers("answers under None again", spread)
+    evidence.text("latency", f"None to ClientIP: {on.latency()}\nClientIP to None: {off.latency()}")
+
+    verdict = combine(
+        "C50",
+        judge_one_endpoint("C50", sticky, client.pod, kept),
+        judge_even_spread("C50", plain, client.pod, spread, claims.SPREAD_FALSE_ALARM),
+    )
+
+    evidence.verdict(verdict)
+    evidence.key_number(f"on after {on.slowest()}, off after {off.slowest()}")
+    assert verdict.ok, verdict.explain()

@@ -1,0 +1,149 @@
+"""When a client is forgotten: everything here is judged from one wait that the whole run shares.
+
+The wait is begun before the first test, with Services of its own for each claim; see affinity/expiry.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from affinity.expiry.plan import TIMEOUT_SECONDS, Group
+from affinity.services import DEFAULT_TIMEOUT
+from affinity.verdicts.expiry import (
+    Window,
+    judge_free,
+    judge_inert,
+    judge_kept,
+    judge_not_renewed_by_traffic,
+    judge_patch,
+    just_after,
+    just_before,
+)
+from fixtures.claims import claim
+
+if TYPE_CHECKING:
+    from affinity.expiry.wait import Observations
+    from affinity.traffic.client import Client
+    from fixtures.evidence import Evidence
+
+pytestmark = [pytest.mark.affinity, pytest.mark.expiry]
+
+
+@claim("C22")
+@pytest.mark.dataplane("iptables")
+def test_a_patched_timeout_reaches_every_node_and_keeps_the_entries(
+    client: Client, expiry: Observations, evidence: Evidence
+) -> None:
+    """A patched timeout reaches every node's rules and keeps the entries.
+
+    Preconditions: Services with ClientIP and 10800 seconds that remember a client.
+    Steps: patch timeoutSeconds to 30 in place; read the rules and lists of every node.
+    Expected: every rcheck rule says 30, on every node; the client's entries have the stamps they had.
+    """
+    patch = expiry.patched()
+    evidence.objects(patch.services[0])
+    evidence.text("latency", patch.after.latency())
+
+    verdict = judge_patch(patch, client.address, client.node)
+
+    evidence.verdict(verdict)
+    assert verdict.ok, verdict.explain()
+
+
+@claim("C23")
+def test_a_silent_client_is_kept_until_just_before_the_timeout(
+    expiry: Observations, evidence: Evidence, slowness: float
+) -> None:
+    """A silent client is kept until just before the timeout: the control for C24.
+
+    Preconditions: 6 Services with ClientIP, patched in place from 10800 to 30 seconds.
+    Steps: a request to each; another 29 s later.
+    Expected: the same endpoint answers, for every Service.
+    """
+    verdict = judge_kept("C23", expiry.of(Group.KEPT), just_before(TIMEOUT_SECONDS, slowness))
+
+    evidence.verdict(verdict)
+    assert verdict.ok, verdict.explain()
+
+
+@claim("C24")
+def test_a_silent_client_is_free_just_after_the_timeout(
+    expiry: Observations, evidence: Evidence, slowness: float
+) -> None:
+    """A silent client is free just after the timeout.
+
+    Preconditions: 15 Services with ClientIP over three endpoints, patched in place from 10800 to 30 seconds.
+    Steps: a request to each; another 31 s later.
+    Expected: for at least one Service another endpoint answers; all staying by chance has probability 3 ** -15.
+    """
+    verdict = judge_free("C24", expiry.of(Group.EXPIRED), just_after(TIMEOUT_SECONDS, slowness))
+
+    evidence.verdict(verdict)
+    assert verdict.ok, verdict.explain()
+
+
+@claim("C24b")
+def test_every_new_connection_renews_the_timeout(expiry: Observations, evidence: Evidence, slowness: float) -> None:
+    """Every new connection renews the timeout.
+
+    Preconditions: 6 Services with ClientIP, patched in place from 10800 to 30 seconds.
+    Steps: a request to each; another 10 s later; another 31 s after the first.
+    Expected: the same endpoint answers the last, for every Service.
+    """
+    verdict = judge_kept("C24b", expiry.of(Group.SLIDING), just_after(TIMEOUT_SECONDS, slowness), since=-3)
+
+    evidence.verdict(verdict)
+    assert verdict.ok, verdict.explain()
+
+
+@claim("C24c")
+def test_traffic_on_an_open_connection_does_not_renew_the_timeout(
+    expiry: Observations, evidence: Evidence, slowness: float
+) -> None:
+    """Traffic on an open connection does not renew it.
+
+    Preconditions: 15 Services with ClientIP over three endpoints, patched in place from 10800 to 30 seconds.
+    Steps: a request to each, the connection being kept open; more requests on it until shortly before the timeout; a
+        request on a new connection 31 s after the first.
+    Expected: the list entry keeps its one stamp while data flows; for at least one Service another endpoint answers the
+        last request; all staying by chance has probability 3 ** -15.
+    """
+    verdict = judge_not_renewed_by_traffic("C24c", expiry.of(Group.OPEN), just_after(TIMEOUT_SECONDS, slowness))
+
+    evidence.verdict(verdict)
+    assert verdict.ok, verdict.explain()
+
+
+@claim("C25")
+@pytest.mark.dataplane("iptables")
+def test_an_expired_entry_stays_listed_and_binds_no_one(
+    client: Client, expiry: Observations, evidence: Evidence
+) -> None:
+    """An expired entry stays listed and binds no one: being listed is not being bound.
+
+    Preconditions: 15 Services with ClientIP over three endpoints, each asked once before its timeout was patched from
+        10800 to 30 seconds.
+    Steps: when 30 s are over, read the lists of the client's node; then a request to each.
+    Expected: every entry is still listed; for at least one Service another endpoint answers all the same; all staying
+        by chance has probability 3 ** -15.
+    """
+    verdict = judge_inert(expiry.silent(), client.address, expiry.hz)
+
+    evidence.verdict(verdict)
+    assert verdict.ok, verdict.explain()
+
+
+@claim("C53")
+def test_a_service_with_a_longer_timeout_keeps_its_clients(expiry: Observations, evidence: Evidence) -> None:
+    """A Service left at 10800 seconds keeps its clients meanwhile: the control for all that expires.
+
+    Preconditions: 6 Services with ClientIP and 10800 seconds.
+    Steps: a request to each; another 31 s later.
+    Expected: the same endpoint answers, for every Service.
+    """
+    verdict = judge_kept("C53", expiry.of(Group.CONTROL), Window(TIMEOUT_SECONDS, DEFAULT_TIMEOUT))
+
+    evidence.verdict(verdict)
+    assert verdict.ok, verdict.explain()

@@ -1,0 +1,119 @@
+"""Whom the nodes remember, and that the memory is what binds a client."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from affinity.dataplane.iptables import endpoint_chains
+from affinity.dataplane.model import CLIENT_IP
+from affinity.dataplane.xt_recent import forget, remember
+from affinity.services import NO_AFFINITY, target
+from affinity.verdicts.lists import judge_follows, judge_forgotten, judge_one_entry, judge_strangers
+from fixtures.claims import claim
+
+if TYPE_CHECKING:
+    from affinity.dataplane.model import ServiceState
+    from affinity.nodes import Nodes
+    from affinity.programming import Programming
+    from affinity.traffic.client import Client
+    from fixtures.evidence import Evidence
+
+pytestmark = [pytest.mark.affinity, pytest.mark.lists, pytest.mark.dataplane("iptables")]
+
+
+@claim("C21")
+def test_a_client_is_in_one_list_with_a_stamp_a_connection(
+    client: Client, nodes: Nodes, sticky_service: ServiceState, evidence: Evidence
+) -> None:
+    """A client is in exactly one list, with a stamp for each connection.
+
+    Preconditions: a Service with ClientIP; a client that never asked it.
+    Steps: read the lists of the client's node; after 20 requests, and after 20 more, read them again.
+    Expected: no entry at first; then one live entry of the client with 20 stamps, then one with 32, the most it keeps.
+    """
+    rounds = [(0, nodes.read_one(client.node))]
+    for connections in (20, 40):
+        answers = client.request(target(sticky_service), count=20)
+        evidence.answers(f"answers up to {connections}", answers)
+        rounds.append((connections, nodes.read_one(client.node)))
+
+    verdict = judge_one_entry("C21", sticky_service, client.address, rounds, nodes.hz(client.node))
+
+    evidence.verdict(verdict)
+    assert verdict.ok, verdict.explain()
+
+
+@claim("C21n")
+def test_other_nodes_do_not_know_the_client(
+    client: Client, nodes: Nodes, sticky_service: ServiceState, evidence: Evidence
+) -> None:
+    """Nodes that the client is not on do not know it: the control for C21.
+
+    Preconditions: a Service with ClientIP; a client that never asked it.
+    Steps: 20 requests; read the lists of every node.
+    Expected: every other node has the Service's three lists, without an entry.
+    """
+    client.request(target(sticky_service), count=20)
+    states = nodes.read()
+
+    verdict = judge_strangers("C21n", sticky_service, client.address, client.node, states)
+
+    evidence.verdict(verdict)
+    assert verdict.ok, verdict.explain()
+
+
+@claim("C26")
+def test_none_forgets_all_clients(
+    client: Client,
+    nodes: Nodes,
+    sticky_service: ServiceState,
+    programming: Programming,
+    evidence: Evidence,
+) -> None:
+    """None forgets all clients, and ClientIP again starts with empty lists.
+
+    Preconditions: a Service with ClientIP that remembers a client.
+    Steps: patch it to None, and when the nodes have followed, back to ClientIP; read the lists of every node each time.
+    Expected: no lists of the Service under None; three empty ones under ClientIP again, on every node.
+    """
+    client.request(target(sticky_service))
+    since = time.monotonic()
+    plain = programming.services.switch(sticky_service, NO_AFFINITY)
+    without = programming.settle(plain, since=since).require()
+    since = time.monotonic()
+    again = programming.services.switch(plain, CLIENT_IP)
+    programming.settle(again, since=since).require()
+    states = nodes.read()
+
+    verdict = judge_forgotten("C26", again, without.states, states)
+
+    evidence.verdict(verdict)
+    assert verdict.ok, verdict.explain()
+
+
+@claim("C52")
+def test_moving_the_entry_moves_the_client(
+    client: Client, nodes: Nodes, sticky_service: ServiceState, evidence: Evidence
+) -> None:
+    """Moving the list entry moves the client: the lists are the cause, not a coincidence.
+
+    Preconditions: a Service with ClientIP over three ready endpoints.
+    Steps: for each endpoint in turn, remove the client from all lists of its node, add it to that endpoint's, and send
+        5 requests.
+    Expected: all 5 are answered by that endpoint, each time.
+    """
+    chains = endpoint_chains(sticky_service)
+    followed = []
+    for chosen, endpoint in chains.items():
+        for chain in chains:
+            nodes.write_list(client.node, chain, forget(client.address))
+        nodes.write_list(client.node, chosen, remember(client.address))
+        followed.append((endpoint, client.request(target(sticky_service), count=5)))
+
+    verdict = judge_follows("C52", sticky_service, client.node, followed)
+
+    evidence.verdict(verdict)
+    assert verdict.ok, verdict.explain()
