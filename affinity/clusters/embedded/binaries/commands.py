@@ -31,7 +31,10 @@ ADVICE: Final = (
     (r"read-only file system", "name a directory that can be written in SESSION_AFFINITY_CACHE"),
     (r"C compiler|cannot find -l|pkg-config|stdlib\.h|\bcc1\b", COMPILER_ADVICE),
     (r"signal: killed", "the machine ran out of memory: free some, or set GOMAXPROCS=1; then run again"),
-    (r"unknown revision|invalid version|not available|404 Not Found", "ask for a release the Go module proxy has"),
+    (
+        r"unknown revision|invalid version|not available|404 Not Found",
+        "ask for a release the Go module proxy has, such as those in .github/kubernetes-versions.json",
+    ),
     (
         r"dial tcp|no such host|i/o timeout|connection refused|TLS handshake|proxyconnect|50\d (Bad|Service|Gateway)",
         "check the way to the Go module proxy (GOPROXY, HTTPS_PROXY); the next run resumes with this step",
@@ -97,10 +100,9 @@ def advice(said: str) -> str:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End the command and its children; ask first."""
+    """End the command and its children; ask first. A compiler may outlive the go command that started it."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with suppress(subprocess.TimeoutExpired):
             process.wait(STOP_SECONDS)
-            return
