@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
 import time
 
@@ -18,7 +19,7 @@ def test_a_quick_step_is_one_line(progress: Progress, said: io.StringIO) -> None
     with progress.step("start etcd", position=(2, 5)) as step:
         step.update("ready [1]")
 
-    assert said.getvalue() == "[2/5] start etcd: 0.0 s (ready [1])\n"
+    assert re.fullmatch(r"\[2/5\] start etcd: \d\.\d s \(ready \[1\]\)\n", said.getvalue())
 
 
 def test_a_long_step_tells_how_far_it_is(said: io.StringIO) -> None:
@@ -29,15 +30,15 @@ def test_a_long_step_tells_how_far_it_is(said: io.StringIO) -> None:
         time.sleep(0.05)
 
     first, *_, last = said.getvalue().splitlines()
-    assert first == "build kubelet: 0.0 s, 812 packages"
-    assert last == "build kubelet: 0.1 s (812 packages)"
+    assert re.fullmatch(r"build kubelet: \d\.\d s, 812 packages", first)
+    assert re.fullmatch(r"build kubelet: \d\.\d s \(812 packages\)", last)
 
 
 def test_a_step_that_fails_says_so_and_is_timed(progress: Progress, said: io.StringIO) -> None:
     with pytest.raises(KeyError), progress.step("build kubelet"):
         raise KeyError
 
-    assert said.getvalue() == "build kubelet: failed after 0.0 s\n"
+    assert re.fullmatch(r"build kubelet: failed after \d\.\d s\n", said.getvalue())
     assert [name for name, _ in progress.timings] == ["build kubelet"]
 
 
@@ -49,7 +50,7 @@ def test_times_are_recorded_quietly_too(capsys: pytest.CaptureFixture[str]) -> N
         time.sleep(0.01)
 
     assert [name for name, _ in progress.timings] == ["inner", "outer"]
-    assert all(0.01 <= seconds < 1 for _, seconds in progress.timings)
+    assert all(0.01 <= seconds < 60 for _, seconds in progress.timings)
     assert capsys.readouterr() == ("", "")
 
 
@@ -69,6 +70,6 @@ def test_steps_of_several_threads_share_a_terminal() -> None:
     with progress.step("after"):
         pass
 
-    assert all(f"node {number}: 0.0 s (half)" in screen.getvalue() for number in range(3))
-    assert "after: 0.0 s" in screen.getvalue()
+    assert len(re.findall(r"node \d: \d\.\d s \(half\)", screen.getvalue())) == 3
+    assert re.search(r"after: \d\.\d s", screen.getvalue())
     assert len(progress.timings) == 4

@@ -30,9 +30,9 @@ ONE, TWO = "/example.test/v1.2.3/one", "/example.test/v1.2.3/two"
 
 @pytest.fixture
 def releases(cache: Cache, progress: Progress, server: Any) -> Releases:
-    """The official releases as mirrored by the local server, with little patience."""
+    """The official releases as mirrored by the local server."""
     user = {"SESSION_AFFINITY_RELEASES": f"http://127.0.0.1:{server.port}/"}
-    return Releases(cache, progress, user, connect_seconds=0.5, stall_seconds=0.1)
+    return Releases(cache, progress, user, stall_seconds=5.0)
 
 
 @pytest.fixture
@@ -87,7 +87,15 @@ def half(content: bytes) -> Callable[[BaseHTTPRequestHandler], None]:
     ],
 )
 def test_a_bad_release_leaves_nothing_and_is_built_instead(
-    *, got: Callable[[], Binaries], server: Any, builder: Any, cache: Cache, said: io.StringIO, fault: str, told: str
+    *,
+    got: Callable[[], Binaries],
+    releases: Releases,
+    server: Any,
+    builder: Any,
+    cache: Cache,
+    said: io.StringIO,
+    fault: str,
+    told: str,
 ) -> None:
     bad = b"bad" * 11666 + b"!!"
     server.publish(ONE, bad, checksum="0" * 64 if fault == "checksum" else "")
@@ -101,6 +109,7 @@ def test_a_bad_release_leaves_nothing_and_is_built_instead(
     if fault == "truncated":
         server.files[ONE] = half(bad)
     if fault == "stalled":
+        releases._stall_seconds = 0.1
         server.files[ONE] = lambda handler: (half(bad)(handler), handler.wfile.flush(), server.ended.wait(5))
 
     binaries = got()
