@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from affinity.clusters.embedded.binaries import pins, store
+from affinity.clusters.embedded.binaries import commands, pins, store
 from affinity.clusters.embedded.binaries.cache import Cache
 from affinity.clusters.embedded.binaries.gomodule import GoModules
 from affinity.clusters.embedded.binaries.releases import Releases
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from affinity.clusters.embedded.binaries.pins import Component
     from affinity.progress import Progress
 
-__all__ = ["Binaries", "Cache", "Installed", "Origin", "Source", "ensure"]
+__all__ = ["Binaries", "Cache", "Installed", "Origin", "Source", "ensure", "missing_packages"]
 
 SOURCE_VARIABLE: Final = "SESSION_AFFINITY_SOURCE"
 
@@ -93,6 +93,23 @@ def ensure(
         getter = _Getter(cache, progress, sources if sources is not None else _sources(cache, progress, os.environ))
         found |= {component.name: getter.get(component) for component in missing}
     return Binaries(kubernetes, found)
+
+
+def missing_packages(kubernetes: str, progress: Progress) -> tuple[str, ...]:
+    """Return the Debian packages without which ``ensure`` would fail: a compiler, where C code has to be built here.
+
+    What contains C code is downloaded by this call where that is possible, so that no compiler is asked for in vain.
+    """
+    cache = Cache.of_user()
+    releases, modules = Releases(cache, progress, os.environ), GoModules(cache, progress, os.environ)
+    for component in pins.components(kubernetes):
+        if not modules.lacking(component) or store.find(cache, component):
+            continue
+        try:
+            ensure(kubernetes, progress, cache=cache, sources=(releases,), components=(component,))
+        except BinaryError:
+            return commands.COMPILER_PACKAGES
+    return ()
 
 
 class _Getter:

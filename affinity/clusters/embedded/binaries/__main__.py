@@ -7,7 +7,7 @@ import signal
 import sys
 
 from affinity import versions
-from affinity.clusters.embedded.binaries import ensure
+from affinity.clusters.embedded.binaries import ensure, missing_packages
 from affinity.errors import SuiteError
 from affinity.progress import Progress
 
@@ -22,11 +22,20 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--kubernetes", metavar="VERSION", help="1.37, or a full version such as 1.37.2")
     parser.add_argument("--quiet", action="store_true", help="say nothing while it downloads or builds")
+    parser.add_argument(
+        "--missing-packages",
+        action="store_true",
+        help="print the Debian packages without which a program could not be built here, and do nothing else",
+    )
     options = parser.parse_args(arguments)
     # A run that is ended takes the build it started with it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        binaries = ensure(versions.resolve(options.kubernetes).release, Progress(quiet=options.quiet))
+        release = versions.resolve(options.kubernetes).release
+        if options.missing_packages:
+            sys.stdout.writelines(f"{package}\n" for package in missing_packages(release, Progress(quiet=True)))
+            return 0
+        binaries = ensure(release, Progress(quiet=options.quiet))
     except SuiteError as error:
         sys.stderr.write(f"{error}\n")
         return 1

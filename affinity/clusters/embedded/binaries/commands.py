@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 TAIL_LINES: Final = 20
 STOP_SECONDS: Final = 5.0
 DEFAULT_ADVICE: Final = "read the log; the next run resumes with this step"
+COMPILER_PACKAGES: Final = ("gcc", "libc6-dev", "libseccomp-dev", "pkg-config")
 COMPILER_ADVICE: Final = (
-    "install a C compiler, the static C library and libseccomp (Debian: gcc libc6-dev libseccomp-dev pkg-config)"
+    f"install a C compiler, the static C library and libseccomp (Debian: {' '.join(COMPILER_PACKAGES)})"
 )
 # What the end of a log betrays about the cause, the most telling first.
 ADVICE: Final = (

@@ -42,10 +42,9 @@ class GoModules:
 
         Raises BinaryError when there is no toolchain for it or a step fails; what was built until then is kept.
         """
-        compiler = self._compiler() if component.module.cgo else ""
-        if component.module.cgo and (lacking := self._lacking(component, compiler)):
+        if lacking := self.lacking(component):
             return self._from_path(component, lacking)
-        build = self._prepared(component, compiler)
+        build = self._prepared(component, self._compiler() if component.module.cgo else "")
         total = len(component.programs)
         for number, program in enumerate(component.programs, start=1):
             name = f"{component}: build {program.name}"
@@ -126,10 +125,18 @@ class GoModules:
         found = (name for name in (*wanted, *COMPILERS) if shutil.which(name, path=self.user.get("PATH")))
         return next(found, "")
 
-    def _lacking(self, component: Component, compiler: str) -> str:
-        """Name what a build with C code lacks on this machine; empty when it lacks nothing."""
+    def lacking(self, component: Component) -> str:
+        """Name what a build with C code lacks on this machine; empty when it lacks nothing or has no C code."""
+        if not component.module.cgo:
+            return ""
+        compiler = self._compiler()
         if not compiler:
             return f"a C compiler ({' or '.join(COMPILERS)})"
+        # A compiler that does not find a file repeats its bare name.
+        ask = (shutil.which(compiler, path=self.user.get("PATH")) or compiler, "-print-file-name=libc.a")
+        told = subprocess.run(ask, capture_output=True, text=True, check=False).stdout
+        if told.strip() == "libc.a":
+            return "the static C library"
         path = self.user.get("PATH")
         tool = shutil.which(self.user.get("PKG_CONFIG") or "pkg-config", path=path)
         if component.module.libraries and not tool:

@@ -1,0 +1,81 @@
+"""Fixtures of the tests that start embedded clusters."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from affinity.clusters.embedded import cluster as clusters
+from affinity.clusters.embedded.state import STATE_VARIABLE
+from tests.integration import traces
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything below this directory needs embedded clusters."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.integration)
+            item.add_marker(pytest.mark.timeout(300))
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """The embedded cluster's command line, with its state in a directory of the test's own."""
+
+    state: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a child process needs to see the same clusters."""
+        return {**os.environ, STATE_VARIABLE: str(self.state), "PYTHONUNBUFFERED": "1"}
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Begin a verb in a session of its own, and return at once."""
+        return subprocess.Popen(
+            (sys.executable, "-m", "affinity.clusters.embedded", *arguments),
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def __call__(self, *arguments: str, code: int | None = 0) -> str:
+        """Run a verb to its end and return what it said."""
+        process = self.start(*arguments)
+        said, _ = process.communicate(timeout=240)
+        assert code is None or process.returncode == code, f"{arguments}: {process.returncode}\n{said}"
+        return said
+
+
+@pytest.fixture
+def state_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state directory that no other run uses."""
+    monkeypatch.setenv(STATE_VARIABLE, str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def embedded(state_root: Path) -> Iterator[CommandLine]:
+    """The command line; clusters that a failing test leaves are taken down."""
+    yield CommandLine(state_root)
+    for name in {path.stem for path in (state_root / "clusters").glob("*")}:
+        clusters.down(name)
+
+
+@pytest.fixture
+def before(state_root: Path) -> traces.Traces:
+    """The machine before the test."""
+    return traces.now(state_root)

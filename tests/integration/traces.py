@@ -1,0 +1,87 @@
+"""What a cluster could leave on the machine, as one comparable value."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+NAMES = ("lifecycle", "first", "second")
+_WAIT_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Traces:
+    """Everything on the host that a cluster's start could add to."""
+
+    processes: frozenset[str]
+    network_namespaces: frozenset[str]
+    links: frozenset[str]
+    routes: frozenset[str]
+    mounts: frozenset[str]
+    cgroups: frozenset[str]
+    listeners: frozenset[str]
+    host_files: frozenset[str]
+    state: frozenset[str]
+
+    def added_to(self, before: Traces) -> dict[str, list[str]]:
+        """Return what is here and was not before, by kind."""
+        return {
+            field.name: sorted(getattr(self, field.name) - getattr(before, field.name))
+            for field in fields(self)
+            if getattr(self, field.name) - getattr(before, field.name)
+        }
+
+
+def _lines(*argv: str) -> frozenset[str]:
+    return frozenset(subprocess.run(argv, capture_output=True, text=True, check=False).stdout.splitlines())
+
+
+def _processes() -> frozenset[str]:
+    """Processes by number and name that belong to a cluster of these tests: by their cgroup, or by their command line.
+
+    Other clusters may come and go on the machine at the same time.
+    """
+    found = set()
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            told = (directory / "cgroup").read_text() + (directory / "cmdline").read_text().replace("\0", " ")
+            stat = (directory / "stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        name, _, rest = stat.partition("(")[2].rpartition(")")
+        if rest.split()[0] not in "ZX" and any(f"session-affinity-{n}" in told or f"keeper {n}" in told for n in NAMES):
+            found.add(f"{directory.name} {name}")
+    return frozenset(found)
+
+
+def now(state_root: Path) -> Traces:
+    """Look at the machine."""
+    interesting = (
+        "/usr/libexec/kubernetes",
+        "/opt/containerd",
+        "/var/lib/cni",
+        "/var/lib/kubelet",
+        "/etc/cni",
+        "/run/netns",
+    )
+    return Traces(
+        processes=_processes(),
+        network_namespaces=_lines("ip", "netns"),
+        links=_lines("ip", "-br", "link"),
+        routes=_lines("ip", "route"),
+        mounts=frozenset(line.split(" ", 2)[2] for line in Path("/proc/self/mountinfo").read_text().splitlines()),
+        cgroups=frozenset(str(p) for n in NAMES for p in Path("/sys/fs/cgroup").glob(f"**/session-affinity-{n}")),
+        listeners=frozenset(line for line in _lines("ss", "-Hltn") if "127.0.0.1:" not in line),
+        host_files=frozenset(p for p in interesting if Path(p).exists()),
+        state=frozenset(str(p.relative_to(state_root)) for p in state_root.glob("clusters/**/*")),
+    )
+
+
+def wait_until_gone(before: Traces, state_root: Path, seconds: float = _WAIT_SECONDS) -> dict[str, list[str]]:
+    """Return what is still added after at most ``seconds``; processes need a moment to end after they are killed."""
+    deadline = time.monotonic() + seconds
+    while (added := now(state_root).added_to(before)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return added
