@@ -8,10 +8,13 @@ the change is in force on the client's node. The Services themselves are left al
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from affinity.dataplane import iptables
+from affinity.dataplane.iptables import Chain, Ruleset
+from affinity.dataplane.iptables_expected import SERVICES_CHAIN, port_chains
 from affinity.errors import NotReadyError
 from affinity.nodes import until
 from affinity.services import Services, Wish, target
@@ -20,12 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from affinity.dataplane.batch import NodeState
-    from affinity.dataplane.iptables import Difference
+    from affinity.dataplane.iptables import Difference, Rule
     from affinity.dataplane.model import ProxyConfig, ServiceState
     from affinity.nodes import Nodes
     from affinity.traffic.client import Client
 
 SETTLE_SECONDS: Final = 10.0
+POLL_SECONDS: Final = 0.15
+"""How long nodes are left alone between two reads: looking at them takes what they need to get on."""
 IPTABLES: Final = "iptables"
 _SHOWN: Final = 5
 
@@ -65,6 +70,26 @@ class Settled:
         return ", ".join(f"{name} {seconds:.2f} s" for name, seconds in slowest_first) or f"{self.waited:.2f} s"
 
 
+class RulesOfServices:
+    """A node's rules sorted by Service, so that waiting for many does not look through all rules for each.
+
+    Chains of former endpoints are not among them: a claim about leftovers needs the node's whole ruleset.
+    """
+
+    def __init__(self, ruleset: Ruleset) -> None:
+        self._chains = ruleset.chains()
+        self._entries: dict[str, list[Rule]] = defaultdict(list)
+        for rule in ruleset.rules(SERVICES_CHAIN):
+            self._entries[(rule.value("-d") or "").partition("/")[0]].append(rule)
+
+    def of(self, service: ServiceState) -> Ruleset:
+        """Return the rules of one Service."""
+        names = (*port_chains(service), *iptables.endpoint_chains(service))
+        entries = [rule for address in service.cluster_ips for rule in self._entries.get(address, ())]
+        chains = {name: self._chains[name] for name in names if name in self._chains}
+        return Ruleset({"nat": {SERVICES_CHAIN: Chain(SERVICES_CHAIN, rules=tuple(entries)), **chains}})
+
+
 @dataclass(frozen=True)
 class Programming:
     """Waits until nodes hold what Services call for."""
@@ -96,18 +121,23 @@ class Programming:
     def _by_rules(self, services: Sequence[ServiceState], since: float) -> Settled:
         states: dict[str, NodeState] = {}
         differences: dict[str, tuple[Difference, ...]] = dict.fromkeys(self.nodes.names, ())
+        late = {name: list(services) for name in self.nodes.names}
         seconds: dict[str, float] = {}
 
         def all_programmed() -> bool:
-            late = [name for name in self.nodes.names if name not in seconds]
+            began = time.monotonic()
             states.update(self.nodes.read(late))
-            for name in late:
-                differences[name] = tuple(one for own in services for one in self.compare(states[name], own))
-                if not differences[name]:
-                    seconds[name] = time.monotonic() - since
-            return len(seconds) == len(self.nodes.names)
+            for name in list(late):
+                rules = RulesOfServices(states[name].ruleset)
+                found = {own: iptables.compare(name, own, self.proxy, rules.of(own)) for own in late[name]}
+                differences[name] = tuple(one for own in found.values() for one in own)
+                late[name] = [own for own, wrong in found.items() if wrong]
+                if not late[name]:
+                    del late[name]
+                    seconds[name] = began - since
+            return not late
 
-        until(time.monotonic() + SETTLE_SECONDS * self.slowness, all_programmed)
+        until(time.monotonic() + SETTLE_SECONDS * self.slowness, all_programmed, pause=POLL_SECONDS)
         return Settled(tuple(services), states, seconds, differences, time.monotonic() - since)
 
     def _by_witness(self, services: Sequence[ServiceState], since: float) -> Settled:

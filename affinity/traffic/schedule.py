@@ -100,5 +100,5 @@ def parse(text: str, steps: Sequence[Step]) -> tuple[StepAnswers, ...]:
         )
     return tuple(
         StepAnswers(float(mark["uptime"]), curl.parse(text[mark.end() : following.start()], step.requests))
-        for step, mark, following in zip(steps, marks, marks[1:], strict=True)
+        for step, mark, following in zip(steps, marks[:-1], marks[1:], strict=True)
     )

@@ -1,0 +1,145 @@
+"""What curl is told, and what is read of what it says."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from affinity.errors import TrafficError
+from affinity.traffic import curl
+from affinity.traffic.answers import Target
+
+SERVICE = Target("10.200.1.201", 9000)
+
+
+def said(**changes: object) -> str:
+    answer = {
+        "url_effective": "http://10.200.1.201:9000/?1",
+        "http_code": 200,
+        "exitcode": 0,
+        "errormsg": None,
+        "local_port": 35002,
+        "num_connects": 1,
+        "time_total": 0.001116,
+    }
+    return f"{curl.MARK}{json.dumps(answer | changes)}"
+
+
+def body(name: str) -> str:
+    return f"Hostname: {name}\nIP: 10.10.2.2\nGET /?1 HTTP/1.1\r\nHost: 10.200.1.201:9000\r\n\r\n"
+
+
+def test_an_answer_names_its_endpoint() -> None:
+    (answer,) = curl.parse(f"{body('webpod2')}\n{said()}\n", 1)
+
+    assert (answer.endpoint, answer.target, answer.local_port, answer.connects) == ("webpod2", SERVICE, 35002, 1)
+    assert answer.ok
+
+
+def test_a_failed_request_is_an_answer_with_an_error() -> None:
+    text = f"{body('webpod1')}\n{said()}\n\n{said(exitcode=28, errormsg='timed out', http_code=0, num_connects=0)}\n"
+
+    first, second = curl.parse(text, 2)
+
+    assert first.ok
+    assert not second.ok
+    assert (second.endpoint, second.error) == (None, "curl 28: timed out")
+
+
+@pytest.mark.parametrize(
+    ("changes", "answered", "error"),
+    [
+        pytest.param({"http_code": 503}, "webpod1", "HTTP status 503", id="status"),
+        pytest.param({}, "", "the answer names no host", id="no-host"),
+        pytest.param({"exitcode": 56, "errormsg": None}, "webpod1", "curl 56: no message", id="reset"),
+    ],
+)
+def test_what_is_no_good_answer_says_why(changes: dict[str, object], answered: str, error: str) -> None:
+    text = f"{body(answered) if answered else 'hello'}\n{said(**changes)}\n"
+
+    (answer,) = curl.parse(text, 1)
+
+    assert answer.error == error
+    assert not answer.ok
+
+
+def test_an_endpoint_is_not_carried_over_to_the_next_answer() -> None:
+    text = f"{body('webpod1')}\n{said()}\nnothing\n{said()}\n"
+
+    _, second = curl.parse(text, 2)
+
+    assert second.endpoint is None
+
+
+def test_missing_answers_are_no_answers() -> None:
+    with pytest.raises(TrafficError, match="reported 1 of 2 requests"):
+        curl.parse(f"{body('webpod1')}\n{said()}\n", 2)
+
+
+@pytest.mark.parametrize("text", ["{", '{"http_code": 200}', '{"url_effective": "http://[::1"}'])
+def test_broken_json_is_told(text: str) -> None:
+    with pytest.raises(TrafficError, match="what is no answer"):
+        curl.parse(f"{curl.MARK}{text}\n", 1)
+
+
+def test_stamped_answers_are_dated_between_the_one_before_and_themselves() -> None:
+    lines = [
+        "100.00 ",
+        "100.02 Hostname: webpod1",
+        "100.02 IP: 10.10.1.2",
+        "100.30 ",
+        f"100.30 {said()}",
+        "100.31 Hostname: webpod3",
+        "100.33 ",
+        f"100.33 {said()}",
+    ]
+
+    first, second = curl.parse("\n".join(lines) + "\n", 2)
+
+    assert (first.endpoint, first.not_before, first.not_after) == ("webpod1", 100.00, 100.02)
+    assert (second.endpoint, second.not_before, second.not_after) == ("webpod3", 100.02, 100.31)
+
+
+def test_a_stamped_failure_is_dated_by_its_own_line() -> None:
+    lines = ["100.00 ", "102.01 ", f"102.01 {said(exitcode=28, errormsg='timed out')}", "102.02 Hostname: webpod1"]
+
+    first, second = curl.parse("\n".join([*lines, f"102.03 {said()}"]) + "\n", 2)
+
+    assert (first.not_before, first.not_after) == (100.00, 102.01)
+    assert (second.not_before, second.not_after) == (102.01, 102.02)
+
+
+def test_requests_open_connections_of_their_own() -> None:
+    options = curl.options(curl.Patience())
+
+    assert options[options.index("--header") + 1] == "Connection: close"
+    assert "--rate" not in options
+
+
+def test_open_connections_are_spaced() -> None:
+    options = curl.options(curl.Patience(), keep_open=True, per_second=4)
+
+    assert "--header" not in options
+    assert options[options.index("--rate") + 1] == "4/s"
+
+
+def test_a_slow_machine_has_more_patience() -> None:
+    options = curl.options(curl.Patience(2.0, 5.0).scaled(4))
+
+    assert options[options.index("--connect-timeout") + 1] == "8"
+    assert options[options.index("--max-time") + 1] == "20"
+
+
+def test_urls_are_ranges() -> None:
+    assert curl.urls([SERVICE, Target("fd00::5", 80)], count=20) == [
+        "http://10.200.1.201:9000/?[1-20]",
+        "http://[fd00::5]:80/?[1-20]",
+    ]
+
+
+def test_a_reused_connection_is_no_new_one() -> None:
+    answers = curl.parse(f"{body('webpod1')}\n{said()}\n{body('webpod1')}\n{said(num_connects=0)}\n", 2)
+
+    with pytest.raises(TrafficError, match=r"requests \[2\] of 2"):
+        curl.require_new_connections(answers)

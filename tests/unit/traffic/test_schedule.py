@@ -1,0 +1,113 @@
+"""The timed script, run by the shell and the curl of this machine against a server in this process."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+import pytest
+
+from affinity.errors import TrafficError
+from affinity.traffic import schedule
+from affinity.traffic.answers import Target
+from affinity.traffic.curl import Patience
+from affinity.traffic.schedule import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+PATIENCE = Patience(1, 2)
+
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+
+
+class Whoami(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        content = f"Hostname: webpod{self.server.server_address[0][-1]}\nIP: 127.0.0.1\n".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def pods() -> Iterator[list[Target]]:
+    servers = [ThreadingHTTPServer((f"127.0.0.{number}", 0), Whoami) for number in (1, 2, 3)]
+    for server in servers:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield [Target(*server.server_address[:2]) for server in servers]
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def run(steps: Sequence[Step]) -> tuple[schedule.StepAnswers, ...]:
+    done = subprocess.run(schedule.argv(steps, PATIENCE), capture_output=True, text=True, check=False, timeout=20)
+    assert not done.stderr
+    return schedule.parse(done.stdout, steps)
+
+
+@needs_curl
+def test_steps_run_at_their_moments(pods: list[Target]) -> None:
+    first, second = run([Step(0, tuple(pods)), Step(0.3, (pods[1],))])
+
+    assert 0.29 <= second.began - first.began < 1.0
+    assert [answer.endpoint for answer in first.answers] == ["webpod1", "webpod2", "webpod3"]
+    (answer,) = second.answers
+    assert (answer.endpoint, answer.connects) == ("webpod2", 1)
+
+
+@needs_curl
+def test_answers_are_dated_on_the_clients_clock(pods: list[Target]) -> None:
+    first, second = run([Step(0, tuple(pods)), Step(0.2, (pods[0],))])
+
+    moments = [first.began]
+    for answer in first.answers:
+        moments += [answer.not_before, answer.not_after]
+    (last,) = second.answers
+    moments += [second.began, last.not_before, last.not_after]
+    assert moments == sorted(moments)
+
+
+@needs_curl
+def test_open_connections_carry_several_requests(pods: list[Target]) -> None:
+    (step,) = run([Step(0, tuple(pods), rounds=3, keep_open=True, per_second=50)])
+
+    assert [answer.connects for answer in step.answers] == [1, 1, 1, 0, 0, 0, 0, 0, 0]
+    assert [answer.endpoint for answer in step.answers] == ["webpod1", "webpod2", "webpod3"] * 3
+
+
+@needs_curl
+def test_a_refused_connection_is_counted(pods: list[Target]) -> None:
+    (step,) = run([Step(0, (Target("127.0.0.4", 1), pods[0]))])
+
+    refused, answered = step.answers
+    assert refused.error.startswith("curl 7")
+    assert answered.ok
+
+
+def test_arguments_are_data_and_never_program_text() -> None:
+    words = schedule.argv([Step(1.5, (Target("10.200.1.5", 9000),))], PATIENCE)
+
+    assert words[:4] == ["sh", "-c", schedule.SCRIPT, "schedule"]
+    assert words[4] == "150"
+    assert int(words[5]) == len(words) - 6
+
+
+def test_a_step_that_is_missing_is_told() -> None:
+    with pytest.raises(TrafficError, match="ran 1 of 2 steps"):
+        schedule.parse("@step 10.00\n@end 10.01\n", [Step(0, ()), Step(1, ())])
+
+
+def test_nothing_at_all_is_told() -> None:
+    with pytest.raises(TrafficError, match="ran 0 of 1 steps; it said: nothing"):
+        schedule.parse("", [Step(0, ())])
