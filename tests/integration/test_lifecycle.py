@@ -138,17 +138,16 @@ def test_killing_its_owner_takes_the_cluster_along(
     embedded: CommandLine, state_root: Path, before: traces.Traces
 ) -> None:
     """A run that is killed with -9 leaves nothing, without anybody cleaning up after it."""
-    owner = subprocess.Popen(
+    with subprocess.Popen(
         (sys.executable, "-c", _OPEN_AND_WAIT, NAME),
         env=embedded.environment,
         cwd=Path(__file__).parents[2],
         stdout=subprocess.PIPE,
         text=True,
-    )
-    assert owner.stdout is not None
-    assert owner.stdout.readline() == "up\n"
-    owner.kill()
-    owner.wait()
+    ) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "up\n"
+        owner.kill()
 
     assert traces.wait_until_gone(before, state_root) == {}
 

@@ -157,12 +157,12 @@ class Starting:
         try:
             # Whatever a dead cluster of this name left is removed first.
             _remove_remains(self._state)
-            try:
-                self.cluster = self._start(lock)
-            except BaseException:
-                self._end_keeper()
-                _remove_remains(self._state)
-                raise
+            self.cluster = self._start(lock)
+        except BaseException:
+            self._end_keeper()
+            _remove_remains(self._state)
+            self._state.forget_lock()
+            raise
         finally:
             os.close(lock)
         return self
