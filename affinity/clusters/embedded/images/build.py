@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import json
-import platform
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
-from affinity.clusters.embedded.images import cache, hosttools, oci, programs
-from affinity.errors import PreflightError
+from affinity.clusters.embedded.binaries import Cache
+from affinity.clusters.embedded.binaries.pins import machine_arch
+from affinity.clusters.embedded.images import hosttools, keys, oci, programs
+from affinity.progress import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from affinity.clusters.embedded.images.hosttools import Tool
 
 PAUSE = "registry.k8s.io/pause:3.10"
 WHOAMI = "docker.io/traefik/whoami:latest"
 NETSHOOT = "docker.io/nicolaka/netshoot:latest"
 
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _ARCHIVE = "images.tar"
 _RECORD = "images.json"
+_DRAFT = ".draft-"
 
 
 @dataclass(frozen=True)
@@ -47,32 +44,25 @@ class ImageSet:
     images: tuple[Image, ...]
 
 
-def ensure_images(progress: Callable[[str], None] | None = None) -> ImageSet:
+def ensure_images(progress: Callable[[str], None] | None = None, *, cache: Cache | None = None) -> ImageSet:
     """Return the images for this machine, from the cache or made now; ``progress`` is told what is being made.
 
-    Raises PreflightError where the machine lacks a tool, BinaryError where the programs cannot be built.
+    The cache is the user's unless one is given. Raises PreflightError where the machine lacks a tool, BinaryError where
+    the programs cannot be built or the cache cannot be written.
     """
-    root = cache.root()
+    cache = cache or Cache.of_user()
+    root = cache.root / "images"
     tools = hosttools.locate()
-    shared = cache.libraries(root, tools)
-    architecture = machine_architecture()
-    entry = root / cache.key(programs.SOURCE, architecture, tools, shared)
-    kept = _read(entry)
-    if kept:
-        return kept
-    with FileLock(root / "lock"):
+    architecture = machine_arch()
+    with cache.refusals():
+        shared = keys.libraries(root, tools)
+        entry = root / keys.key(programs.SOURCE, architecture, tools, shared)
         kept = _read(entry)
-        return kept or _make(entry, architecture, tools, shared, progress or (lambda _: None))
-
-
-def machine_architecture() -> str:
-    """Return the architecture as Go and OCI call it; raises PreflightError where no image is made for it."""
-    machine = platform.machine()
-    if machine not in _ARCHITECTURES:
-        raise PreflightError(
-            f"no images are made for {machine}", next_step=f"use a machine with one of {', '.join(_ARCHITECTURES)}"
-        )
-    return _ARCHITECTURES[machine]
+        if kept:
+            return kept
+        with cache.locked("images", "container images", quiet()):
+            kept = _read(entry)
+            return kept or _make(entry, cache, architecture, hosttools.entries(tools, shared), progress or _silent)
 
 
 def write(archive: Path, specs: Sequence[oci.Spec], architecture: str) -> tuple[Image, ...]:
@@ -80,61 +70,60 @@ def write(archive: Path, specs: Sequence[oci.Spec], architecture: str) -> tuple[
     built = [oci.build(spec, architecture) for spec in specs]
     with archive.open("wb") as file:
         oci.write_archive(built, file)
-    return tuple(
-        Image(
-            one.spec.name,
-            one.digest,
-            labels["org.opencontainers.image.title"],
-            labels["org.opencontainers.image.description"],
-        )
-        for one in built
-        for labels in [dict(one.spec.labels)]
-    )
+    return tuple(Image(one.spec.name, one.digest, one.spec.title, one.spec.description) for one in built)
 
 
 def specs(pause: bytes, whoami: bytes, client: Sequence[oci.Entry]) -> tuple[oci.Spec, ...]:
     """Return the images, given the two programs and the client's files."""
     return (
         oci.Spec(
-            name=PAUSE,
+            PAUSE,
+            *_told("registry.k8s.io/pause", "holds a pod's namespaces and collects orphaned processes"),
             entries=(oci.File("/pause", pause),),
             entrypoint=("/pause",),
-            labels=_labels("registry.k8s.io/pause", "holds a pod's namespaces and collects orphaned processes"),
         ),
         oci.Spec(
-            name=WHOAMI,
+            WHOAMI,
+            *_told("traefik/whoami", "answers HTTP on port 80 with its host name and the request"),
             entries=(oci.File("/whoami", whoami),),
             entrypoint=("/whoami",),
-            labels=_labels("traefik/whoami", "answers HTTP on port 80 with its host name and the request"),
         ),
         oci.Spec(
-            name=NETSHOOT,
+            NETSHOOT,
+            *_told("nicolaka/netshoot", "holds network tools of the machine it was made on"),
             entries=tuple(client),
             command=("bash",),
-            labels=_labels("nicolaka/netshoot", "holds network tools of the machine it was made on"),
         ),
     )
 
 
-def _labels(original: str, does: str) -> tuple[tuple[str, str], ...]:
-    description = f"A stand-in for {original}, made by session-affinity-conformance: {does}."
-    return (("org.opencontainers.image.title", original), ("org.opencontainers.image.description", description))
+def _told(original: str, does: str) -> tuple[str, str]:
+    """Return the title and the description of a stand-in."""
+    return original, f"A stand-in for {original}, made by session-affinity-conformance: {does}."
 
 
 def _make(
-    entry: Path, architecture: str, tools: Sequence[Tool], shared: Sequence[Path], progress: Callable[[str], None]
+    entry: Path, cache: Cache, architecture: str, client: Sequence[oci.Entry], progress: Callable[[str], None]
 ) -> ImageSet:
     entry.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".draft-", dir=entry.parent) as scratch:
-        bins = Path(scratch, "bin")
+    for left in entry.parent.glob(f"{_DRAFT}*"):  # by a run that was killed: the lock is held
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_DRAFT, dir=entry.parent) as scratch:
         progress("building the programs of the container images")
-        pause, whoami = (programs.build(name, bins) for name in ("pause", "whoami"))
+        go = programs.find_go(cache, progress)
+        target = Path(scratch, "programs")
+        target.mkdir()
+        pause, whoami = (
+            programs.build(name, target, go=go, cache=cache, architecture=architecture) for name in ("pause", "whoami")
+        )
+        progress("packing the container images")
         draft = Path(scratch, "entry")
         draft.mkdir(mode=0o755)
-        progress("packing the container images")
-        images = write(draft / _ARCHIVE, specs(pause, whoami, hosttools.entries(tools, shared)), architecture)
-        (draft / _RECORD).write_text(json.dumps([asdict(image) for image in images], indent=1))
-        shutil.rmtree(entry, ignore_errors=True)  # There only if someone damaged it.
+        archive = draft / _ARCHIVE
+        images = write(archive, specs(pause, whoami, client), architecture)
+        record = {"size": archive.stat().st_size, "images": [asdict(image) for image in images]}
+        (draft / _RECORD).write_text(json.dumps(record, indent=1))
+        shutil.rmtree(entry, ignore_errors=True)  # there only if it is damaged
         draft.rename(entry)
     return ImageSet(entry / _ARCHIVE, images)
 
@@ -143,7 +132,13 @@ def _read(entry: Path) -> ImageSet | None:
     """Return a cache entry, or None where it is absent or incomplete."""
     archive = entry / _ARCHIVE
     try:
-        images = tuple(Image(**image) for image in json.loads((entry / _RECORD).read_text()))
-    except (OSError, ValueError, TypeError):
+        record = json.loads((entry / _RECORD).read_text())
+        if archive.stat().st_size != record["size"]:
+            return None
+        return ImageSet(archive, tuple(Image(**image) for image in record["images"]))
+    except (OSError, ValueError, TypeError, KeyError):
         return None
-    return ImageSet(archive, images) if archive.is_file() else None
+
+
+def _silent(_: str) -> None:
+    """Say nothing."""

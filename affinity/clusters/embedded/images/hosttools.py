@@ -44,7 +44,7 @@ REQUIRED: Mapping[str, str] = {
 }
 """The Debian package of every command that the client must have."""
 
-OPTIONAL = ("awk", "getent", "hostname", "nc", "ps", "xargs", "zsh")
+OPTIONAL = ("awk", "getent", "hostname", "nc", "xargs", "zsh")
 """Commands that the client has where the host has them."""
 
 # ldd, from glibc or musl: "NAME => /path (0x...)", or "/path (0x...)" for the loader itself.

@@ -58,13 +58,22 @@ Entry = File | Link | Directory
 
 @dataclass(frozen=True)
 class Spec:
-    """What an image is made of. ``name`` is complete: registry, repository and tag."""
+    """What an image is made of; ``name`` is complete: registry, repository and tag."""
 
     name: str
+    title: str
+    description: str
     entries: tuple[Entry, ...]
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
-    labels: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What the image says about itself, by the keys of the OCI specification (annotations.md)."""
+        return {
+            "org.opencontainers.image.title": self.title,
+            "org.opencontainers.image.description": self.description,
+        }
 
 
 @dataclass(frozen=True)
@@ -103,7 +112,7 @@ def build(spec: Spec, architecture: str) -> Built:
     """Return the blobs of an image; ``architecture`` is Go's name for it, such as ``amd64``."""
     content = layer(spec.entries)
     layer_digest = digest_of(content)
-    runtime: dict[str, Any] = {"Env": [f"PATH={PATH}"], "WorkingDir": "/", "Labels": dict(spec.labels)}
+    runtime: dict[str, Any] = {"Env": [f"PATH={PATH}"], "WorkingDir": "/", "Labels": spec.labels}
     if spec.entrypoint:
         runtime["Entrypoint"] = list(spec.entrypoint)
     if spec.command:

