@@ -1,0 +1,68 @@
+"""What a machine lacks is named, with how to get it."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from affinity.clusters.embedded import preflight
+from affinity.errors import PreflightError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture
+def fine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that has everything."""
+    monkeypatch.setattr(preflight.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(preflight.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(preflight.cgroups, "require_controllers", lambda: None)
+    monkeypatch.setattr(preflight, "_require_overlay", lambda: None)
+    monkeypatch.setattr(preflight.subprocess, "run", _answering(0, ""))
+
+
+def _answering(code: int, stderr: str) -> Callable[..., subprocess.CompletedProcess[str]]:
+    def run(argv: tuple[str, ...], **_: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(argv, code, "", stderr)
+
+    return run
+
+
+@pytest.mark.usefixtures("fine")
+def test_a_machine_with_everything_passes() -> None:
+    preflight.check("iptables")
+    preflight.check("nftables")
+
+
+@pytest.mark.usefixtures("fine")
+def test_a_user_who_is_not_root_is_told_so_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight.os, "geteuid", lambda: 1000)
+
+    with pytest.raises(PreflightError, match="needs root") as caught:
+        preflight.check("iptables")
+
+    assert "sudo" in caught.value.next_step
+
+
+@pytest.mark.usefixtures("fine")
+def test_missing_tools_are_named_with_their_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {"nsenter", "unshare", "mount", "ip", "curl"}
+    monkeypatch.setattr(preflight.shutil, "which", lambda name: name if name in there else None)
+
+    with pytest.raises(PreflightError, match="not found: iptables, ") as caught:
+        preflight.check("nftables")
+
+    assert "apt-get install iptables conntrack nftables" in caught.value.next_step
+
+
+@pytest.mark.usefixtures("fine")
+def test_a_kernel_feature_that_is_refused_is_named_with_its_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight.subprocess, "run", _answering(1, "Couldn't load match `recent'\nmore"))
+
+    with pytest.raises(PreflightError, match=r"xt_recent .*Couldn't load match") as caught:
+        preflight.check("iptables")
+
+    assert "more" not in caught.value.what
