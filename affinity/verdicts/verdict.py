@@ -84,6 +84,6 @@ def combine(claim: str, *verdicts: Verdict) -> Verdict:
     """Return one verdict that holds when all do; the Service is that of the first that does not."""
     wrong = [verdict for verdict in verdicts if not verdict.ok]
     findings = tuple(finding for verdict in wrong for finding in verdict.findings)
-    figure = "; ".join(verdict.figure for verdict in (wrong or verdicts))
+    figure = "; ".join(dict.fromkeys(verdict.figure for verdict in (wrong or verdicts)))
     background = tuple(line for verdict in wrong for line in verdict.background)
     return Verdict(claim, figure, findings, (wrong or list(verdicts))[0].service, background)

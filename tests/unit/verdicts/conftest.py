@@ -1,0 +1,72 @@
+"""A Service, its client and what nodes hold of it, as observations for verdicts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from affinity.dataplane import iptables
+from affinity.dataplane.batch import NodeState
+from affinity.dataplane.model import CLIENT_IP, Endpoint, ProxyConfig, ServicePort, ServiceState
+from affinity.dataplane.xt_recent import Entry, RecentList
+from affinity.traffic.answers import Answer, Answers, Target
+
+CLIENT = "10.10.0.6"
+HZ = 250
+NOW = 4295540812
+PROXY = ProxyConfig("iptables", "10.10.0.0/16")
+
+
+@dataclass(frozen=True)
+class World:
+    """Makes observations of one Service over three endpoints."""
+
+    service: ServiceState
+
+    @property
+    def chains(self) -> list[str]:
+        return list(iptables.endpoint_chains(self.service))
+
+    def answers(self, *endpoints: str | None, port: int = 40000) -> Answers:
+        target = Target(self.service.cluster_ips[0], 9000)
+        return Answers(
+            tuple(
+                Answer(target, name, 200 if name else 0, port + place, 1, 0.001, "" if name else "curl 28: timed out")
+                for place, name in enumerate(endpoints)
+            )
+        )
+
+    def node(
+        self, name: str, entries: dict[int, dict[str, tuple[int, ...]]] | None = None, **changes: object
+    ) -> NodeState:
+        """Return a node with the Service's lists; entries by endpoint number and client, as seconds ago."""
+        lists = {
+            chain: RecentList(
+                chain,
+                tuple(
+                    Entry(address, 64, NOW - min(ago) * HZ, len(ago), tuple(NOW - one * HZ for one in ago))
+                    for address, ago in (entries or {}).get(place, {}).items()
+                ),
+            )
+            for place, chain in enumerate(self.chains)
+        }
+        return NodeState(**{"node": name, "lists": lists, "jiffies": NOW, "uptime": 1000.0, **changes})
+
+    def programmed(self, name: str, without: str = "", replace: tuple[str, str] = ("", "")) -> NodeState:
+        """Return a node whose rules are right, except for lines that hold a text or a text that is replaced."""
+        rules = [str(rule) for rule in iptables.expected(self.service, PROXY).rules]
+        lines = [line.replace(*replace) if replace[0] else line for line in rules if not without or without not in line]
+        names = dict.fromkeys(line.split()[1] for line in lines)
+        text = "\n".join(["*nat", *(f":{chain} - [0:0]" for chain in names), *lines, "COMMIT", ""])
+        return NodeState(name, iptables.parse(text))
+
+
+@pytest.fixture
+def world() -> World:
+    endpoints = tuple(
+        Endpoint(f"10.10.{number}.2", 80, f"webpod{number}", f"myk8s-worker{number if number > 1 else ''}")
+        for number in (1, 2, 3)
+    )
+    port = ServicePort("web", "TCP", 9000, endpoints)
+    return World(ServiceState("default", "affinity-sticky-x7k2p", ("10.200.1.17",), CLIENT_IP, 30, (port,)))

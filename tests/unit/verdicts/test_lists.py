@@ -1,0 +1,115 @@
+"""Whom nodes remember."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from affinity.verdicts.lists import judge_follows, judge_forgotten, judge_one_entry, judge_strangers
+
+if TYPE_CHECKING:
+    from conftest import World
+
+CLIENT, OTHER = "10.10.0.6", "10.10.0.9"
+HOME, WORKER = "myk8s-control-plane", "myk8s-worker"
+HZ = 250
+
+
+def test_a_client_is_listed_once_with_a_stamp_a_connection(world: World) -> None:
+    rounds = [
+        (0, world.node(HOME)),
+        (3, world.node(HOME, {1: {CLIENT: (0, 1, 2)}})),
+        (40, world.node(HOME, {1: {CLIENT: (*tuple(range(29)), 0, 0, 0)}})),
+    ]
+
+    verdict = judge_one_entry("C21", world.service, CLIENT, rounds, HZ)
+
+    assert verdict.ok
+    assert verdict.figure == "0 stamps after 0, 3 stamps after 3, 32 stamps after 40"
+
+
+def test_an_expired_entry_beside_a_live_one_does_not_count(world: World) -> None:
+    state = world.node(HOME, {0: {CLIENT: (40,)}, 1: {CLIENT: (0,)}})
+
+    assert judge_one_entry("C21", world.service, CLIENT, [(1, state)], HZ).ok
+
+
+def test_an_entry_before_any_traffic_does_not_hold(world: World) -> None:
+    verdict = judge_one_entry("C21", world.service, CLIENT, [(0, world.node(HOME, {2: {CLIENT: (5,)}}))], HZ)
+
+    assert "expected: no entry of 10.10.0.6" in verdict.explain()
+    assert f"{CLIENT} in {world.chains[2]} (webpod3): 1 stamps, last seen 5.00 s ago" in verdict.explain()
+
+
+def test_two_live_entries_do_not_hold(world: World) -> None:
+    state = world.node(HOME, {0: {CLIENT: (1,)}, 1: {CLIENT: (0,)}})
+
+    assert not judge_one_entry("C21", world.service, CLIENT, [(1, state)], HZ).ok
+
+
+def test_missing_stamps_do_not_hold(world: World) -> None:
+    verdict = judge_one_entry("C21", world.service, CLIENT, [(20, world.node(HOME, {0: {CLIENT: (0, 1)}}))], HZ)
+
+    assert verdict.figure == "2 stamps after 20"
+    assert not verdict.ok
+
+
+def test_a_flushed_list_does_not_hold(world: World) -> None:
+    verdict = judge_one_entry("C21", world.service, CLIENT, [(20, world.node(HOME))], HZ)
+
+    assert "expected: one live entry with 20 stamps" in verdict.explain()
+
+
+def test_other_nodes_have_empty_lists(world: World) -> None:
+    states = {HOME: world.node(HOME, {0: {CLIENT: (0,)}}), WORKER: world.node(WORKER)}
+
+    assert judge_strangers("C21n", world.service, CLIENT, HOME, states).ok
+
+
+def test_a_client_on_another_node_does_not_hold(world: World) -> None:
+    states = {HOME: world.node(HOME), WORKER: world.node(WORKER, {0: {CLIENT: (0,)}})}
+
+    text = judge_strangers("C21n", world.service, CLIENT, HOME, states).explain()
+
+    assert text.startswith("C21n does not hold on myk8s-worker:")
+    assert "entries of 10.10.0.6 (the client itself)" in text
+
+
+def test_a_node_without_lists_is_no_negative_control(world: World) -> None:
+    states = {HOME: world.node(HOME), WORKER: world.node(WORKER, lists={})}
+
+    assert not judge_strangers("C21n", world.service, CLIENT, HOME, states).ok
+
+
+def test_none_forgets(world: World) -> None:
+    without = {HOME: world.node(HOME, lists={})}
+
+    assert judge_forgotten("C26", world.service, without, {HOME: world.node(HOME)}).ok
+
+
+def test_lists_under_none_do_not_hold(world: World) -> None:
+    verdict = judge_forgotten("C26", world.service, {HOME: world.node(HOME)}, {HOME: world.node(HOME)})
+
+    assert "expected: no lists of the Service while its affinity is None" in verdict.explain()
+
+
+def test_an_entry_that_came_back_does_not_hold(world: World) -> None:
+    again = {HOME: world.node(HOME, {0: {OTHER: (9,)}})}
+
+    verdict = judge_forgotten("C26", world.service, {HOME: world.node(HOME, lists={})}, again)
+
+    assert "seen: 3 lists with 1 entries: 10.10.0.9" in verdict.explain()
+
+
+def test_answers_follow_the_entry(world: World) -> None:
+    followed = [(endpoint, world.answers(endpoint.pod)) for endpoint in world.service.endpoints]
+
+    assert judge_follows("C52", world.service, HOME, followed).figure == "3 of 3 moves followed"
+
+
+def test_answers_that_stay_do_not_hold(world: World) -> None:
+    followed = [(endpoint, world.answers("webpod1", "webpod1")) for endpoint in world.service.endpoints]
+
+    verdict = judge_follows("C52", world.service, HOME, followed)
+
+    assert verdict.figure == "1 of 3 moves followed"
+    assert "expected: all answered by webpod2, in whose list the client is" in verdict.explain()
