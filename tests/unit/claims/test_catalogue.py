@@ -1,0 +1,68 @@
+"""The catalogue of claims, and the suite that checks them."""
+
+from __future__ import annotations
+
+import ast
+import math
+from pathlib import Path
+
+import pytest
+
+from affinity import claims
+from affinity.errors import UsageError
+from affinity.verdicts.spread import none_moved
+
+SUITE = Path(__file__).parents[3] / "suite"
+
+
+def read_suite() -> list[tuple[str, ast.FunctionDef]]:
+    """Return every test of the suite with the id of its claim, empty without one."""
+    found = []
+    for module in sorted(SUITE.glob("test_*.py")):
+        for test in ast.parse(module.read_text()).body:
+            if isinstance(test, ast.FunctionDef) and test.name.startswith("test_"):
+                ids = [
+                    call.args[0].value
+                    for call in test.decorator_list
+                    if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "claim"
+                ]
+                found.append((ids[0] if ids else "", test))
+    return found
+
+
+TESTS = read_suite()
+
+
+def test_every_claim_has_one_test() -> None:
+    assert sorted(claim_id for claim_id, _ in TESTS) == sorted(claims.CATALOGUE)
+
+
+@pytest.mark.parametrize(("claim_id", "test"), [pytest.param(*one, id=one[0]) for one in TESTS])
+def test_a_test_says_what_it_checks(claim_id: str, test: ast.FunctionDef) -> None:
+    said = ast.get_docstring(test) or ""
+
+    sections = [said.find(f"\n{section}: ") for section in ("Preconditions", "Steps", "Expected")]
+    assert -1 not in sections
+    assert sections == sorted(sections)
+    assert said.splitlines()[0].startswith(claims.find(claim_id).title)
+
+
+@pytest.mark.parametrize(("claim_id", "test"), [pytest.param(*one, id=one[0]) for one in TESTS])
+def test_a_test_asserts_once(claim_id: str, test: ast.FunctionDef) -> None:
+    asserted = [one for one in ast.walk(test) if isinstance(one, ast.Assert)]
+
+    assert len(asserted) == 1, claim_id
+    assert ast.unparse(asserted[0]) == "assert verdict.ok, verdict.explain()"
+
+
+def test_false_alarms_stay_within_the_budget() -> None:
+    assert math.fsum(claim.false_alarm for claim in claims.CATALOGUE.values()) < claims.BUDGET
+
+
+def test_the_chance_that_all_stay_is_that_of_the_trials() -> None:
+    assert none_moved(3, claims.FREE_TRIALS) == pytest.approx(claims.ALL_STAY)
+
+
+def test_an_unknown_claim_is_refused() -> None:
+    with pytest.raises(UsageError, match="no claim C99"):
+        claims.find("C99")

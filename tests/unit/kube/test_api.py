@@ -1,0 +1,179 @@
+"""The API's client against a server in this process."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from affinity.kube.api import Api, ApiError
+from affinity.kube.resources import SERVICES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+STORED = {"metadata": {"name": "svc", "namespace": "default"}, "spec": {"sessionAffinity": "ClientIP"}}
+
+
+class Server(BaseHTTPRequestHandler):
+    """Answers with what it is told to, and remembers what it was asked."""
+
+    protocol_version = "HTTP/1.1"
+    asked: list[dict[str, Any]]
+    answer: tuple[int, Any]
+
+    def _serve(self) -> None:
+        url = urlsplit(self.path)
+        length = int(self.headers.get("Content-Length") or 0)
+        self.asked.append(
+            {
+                "method": self.command,
+                "path": url.path,
+                "query": {name: values[0] for name, values in parse_qs(url.query).items()},
+                "type": self.headers.get("Content-Type"),
+                "token": self.headers.get("Authorization"),
+                "body": json.loads(self.rfile.read(length) or b"null"),
+            }
+        )
+        status, said = self.answer
+        content = said.encode() if isinstance(said, str) else json.dumps(said).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+for method in ("GET", "POST", "PATCH", "DELETE"):
+    setattr(Server, f"do_{method}", Server._serve)
+
+
+@pytest.fixture
+def server() -> Iterator[ThreadingHTTPServer]:
+    Server.asked, Server.answer = [], (200, STORED)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def kubeconfig(server: ThreadingHTTPServer, tmp_path: Path) -> Path:
+    address = f"http://127.0.0.1:{server.server_address[1]}"
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "x",
+        "clusters": [{"name": "c", "cluster": {"server": address}}],
+        "users": [{"name": "u", "user": {"token": "told"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+    }
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps(config))
+    return path
+
+
+@pytest.fixture
+def api(kubeconfig: Path) -> Api:
+    return Api(kubeconfig, request_seconds=2)
+
+
+def asked() -> dict[str, Any]:
+    (only,) = Server.asked
+    return only
+
+
+def test_objects_come_as_they_are_stored(api: Api) -> None:
+    assert api.get(SERVICES, "svc", "default") == STORED
+    assert asked()["path"] == "/api/v1/namespaces/default/services/svc"
+    assert asked()["token"] == "Bearer told"
+
+
+def test_labels_select(api: Api) -> None:
+    Server.answer = (200, {"items": None})
+
+    assert api.objects(SERVICES, "default", labels="app=webpod") == []
+    assert asked()["query"] == {"labelSelector": "app=webpod"}
+
+
+@pytest.mark.parametrize(
+    ("call", "method", "content_type", "forced"),
+    [
+        pytest.param("create", "POST", "application/json", False, id="create"),
+        pytest.param("apply", "PATCH", "application/apply-patch+yaml", True, id="apply"),
+        pytest.param("patch", "PATCH", "application/merge-patch+json", False, id="patch"),
+    ],
+)
+def test_writes(api: Api, call: str, method: str, content_type: str, *, forced: bool) -> None:
+    manifest = {"apiVersion": "v1", "kind": "Service", **STORED}
+
+    stored = api.patch(SERVICES, "svc", "default", manifest) if call == "patch" else getattr(api, call)(manifest)
+
+    assert stored == STORED
+    assert (asked()["method"], asked()["type"], asked()["body"]) == (method, content_type, manifest)
+    assert asked()["query"].get("force") == ("true" if forced else None)
+    assert asked()["query"]["fieldManager"] == "session-affinity-conformance"
+
+
+def test_a_refusal_says_why(api: Api) -> None:
+    Server.answer = (422, {"message": "spec.sessionAffinityConfig: Invalid value: 0"})
+
+    with pytest.raises(ApiError, match=r"PATCH .*services/svc: 422: spec\.sessionAffinityConfig") as refused:
+        api.patch(SERVICES, "svc", "default", {})
+    assert refused.value.status == 422
+
+
+def test_a_refusal_in_plain_text_is_told_too(api: Api) -> None:
+    Server.answer = (503, "apiserver not ready")
+
+    with pytest.raises(ApiError, match="503: apiserver not ready"):
+        api.server_version()
+
+
+def test_deleting_what_is_gone_is_no_error(api: Api) -> None:
+    Server.answer = (404, {"message": "not found"})
+
+    api.delete(SERVICES, "svc", "default")
+
+
+def test_deleting_what_is_protected_is_an_error(api: Api) -> None:
+    Server.answer = (403, {"message": "forbidden"})
+
+    with pytest.raises(ApiError, match="forbidden"):
+        api.delete(SERVICES, "svc", "default")
+
+
+def test_no_server_is_no_answer(api: Api, server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_off(_: Server) -> None:
+        raise ConnectionResetError
+
+    monkeypatch.setattr(Server, "do_GET", break_off)
+    monkeypatch.setattr(server, "handle_error", lambda *_: None)
+    with pytest.raises(ApiError, match="no answer from the API") as lost:
+        api.server_version()
+    assert lost.value.status == 0
+
+
+def test_each_thread_has_a_client_of_its_own(api: Api) -> None:
+    Server.answer = (200, {"gitVersion": "v1.37.2"})
+    clients = []
+
+    def ask() -> None:
+        assert api.server_version() == "v1.37.2"
+        clients.append(api._client())
+
+    ask()
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    first, second = clients
+    assert first is not second

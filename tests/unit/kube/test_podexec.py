@@ -1,0 +1,108 @@
+"""How a command in a pod ended, from what the API says of it."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from affinity.kube import podexec
+from affinity.kube.podexec import ExecError, PodCommand
+
+COMMAND = PodCommand("default", "net-pod", ("curl", "-s", "http://10.200.1.5:9000/?[1-3]"))
+EXIT_7 = {
+    "status": "Failure",
+    "message": "command terminated with exit code 7",
+    "details": {"causes": [{"reason": "ExitCode", "message": "7"}]},
+}
+
+
+class Connection:
+    """Stands in for the client's websocket; ``open_for`` is how many seconds the command takes."""
+
+    def __init__(self, status: object = None, stdout: bytes = b"", *, open_for: float = 0) -> None:
+        self.channels = {podexec.STATUS: json.dumps(status).encode() if status else b"", podexec.STDOUT: stdout}
+        self.open_for = open_for
+        self.ended = False
+        self.shut = False
+        self.sock = SimpleNamespace(shutdown=self.shutdown)
+
+    def run_forever(self, timeout: float) -> None:
+        self.ended = timeout > self.open_for
+
+    def is_open(self) -> bool:
+        return not self.ended
+
+    def read_channel(self, channel: int) -> bytes:
+        return self.channels.pop(channel, b"")
+
+    def shutdown(self) -> None:
+        self.shut = True
+
+
+@pytest.fixture
+def client() -> Any:
+    return SimpleNamespace(
+        configuration=SimpleNamespace(host="https://127.0.0.1:6443"), update_params_for_auth=lambda *_: None
+    )
+
+
+def run(monkeypatch: pytest.MonkeyPatch, client: Any, connection: Connection) -> podexec.Executed:
+    monkeypatch.setattr(podexec, "_websocket_call", lambda *_, **__: connection)
+    return podexec.run(client, COMMAND, timeout=5)
+
+
+def test_output_and_exit_code(monkeypatch: pytest.MonkeyPatch, client: Any) -> None:
+    connection = Connection(EXIT_7, "Hostname: wébpod1\n".encode())
+
+    ended = run(monkeypatch, client, connection)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (7, "Hostname: wébpod1\n", "")
+    assert connection.shut
+
+
+def test_success(monkeypatch: pytest.MonkeyPatch, client: Any) -> None:
+    assert run(monkeypatch, client, Connection({"status": "Success"})).returncode == 0
+
+
+def test_a_command_that_does_not_end_is_an_error_and_no_partial_output(
+    monkeypatch: pytest.MonkeyPatch, client: Any
+) -> None:
+    connection = Connection(stdout=b"Hostname: webpod1\n", open_for=60)
+
+    with pytest.raises(ExecError, match="did not end within 5 s"):
+        run(monkeypatch, client, connection)
+    assert connection.shut
+
+
+def test_a_lost_connection_is_an_error(monkeypatch: pytest.MonkeyPatch, client: Any) -> None:
+    with pytest.raises(ExecError, match="ended without saying how"):
+        run(monkeypatch, client, Connection())
+
+
+def test_a_command_that_could_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch, client: Any) -> None:
+    status = {"status": "Failure", "message": 'exec: "curl": executable file not found in $PATH', "details": {}}
+
+    with pytest.raises(ExecError, match="executable file not found"):
+        run(monkeypatch, client, Connection(status))
+
+
+def test_a_refused_connection_is_an_error(monkeypatch: pytest.MonkeyPatch, client: Any) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError("Connection refused")
+
+    monkeypatch.setattr(podexec, "_websocket_call", refuse)
+    with pytest.raises(ExecError, match=r"default/net-pod: curl .*Connection refused"):
+        podexec.run(client, COMMAND, timeout=5)
+
+
+def test_the_command_goes_word_by_word() -> None:
+    assert COMMAND.query()[:3] == [("command", word) for word in COMMAND.argv]
+    assert ("stdin", "false") in COMMAND.query()
+    assert ("container", "c") in PodCommand("default", "net-pod", (), "c").query()
+
+
+def test_long_commands_are_cut_in_messages() -> None:
+    assert str(PodCommand("default", "net-pod", ("x" * 500,))).endswith("...")
