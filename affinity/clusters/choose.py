@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from affinity.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from affinity.clusters.base import Cluster
     from affinity.progress import Progress
 
-PROVIDERS = ("embedded",)
+    Opener = Callable[["ClusterOptions", Progress], AbstractContextManager[Cluster]]
+
+PROVIDERS = ("embedded", "kind", "external")
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,17 @@ class ClusterOptions:
     keep: bool = False
     name: str = "myk8s"
     deadline_scale: float = 1.0
+    node_image: str | None = None
+    kubeconfig: Path | None = None
+    context: str | None = None
+    node_access: str = "none"
+    image_registry: str | None = None
 
 
 def provider_of(options: ClusterOptions) -> str:
     """Return the provider that the options mean; raises UsageError naming the alternatives."""
     if options.cluster == "auto":
-        return "embedded"
+        return "external" if options.kubeconfig else "embedded"
     if options.cluster not in PROVIDERS:
         raise UsageError(f"--cluster {options.cluster}: there are auto, {', '.join(PROVIDERS)}")
     return options.cluster
@@ -46,8 +55,11 @@ def open_cluster(options: ClusterOptions, progress: Progress) -> Iterator[Cluste
 
     Raises UsageError, PreflightError, BinaryError or ClusterError. Ends with this process even if that is killed.
     """
-    provider_of(options)
-    from affinity.clusters.embedded.provider import open_embedded
-
-    with open_embedded(options, progress) as cluster:
+    with _opener(provider_of(options))(options, progress) as cluster:
         yield cluster
+
+
+def _opener(provider: str) -> Opener:
+    module = importlib.import_module(f"affinity.clusters.{provider}.provider")
+    opener: Opener = getattr(module, f"open_{provider}")
+    return opener
