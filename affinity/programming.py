@@ -40,13 +40,15 @@ class Settled:
     """What the nodes held at the end of a wait.
 
     ``seconds`` has, for each node that was programmed in time, how long after the change it was first seen so, to the
-    accuracy of one read. ``differences`` has what the others still lacked. Both are empty where nodes cannot be read.
+    accuracy of one read. ``differences`` has what the others still lacked, ``late`` the Services they lacked it of. All
+    are empty where nodes cannot be read.
     """
 
     services: tuple[ServiceState, ...]
     states: Mapping[str, NodeState]
     seconds: Mapping[str, float]
     differences: Mapping[str, tuple[Difference, ...]]
+    late: Mapping[str, tuple[ServiceState, ...]]
     waited: float
 
     def require(self, *nodes: str) -> Settled:
@@ -138,7 +140,8 @@ class Programming:
             return not late
 
         until(time.monotonic() + SETTLE_SECONDS * self.slowness, all_programmed, pause=POLL_SECONDS)
-        return Settled(tuple(services), states, seconds, differences, time.monotonic() - since)
+        unprogrammed = {name: tuple(left) for name, left in late.items()}
+        return Settled(tuple(services), states, seconds, differences, unprogrammed, time.monotonic() - since)
 
     def _by_witness(self, services: Sequence[ServiceState], since: float) -> Settled:
         witness = self.services.create(Wish("witness"))
@@ -155,4 +158,4 @@ class Programming:
                 )
         finally:
             self.services.delete(witness)
-        return Settled(tuple(services), {}, {}, {}, time.monotonic() - since)
+        return Settled(tuple(services), {}, {}, {}, {}, time.monotonic() - since)

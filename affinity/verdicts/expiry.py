@@ -25,6 +25,8 @@ EARLIEST_SECONDS: Final = 2.5
 LATEST_SECONDS: Final = 3.0
 """How long after the timeout a probe still shows that a client is free once it is over."""
 
+_SHOWN: Final = 4
+
 
 class UntimelyError(SuiteError):
     """A probe did not come at its moment, so that it could not tell."""
@@ -132,8 +134,7 @@ def judge_not_renewed_by_traffic(claim: str, trials: Sequence[Trial], window: Wi
 
 def judge_patch(patch: Patch, address: str, node: str) -> Verdict:
     """Judge that the patched timeout is in every node's rules, and that the client's entries outlived the patch."""
-    late = [one for found in patch.after.differences.values() for one in found]
-    findings = [Finding(one.node, one.expected, f"{one.seen}  ({one.reason})", one.chain) for one in late]
+    findings = [_not_reached(patch, name, services) for name, services in patch.after.late.items()]
     kept = 0
     for service in patch.services:
         before = [(one.chain, one.entry.stamps) for one in listed(service, patch.before[node], address)]
@@ -181,6 +182,15 @@ def judge_inert(rest: Rest, address: str, hz: int) -> Verdict:
         findings.append(Finding("the client", expected, "all answered by the endpoint of their expired entry"))
     figure = f"{len(ages)} listed {min(ages, default=0):.2f} s after, {moved} of {len(rest.services)} moved"
     return Verdict("C25", figure, tuple(findings), rest.services[0])
+
+
+def _not_reached(patch: Patch, node: str, late: Sequence[ServiceState]) -> Finding:
+    shown = "\n".join(map(str, patch.after.differences[node][:_SHOWN]))
+    return Finding(
+        node,
+        f"the rules of all {len(patch.after.services)} Services with their timeouts as patched",
+        f"those of {len(late)} are not; is kube-proxy running there? The first differences:\n{shown}",
+    )
 
 
 def _failed(claim: str, trials: Sequence[Trial]) -> Verdict | None:

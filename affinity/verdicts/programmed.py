@@ -6,7 +6,8 @@ from collections import Counter, defaultdict
 from difflib import unified_diff
 from typing import TYPE_CHECKING, Final
 
-from affinity.dataplane.iptables import Aspect, affinity_timeouts, normalised
+from affinity.dataplane.iptables import Aspect, affinity_timeouts, expected, normalised
+from affinity.dataplane.model import ProxyConfig
 from affinity.verdicts.verdict import Finding, Verdict
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from affinity.dataplane.iptables import Difference
     from affinity.dataplane.model import ServiceState
 
+SHORT: Final = 40
+"""How long an expectation may be to be told in the first line."""
 ASPECTS: Final[Mapping[str, tuple[Aspect, ...]]] = {
     "C14": (Aspect.CHAIN_NAMES, Aspect.LEFTOVER, Aspect.UNEXPECTED_RULE),
     "C15": (Aspect.CHAIN_NAMES, Aspect.RCHECK_PRESENCE, Aspect.RCHECK_ORDER),
@@ -47,11 +50,15 @@ def judge_differences(
         return Verdict(claim, f"as computed on {len(list(nodes))} nodes", service=service)
     per_node = Counter(one.node for one in found)
     counts = ", ".join(f"{count} on {node}" for node, count in per_node.items())
-    figure = f"{found[0].aspect}: {found[0].seen}, expected {found[0].expected}"
+    figure = f"{_place(found[0])}: {found[0].seen}"
+    if len(found[0].expected) <= SHORT:
+        figure += f", expected {found[0].expected}"
     if len(found) > 1:
         figure += f", and {len(found) - 1} more"
-    background = (f"differences: {counts}; read {waited:.1f} s after the change",)
-    return Verdict(claim, figure, tuple(map(_finding, found)), service, background)
+    background = [f"differences: {counts}; read {waited:.1f} s after the change"]
+    if bare := [node for node in per_node if _lacks_all(service, [one for one in found if one.node == node])]:
+        background.append(f"no chain of the Service at all on {', '.join(bare)}: is kube-proxy running there?")
+    return Verdict(claim, figure, tuple(map(_finding, found)), service, tuple(background))
 
 
 def judge_no_memory(service: ServiceState, states: Mapping[str, NodeState]) -> Verdict:
@@ -65,7 +72,8 @@ def judge_no_memory(service: ServiceState, states: Mapping[str, NodeState]) -> V
     findings += [
         Finding(name, "the rules of the Service", "no rule of it at all") for name in states if name not in present
     ]
-    return Verdict("C19", f"no recent rule on {len(present)} nodes", tuple(findings), service)
+    figure = f"no recent rule on {len(present)} nodes" if not findings else findings[0].seen
+    return Verdict("C19", figure, tuple(findings), service)
 
 
 def judge_same_everywhere(service: ServiceState, states: Mapping[str, NodeState]) -> Verdict:
@@ -89,24 +97,29 @@ def judge_timeouts(claim: str, services: Sequence[ServiceState], states: Mapping
         for name, state in states.items():
             seen = affinity_timeouts(service, state.ruleset)
             if list(seen.values()) != [service.timeout_seconds] * len(service.endpoints):
-                programmed = ", ".join(f"{chain} {seconds} s" for chain, seconds in seen.items())
-                expected = f"{len(service.endpoints)} rules with --seconds {service.timeout_seconds}"
-                findings.append(Finding(name, expected, programmed or "no rule with a timeout", service.key))
+                programmed = f"{len(seen)} rules: " + ", ".join(f"{chain} {wait} s" for chain, wait in seen.items())
+                wanted = f"{len(service.endpoints)} rules with --seconds {service.timeout_seconds}"
+                findings.append(Finding(name, wanted, programmed if seen else "no rule with a timeout", service.key))
     values = ", ".join(sorted({str(service.timeout_seconds) for service in services}, key=int))
     figure = f"{values} s on {len(states)} nodes" if not findings else f"not every rule says {values} s"
     return Verdict(claim, figure, tuple(findings), services[0] if len(services) == 1 else None)
 
 
 def _finding(difference: Difference) -> Finding:
-    rule = f" rule {difference.rule}" if difference.rule else ""
-    return Finding(
-        difference.node,
-        difference.expected,
-        f"{difference.seen}  ({difference.reason})",
-        f"{difference.chain}{rule}, {difference.aspect}",
-    )
+    seen = f"{difference.seen}  ({difference.reason})"
+    return Finding(difference.node, difference.expected, seen, f"{_place(difference)}, {difference.aspect}")
+
+
+def _lacks_all(service: ServiceState, found: Sequence[Difference]) -> bool:
+    absent = {one.chain for one in found if one.aspect is Aspect.CHAIN_NAMES}
+    return absent >= set(expected(service, ProxyConfig("iptables", None)).chains)
+
+
+def _place(difference: Difference) -> str:
+    return f"{difference.chain} rule {difference.rule}" if difference.rule else difference.chain
 
 
 def _changes(expected: Sequence[str], seen: Sequence[str]) -> str:
     lines = list(unified_diff(expected, seen, lineterm="", n=0))[2:]
-    return "\n".join(line for line in lines if not line.startswith("@@")) or "the same rules in another order"
+    changed = [f"{line[0]} {line[1:]}" for line in lines if not line.startswith("@@")]
+    return "\n".join(changed) or "the same rules in another order"

@@ -174,7 +174,9 @@ def patch(world: World, before: NodeState, after: NodeState, bad: NodeState | No
     states = {HOME: replace(after, ruleset=world.programmed(HOME).ruleset), WORKER: bad or world.programmed(WORKER)}
     differences = {name: iptables.compare(name, world.service, PROXY, state.ruleset) for name, state in states.items()}
     seconds = {name: 0.8 for name, found in differences.items() if not found}
-    return Patch((world.service,), {HOME: before}, Settled((world.service,), states, seconds, differences, 10.2))
+    late = {name: (world.service,) for name, found in differences.items() if found}
+    settled = Settled((world.service,), states, seconds, differences, late, 10.2)
+    return Patch((world.service,), {HOME: before}, settled)
 
 
 def test_a_patch_that_arrived_and_kept_the_entries_holds(world: World) -> None:
@@ -193,7 +195,8 @@ def test_a_node_the_patch_did_not_reach_is_named(world: World) -> None:
     text = judge_patch(patch(world, node, node, stale), CLIENT, HOME).explain()
 
     assert text.startswith("C22 does not hold on myk8s-worker2: 30 s on 1 of 2 nodes, 1 of 1 entries kept")
-    assert "seen: --seconds 10800" in text
+    assert "seen: those of 1 are not; is kube-proxy running there?" in text
+    assert "rule 2: --seconds 10800, expected 30 (Service default/affinity-sticky-x7k2p, timeoutSeconds 30)" in text
     assert "read 10.2 s after the patch; programmed: myk8s-control-plane 0.80 s" in text
 
 

@@ -70,6 +70,12 @@ def test_a_node_without_rules_fails_every_claim(claim: str, world: World) -> Non
     assert verdict.explain().startswith(f"{claim} does not hold on {BAD}: ")
 
 
+def test_a_node_without_any_rule_raises_the_question_of_kube_proxy(world: World) -> None:
+    text = judge("C14", world, NodeState(BAD)).explain()
+
+    assert f"no chain of the Service at all on {BAD}: is kube-proxy running there?" in text
+
+
 def test_every_aspect_is_spoken_of() -> None:
     assert {aspect for aspects in ASPECTS.values() for aspect in aspects} == set(Aspect)
 
@@ -107,7 +113,7 @@ def test_the_node_that_differs_from_most_is_named_with_its_rules(world: World) -
     (finding,) = verdict.findings
     assert finding.where == BAD
     assert "--seconds 3600" in finding.seen
-    assert "+-A KUBE-SVC-" in finding.seen
+    assert "+ -A KUBE-SVC-" in finding.seen
 
 
 def test_timeouts_of_several_services_are_told(world: World) -> None:
