@@ -127,3 +127,13 @@ def test_bash_answers_to_zsh_only_where_there_is_no_zsh(host: Host) -> None:
     assert by_path((bash,))["/usr/bin/zsh"] == Link("/usr/bin/zsh", "bash")
     zsh = Tool("zsh", host.program("zsh"))
     assert by_path((bash, zsh))["/usr/bin/zsh"] == Link("/usr/bin/zsh", str(zsh.path))
+
+
+def test_extensions_of_iptables_come_with_its_library(host: Host) -> None:
+    directory = host.root / "lib"
+    (directory / "xtables").mkdir(parents=True)
+    extension = directory / "xtables" / "libxt_recent.so"
+    extension.write_text("recent")
+    tool = host.program("iptables-save", needs=f"\tlibxtables.so.12 => {directory}/libxtables.so.12 (0x1)\n")
+
+    assert hosttools.libraries([Tool("iptables-save", tool)]) == (directory / "libxtables.so.12", extension)

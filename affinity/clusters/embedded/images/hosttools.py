@@ -44,8 +44,9 @@ REQUIRED: Mapping[str, str] = {
 }
 """The Debian package of every command that the client must have."""
 
-OPTIONAL = ("awk", "getent", "hostname", "nc", "xargs", "zsh")
-"""Commands that the client has where the host has them."""
+_RULE_READERS = ("iptables-save", "iptables-nft-save", "iptables-legacy-save", "nft")
+OPTIONAL = ("awk", "getent", "hostname", "nc", "xargs", "zsh", *_RULE_READERS)
+"""Commands that the image has where the host has them; as a node agent it reads rules with some of them."""
 
 # ldd, from glibc or musl: "NAME => /path (0x...)", or "/path (0x...)" for the loader itself.
 _LIBRARY = re.compile(r"^\s+(?:\S+ => )?(/\S+) \(0x", re.MULTILINE)
@@ -113,7 +114,8 @@ def libraries(tools: Iterable[Tool]) -> tuple[Path, ...]:
             f"this machine's own tools lack libraries: {', '.join(unresolved)}",
             next_step=f"run ldd on {' '.join(files)} and install what is missing",
         )
-    return tuple(sorted(Path(path) for path in set(_LIBRARY.findall(answer.stdout))))
+    found = {Path(path) for path in _LIBRARY.findall(answer.stdout)}
+    return tuple(sorted(found.union(*map(_extensions, found))))
 
 
 def inputs(tools: Iterable[Tool], shared: Iterable[Path]) -> tuple[Path, ...]:
@@ -141,6 +143,11 @@ def entries(tools: Sequence[Tool], shared: Sequence[Path]) -> tuple[Entry, ...]:
     if "/usr/bin/bash" in tree:
         tree.setdefault("/usr/bin/zsh", Link("/usr/bin/zsh", "bash"))
     return tuple(tree.values())
+
+
+def _extensions(library: Path) -> set[Path]:
+    """Return what a library loads by itself, which no loader tells of: iptables has an extension for each match."""
+    return set(library.parent.glob("xtables/*.so")) if library.name.startswith("libxtables.") else set()
 
 
 def _merged(path: Path) -> str:
