@@ -83,7 +83,10 @@ class Nodes:
 
     def write_list(self, name: str, chain: str, *entries: str) -> None:
         """Write to one of a node's client lists, one write an entry; raises NodeError."""
-        self.run(name, ("sh", "-c", WRITE_SCRIPT, "write", chain, *entries)).check()
+        done = self.run(name, ("sh", "-c", WRITE_SCRIPT, "write", chain, *entries))
+        if done.returncode:
+            said = done.stderr.strip() or f"exit code {done.returncode}"
+            raise NodeError(f"{name}: cannot write {' '.join(entries)} to list {chain}: {said}")
 
     def _read(self, name: str, argv: Sequence[str]) -> NodeState:
         state = batch.parse(name, self.run(name, argv).check().stdout)

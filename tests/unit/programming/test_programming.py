@@ -1,0 +1,155 @@
+"""Waiting for nodes to hold what Services call for, with nodes that follow after some reads."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from affinity import programming
+from affinity.dataplane import iptables
+from affinity.dataplane.batch import NodeState
+from affinity.dataplane.model import CLIENT_IP, Endpoint, ProxyConfig, ServicePort, ServiceState
+from affinity.errors import NotReadyError
+from affinity.programming import Programming, RulesOfServices
+from affinity.traffic.answers import Answer, Answers, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PROXY = ProxyConfig("iptables", "10.10.0.0/16")
+ENDPOINTS = tuple(Endpoint(f"10.10.{number}.2", 80, f"webpod{number}") for number in (1, 2, 3))
+ONE = ServiceState(
+    "default", "affinity-one", ("10.200.1.5",), CLIENT_IP, 30, (ServicePort("web", "TCP", 9000, ENDPOINTS),)
+)
+OTHER = replace(ONE, name="affinity-other", cluster_ips=("10.200.1.6",))
+
+
+def ruleset(*services: ServiceState) -> iptables.Ruleset:
+    rules = [str(rule) for service in services for rule in iptables.expected(service, PROXY).rules]
+    chains = dict.fromkeys(rule.split()[1] for rule in rules)
+    return iptables.parse("\n".join(["*nat", *(f":{chain} - [0:0]" for chain in chains), *rules, "COMMIT", ""]))
+
+
+class FollowingNodes:
+    """Nodes that hold the Services from their n-th read on."""
+
+    def __init__(self, **follow_after: int) -> None:
+        self.left = dict(follow_after)
+        self.reads: list[list[str]] = []
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.left)
+
+    def read(self, names: Iterable[str]) -> dict[str, NodeState]:
+        self.reads.append(list(names))
+        states = {}
+        for name in self.reads[-1]:
+            self.left[name] -= 1
+            states[name] = NodeState(name, ruleset(ONE, OTHER) if self.left[name] <= 0 else ruleset(OTHER))
+        return states
+
+
+@pytest.fixture(autouse=True)
+def short_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programming, "SETTLE_SECONDS", 0.1)
+    monkeypatch.setattr(programming, "POLL_SECONDS", 0.001)
+
+
+def waiting(nodes: Any, proxy: ProxyConfig = PROXY, client: Any = None, services: Any = None) -> Programming:
+    return Programming(nodes, proxy, client, services)
+
+
+def test_each_node_is_read_until_it_follows() -> None:
+    nodes = FollowingNodes(a=1, b=3)
+
+    settled = waiting(nodes).settle(ONE, OTHER, since=time.monotonic())
+
+    assert nodes.reads == [["a", "b"], ["b"], ["b"]]
+    assert settled.require() is settled
+    assert settled.seconds["a"] <= settled.seconds["b"]
+    assert settled.latency().startswith("b ")
+
+
+def test_a_node_that_does_not_follow_is_named_with_what_it_lacks() -> None:
+    settled = waiting(FollowingNodes(a=1, b=10**6)).settle(ONE, OTHER, since=time.monotonic())
+
+    assert set(settled.seconds) == {"a"}
+    assert settled.late == {"b": (ONE,)}
+    with pytest.raises(
+        NotReadyError, match=r"(?s)^b: not programmed .* after the change:\n  b KUBE-SERVICES: no entry"
+    ):
+        settled.require()
+
+
+def test_other_nodes_need_not_follow_when_one_is_required() -> None:
+    settled = waiting(FollowingNodes(a=1, b=10**6)).settle(ONE, since=time.monotonic())
+
+    assert settled.require("a") is settled
+
+
+def test_rules_sorted_by_service_are_those_that_are_compared() -> None:
+    sorted_rules = RulesOfServices(ruleset(ONE, OTHER))
+
+    for service in (ONE, OTHER):
+        assert not iptables.compare("a", service, PROXY, sorted_rules.of(service))
+        assert iptables.compare("a", replace(service, timeout_seconds=31), PROXY, sorted_rules.of(service))
+    assert len(sorted_rules.of(ONE).rules("KUBE-SERVICES")) == 1
+
+
+def test_rules_of_a_service_without_any_differ() -> None:
+    assert iptables.compare("a", ONE, PROXY, RulesOfServices(ruleset(OTHER)).of(ONE))
+
+
+class Witnessed:
+    """Services and a client whose witness answers from its n-th request on."""
+
+    pod, node = "net-pod", "a"
+
+    def __init__(self, answers_after: int) -> None:
+        self.left = answers_after
+        self.asked: list[Target] = []
+        self.deleted: list[str] = []
+
+    def create(self, _: object) -> ServiceState:
+        return replace(ONE, name="affinity-witness", cluster_ips=("10.200.1.9",))
+
+    def delete(self, service: ServiceState) -> None:
+        self.deleted.append(service.name)
+
+    def request(self, target: Target) -> Answers:
+        self.asked.append(target)
+        self.left -= 1
+        error = "" if self.left <= 0 else "curl 7: refused"
+        return Answers((Answer(target, "webpod1" if not error else None, 200, 1, 1, 0.001, error),))
+
+
+NFTABLES = ProxyConfig("nftables", None)
+
+
+def test_where_rules_cannot_be_read_a_witness_answers_for_the_change() -> None:
+    witnessed = Witnessed(3)
+
+    settled = waiting(FollowingNodes(a=1), NFTABLES, witnessed, witnessed).settle(ONE, since=time.monotonic())
+
+    assert (settled.states, settled.differences) == ({}, {})
+    assert witnessed.deleted == ["affinity-witness"]
+
+
+def test_the_services_themselves_are_not_asked() -> None:
+    witnessed = Witnessed(1)
+
+    waiting(FollowingNodes(), PROXY, witnessed, witnessed).settle(ONE, since=time.monotonic())
+
+    assert witnessed.asked == [Target("10.200.1.9", 9000)]
+
+
+def test_a_witness_that_never_answers_is_told_and_removed() -> None:
+    witnessed = Witnessed(10**6)
+
+    with pytest.raises(NotReadyError, match="a: a Service made after the change does not answer"):
+        waiting(FollowingNodes(a=1), NFTABLES, witnessed, witnessed).settle(ONE, since=time.monotonic())
+    assert witnessed.deleted == ["affinity-witness"]
