@@ -15,7 +15,7 @@ from affinity.dataplane import conntrack, iptables_save, xt_recent
 from affinity.errors import NodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from affinity.dataplane.conntrack import Flow
     from affinity.dataplane.iptables_save import Ruleset
@@ -42,8 +42,18 @@ program= rules=
 save ip@6@tables-save || save ip@6@tables-nft-save || { legacy && save ip@6@tables-legacy-save; }
 [ -z "$program" ] || { say rules "$program"; printf '%s\n' "$rules"; }
 """
+# A kernel that hides its clock stamps what is written to a list all the same. The address is one of documentation.
+_STAMP: Final = r"""
+stamp() {
+  for list do
+    file=/proc/net/xt_recent/$list
+    [ -w "$file" ] && echo +192.0.2.1 >"$file" || continue
+    grep -m1 '^src=192\.0\.2\.1 ' "$file" | { read -r _ _ _ _ seen _ && printf 'jiffies: %s\n' "$seen"; } && return
+  done
+} 2>/dev/null
+"""
 # One grep reads every list: it puts the file's name before each line.
-_LISTS: Final = r"""
+_LISTS: Final = rf"""{_STAMP}
 if [ -d /proc/net/xt_recent ]; then
   say lists /proc/net/xt_recent/*
   grep '' /proc/net/xt_recent/* /dev/null 2>/dev/null
@@ -51,7 +61,7 @@ else
   say missing xt_recent
 fi
 say clock
-grep -m1 '^jiffies:' /proc/timer_list 2>/dev/null
+grep -m1 '^jiffies:' /proc/timer_list 2>/dev/null || stamp "$@"
 read -r uptime rest </proc/uptime && printf 'uptime: %s\n' "$uptime"
 """
 _NFTABLES: Final = r"""
@@ -73,6 +83,14 @@ else
 fi
 """
 _END: Final = "say end\nexit 0\n"
+
+
+def with_clock(argv: Sequence[str], lists: Iterable[str]) -> tuple[str, ...]:
+    """Return a command of this module that, where the node hides its clock, has one of these lists stamped instead.
+
+    They are to be the lists of a Service made for that: each read leaves an entry in one of them.
+    """
+    return (*argv, "read", *lists)
 
 
 def _argv(family: Family, *parts: str) -> tuple[str, ...]:
@@ -97,7 +115,8 @@ class NodeState:
     ``program`` is the save program whose rules these are and ``variant`` its backend, nf_tables or legacy; both are
     empty where there is none. ``lists`` has one entry a file, empty lists included. ``flows`` is None when connections
     were not asked for or cannot be read. ``nftables`` is what ``nft -j`` printed, None without kube-proxy's table.
-    ``jiffies`` is None where /proc/timer_list is hidden. ``missing`` says what could not be read.
+    ``jiffies`` is None where /proc/timer_list is hidden and no list was there to be stamped. ``missing`` says what
+    could not be read.
     """
 
     node: str

@@ -10,6 +10,7 @@ from kubernetes import config
 
 from affinity.errors import ClusterError
 from affinity.kube import podexec
+from affinity.kube.podshell import PodShell
 from affinity.kube.resources import ENDPOINT_SLICES, SERVICES, Resource, resource_of
 
 if TYPE_CHECKING:
@@ -107,6 +108,11 @@ class Api:
         Raises ExecError when it could not be run or did not end in time; an exit code other than zero is no error.
         """
         return podexec.run(self._client(), podexec.PodCommand(namespace, pod, tuple(argv), container), timeout)
+
+    def shell(self, namespace: str, pod: str) -> PodShell:
+        """Return a shell in a pod that stays open between commands; connected when the first one is run."""
+        command = podexec.PodCommand(namespace, pod, ("sh",), stdin=True)
+        return PodShell(f"{namespace}/{pod}", lambda: podexec.connect(self._client(), command, podexec.CONNECT_SECONDS))
 
     def _request(
         self,

@@ -39,6 +39,7 @@ class PodCommand:
     pod: str
     argv: tuple[str, ...]
     container: str = ""
+    stdin: bool = False
 
     def __str__(self) -> str:
         words = " ".join(self.argv)
@@ -47,7 +48,7 @@ class PodCommand:
     def query(self) -> list[tuple[str, str]]:
         """Return the query of the exec subresource."""
         container = [("container", self.container)] if self.container else []
-        flags = [("stdin", "false"), ("stdout", "true"), ("stderr", "true"), ("tty", "false")]
+        flags = [("stdin", str(self.stdin).lower()), ("stdout", "true"), ("stderr", "true"), ("tty", "false")]
         return [*[("command", word) for word in self.argv], *container, *flags]
 
 
@@ -65,7 +66,7 @@ class Executed:
 def run(client: ApiClient, command: PodCommand, timeout: float) -> Executed:
     """Run a command and wait for its end, at most ``timeout`` seconds; raises ExecError."""
     began = time.monotonic()
-    connection = _connect(client, command, min(timeout, CONNECT_SECONDS))
+    connection = connect(client, command, min(timeout, CONNECT_SECONDS))
     try:
         connection.run_forever(timeout=timeout)
         ended = not connection.is_open()
@@ -102,7 +103,8 @@ def exit_code(command: PodCommand, status: str) -> int:
     raise ExecError(f"{command}: {said.get('message') or status}", next_step="see whether the pod has this program")
 
 
-def _connect(client: ApiClient, command: PodCommand, timeout: float) -> Any:
+def connect(client: ApiClient, command: PodCommand, timeout: float) -> Any:
+    """Start a command and return the websocket of its streams; raises ExecError."""
     # The client gives its sockets no timeout of their own, so connecting could take for ever.
     websocket.setdefaulttimeout(timeout)
     headers: dict[str, str] = {}

@@ -31,6 +31,11 @@ SERVICES: Final = Resource("v1", "services")
 PODS: Final = Resource("v1", "pods")
 NODES: Final = Resource("v1", "nodes", namespaced=False)
 CONFIG_MAPS: Final = Resource("v1", "configmaps")
+NAMESPACES: Final = Resource("v1", "namespaces", namespaced=False)
+SERVICE_ACCOUNTS: Final = Resource("v1", "serviceaccounts")
+EVENTS: Final = Resource("v1", "events")
+DAEMON_SETS: Final = Resource("apps/v1", "daemonsets")
+NETWORK_POLICIES: Final = Resource("networking.k8s.io/v1", "networkpolicies")
 ENDPOINT_SLICES: Final = Resource("discovery.k8s.io/v1", "endpointslices")
 
 _BY_KIND: Final = {
@@ -38,6 +43,9 @@ _BY_KIND: Final = {
     ("v1", "Pod"): PODS,
     ("v1", "Node"): NODES,
     ("v1", "ConfigMap"): CONFIG_MAPS,
+    ("v1", "Namespace"): NAMESPACES,
+    ("v1", "ServiceAccount"): SERVICE_ACCOUNTS,
+    ("apps/v1", "DaemonSet"): DAEMON_SETS,
     ("discovery.k8s.io/v1", "EndpointSlice"): ENDPOINT_SLICES,
 }
 

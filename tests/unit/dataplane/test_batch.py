@@ -110,3 +110,12 @@ def test_the_command_takes_the_variant_that_holds_the_services(tmp_path: Path) -
     state = batch.parse("here", done.stdout)
     assert state.program == "iptables-nft-save"
     assert list(state.ruleset.chains()) == ["KUBE-SERVICES"]
+
+
+def test_lists_of_a_clock_are_handed_to_the_command_that_reads_everything_else() -> None:
+    argv = batch.with_clock(batch.READ_LISTS_ARGV, ["KUBE-SEP-A", "KUBE-SEP-B"])
+
+    assert argv == (*batch.READ_LISTS_ARGV, "read", "KUBE-SEP-A", "KUBE-SEP-B")
+    printed = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert printed.stderr == ""
+    assert batch.parse("n", printed.stdout).uptime is not None

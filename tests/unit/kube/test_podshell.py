@@ -1,0 +1,141 @@
+"""A shell that stays open, against a real shell behind a stand-in for the websocket."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import threading
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from affinity.kube.podexec import STDERR, STDOUT, ExecError
+from affinity.kube.podshell import PodShell, line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.unit
+
+
+class Websocket:
+    """What the client offers of a websocket, with a shell of this machine at its end."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            ["sh"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+        )
+        self.pipes = {self.process.stdout: STDOUT, self.process.stderr: STDERR}
+        self.received = {STDOUT: b"", STDERR: b""}
+        self.sock = SimpleNamespace(shutdown=self.end)
+
+    def write_stdin(self, data: bytes) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(data)
+
+    def update(self, timeout: float) -> None:
+        for pipe in select.select(list(self.pipes), [], [], timeout)[0]:
+            data = os.read(pipe.fileno(), 7)  # little at a time, so that the end comes in pieces
+            self.received[self.pipes[pipe]] += data
+            if not data:
+                del self.pipes[pipe]
+
+    def read_channel(self, channel: int) -> bytes:
+        data, self.received[channel] = self.received[channel], b""
+        return data
+
+    def is_open(self) -> bool:
+        return bool(self.pipes)
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            assert pipe
+            pipe.close()
+        self.pipes = {}
+
+
+@pytest.fixture
+def opened() -> list[Websocket]:
+    return []
+
+
+@pytest.fixture
+def shell(opened: list[Websocket]) -> Iterator[PodShell]:
+    def connect() -> Websocket:
+        opened.append(Websocket())
+        return opened[-1]
+
+    made = PodShell("ns/agent", connect)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        pytest.param(["printf", "no newline"], (0, "no newline", ""), id="without-newline"),
+        pytest.param(["echo", "it's $HOME"], (0, "it's $HOME\n", ""), id="quoting"),
+        pytest.param(["sh", "-c", "echo a; echo b >&2; exit 7"], (7, "a\n", "b\n"), id="streams-and-code"),
+        pytest.param(["sh", "-c", "read -r line || echo none"], (0, "none\n", ""), id="no-input"),
+        pytest.param(["true"], (0, "", ""), id="silence"),
+    ],
+)
+def test_a_command_ends_as_it_would_alone(shell: PodShell, argv: list[str], expected: tuple[int, str, str]) -> None:
+    ended = shell.run(argv, timeout=5)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == expected
+
+
+def test_input_is_handed_over(shell: PodShell) -> None:
+    assert shell.run(["cat"], timeout=5, stdin="a $b\n'c'").stdout == "a $b\n'c'\n"
+
+
+def test_commands_share_one_connection_and_do_not_mix(shell: PodShell, opened: list[Websocket]) -> None:
+    said: dict[int, str] = {}
+
+    def run(number: int) -> None:
+        said[number] = shell.run(["echo", str(number)], timeout=5).stdout
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert said == {number: f"{number}\n" for number in range(8)}
+    assert len(opened) == 1
+
+
+def test_a_command_that_does_not_end_ends_the_shell_and_the_next_has_a_new_one(
+    shell: PodShell, opened: list[Websocket]
+) -> None:
+    with pytest.raises(ExecError, match=r"ns/agent: sleep 2: did not end within 0 s"):
+        shell.run(["sleep", "2"], timeout=0.1)
+
+    assert shell.run(["echo", "again"], timeout=5).stdout == "again\n"
+    assert len(opened) == 2
+    assert opened[0].process.returncode is not None
+
+
+def test_a_connection_that_was_lost_while_idle_is_opened_again(shell: PodShell, opened: list[Websocket]) -> None:
+    shell.run(["true"], timeout=5)
+    opened[0].end()
+
+    assert shell.run(["echo", "again"], timeout=5).stdout == "again\n"
+    assert len(opened) == 2
+
+
+def test_a_pod_that_ends_its_shell_at_once_is_an_error(shell: PodShell, opened: list[Websocket]) -> None:
+    with pytest.raises(ExecError, match="ns/agent: the shell has ended: no more"):
+        shell.run(["sh", "-c", "echo no more >&2; kill -9 $PPID"], timeout=5)
+    assert len(opened) == 1
+
+
+def test_a_mark_in_the_output_is_not_taken_for_the_end(shell: PodShell) -> None:
+    text = line(["true"], "@@ended 1")
+
+    assert shell.run(["printf", "%s", text], timeout=5).stdout == text
