@@ -59,7 +59,16 @@ class Services:
 
     def create_all(self, wishes: Sequence[Wish]) -> list[ServiceState]:
         """Make several Services and wait for the endpoints of all; raises NotReadyError."""
-        manifests = [manifest(unique_name(wish.purpose), self._namespace, wish) for wish in wishes]
+        return self._make([manifest(unique_name(wish.purpose), self._namespace, wish) for wish in wishes])
+
+    def create_anew(self, given: Mapping[str, Any]) -> ServiceState:
+        """Make the Service of a manifest, in place of one of the same name, and wait for its endpoints."""
+        metadata = {**given["metadata"], "namespace": self._namespace}
+        labels = {**metadata.get("labels", {}), **LABELS}
+        self._api.delete(SERVICES, metadata["name"], self._namespace)
+        return self._make([{**given, "metadata": {**metadata, "labels": labels}}])[0]
+
+    def _make(self, manifests: Sequence[Mapping[str, Any]]) -> list[ServiceState]:
         with ThreadPoolExecutor(min(4, len(manifests)), thread_name_prefix="create") as pool:
             stored = list(pool.map(self._api.create, manifests))
         states: list[ServiceState] = []

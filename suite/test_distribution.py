@@ -157,16 +157,16 @@ def test_connections_are_translated_to_the_endpoint_that_answers(
 
 @claim("C50")
 def test_switching_affinity_in_place_takes_effect(
-    client: Client, services: Services, plain_service: ServiceState, programming: Programming, evidence: Evidence
+    client: Client, services: Services, walk_service: ServiceState, programming: Programming, evidence: Evidence
 ) -> None:
     """Switching None, ClientIP, None in place takes effect on every node.
 
-    Preconditions: a Service without affinity over three ready endpoints.
+    Preconditions: the Service svc-clusterip, without affinity, over three ready endpoints.
     Steps: patch it to ClientIP, wait for the nodes, 100 requests; patch it to None, wait for the nodes, 300 requests.
     Expected: one endpoint answers under ClientIP, all of them evenly under None again.
     """
     since = time.monotonic()
-    sticky = services.switch(plain_service, CLIENT_IP)
+    sticky = services.switch(walk_service, CLIENT_IP)
     on = programming.settle(sticky, since=since).require()
     kept = client.request(target(sticky), count=STICKY_REQUESTS)
     since = time.monotonic()

@@ -62,7 +62,10 @@ def test_a_silent_client_is_kept_until_just_before_the_timeout(
     Steps: a request to each; another 29 s later.
     Expected: the same endpoint answers, for every Service.
     """
-    verdict = judge_kept("C23", expiry.of(Group.KEPT), just_before(TIMEOUT_SECONDS, slowness))
+    trials = expiry.of(Group.KEPT)
+    evidence.trials(trials)
+
+    verdict = judge_kept("C23", trials, just_before(TIMEOUT_SECONDS, slowness))
 
     evidence.verdict(verdict)
     assert verdict.ok, verdict.explain()
@@ -78,7 +81,10 @@ def test_a_silent_client_is_free_just_after_the_timeout(
     Steps: a request to each; another 31 s later.
     Expected: for at least one Service another endpoint answers; all staying by chance has probability 3 ** -15.
     """
-    verdict = judge_free("C24", expiry.of(Group.EXPIRED), just_after(TIMEOUT_SECONDS, slowness))
+    trials = expiry.of(Group.EXPIRED)
+    evidence.trials(trials)
+
+    verdict = judge_free("C24", trials, just_after(TIMEOUT_SECONDS, slowness))
 
     evidence.verdict(verdict)
     assert verdict.ok, verdict.explain()
@@ -92,7 +98,10 @@ def test_every_new_connection_renews_the_timeout(expiry: Observations, evidence:
     Steps: a request to each; another 10 s later; another 31 s after the first.
     Expected: the same endpoint answers the last, for every Service.
     """
-    verdict = judge_kept("C24b", expiry.of(Group.SLIDING), just_after(TIMEOUT_SECONDS, slowness), since=-3)
+    trials = expiry.of(Group.SLIDING)
+    evidence.trials(trials)
+
+    verdict = judge_kept("C24b", trials, just_after(TIMEOUT_SECONDS, slowness), since=-3)
 
     evidence.verdict(verdict)
     assert verdict.ok, verdict.explain()
@@ -110,7 +119,10 @@ def test_traffic_on_an_open_connection_does_not_renew_the_timeout(
     Expected: the list entry keeps its one stamp while data flows; for at least one Service another endpoint answers the
         last request; all staying by chance has probability 3 ** -15.
     """
-    verdict = judge_not_renewed_by_traffic("C24c", expiry.of(Group.OPEN), just_after(TIMEOUT_SECONDS, slowness))
+    trials = expiry.of(Group.OPEN)
+    evidence.trials(trials)
+
+    verdict = judge_not_renewed_by_traffic("C24c", trials, just_after(TIMEOUT_SECONDS, slowness))
 
     evidence.verdict(verdict)
     assert verdict.ok, verdict.explain()
@@ -143,7 +155,10 @@ def test_a_service_with_a_longer_timeout_keeps_its_clients(expiry: Observations,
     Steps: a request to each; another 31 s later.
     Expected: the same endpoint answers, for every Service.
     """
-    verdict = judge_kept("C53", expiry.of(Group.CONTROL), Window(TIMEOUT_SECONDS, DEFAULT_TIMEOUT))
+    trials = expiry.of(Group.CONTROL)
+    evidence.trials(trials)
+
+    verdict = judge_kept("C53", trials, Window(TIMEOUT_SECONDS, DEFAULT_TIMEOUT))
 
     evidence.verdict(verdict)
     assert verdict.ok, verdict.explain()

@@ -106,3 +106,13 @@ def trial(service: ServiceState, steps: Sequence[StepAnswers], watch: Watch) -> 
         renewed=in_time and len(before) > expected,
         hz=watch.hz,
     )
+
+
+def table(trials: Sequence[Trial]) -> str:
+    """Return one line a trial, with a header: who answered in turn, and how long the client was silent at the end."""
+    lines = (
+        f"{one.service.name},{' '.join(str(answer.endpoint) for answer in one.contacts)},{one.reused},"
+        f"{'moved' if one.moved else 'stayed'},{one.silence().low:.2f},{one.silence().high:.2f}"
+        for one in trials
+    )
+    return "\n".join(("service,answered,on open connections,outcome,silent from,silent to", *lines)) + "\n"

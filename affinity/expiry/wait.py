@@ -99,6 +99,7 @@ class SharedWait:
         self._cancelled = threading.Event()
         self._result: Future[Observations] = Future()
         self._began = 0.0
+        self._followed_since: float | None = None
 
     def start(self) -> SharedWait:
         """Begin in the background."""
@@ -109,6 +110,13 @@ class SharedWait:
     def cancel(self) -> None:
         """Give up: the background work ends at its next pause, and what it made is removed with the other Services."""
         self._cancelled.set()
+
+    def remaining(self) -> float:
+        """Return about how many seconds are left; 0 when it has ended."""
+        if self._result.done():
+            return 0.0
+        since = time.monotonic() if self._followed_since is None else self._followed_since
+        return max(since + plan.JUST_AFTER - time.monotonic(), 0.0)
 
     def result(self) -> Observations:
         """Wait for the end and return what was seen; raises what kept it from being seen."""
@@ -178,7 +186,7 @@ class SharedWait:
         client = self._programming.client
         targets = {group: [target(service) for service in own] for group, own in services.items()}
         schedules = [plan.short_schedule(targets), *plan.open_schedules(targets[Group.OPEN])]
-        began = time.monotonic()
+        began = self._followed_since = time.monotonic()
         running = [self._run(schedule) for schedule in schedules]
         during = None
         if reads and not self._cancelled.wait(max(began + plan.LOOK_AT - time.monotonic(), 0)):
