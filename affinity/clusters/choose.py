@@ -4,27 +4,48 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from affinity.errors import UsageError
+from affinity import versions
+from affinity.errors import SuiteError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from affinity.clusters.base import Cluster
     from affinity.progress import Progress
 
     Opener = Callable[["ClusterOptions", Progress], AbstractContextManager[Cluster]]
 
-PROVIDERS = ("embedded", "kind", "external")
+PROVIDERS: Final = ("embedded", "kind", "external")
+NODE_ACCESS: Final = ("none", "agent")
+_ONLY: Final = {
+    "--kube-proxy": ("embedded",),
+    "--node-image": ("kind",),
+    "--kubeconfig": ("external",),
+    "--context": ("external",),
+    "--node-access": ("external",),
+    "--image-registry": ("external",),
+    "--kubernetes": ("embedded", "kind"),
+    "--proxy-mode": ("embedded", "kind"),
+}
+"""The options that only some providers can honour; what an external cluster is, is read from it."""
+
+
+def _not_failed() -> bool:
+    return False
 
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """What the command line says about the cluster; empty or None where it says nothing."""
+    """What the command line says about the cluster; empty or None where it says nothing.
+
+    ``failed`` tells at the end of the run whether to keep what explains a failure, below the directory ``results``.
+    """
 
     cluster: str = "auto"
     kubernetes: str | None = None
@@ -38,24 +59,105 @@ class ClusterOptions:
     context: str | None = None
     node_access: str = "none"
     image_registry: str | None = None
+    failed: Callable[[], bool] = _not_failed
+    results: Path = Path("results")
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The options of ``_ONLY`` that say something."""
+        said = {
+            "--kube-proxy": self.kube_proxy,
+            "--node-image": self.node_image,
+            "--kubeconfig": self.kubeconfig,
+            "--context": self.context,
+            "--node-access": self.node_access != "none",
+            "--image-registry": self.image_registry,
+            "--kubernetes": self.kubernetes,
+            "--proxy-mode": self.proxy_mode,
+        }
+        return tuple(name for name, value in said.items() if value)
 
 
-def provider_of(options: ClusterOptions) -> str:
-    """Return the provider that the options mean; raises UsageError naming the alternatives."""
-    if options.cluster == "auto":
-        return "external" if options.kubeconfig else "embedded"
-    if options.cluster not in PROVIDERS:
-        raise UsageError(f"--cluster {options.cluster}: there are auto, {', '.join(PROVIDERS)}")
-    return options.cluster
+@dataclass(frozen=True)
+class Machine:
+    """What decides between providers on this machine: the engine that answers, or why none; whether kind is there."""
+
+    engine: str = ""
+    no_engine: str = "no Docker engine answers"
+    kind: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A provider, and why it was taken."""
+
+    provider: str
+    why: str
+
+
+def check(options: ClusterOptions) -> None:
+    """Raise UsageError, naming the alternatives, for options that no cluster could honour; looks at nothing else."""
+    if options.cluster != "auto" and options.cluster not in PROVIDERS:
+        raise UsageError(f"--cluster {options.cluster} is not known", next_step=f"use auto, {_listed(PROVIDERS)}")
+    if options.node_access not in NODE_ACCESS:
+        raise UsageError(f"--node-access {options.node_access} is not known", next_step=f"use {_listed(NODE_ACCESS)}")
+    for option in options.given:
+        if options.cluster not in ("auto", *_ONLY[option]):
+            raise UsageError(
+                f"{option} says nothing to --cluster {options.cluster}: it belongs to {_listed(_ONLY[option])}",
+                next_step=f"leave out {option}, or use --cluster {_ONLY[option][0]}",
+            )
+    if not _able(options):
+        raise UsageError(
+            f"no provider takes {' and '.join(options.given)} together",
+            next_step="; ".join(f"{option} belongs to {_listed(_ONLY[option])}" for option in options.given),
+        )
+    if _able(options) == ("external",) and options.kubeconfig is None:
+        raise UsageError(
+            f"{_listed(options.given) or '--cluster external'} needs --kubeconfig: no cluster is taken unasked",
+            next_step="name its kubeconfig: --cluster external --kubeconfig FILE",
+        )
+    _check_version(options)
+
+
+def choose(options: ClusterOptions, machine: Machine) -> Choice:
+    """Return the provider that the options mean on a machine; raises UsageError (see ``check``)."""
+    check(options)
+    if options.cluster != "auto":
+        return Choice(options.cluster, "as asked")
+    able = _able(options)
+    if options.kubeconfig is not None:
+        return Choice("external", "because a kubeconfig is named")
+    if len(able) == 1:
+        return Choice(able[0], f"because only it takes {' and '.join(options.given)}")
+    if machine.engine and machine.kind:
+        return Choice("kind", f"because kind is here and {machine.engine} answers")
+    return Choice("embedded", f"because {machine.no_engine if machine.kind else 'kind is not on PATH'}")
+
+
+def look() -> Machine:
+    """Return what this machine has, in a tenth of a second where nothing hangs."""
+    if shutil.which("kind") is None:
+        return Machine()
+    from affinity.clusters.kind.engine import detect
+
+    try:
+        engine = detect()
+    except SuiteError as error:
+        return Machine(no_engine=error.what.splitlines()[0], kind=True)
+    return Machine(engine=f"{engine.program} {engine.version}", kind=True)
 
 
 @contextlib.contextmanager
 def open_cluster(options: ClusterOptions, progress: Progress) -> Iterator[Cluster]:
     """Start the cluster, or find the kept one of that name; take it down at the end unless it is to be kept.
 
-    Raises UsageError, PreflightError, BinaryError or ClusterError. Ends with this process even if that is killed.
+    Raises UsageError, PreflightError, BinaryError or ClusterError. An embedded cluster ends with this process even if
+    that is killed; what a killed run leaves of another is found by the next.
     """
-    with _opener(provider_of(options))(options, progress) as cluster:
+    choice = choose(options, look() if options.cluster == "auto" else Machine())
+    progress.note(f"cluster {options.name}: {choice.provider}, {choice.why}")
+    with _opener(choice.provider)(options, progress) as cluster:
         yield cluster
 
 
@@ -63,3 +165,26 @@ def _opener(provider: str) -> Opener:
     module = importlib.import_module(f"affinity.clusters.{provider}.provider")
     opener: Opener = getattr(module, f"open_{provider}")
     return opener
+
+
+def _able(options: ClusterOptions) -> tuple[str, ...]:
+    """Return the providers that can honour all that is asked."""
+    asked = PROVIDERS if options.cluster == "auto" else (options.cluster,)
+    return tuple(one for one in asked if all(one in _ONLY[option] for option in options.given))
+
+
+def _check_version(options: ClusterOptions) -> None:
+    version = versions.resolve(options.kubernetes)
+    if options.proxy_mode and options.proxy_mode not in version.proxy_modes:
+        raise UsageError(
+            f"--proxy-mode {options.proxy_mode}: kube-proxy {version.minor} has {_listed(version.proxy_modes)}",
+            next_step="use one of these, or another --kubernetes",
+        )
+    if options.node_image or options.cluster == "kind":
+        from affinity.clusters.kind.preflight import wanted
+
+        wanted(options.kubernetes, options.node_image)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " or ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else "".join(names)

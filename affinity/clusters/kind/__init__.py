@@ -1,0 +1,1 @@
+"""Clusters that kind makes, in containers of a local engine."""
