@@ -95,9 +95,8 @@ def parse(text: str, steps: Sequence[Step]) -> tuple[StepAnswers, ...]:
     """Read what the script printed; raises TrafficError when a step or a request is missing."""
     marks = list(_STEP.finditer(text))
     if len(marks) != len(steps) + 1:
-        raise TrafficError(
-            f"the client ran {max(len(marks) - 1, 0)} of {len(steps)} steps; it said: {text.strip()[-500:] or 'nothing'}"
-        )
+        ran, said = max(len(marks) - 1, 0), text.strip()[-500:] or "nothing"
+        raise TrafficError(f"the client ran {ran} of {len(steps)} steps; it said: {said}")
     return tuple(
         StepAnswers(float(mark["uptime"]), curl.parse(text[mark.end() : following.start()], step.requests))
         for step, mark, following in zip(steps, marks[:-1], marks[1:], strict=True)
