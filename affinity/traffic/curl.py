@@ -34,7 +34,7 @@ class Patience:
 
 
 def options(patience: Patience, *, keep_open: bool = False, per_second: int = 0) -> list[str]:
-    """Return curl's options: each request on a new connection unless ``keep_open``; no pauses if ``per_second`` is 0."""
+    """Return the options: each request on a new connection unless ``keep_open``; no pause if ``per_second`` is 0."""
     return [
         *("-q", "--silent", "--no-buffer", "--noproxy", "*"),
         *("--connect-timeout", f"{patience.connect:g}", "--max-time", f"{patience.total:g}"),
