@@ -53,6 +53,13 @@ class Nodes:
             )
         return self._nodes[name].run(argv, timeout=self._timeout)
 
+    def run_everywhere(self, argv: Sequence[str]) -> dict[str, Completed]:
+        """Run a command on all nodes at the same time; raises NodeError."""
+        if not self._nodes:
+            return {}
+        with ThreadPoolExecutor(len(self._nodes), thread_name_prefix="run") as pool:
+            return dict(zip(self._nodes, pool.map(lambda name: self.run(name, argv), self._nodes), strict=True))
+
     def read(self, names: Iterable[str] | None = None, argv: Sequence[str] = batch.READ_ARGV) -> dict[str, NodeState]:
         """Read nodes, all unless some are named, at the same time; raises NodeError."""
         wanted = list(self._nodes if names is None else names)

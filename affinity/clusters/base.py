@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from affinity.errors import NodeError
 
@@ -45,6 +45,17 @@ class Node(Protocol):
         """
 
 
+class OwnCluster:
+    """What holds for every cluster that the suite made: it has the manifests' nodes, and nobody else uses it."""
+
+    context: str | None = None
+    namespace: str = "default"
+
+    def adapt(self, pod: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a sample pod as the manifests have it (see ``Cluster``)."""
+        return pod
+
+
 class Cluster(Protocol):
     """A running cluster. Addresses, versions and CIDRs are read from its API, never derived from names."""
 
@@ -59,6 +70,17 @@ class Cluster(Protocol):
     @property
     def kubeconfig(self) -> Path:
         """A kubeconfig that reaches the cluster from here; read only."""
+
+    @property
+    def context(self) -> str | None:
+        """The context of the kubeconfig that leads to the cluster; None for its current one."""
+
+    @property
+    def namespace(self) -> str:
+        """The one namespace that the run makes its pods and Services in."""
+
+    def adapt(self, pod: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a sample pod of the manifests as this cluster runs it: on which node, images from where."""
 
     @property
     def nodes(self) -> Mapping[str, Node]:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Self
 
+from affinity.clusters.base import OwnCluster
 from affinity.clusters.kind import configuration, images, ready
 from affinity.clusters.kind.interrupts import uninterrupted
 from affinity.clusters.kind.manager import KindManager
@@ -35,7 +36,7 @@ _UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e]+")
 
 
 @dataclass(frozen=True)
-class KindCluster:
+class KindCluster(OwnCluster):
     """A running kind cluster (see ``clusters.base.Cluster``)."""
 
     name: str

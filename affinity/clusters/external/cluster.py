@@ -1,0 +1,35 @@
+"""A cluster that was there before the run and stays after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from affinity.clusters.external import images, placement
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from affinity.clusters.external.agent import AgentNode
+    from affinity.clusters.external.placement import Placement
+
+
+@dataclass(frozen=True)
+class ExternalCluster:
+    """Somebody's cluster (see ``clusters.base.Cluster``); ``registry`` is a mirror to take images from."""
+
+    name: str
+    kubeconfig: Path
+    context: str
+    namespace: str
+    placement: Placement
+    registry: str | None = None
+    nodes: Mapping[str, AgentNode] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
+    provider: str = "external"
+
+    def adapt(self, pod: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a sample pod for a node of this cluster, with its images from the mirror."""
+        placed = placement.on_node(pod, self.placement)
+        return {**placed, "spec": images.from_mirror(placed["spec"], self.registry)}
