@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from affinity.clusters.base import OwnCluster
 from affinity.clusters.embedded import keeper
 from affinity.clusters.embedded.bootstrap import Bootstrap
 from affinity.clusters.embedded.cgroups import ClusterCgroups
@@ -36,7 +37,7 @@ _LOG_TAIL = 15
 
 
 @dataclass(frozen=True)
-class EmbeddedCluster:
+class EmbeddedCluster(OwnCluster):
     """A running embedded cluster (see ``clusters.base.Cluster``)."""
 
     layout: Layout
