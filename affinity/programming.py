@@ -1,8 +1,9 @@
 """Waiting for a change to reach the nodes, and how long that took on each.
 
-Where rules can be read, a change has arrived when they are what the Services call for. Elsewhere a Service made after
-the change stands for it: kube-proxy applies what it has learned in the order it learned it, so when that one answers,
-the change is in force on the client's node. The Services themselves are left alone: asking them would pin the client.
+Where rules can be read, a change has arrived when they are what the Services call for. Where they cannot, or are not, a
+Service made after the change, the witness, stands for it: kube-proxy applies what it learns in the order it learns
+it, so a node that knows the witness has got the change too, whatever it made of it. Where rules cannot be read, the
+witness is asked; the Services themselves are left alone, as asking them would pin the client.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from typing import TYPE_CHECKING, Final
 from affinity.dataplane import iptables
 from affinity.dataplane.iptables import Chain, Ruleset
 from affinity.dataplane.iptables_expected import SERVICES_CHAIN, port_chains
+from affinity.dataplane.names import CLUSTER_CHAIN
 from affinity.errors import NotReadyError
 from affinity.nodes import until
 from affinity.services import Services, Wish, target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from affinity.dataplane.batch import NodeState
     from affinity.dataplane.iptables import Difference, Rule
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 SETTLE_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.15
 """How long nodes are left alone between two reads: looking at them takes what they need to get on."""
+WITNESS_AFTER_SECONDS: Final = 2.0
+"""How long nodes may differ before a witness is made to tell whether they are slow or wrong."""
 IPTABLES: Final = "iptables"
 _SHOWN: Final = 5
 
@@ -40,7 +44,8 @@ class Settled:
     """What the nodes held at the end of a wait.
 
     ``seconds`` has, for each node that was programmed in time, how long after the change it was first seen so, to the
-    accuracy of one read. ``differences`` has what the others still lacked, ``late`` the Services they lacked it of. All
+    accuracy of one read. ``differences`` has what the others still lacked, ``late`` the Services they lacked it of;
+    ``overtaken`` are those of them that know a Service made later: they got the change and made something else. All
     are empty where nodes cannot be read.
     """
 
@@ -50,10 +55,18 @@ class Settled:
     differences: Mapping[str, tuple[Difference, ...]]
     late: Mapping[str, tuple[ServiceState, ...]]
     waited: float
+    overtaken: frozenset[str] = frozenset()
 
     def require(self, *nodes: str) -> Settled:
-        """Return self when these nodes, or all, are programmed; raises NotReadyError naming what they lack."""
-        late = {name: found for name, found in self.differences.items() if found and (not nodes or name in nodes)}
+        """Return self when the change has reached these nodes, or all; raises NotReadyError naming what they lack.
+
+        What a node has made of it is for the claims to judge: by the rules, or by what clients see.
+        """
+        late = {
+            name: found
+            for name, found in self.differences.items()
+            if found and name not in self.overtaken and (not nodes or name in nodes)
+        }
         if late:
             shown = [f"  {one}" for found in late.values() for one in found[:_SHOWN]]
             raise NotReadyError(
@@ -107,23 +120,37 @@ class Programming:
         """Whether the nodes' rules can be read and compared."""
         return bool(self.nodes.names) and self.proxy.mode == IPTABLES
 
-    def settle(self, *services: ServiceState, since: float) -> Settled:
-        """Wait until every node holds what the Services call for, or the deadline is over; the result says which.
+    def settle(self, *services: ServiceState, since: float, nodes: Sequence[str] = ()) -> Settled:
+        """Wait until nodes, all unless some are named, hold what the Services call for; the result says which do.
 
-        ``since`` is the ``time.monotonic()`` of the change. Raises NotReadyError only where rules cannot be read.
+        The wait ends early for a node that is overtaken: it will not change its mind. ``since`` is the
+        ``time.monotonic()`` of the change. Raises NotReadyError only where rules cannot be read.
         """
         if self.reads_rules:
-            return self._by_rules(services, since)
+            return self._by_rules(services, since, nodes or self.nodes.names)
         return self._by_witness(services, since)
 
+    def settle_client(self, *services: ServiceState, since: float) -> Settled:
+        """Wait until the client's node has got the change: all that a claim about what clients see may wait for.
+
+        Raises NotReadyError when it has not in time.
+        """
+        return self.settle(*services, since=since, nodes=(self.client.node,)).require()
+
     def compare(self, state: NodeState, service: ServiceState) -> tuple[Difference, ...]:
-        """Return how a node's rules for a Service differ from what it calls for."""
+        """Return how a node's rules for a Service differ from what it calls for; chains of former endpoints count."""
         return iptables.compare(state.node, service, self.proxy, state.ruleset)
 
-    def _by_rules(self, services: Sequence[ServiceState], since: float) -> Settled:
+    def differences(self, state: NodeState, services: Iterable[ServiceState]) -> tuple[Difference, ...]:
+        """Return how a node's rules for many Services differ from what they call for."""
+        rules = RulesOfServices(state.ruleset)
+        found = (iptables.compare(state.node, own, self.proxy, rules.of(own)) for own in services)
+        return tuple(one for differences in found for one in differences)
+
+    def _by_rules(self, services: Sequence[ServiceState], since: float, nodes: Sequence[str]) -> Settled:
         states: dict[str, NodeState] = {}
-        differences: dict[str, tuple[Difference, ...]] = dict.fromkeys(self.nodes.names, ())
-        late = {name: list(services) for name in self.nodes.names}
+        differences: dict[str, tuple[Difference, ...]] = dict.fromkeys(nodes, ())
+        late = {name: list(services) for name in nodes}
         seconds: dict[str, float] = {}
 
         def all_programmed() -> bool:
@@ -139,9 +166,38 @@ class Programming:
                     seconds[name] = began - since
             return not late
 
-        until(time.monotonic() + SETTLE_SECONDS * self.slowness, all_programmed, pause=POLL_SECONDS)
+        overtaken: frozenset[str] = frozenset()
+        deadline = time.monotonic() + SETTLE_SECONDS * self.slowness
+        patience = min(time.monotonic() + WITNESS_AFTER_SECONDS * self.slowness, deadline)
+        if not until(patience, all_programmed, pause=POLL_SECONDS):
+            overtaken = self._wait_with_witness(late, states, deadline, all_programmed)
         unprogrammed = {name: tuple(left) for name, left in late.items()}
-        return Settled(tuple(services), states, seconds, differences, unprogrammed, time.monotonic() - since)
+        return Settled(tuple(services), states, seconds, differences, unprogrammed, time.monotonic() - since, overtaken)
+
+    def _wait_with_witness(
+        self,
+        late: Mapping[str, object],
+        states: Mapping[str, NodeState],
+        deadline: float,
+        all_programmed: Callable[[], bool],
+    ) -> frozenset[str]:
+        """Wait until all late nodes are programmed or know a Service that is made now; return those that know it."""
+        witness = self.services.create(Wish("witness"))
+        chains = port_chains(witness, CLUSTER_CHAIN)
+        overtaken: set[str] = set()
+
+        def all_told() -> bool:
+            if all_programmed():
+                return True
+            # Of the very reading that was compared: a node that knows the witness in it knew the change.
+            overtaken.update(name for name in late if states[name].ruleset.chains().keys() >= set(chains))
+            return overtaken >= late.keys()
+
+        try:
+            until(deadline, all_told, pause=POLL_SECONDS)
+        finally:
+            self.services.delete(witness)
+        return frozenset(overtaken & late.keys())
 
     def _by_witness(self, services: Sequence[ServiceState], since: float) -> Settled:
         witness = self.services.create(Wish("witness"))

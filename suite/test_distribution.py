@@ -16,6 +16,7 @@ from affinity.verdicts.answers import (
     judge_one_endpoint,
     judge_translation,
 )
+from affinity.verdicts.programmed import judge_programmed
 from affinity.verdicts.stored import judge_stored
 from affinity.verdicts.verdict import combine
 from fixtures.claims import claim
@@ -163,15 +164,16 @@ def test_switching_affinity_in_place_takes_effect(
 
     Preconditions: the Service svc-clusterip, without affinity, over three ready endpoints.
     Steps: patch it to ClientIP, wait for the nodes, 100 requests; patch it to None, wait for the nodes, 300 requests.
-    Expected: one endpoint answers under ClientIP, all of them evenly under None again.
+    Expected: every node's rules follow each time; one endpoint answers under ClientIP, all of them evenly under None
+        again.
     """
     since = time.monotonic()
     sticky = services.switch(walk_service, CLIENT_IP)
-    on = programming.settle(sticky, since=since).require()
+    on = programming.settle(sticky, since=since).require(client.node)
     kept = client.request(target(sticky), count=STICKY_REQUESTS)
     since = time.monotonic()
     plain = services.switch(sticky, NO_AFFINITY)
-    off = programming.settle(plain, since=since).require()
+    off = programming.settle(plain, since=since).require(client.node)
     spread = client.request(target(plain), count=SPREAD_REQUESTS)
     evidence.answers("answers under ClientIP", kept)
     evidence.answers("answers under None again", spread)
@@ -179,6 +181,8 @@ def test_switching_affinity_in_place_takes_effect(
 
     verdict = combine(
         "C50",
+        judge_programmed("C50", sticky, on),
+        judge_programmed("C50", plain, off),
         judge_one_endpoint("C50", sticky, client.pod, kept),
         judge_even_spread("C50", plain, client.pod, spread, claims.SPREAD_FALSE_ALARM),
     )

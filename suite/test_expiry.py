@@ -39,8 +39,9 @@ def test_a_patched_timeout_reaches_every_node_and_keeps_the_entries(
     """A patched timeout reaches every node's rules and keeps the entries.
 
     Preconditions: Services with ClientIP and 10800 seconds that remember a client.
-    Steps: patch timeoutSeconds to 30 in place; read the rules and lists of every node.
-    Expected: every rcheck rule says 30, on every node; the client's entries have the stamps they had.
+    Steps: patch timeoutSeconds to 30 in place; read the rules and lists of every node, and the rules again when the
+        timeout is over.
+    Expected: every rcheck rule says 30, on every node, both times; the client's entries have the stamps they had.
     """
     patch = expiry.patched()
     evidence.objects(patch.services[0])

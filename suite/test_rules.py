@@ -1,7 +1,7 @@
 """What kube-proxy in iptables mode programs for a Service, on every node.
 
-All claims look at the same reading: the Services are made once, and the nodes are read until their rules are right or
-the deadline is over.
+All claims look at the same Services: they are made once, and the nodes are read until their rules are right or the
+deadline is over. Each claim then reads the nodes anew, so rules that go wrong later are seen as well.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from affinity.dataplane.model import CLIENT_IP
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from affinity.dataplane.batch import NodeState
+    from affinity.dataplane.iptables import Difference
     from affinity.dataplane.model import ServiceState
     from affinity.expiry.plan import Schedule
     from affinity.programming import Programming, Settled
@@ -34,11 +35,15 @@ OVERTIME_SECONDS: Final = 90.0
 
 @dataclass(frozen=True)
 class Patch:
-    """A timeout patched in place under entries that were there before; the nodes before it and after it."""
+    """A timeout patched in place under entries that were there before; the nodes before it and after it.
+
+    ``later`` is how the nodes' rules differ from what the Services call for when the timeout is over.
+    """
 
     services: tuple[ServiceState, ...]
     before: Mapping[str, NodeState]
     after: Settled
+    later: Mapping[str, tuple[Difference, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,8 @@ class SharedWait:
 
         hz = programming.nodes.hz(client.node) if reads else 0
         steps, during = self._follow(services, reads=reads)
-        after = programming.nodes.read_one(client.node) if reads else None
+        states = programming.nodes.read() if reads else {}
+        after = states.get(client.node)
         watch = Watch(client.address, during, after, hz)
         trials: dict[Group, tuple[Trial, ...]] = {
             group: tuple(trial(service, steps[group], watch) for service in own)
@@ -159,6 +165,9 @@ class SharedWait:
             # Only now, when the lists were read: the entry must be seen expired before anyone asks again.
             probes = client.request(*map(target, silent))
             rest = Rest(services[Group.PATCHED], first, after, probes)
+        if patch is not None:
+            later = {name: programming.differences(state, _all(services)) for name, state in states.items()}
+            patch = replace(patch, later=later)
         return Observations(patch, trials, rest, hz)
 
     def _make_services(self) -> dict[Group, tuple[ServiceState, ...]]:

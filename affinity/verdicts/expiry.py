@@ -148,6 +148,13 @@ def judge_patch(patch: Patch, address: str, node: str) -> Verdict:
                     node, f"{address} in {was} with the same stamps", f"in {seen}, {len(after)} entries", service.key
                 )
             )
+    findings += [
+        Finding(
+            name, "the rules of every Service as patched, when the timeout is over", "\n".join(map(str, later[:_SHOWN]))
+        )
+        for name, later in patch.later.items()
+        if later and name not in patch.after.late
+    ]
     nodes, programmed = len(patch.after.differences), len(patch.after.seconds)
     figure = (
         f"{patch.services[0].timeout_seconds} s on {programmed} of {nodes} nodes, "

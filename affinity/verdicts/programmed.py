@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from affinity.dataplane.batch import NodeState
     from affinity.dataplane.iptables import Difference
     from affinity.dataplane.model import ServiceState
+    from affinity.programming import Settled
 
 SHORT: Final = 40
 """How long an expectation may be to be told in the first line."""
@@ -59,6 +60,12 @@ def judge_differences(
     if bare := [node for node in per_node if _lacks_all(service, [one for one in found if one.node == node])]:
         background.append(f"no chain of the Service at all on {', '.join(bare)}: is kube-proxy running there?")
     return Verdict(claim, figure, tuple(map(_finding, found)), service, tuple(background))
+
+
+def judge_programmed(claim: str, service: ServiceState, settled: Settled) -> Verdict:
+    """Judge that every node got to hold the rules a Service calls for after a change; none where none can be read."""
+    found = [one for node in settled.differences.values() for one in node]
+    return judge_differences(claim, service, found, settled.seconds, settled.waited)
 
 
 def judge_no_memory(service: ServiceState, states: Mapping[str, NodeState]) -> Verdict:

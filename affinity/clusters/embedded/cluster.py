@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from affinity.clusters.base import OwnCluster
-from affinity.clusters.embedded import keeper
 from affinity.clusters.embedded.bootstrap import Bootstrap
 from affinity.clusters.embedded.cgroups import ClusterCgroups
 from affinity.clusters.embedded.configuration import processes_of, write_configuration
 from affinity.clusters.embedded.layout import POD_CIDR, Layout
 from affinity.clusters.embedded.node import EmbeddedNode
-from affinity.clusters.embedded.state import Running, StateDirectory
+from affinity.clusters.embedded.state import KEEP, ProcessId, Running, StateDirectory
 from affinity.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -118,9 +117,13 @@ def _end_keeper(state: StateDirectory) -> None:
             return
         with contextlib.suppress(ProcessLookupError):
             os.kill(running.keeper.pid, signal_number)
-        deadline = time.monotonic() + seconds
-        while running.keeper.is_alive and time.monotonic() < deadline:
-            time.sleep(_POLL_SECONDS)
+        _wait_for_end(running.keeper, seconds)
+
+
+def _wait_for_end(process: ProcessId, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while process.is_alive and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
 
 
 def _remove_remains(state: StateDirectory) -> None:
@@ -176,10 +179,12 @@ class Starting:
     def keep(self) -> None:
         """Let the cluster outlive this process."""
         if self._owner is not None:
-            os.write(self._owner, keeper.KEEP)
+            os.write(self._owner, KEEP)
             os.close(self._owner)
             self._owner = None
         self._kept = True
+        if self._keeper is not None:
+            self._keeper.returncode = 0  # not to be waited for by this process any more
 
     def _start(self, lock: int) -> EmbeddedCluster:
         began = time.monotonic()

@@ -32,13 +32,11 @@ from affinity.clusters.embedded.cgroups import ClusterCgroups
 from affinity.clusters.embedded.configuration import processes_of
 from affinity.clusters.embedded.layout import API_PORT, Layout
 from affinity.clusters.embedded.node_init import NodeInit
-from affinity.clusters.embedded.state import ProcessId, Running, StateDirectory
+from affinity.clusters.embedded.state import KEEP, ProcessId, Running, StateDirectory
 from affinity.errors import ClusterError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-KEEP = b"keep"
 
 
 def _fork(work: Callable[[], None]) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from affinity.clusters.base import Completed
-from affinity.clusters.embedded.node_init import PATH
+from affinity.clusters.embedded.process import PATH
 from affinity.errors import NodeError
 
 if TYPE_CHECKING:

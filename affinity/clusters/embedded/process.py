@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import http.client
 import socket
-import ssl
 from dataclasses import dataclass, field
 from typing import Literal
 
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where a node's own programs are looked for, after the cluster's."""
 _PROBE_SECONDS = 2.0
 
 
@@ -39,6 +40,8 @@ class Gate:
 
     def _api_is_ready(self) -> bool:
         host, _, port = self.target.rpartition(":")
+        import ssl
+
         context = ssl.create_default_context(cafile=self.authority)
         connection = http.client.HTTPSConnection(host, int(port), timeout=_PROBE_SECONDS, context=context)
         try:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from affinity import versions
 from affinity.clusters.embedded import cluster as clusters
-from affinity.clusters.embedded.prepare import Request, prepare
 from affinity.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +28,9 @@ def open_embedded(options: ClusterOptions, progress: Progress) -> Iterator[Embed
         progress.note(f"cluster {kept.name}: found running, Kubernetes {kept.layout.kubernetes}, left running")
         yield kept
         return
+    # Only a cluster that has to be started needs these; a kept one is found without.
+    from affinity.clusters.embedded.prepare import Request, prepare
+
     request = Request(
         name=options.name,
         kubernetes=options.kubernetes or "",

@@ -17,6 +17,8 @@ from affinity.clusters.embedded import linux
 from affinity.errors import ClusterError, UsageError
 
 STATE_VARIABLE = "SESSION_AFFINITY_STATE"
+KEEP = b"keep"
+"""What the starter of a cluster writes to its keeper to let it live on."""
 _POLL_SECONDS = 0.02
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 

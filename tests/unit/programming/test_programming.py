@@ -53,9 +53,19 @@ class FollowingNodes:
         return states
 
 
+class WrongNodes(FollowingNodes):
+    """Nodes that know every Service, with a timeout of their own."""
+
+    def read(self, names: Iterable[str]) -> dict[str, NodeState]:
+        known = ruleset(replace(ONE, timeout_seconds=31), Witnessed(0).create(None))
+        return {name: NodeState(name, known) for name in names}
+
+
 @pytest.fixture(autouse=True)
-def short_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(programming, "SETTLE_SECONDS", 0.1)
+def short_deadline(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    later = request.function.__name__.startswith("test_a_node_that_knows_a_later")
+    monkeypatch.setattr(programming, "SETTLE_SECONDS", 10.0 if later else 0.1)
+    monkeypatch.setattr(programming, "WITNESS_AFTER_SECONDS", 0.02)
     monkeypatch.setattr(programming, "POLL_SECONDS", 0.001)
 
 
@@ -75,8 +85,11 @@ def test_each_node_is_read_until_it_follows() -> None:
 
 
 def test_a_node_that_does_not_follow_is_named_with_what_it_lacks() -> None:
-    settled = waiting(FollowingNodes(a=1, b=10**6)).settle(ONE, OTHER, since=time.monotonic())
+    nodes, witnessed = FollowingNodes(a=1, b=10**6), Witnessed(0)
 
+    settled = waiting(nodes, services=witnessed).settle(ONE, OTHER, since=time.monotonic())
+
+    assert witnessed.deleted == ["affinity-witness"]
     assert set(settled.seconds) == {"a"}
     assert settled.late == {"b": (ONE,)}
     with pytest.raises(
@@ -86,9 +99,30 @@ def test_a_node_that_does_not_follow_is_named_with_what_it_lacks() -> None:
 
 
 def test_other_nodes_need_not_follow_when_one_is_required() -> None:
-    settled = waiting(FollowingNodes(a=1, b=10**6)).settle(ONE, since=time.monotonic())
+    settled = waiting(FollowingNodes(a=1, b=10**6), services=Witnessed(0)).settle(ONE, since=time.monotonic())
 
     assert settled.require("a") is settled
+
+
+def test_only_the_nodes_named_are_waited_for() -> None:
+    nodes = FollowingNodes(a=1, b=10**6)
+
+    settled = waiting(nodes).settle(ONE, since=time.monotonic(), nodes=("a",))
+
+    assert settled.require() is settled
+    assert nodes.reads == [["a"]]
+
+
+def test_a_node_that_knows_a_later_service_is_not_waited_for_but_keeps_its_differences() -> None:
+    """It got the change and made something else of it: claims judge that, and nothing is gained by waiting."""
+    began = time.monotonic()
+
+    settled = waiting(WrongNodes(a=1), services=Witnessed(0)).settle(ONE, since=began)
+
+    assert time.monotonic() - began < 5
+    assert settled.overtaken == {"a"}
+    assert settled.require() is settled
+    assert "--seconds 31, expected 30" in str(settled.differences["a"][0])
 
 
 def test_rules_sorted_by_service_are_those_that_are_compared() -> None:
