@@ -17,6 +17,11 @@ from affinity.clusters.embedded import cgroups
 from affinity.errors import PreflightError
 
 _TRY_SECONDS = 60.0
+_INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
+INOTIFY_PER_NODE = 13
+"""As counted on running clusters: containerd, its shims, kubelet and kube-proxy."""
+PLENTY_OF_INOTIFY = 1000
+"""With so many instances left over there is no need to count those in use."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ _NFTABLES = (
 )
 
 
-def check(proxy_mode: str) -> None:
+def check(proxy_mode: str, nodes: int = 4) -> None:
     """Raise PreflightError naming everything that is missing, and how to get it."""
     if platform.system() != "Linux":
         raise PreflightError(
@@ -116,12 +121,34 @@ def check(proxy_mode: str) -> None:
         )
     cgroups.require_controllers()
     _require_overlay()
+    _require_inotify(nodes)
     refused = refusals((*_NETWORK, *(_NFTABLES if proxy_mode == "nftables" else _IPTABLES)))
     if refused:
         raise PreflightError(
             "this kernel lacks:\n" + "\n".join(f"    {line}" for line in refused),
             next_step="load the modules named (modprobe), or boot a kernel that has them",
         )
+
+
+def _require_inotify(nodes: int) -> None:
+    """Kubelets and container runtimes watch files, and end when they may not: several clusters use up the default."""
+    limit = int(_INOTIFY_LIMIT.read_text())
+    needed = nodes * INOTIFY_PER_NODE
+    if limit >= PLENTY_OF_INOTIFY + needed:
+        return
+    used = sum(map(_is_inotify, Path("/proc").glob("[0-9]*/fd/*")))
+    if used + needed > limit:
+        raise PreflightError(
+            f"{used} of {limit} inotify instances are in use, and a cluster of {nodes} nodes needs about {needed} more",
+            next_step="sysctl -w fs.inotify.max_user_instances=1024, or take another cluster down first",
+        )
+
+
+def _is_inotify(descriptor: Path) -> bool:
+    try:
+        return str(descriptor.readlink()) == "anon_inode:inotify"
+    except OSError:
+        return False
 
 
 def _require_overlay() -> None:

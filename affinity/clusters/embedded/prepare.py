@@ -51,7 +51,7 @@ def prepare(request: Request, progress: Progress) -> Prepared:
     """
     release = resolve(request)
     with progress.step("machine"):
-        preflight.check(request.proxy_mode)
+        preflight.check(request.proxy_mode, request.workers + 1)
     with progress.step("programs"):
         programs = binaries.ensure(release, progress)
     with progress.step("images"):

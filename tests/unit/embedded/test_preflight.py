@@ -12,6 +12,7 @@ from affinity.errors import PreflightError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -21,6 +22,7 @@ def fine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight.shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(preflight.cgroups, "require_controllers", lambda: None)
     monkeypatch.setattr(preflight, "_require_overlay", lambda: None)
+    monkeypatch.setattr(preflight, "_require_inotify", lambda _: None)
     monkeypatch.setattr(preflight.subprocess, "run", _answering(0, ""))
 
 
@@ -66,3 +68,16 @@ def test_a_kernel_feature_that_is_refused_is_named_with_its_module(monkeypatch: 
         preflight.check("iptables")
 
     assert "more" not in caught.value.what
+
+
+def test_a_limit_on_watching_that_is_nearly_reached_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    limit = tmp_path / "limit"
+    monkeypatch.setattr(preflight, "_INOTIFY_LIMIT", limit)
+
+    limit.write_text("2000\n")
+    preflight._require_inotify(4)
+    limit.write_text("10\n")
+    with pytest.raises(PreflightError, match=r"of 10 inotify instances .* 4 nodes needs about 52 more") as caught:
+        preflight._require_inotify(4)
+
+    assert "sysctl -w fs.inotify.max_user_instances" in caught.value.next_step
