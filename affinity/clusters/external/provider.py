@@ -42,8 +42,10 @@ def open_external(options: ClusterOptions, progress: Progress) -> Iterator[Exter
     candidates, unseen = _survey(api)
     placed = unseen or _place(candidates)
     namespace.remove_leftovers(api, progress)
-    with _namespace(api, options, progress) as name:
+    with _namespace(api, options, progress) as name, contextlib.ExitStack() as open_shells:
         nodes = _agents(api, name, candidates, options, progress)
+        for node in nodes.values():
+            open_shells.callback(node.shell.close)
         proxy = discovery.discover(api, nodes, slowness=slowness)
         for line in (str(proxy), *placed.statements, *_limits(nodes, proxy, candidates, options)):
             progress.note(f"external: {line}")
