@@ -8,7 +8,8 @@ import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from affinity.clusters.base import OwnCluster
 from affinity.clusters.kind import configuration, images, ready
@@ -22,7 +23,6 @@ from affinity.progress import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from affinity.clusters.kind.engine import Container, Engine
     from affinity.clusters.kind.preflight import NodeImage
@@ -59,7 +59,13 @@ class Life:
     """
 
     def __init__(
-        self, engine: Engine, state: KindState, progress: Progress, *, failed: Callable[[], bool], results: Path
+        self,
+        engine: Engine,
+        state: KindState,
+        progress: Progress,
+        *,
+        failed: Callable[[], bool] = lambda: False,
+        results: Path = Path("results"),
     ) -> None:
         self._engine = engine
         self._state = state
@@ -85,12 +91,12 @@ class Life:
 
     def keep(self) -> None:
         """Let the cluster outlive this run, and let the next one know."""
+        self._kept = True
         record = self._state.record()
         if record is not None and not record.kept:
             self._state.write(replace(record, kept=True))
-        self._kept = True
 
-    def start(self, config: dict[str, object], image: NodeImage, facts: dict[str, str], seconds: float) -> KindCluster:
+    def start(self, config: dict[str, Any], image: NodeImage, facts: dict[str, str], seconds: float) -> KindCluster:
         """Create the cluster and wait, at most ``seconds`` after kind, until it can be judged.
 
         Raises ClusterError with what kind said, NotReadyError with what was seen last.
@@ -119,8 +125,11 @@ class Life:
         return KindCluster(self._state.name, self._state.kubeconfig, nodes, facts)
 
     def adopt(self, record: Record, containers: Sequence[Container]) -> KindCluster:
-        """Take over a cluster that an earlier run left; raises ClusterError when it cannot be read."""
-        self._begun = True
+        """Take over a cluster that an earlier run left; raises ClusterError when it cannot be read.
+
+        It ends with this run, unless it was kept before or is to be kept now.
+        """
+        self._begun, self._kept = True, record.kept
         facts = {
             **record.facts,
             **ready.kube_proxy_facts(Api(self._state.kubeconfig)),

@@ -28,6 +28,7 @@ _INFO: Final = {
     "docker": "{{.ServerVersion}}|{{.Architecture}}|{{.DockerRootDir}}",
     "podman": "{{.Version.Version}}|{{.Host.Arch}}|{{.Store.GraphRoot}}",
 }
+_DESCRIPTION: Final = "org.opencontainers.image.description"
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -42,12 +43,16 @@ class Container:
 
 @dataclass(frozen=True)
 class Image:
-    """An image that the engine has; ``id`` is the digest of its configuration."""
+    """An image that the engine has.
+
+    ``id`` is the digest of its configuration; ``description`` what its maker says it is, empty where it says nothing.
+    """
 
     name: str
     id: str
     architecture: str
     entrypoint: tuple[str, ...]
+    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,10 +90,20 @@ class Engine:
             return None
         try:
             found: dict[str, Any] = json.loads(done.stdout)[0]
-            entrypoint = (found.get("Config") or {}).get("Entrypoint") or ()
-            return Image(name, str(found["Id"]), str(found.get("Architecture", "")), tuple(entrypoint))
+            settings: dict[str, Any] = found.get("Config") or {}
+            return Image(
+                name,
+                str(found["Id"]),
+                str(found.get("Architecture", "")),
+                tuple(settings.get("Entrypoint") or ()),
+                str((settings.get("Labels") or {}).get(_DESCRIPTION, "")),
+            )
         except (ValueError, LookupError) as error:
             raise ClusterError(f"{self.program} image inspect {name} answered {done.stdout[:200]!r}") from error
+
+    def images(self) -> tuple[str, ...]:
+        """Return the names of the images that the engine has; raises ClusterError."""
+        return tuple(self._require("images", "--format", "{{.Repository}}:{{.Tag}}").split())
 
     def pull(self, name: str, told: Callable[[str], None]) -> None:
         """Fetch an image; raises ClusterError with what the engine said."""

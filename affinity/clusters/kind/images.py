@@ -27,7 +27,10 @@ def load(engine: Engine, manager: KindManager, state: KindState, progress: Progr
         elif image.architecture != engine.architecture:
             origin = f"pulled by the nodes: {engine.program} has one for {image.architecture}"
         else:
-            origin = _loaded(engine, manager, state, name) or f"{image.id} (loaded from {engine.program})"
+            loaded = f"{image.id}, loaded from {engine.program}" + (
+                f" ({image.description})" if image.description else ""
+            )
+            origin = _loaded(engine, manager, state, name) or loaded
         facts[f"image {name}"] = origin
         progress.note(f"image {name}: {origin}")
     return facts

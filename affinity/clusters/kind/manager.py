@@ -108,7 +108,7 @@ class KindManager(KindManagerBase):
             )
         except subprocess.TimeoutExpired as error:
             said = (error.stderr or b"").decode(errors="replace")
-            raise ClusterError(f"{command} did not end within {seconds:.0f} s; it said:\n{_last(said)}") from error
+            raise ClusterError(f"{command} did not end within {seconds:g} s; it said:\n{_last(said)}") from error
         except OSError as error:
             raise ClusterError(f"{command}: kind cannot be run: {error}") from error
         if done.returncode != 0:

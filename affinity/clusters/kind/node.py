@@ -51,15 +51,15 @@ class KindNode:
             )
         except OSError as error:
             raise NodeError(f"{self.name}: {self.program} cannot be run: {error}") from error
-        try:
-            stdout, stderr = process.communicate(stdin, timeout=timeout)
-        except subprocess.TimeoutExpired as error:
-            raise NodeError(f"{self.name}: {' '.join(argv)} did not end within {timeout:g} s") from error
-        finally:
-            if process.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        with process:
+            try:
+                stdout, stderr = process.communicate(stdin, timeout=timeout)
+            except subprocess.TimeoutExpired as error:
+                raise NodeError(f"{self.name}: {' '.join(argv)} did not end within {timeout:g} s") from error
+            finally:
+                if process.poll() is None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
         completed = Completed(self.name, tuple(argv), process.returncode, stdout, stderr)
         if not self._was_run(completed):
             raise NodeError(

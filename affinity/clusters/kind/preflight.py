@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from affinity import versions
-from affinity.clusters.kind.configuration import node_names, ports, version_in
+from affinity.clusters.kind.configuration import node_names, ports, sample_images, version_in
 from affinity.clusters.kind.engine import ANSWER_SECONDS, CLUSTER_LABEL, Engine, Image
 from affinity.errors import ClusterError, PreflightError, UsageError
 
@@ -84,6 +84,33 @@ def require_kind() -> str:
             next_step=f"install it anew, {_ELSEWHERE}",
         )
     return ".".join(found.groups())
+
+
+def local_image(engine: Engine) -> str:
+    """Return the name of a node image that the engine has: the newest listed one, else any of a supported version.
+
+    Raises PreflightError when it has none, or lacks an image of the sample pods. Fetches nothing.
+    """
+    listed = [version.kind.image for version in reversed(versions.load().versions)]
+    here = sorted(name for name in engine.images() if _is_supported_node(name))
+    found = next((name for name in (*listed, *reversed(here)) if engine.image(name) is not None), None)
+    if found is None:
+        raise PreflightError(
+            f"{engine.program} has no node image of a supported Kubernetes version",
+            next_step=f"{engine.program} pull {listed[0]}",
+        )
+    missing = [name for name in sample_images() if engine.image(name) is None]
+    if missing:
+        raise PreflightError(
+            f"{engine.program} lacks images of the sample pods: {', '.join(missing)}",
+            next_step=f"{engine.program} pull {missing[0]}",
+        )
+    return found
+
+
+def _is_supported_node(name: str) -> bool:
+    version = version_in(name)
+    return "/node:" in name and version is not None and version.rpartition(".")[0] in versions.load().minors
 
 
 def require_room(engine: Engine, configuration: dict[str, Any]) -> None:

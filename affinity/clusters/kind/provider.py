@@ -83,7 +83,7 @@ def _found(
         whose = "kept" if record.kept else "left by a run that was killed"
         progress.note(f"cluster {state.name}: found running, {whose}, Kubernetes {record.kubernetes}")
         cluster = life.adopt(record, containers)
-        if record.kept or options.keep:
+        if options.keep:
             life.keep()
         return cluster
     if record.kept:

@@ -23,6 +23,7 @@ READY_SECONDS: Final = 120.0
 _SERVICE_ACCOUNTS: Final = Resource("v1", "serviceaccounts")
 _POLL_SECONDS: Final = 0.2
 _READ_SECONDS: Final = 15.0
+_SHOWN: Final = 100
 _PROGRAMMED: Final = {
     "iptables": names.iptables_service_chain("default/kubernetes:https", "TCP"),
     "nftables": names.nftables_service_chain("default", "kubernetes", "https", "TCP"),
@@ -70,7 +71,7 @@ def not_ready(api: Api, nodes: Mapping[str, Node]) -> str:
 
 def _until(deadline: float, what: str, lacking: Callable[[], str], step: Step) -> None:
     while last := _said(lacking):
-        step.update(last)
+        step.update(last if len(last) <= _SHOWN else f"{last[:_SHOWN]}...")
         if time.monotonic() > deadline:
             raise NotReadyError(
                 f"waited in vain until {what}; last seen: {last}",

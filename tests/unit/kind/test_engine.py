@@ -1,0 +1,116 @@
+"""Which container engine kind is to use, and what it is asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from affinity.clusters.kind import engine as engines
+from affinity.clusters.kind.engine import PROVIDER_VARIABLE, Container, detect
+from affinity.errors import ClusterError, PreflightError, UsageError
+from tests.kind_world import ENGINE, NODE_IMAGE, World
+
+
+def test_docker_is_taken_when_it_answers(world: World) -> None:
+    world.program("podman", ENGINE)
+
+    engine = detect()
+
+    assert (engine.program, engine.version, engine.architecture) == ("docker", "28.2.2", "amd64")
+    assert PROVIDER_VARIABLE not in engine.environment
+
+
+def test_podman_is_taken_where_there_is_no_docker_and_kind_is_told(podman: World) -> None:
+    assert podman.bin.exists()
+
+    engine = detect()
+
+    assert engine.program == "podman"
+    assert engine.environment[PROVIDER_VARIABLE] == "podman"
+
+
+def test_the_engine_that_kind_is_told_to_use_is_ours_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.program("podman", ENGINE)
+    monkeypatch.setenv(PROVIDER_VARIABLE, "podman")
+
+    assert detect().program == "podman"
+
+
+def test_an_engine_that_we_cannot_enter_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert world.bin.exists()
+    monkeypatch.setenv(PROVIDER_VARIABLE, "nerdctl")
+
+    with pytest.raises(UsageError, match="nerdctl: the suite reaches nodes through docker or podman"):
+        detect()
+
+
+def test_no_engine_is_said(world: World) -> None:
+    world.remove("docker")
+
+    with pytest.raises(PreflightError, match="not found: docker or podman") as raised:
+        detect()
+
+    assert "--cluster embedded" in raised.value.next_step
+
+
+def test_a_stopped_engine_is_said_in_its_own_words(world: World) -> None:
+    world.write("stopped")
+
+    with pytest.raises(PreflightError, match="the docker engine does not answer: Cannot connect to the Docker daemon"):
+        detect()
+
+
+def test_an_engine_that_hangs_is_not_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.write("hangs")
+    monkeypatch.setattr(engines, "ANSWER_SECONDS", 0.2)
+
+    with pytest.raises(PreflightError, match="did not answer within"):
+        detect()
+
+
+def test_containers_are_those_with_kinds_label(world: World) -> None:
+    world.node("b|myk8s-worker|exited", "a|myk8s-control-plane|running")
+
+    assert detect().containers("myk8s") == (
+        Container("a", "myk8s-control-plane", "running"),
+        Container("b", "myk8s-worker", "exited"),
+    )
+    assert "[label=io.x-k8s.kind.cluster=myk8s]" in world.calls("docker [ps]")[0]
+
+
+def test_a_container_is_found_by_its_whole_name(world: World) -> None:
+    world.write("others", "x|myk8s-worker2-old|running\ny|myk8s-worker2|created\n")
+
+    assert detect().container("myk8s-worker2") == Container("y", "myk8s-worker2", "created")
+    assert detect().container("myk8s-worker") is None
+
+
+def test_an_image_is_told_with_what_matters_about_it(world: World) -> None:
+    world.image("some/image", architecture="arm64", entrypoint="/x", description="a stand-in")
+
+    image = detect().image("some/image")
+
+    assert image is not None
+    assert (image.id, image.architecture, image.entrypoint[0]) == ("sha256:1234", "arm64", "/x")
+    assert image.description == "a stand-in"
+    assert detect().image("not/there") is None
+
+
+def test_a_pull_that_fails_says_why(world: World) -> None:
+    world.write("pull-fails", "manifest unknown\n")
+
+    with pytest.raises(ClusterError, match="docker pull gone/image: manifest unknown"):
+        detect().pull("gone/image", lambda _: None)
+
+
+def test_a_network_with_containers_stays(world: World) -> None:
+    world.write("network")
+
+    assert detect().has_network()
+    assert detect().remove_network()
+    assert not detect().has_network()
+    assert not detect().remove_network()
+
+
+def test_a_file_of_an_image_is_read_without_network(world: World) -> None:
+    assert detect().file_of(NODE_IMAGE, "/kind/version") == "v1.37.2\n"
+    assert "[--network=none]" in world.calls("docker [run]")[0]

@@ -1,0 +1,159 @@
+"""What pytest-kubernetes does to a kind cluster by itself, and what it does here instead."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from affinity.clusters.kind import manager as managers
+from affinity.clusters.kind.manager import KindManager
+from affinity.errors import ClusterError
+from tests.kind_world import is_running
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.kind_world import World
+
+
+@pytest.fixture
+def config(world: World) -> Path:
+    file = world.here / "kind.yaml"
+    file.write_text(yaml.safe_dump({"name": "own-name", "nodes": [{"role": "control-plane"}]}))
+    return file
+
+
+@pytest.fixture
+def manager(world: World, config: Path) -> KindManager:
+    return KindManager(config, world.here / "kubeconfig", kubernetes="1.37.2", environment=dict(os.environ))
+
+
+def test_the_name_is_that_of_the_configuration(manager: KindManager) -> None:
+    assert manager.cluster_name == "own-name"
+
+
+def test_create_takes_paths_with_spaces_as_one_word(world: World, manager: KindManager, config: Path) -> None:
+    manager.create_cluster()
+
+    assert world.calls("kind [create]") == [
+        f"kind [create] [cluster] [--retain] [--config] [{config}] [--kubeconfig] [{world.here}/kubeconfig]"
+    ]
+
+
+def test_a_second_create_has_no_flags_of_the_first(world: World, config: Path) -> None:
+    for _ in range(2):
+        world.node()
+        KindManager(
+            config, world.here / "kubeconfig", kubernetes="1.37.2", environment=dict(os.environ)
+        ).create_cluster()
+
+    first, second = world.calls("kind [create]")
+    assert first == second
+
+
+def test_no_kubectl_is_asked_even_inside_a_pod(
+    world: World, manager: KindManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plugin would take the cluster around it for the one to be created."""
+    world.program("kubectl", '#!/bin/sh\ntouch "{here}/asked"\necho readyz check passed\n')
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+
+    manager.create_cluster()
+
+    assert world.calls("kind [create]")
+    assert not (world.here / "asked").exists()
+
+
+def test_the_version_and_the_timeout_are_ours(manager: KindManager) -> None:
+    manager.create_cluster()
+
+    assert manager._cluster_options.api_version == "1.37.2"
+    assert manager._cluster_options.cluster_timeout == managers.CREATE_SECONDS
+
+
+def test_what_kind_said_is_in_the_error(world: World, manager: KindManager) -> None:
+    world.write("create-fails", "ERROR: failed to create cluster: no space left on device\n")
+
+    with pytest.raises(ClusterError, match=r"kind create cluster ended with 1; it said:\n.*\n.*\n.*no space left"):
+        manager.create_cluster()
+
+
+def test_a_create_that_takes_too_long_is_ended_with_its_children(world: World, manager: KindManager) -> None:
+    world.write("create-hangs")
+    manager._options.cluster_timeout = 0.3
+
+    with pytest.raises(ClusterError, match=r"did not end within 0\.3 s; it said:\n    Creating cluster"):
+        manager.create_cluster()
+
+    assert not is_running(int((world.here / "hanging").read_text()))
+
+
+def test_delete_names_our_kubeconfig_and_removes_no_other(world: World, manager: KindManager) -> None:
+    """Without it kind locks and writes the user's."""
+    users = world.here / "users"
+    users.write_text("mine")
+
+    manager.create_cluster()
+    manager.delete_cluster()
+
+    assert world.calls("kind [delete]") == [
+        f"kind [delete] [cluster] [--name] [own-name] [--kubeconfig] [{world.here}/kubeconfig]"
+    ]
+    assert not (world.here / "kubeconfig").exists()
+    assert users.read_text() == "mine"
+
+
+def test_a_cluster_that_was_there_before_is_deleted_too(world: World, manager: KindManager) -> None:
+    """The plugin deletes only what it created itself."""
+    world.node("id0|own-name-control-plane|running")
+
+    manager.delete_cluster()
+
+    assert world.nodes == ""
+
+
+def test_the_environment_is_handed_on_and_not_changed(world: World, config: Path) -> None:
+    environment = {**os.environ, "KIND_EXPERIMENTAL_PROVIDER": "podman"}
+
+    KindManager(config, world.here / "kubeconfig", kubernetes="1.37.2", environment=environment).create_cluster()
+
+    assert (world.here / "provider").read_text().strip() == "podman"
+    assert "KIND_EXPERIMENTAL_PROVIDER" not in os.environ
+
+
+def test_lines_are_told_as_they_come(world: World, config: Path) -> None:
+    lines: list[str] = []
+    world.write("create-hangs")
+    manager = KindManager(
+        config, world.here / "kubeconfig", kubernetes="1.37.2", environment=dict(os.environ), told=lines.append
+    )
+    manager._options.cluster_timeout = 0.7
+    seen_early = threading.Event()
+
+    def look() -> None:
+        until = time.monotonic() + 0.6
+        while time.monotonic() < until:
+            if len(lines) == 2:
+                seen_early.set()
+                return
+            time.sleep(0.01)
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    with pytest.raises(ClusterError):
+        manager.create_cluster()
+    looker.join()
+
+    assert seen_early.is_set()
+
+
+def test_a_kind_that_has_gone_is_an_error_of_ours(world: World, manager: KindManager) -> None:
+    world.remove("kind")
+
+    with pytest.raises(ClusterError, match="kind cannot be run"):
+        manager.create_cluster()

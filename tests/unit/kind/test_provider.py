@@ -1,0 +1,388 @@
+"""A run on kind from its start to its end, on a machine of stand-ins: what it leaves, finds and refuses."""
+
+from __future__ import annotations
+
+import json
+import socket
+import stat
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from affinity.clusters.kind import preflight, provider, ready
+from affinity.clusters.kind.provider import open_kind
+from affinity.clusters.kind.state import KindState
+from affinity.errors import ClusterError, NotReadyError, PreflightError, UsageError
+from tests.kind_world import MYK8S, NODE_IMAGE
+
+if TYPE_CHECKING:
+    from affinity.clusters.choose import ClusterOptions
+    from tests.kind_world import World
+    from tests.unit.kind.conftest import Told
+
+
+def kept(options: ClusterOptions, told: Told) -> None:
+    with open_kind(replace(options, keep=True), told.progress):
+        pass
+
+
+def test_a_run_has_its_cluster_and_leaves_nothing(world: World, options: ClusterOptions, told: Told) -> None:
+    with open_kind(options, told.progress) as cluster:
+        mode = stat.S_IMODE(cluster.kubeconfig.stat().st_mode)
+        assert tuple(cluster.nodes) == MYK8S
+        assert (cluster.name, cluster.provider, mode) == ("myk8s", "kind", 0o600)
+        assert cluster.facts["proxy mode"] == "iptables"
+        assert cluster.facts["node image"] == f"{NODE_IMAGE} (sha256:1234, from --node-image)"
+        assert cluster.facts["kind"] == "0.33.0"
+        assert world.network
+
+    assert world.nodes == ""
+    assert not world.network
+    assert list((world.here / "state").rglob("*")) == [world.here / "state" / "kind"]
+
+
+def test_kinds_own_steps_are_told_with_their_times(world: World, options: ClusterOptions, told: Told) -> None:
+    assert world.bin.exists()
+    with open_kind(options, told.progress):
+        pass
+
+    assert "  kind: Preparing nodes: 0." in told.text
+    assert "kind create cluster: " in told.text
+
+
+def test_a_network_that_was_there_stays(world: World, options: ClusterOptions, told: Told) -> None:
+    world.write("network")
+
+    with open_kind(options, told.progress):
+        pass
+
+    assert world.network
+
+
+def test_images_that_the_engine_has_are_loaded_and_others_left_to_the_nodes(
+    world: World, options: ClusterOptions, told: Told
+) -> None:
+    world.image("traefik/whoami", description="a stand-in")
+
+    with open_kind(options, told.progress) as cluster:
+        assert cluster.facts["image traefik/whoami"] == "sha256:1234, loaded from docker (a stand-in)"
+        assert cluster.facts["image nicolaka/netshoot"] == "pulled by the nodes: docker has none"
+
+    assert world.calls("kind [load]") == ["kind [load] [docker-image] [traefik/whoami] [--name] [myk8s]"]
+
+
+def test_an_image_that_does_not_load_or_is_for_another_machine_is_left_to_the_nodes(
+    world: World, options: ClusterOptions, told: Told
+) -> None:
+    world.image("traefik/whoami", architecture="arm64")
+    world.image("nicolaka/netshoot")
+    world.write("load-fails", "ctr: content digest sha256:12: not found")
+
+    with open_kind(options, told.progress) as cluster:
+        assert cluster.facts["image traefik/whoami"] == "pulled by the nodes: docker has one for arm64"
+        assert "content digest sha256:12: not found" in cluster.facts["image nicolaka/netshoot"]
+
+
+def test_podman_saves_images_for_kind(podman: World, options: ClusterOptions, told: Told) -> None:
+    podman.image("traefik/whoami")
+
+    with open_kind(options, told.progress) as cluster:
+        assert cluster.nodes["myk8s-worker"].program == "podman"
+
+    assert len(podman.calls("podman [save]")) == 1
+    assert "[load] [image-archive]" in podman.calls("kind [load]")[0]
+    assert (podman.here / "provider").read_text().strip() == "podman"
+
+
+def test_a_failed_create_leaves_logs_and_nothing_else(world: World, options: ClusterOptions, told: Told) -> None:
+    world.write("create-fails", "ERROR: failed to init node with kubeadm\n")
+
+    with (
+        pytest.raises(ClusterError, match=r"kind create cluster ended with 1; it said:\n.*\n.*\n.*kubeadm"),
+        open_kind(options, told.progress),
+    ):
+        pass
+
+    assert world.nodes == ""
+    assert (world.here / "results" / "kind-logs-myk8s" / "node.log").exists()
+
+
+def test_a_cluster_that_does_not_get_ready_goes_too(
+    world: World, options: ClusterOptions, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> dict[str, str]:
+        raise NotReadyError("waited in vain until its nodes are Ready")
+
+    monkeypatch.setattr(ready, "wait", never)
+
+    with pytest.raises(NotReadyError), open_kind(options, told.progress):
+        pass
+
+    assert world.nodes == ""
+    assert (world.here / "results" / "kind-logs-myk8s").exists()
+
+
+@pytest.mark.parametrize("failed", [True, False])
+def test_logs_are_kept_of_a_run_that_failed(world: World, options: ClusterOptions, told: Told, *, failed: bool) -> None:
+    with open_kind(replace(options, failed=lambda: failed), told.progress):
+        pass
+
+    assert (world.here / "results" / "kind-logs-myk8s" / "node.log").exists() == failed
+    assert world.nodes == ""
+
+
+def test_a_delete_that_fails_is_said_and_the_next_run_remembers(
+    world: World, options: ClusterOptions, told: Told
+) -> None:
+    world.write("delete-fails", "ERROR: failed to delete nodes\n")
+
+    with pytest.raises(ClusterError, match="failed to delete nodes"), open_kind(options, told.progress):
+        pass
+    (world.here / "delete-fails").unlink()
+
+    assert KindState("myk8s").record() is not None
+    with open_kind(options, told.progress):
+        assert "left by a run that was killed" in told.text
+    assert world.nodes == ""
+
+
+def test_a_node_that_appears_late_is_deleted_too(world: World, options: ClusterOptions, told: Told) -> None:
+    """The engine goes on making one after the kind that asked for it was interrupted."""
+    world.write("stubborn")
+
+    with open_kind(options, told.progress):
+        pass
+
+    assert world.nodes == ""
+    assert len(world.calls("kind [delete]")) == 2
+
+
+def test_a_kept_cluster_is_found_and_left_again(world: World, options: ClusterOptions, told: Told) -> None:
+    kept(options, told)
+    with open_kind(replace(options, node_image=None), told.progress) as cluster:
+        assert tuple(cluster.nodes) == MYK8S
+        assert cluster.facts["node image"].startswith(NODE_IMAGE)
+
+    assert len(world.calls("kind [create]")) == 1
+    assert not world.calls("kind [delete]")
+    assert world.nodes.count("running") == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"node_image": "other/node:v1.37.2"}, "--node-image other/node:v1.37.2 is asked where it has example/node"),
+        ({"node_image": None, "kubernetes": "1.36"}, "--kubernetes 1.36 is asked where it has 1.37.2"),
+        ({"proxy_mode": "nftables"}, "--proxy-mode nftables is asked where it has iptables"),
+    ],
+)
+def test_a_kept_cluster_that_does_not_fit_is_refused_and_left(
+    world: World, options: ClusterOptions, told: Told, changes: dict[str, str | None], said: str
+) -> None:
+    kept(options, told)
+
+    with pytest.raises(UsageError, match=said) as raised, open_kind(replace(options, **changes), told.progress):
+        pass
+
+    assert "affinity.clusters.kind down --name myk8s" in raised.value.next_step
+    assert not world.calls("kind [delete]")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "said"),
+    [
+        (["id0|myk8s-control-plane|exited"], "myk8s-worker is gone; myk8s-worker2 is gone; .* is exited"),
+        ([f"id{n}|{name}|exited" for n, name in enumerate(MYK8S)], "did not make"),
+    ],
+)
+def test_a_kept_cluster_that_is_broken_is_refused_and_left(
+    world: World, options: ClusterOptions, told: Told, nodes: list[str], said: str
+) -> None:
+    kept(options, told)
+    world.node(*nodes)
+
+    with pytest.raises(ClusterError, match=said), open_kind(options, told.progress):
+        pass
+
+    assert not world.calls("kind [delete]")
+    assert world.nodes.splitlines() == nodes
+
+
+def test_a_kept_cluster_that_does_not_answer_is_refused(
+    world: World, options: ClusterOptions, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept(options, told)
+    monkeypatch.setattr(ready, "not_ready", lambda *_: "GET /api/v1/nodes: no answer from the API")
+    monkeypatch.setattr(provider, "ANSWER_SECONDS", 0.1)
+
+    with (
+        pytest.raises(ClusterError, match="was kept, and GET /api/v1/nodes: no answer"),
+        open_kind(options, told.progress),
+    ):
+        pass
+
+    assert not world.calls("kind [delete]")
+
+
+def test_a_kept_cluster_that_was_removed_by_hand_is_made_anew(
+    world: World, options: ClusterOptions, told: Told
+) -> None:
+    kept(options, told)
+    world.node()
+
+    with open_kind(options, told.progress):
+        assert len(world.calls("kind [create]")) == 2
+
+    assert world.nodes == ""
+    assert not world.network
+
+
+def test_someone_elses_cluster_is_refused_and_left(world: World, options: ClusterOptions, told: Told) -> None:
+    world.node("other|myk8s-control-plane|running")
+
+    with (
+        pytest.raises(ClusterError, match=r"a kind cluster myk8s that this suite did not make: myk8s-control-plane"),
+        open_kind(options, told.progress),
+    ):
+        pass
+
+    assert world.nodes
+    assert not world.calls("kind [delete]")
+
+
+def test_two_runs_cannot_have_the_same_cluster(world: World, options: ClusterOptions, told: Told) -> None:
+    with open_kind(options, told.progress):
+        with pytest.raises(ClusterError, match="in use by another run"), open_kind(options, told.progress):
+            pass
+        assert world.nodes
+
+
+# Broken worlds: one error each, before anything is created.
+
+
+def refused(options: ClusterOptions, told: Told) -> str:
+    began = time.monotonic()
+    with pytest.raises((PreflightError, ClusterError, UsageError)) as raised, open_kind(options, told.progress):
+        pass
+    assert time.monotonic() - began < 5
+    return str(raised.value)
+
+
+def test_kind_is_missing(world: World, options: ClusterOptions, told: Told) -> None:
+    world.remove("kind")
+
+    assert refused(options, told).startswith("not found: kind\n  next: go install sigs.k8s.io/kind@v0.33.0")
+
+
+def test_kind_cannot_run(world: World, options: ClusterOptions, told: Told) -> None:
+    world.program("kind", "#!/bin/sh\necho wrong libc >&2; exit 127\n")
+
+    assert "`kind version` ended with 127: wrong libc" in refused(options, told)
+
+
+def test_the_engine_is_missing_or_stopped(world: World, options: ClusterOptions, told: Told) -> None:
+    world.write("stopped")
+    assert "the docker engine does not answer" in refused(options, told)
+
+    world.remove("docker")
+    assert "not found: docker or podman" in refused(options, told)
+
+
+def test_the_image_is_nowhere(world: World, options: ClusterOptions, told: Told) -> None:
+    world.write("pull-fails", "manifest unknown\n")
+
+    said = refused(replace(options, node_image="gone/node:v1.37.2"), told)
+
+    assert "no node image gone/node:v1.37.2 (--node-image): docker pull gone/node:v1.37.2: manifest unknown" in said
+    assert not world.calls("kind [create]")
+
+
+def test_an_image_that_is_not_here_is_fetched_first(world: World, options: ClusterOptions, told: Told) -> None:
+    with open_kind(replace(options, node_image="far/node:v1.37.2"), told.progress):
+        assert world.calls("docker [pull]") == ["docker [pull] [far/node:v1.37.2]"]
+
+    assert "fetching far/node:v1.37.2" in told.text
+
+
+def test_the_image_is_no_node_image(world: World, options: ClusterOptions, told: Told) -> None:
+    world.image("busybox", entrypoint="/bin/sh")
+
+    assert "busybox (--node-image) is no node image of kind" in refused(replace(options, node_image="busybox"), told)
+    assert not world.calls("docker [run]")
+
+
+def test_the_image_is_for_another_architecture(world: World, options: ClusterOptions, told: Told) -> None:
+    world.image(NODE_IMAGE, architecture="arm64")
+
+    assert "is an image for arm64, and docker runs on amd64" in refused(options, told)
+
+
+def test_the_image_is_of_another_version(world: World, options: ClusterOptions, told: Told) -> None:
+    world.image("own/node:latest")
+    world.write("version", "v1.35.1")
+
+    said = refused(replace(options, node_image="own/node:latest", kubernetes="1.37"), told)
+
+    assert "--kubernetes 1.37: --node-image own/node:latest is of Kubernetes 1.35.1" in said
+
+
+def test_a_name_is_taken(world: World, options: ClusterOptions, told: Told) -> None:
+    world.write("others", "0123456789abcdef|myk8s-worker2|exited\n")
+
+    said = refused(options, told)
+
+    assert "docker has a container myk8s-worker2 (exited, 0123456789ab) that is no node of this cluster" in said
+
+
+def test_a_port_is_taken(monkeypatch: pytest.MonkeyPatch, world: World, options: ClusterOptions, told: Told) -> None:
+    assert world.bin.exists()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        monkeypatch.setattr(preflight, "ports", lambda _: (("127.0.0.1", port),))
+
+        assert f"asks for port {port} of 127.0.0.1, which is taken" in refused(options, told)
+
+
+def test_the_engines_disk_is_full(
+    monkeypatch: pytest.MonkeyPatch, world: World, options: ClusterOptions, told: Told
+) -> None:
+    assert world.bin.exists()
+    monkeypatch.setattr(preflight, "FREE_BYTES", 2**60)
+
+    assert "GiB free, and four nodes need" in refused(options, told)
+
+
+def test_the_state_cannot_be_written(world: World, options: ClusterOptions, told: Told) -> None:
+    world.write("state", "a file where a directory should be")
+
+    said = refused(options, told)
+
+    assert "the state of the cluster cannot be written" in said
+    assert "SESSION_AFFINITY_STATE" in said
+    assert not world.calls("kind [create]")
+
+
+def test_a_name_that_is_none(world: World, options: ClusterOptions, told: Told) -> None:
+    assert world.bin.exists()
+    assert "'a b' cannot name a cluster" in refused(replace(options, name="a b"), told)
+
+
+def test_an_old_kind_is_noted(world: World, options: ClusterOptions, told: Told) -> None:
+    world.write("kind-version", "0.31.0")
+    world.write("version", "v1.37.0")
+
+    with open_kind(replace(options, node_image=None), told.progress):
+        pass
+
+    assert "kind 0.31.0 is older than 0.33.0, which its node image was published with" in told.text
+
+
+def test_a_record_that_cannot_be_read_is_none(world: World) -> None:
+    state = KindState("myk8s")
+    state.root.mkdir(parents=True)
+    (state.root / "cluster.json").write_text(json.dumps({"other": "things"}), encoding="utf-8")
+
+    assert world.bin.exists()
+    assert state.record() is None
