@@ -1,0 +1,93 @@
+"""Which claims are judged on a cluster by what it gives access to; what the command line says without one."""
+
+from __future__ import annotations
+
+import pytest
+
+from affinity.clusters.external.discovery import NO_ACCESS, NONE, Proxy
+from affinity.clusters.external.placement import Placement
+from affinity.clusters.external.provider import facts_of
+
+pytest_plugins = ["pytester"]
+pytestmark = pytest.mark.unit
+
+PLUGINS = [word for name in ("options", "claims", "selection", "cluster") for word in ("-p", f"fixtures.{name}")]
+SUITE = """
+import pytest
+from fixtures.claims import claim
+from fixtures.selection import FOREIGN, NOT_JUDGED
+
+@pytest.fixture(scope="session")
+def proxy(pytestconfig):
+    pytestconfig.stash[NOT_JUDGED] = {reason!r}
+    pytestconfig.stash[FOREIGN] = {foreign!r}
+
+@claim("C10")
+def test_behaviour():
+    pass
+
+@claim("C24")
+def test_behaviour_that_differs():
+    assert False
+
+@claim("C24c")
+def test_behaviour_of_kube_proxy_that_differs():
+    assert False
+
+@claim("C16")
+@pytest.mark.dataplane("iptables")
+def test_rules():
+    pass
+"""
+
+
+def run(pytester: pytest.Pytester, *args: str, reason: str = "", foreign: bool = False) -> pytest.RunResult:
+    pytester.makeini("[pytest]\nmarkers =\n claim: x\n dataplane: x\n api: x\n kube_proxy: x\nstrict = true\n")
+    pytester.makepyfile(test_suite=SUITE.format(reason=reason, foreign=foreign))
+    return pytester.runpytest_inprocess(*PLUGINS, "-p", "no:cacheprovider", "-rs", *args)
+
+
+def test_without_node_access_claims_about_nodes_are_skipped_and_the_flag_is_named(pytester: pytest.Pytester) -> None:
+    result = run(pytester, "--cluster=external", "--kubeconfig=f")
+
+    result.assert_outcomes(passed=1, failed=2, skipped=1)
+    result.stdout.fnmatch_lines([f"SKIPPED*{NO_ACCESS}"])
+    assert "--node-access agent" in NO_ACCESS
+
+
+def test_a_kubeconfig_is_enough_to_mean_an_external_cluster(pytester: pytest.Pytester) -> None:
+    run(pytester, "--kubeconfig=f").assert_outcomes(passed=1, failed=2, skipped=1)
+
+
+def test_with_node_access_every_claim_is_judged(pytester: pytest.Pytester) -> None:
+    run(pytester, "--kubeconfig=f", "--node-access=agent").assert_outcomes(passed=2, failed=2)
+
+
+def test_what_the_cluster_cannot_be_judged_by_is_skipped_once_it_is_known(pytester: pytest.Pytester) -> None:
+    result = run(pytester, "--kubeconfig=f", "--node-access=agent", reason="two ranges")
+
+    result.assert_outcomes(passed=1, failed=2, skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED*two ranges"])
+
+
+def test_without_kube_proxy_its_habits_may_differ_and_the_api_still_holds(pytester: pytest.Pytester) -> None:
+    result = run(pytester, "--kubeconfig=f", "--node-access=agent", reason="no kube-proxy", foreign=True)
+
+    result.assert_outcomes(passed=1, failed=1, xfailed=1, skipped=1)
+
+
+def test_images_are_listed_without_a_cluster(pytester: pytest.Pytester) -> None:
+    result = run(pytester, "--list-images", "--cluster=external", "--image-registry=mirror.example/k8s")
+
+    assert result.outlines == ["mirror.example/k8s/nicolaka/netshoot", "mirror.example/k8s/traefik/whoami"]
+    assert result.ret == pytest.ExitCode.OK
+
+
+def test_facts_say_why_nothing_about_nodes_is_judged() -> None:
+    iptables = Proxy("iptables", "here", "10.0.0.0/8")
+    node = {"a": None}
+
+    assert facts_of(iptables, {}, Placement({}))["rules not judged"] == NO_ACCESS
+    assert "rules not judged" not in facts_of(iptables, node, Placement({}))
+    assert "no kube-proxy" in facts_of(Proxy(NONE, "looked"), node, Placement({}))["rules not judged"]
+    assert facts_of(iptables, node, Placement({}))["cluster CIDR"] == "10.0.0.0/8"

@@ -1,0 +1,87 @@
+"""Pods that will not run, told from those that only take their time."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import pytest
+
+from affinity.kube.podstate import is_ready, trouble
+
+pytestmark = pytest.mark.unit
+
+NOW = datetime.datetime(2026, 11, 23, 16, 0, 10, tzinfo=datetime.UTC)
+
+
+def pod(created: int = 0, **status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "webpod1", "creationTimestamp": f"2026-11-23T16:00:{created:02}Z"},
+        "spec": {"nodeName": "a", "containers": [{"name": "c", "image": "mirror/x:1"}]},
+        "status": status,
+    }
+
+
+def waiting(reason: str, **container: Any) -> dict[str, Any]:
+    state = {"waiting": {"reason": reason, "message": "because"}}
+    return {"containerStatuses": [{"name": "c", "image": "docker.io/x", "state": state, **container}]}
+
+
+def unschedulable() -> dict[str, Any]:
+    message = "0/4 nodes are available: 4 Insufficient memory."
+    return {
+        "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}],
+        "phase": "Pending",
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        pytest.param(
+            waiting("ImagePullBackOff"),
+            "pod webpod1: image mirror/x:1 cannot be had on a: ImagePullBackOff: because",
+            id="image",
+        ),
+        pytest.param(waiting("ErrImagePull"), "pod webpod1: image mirror/x:1 cannot be had on a: Err", id="first-pull"),
+        pytest.param(waiting("InvalidImageName"), "pod webpod1: image mirror/x:1 cannot be had", id="image-name"),
+        pytest.param(
+            waiting("CrashLoopBackOff", lastState={"terminated": {"exitCode": 127}}),
+            "pod webpod1: its container does not start on a: CrashLoopBackOff: because; it ended with 127",
+            id="crash",
+        ),
+        pytest.param(
+            {"phase": "Failed", "reason": "NodeAffinity", "message": "no"},
+            "pod webpod1: failed on a: NodeAffinity: no",
+            id="refused-by-the-node",
+        ),
+        pytest.param(unschedulable(), "pod webpod1: cannot be scheduled: 0/4 nodes are available", id="no-place"),
+    ],
+)
+def test_what_waiting_will_not_mend_is_told(status: dict[str, Any], message: str) -> None:
+    assert trouble(pod(**status), NOW).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        pytest.param({}, id="new"),
+        pytest.param(waiting("ContainerCreating"), id="creating"),
+        pytest.param({"conditions": [{"type": "PodScheduled", "status": "True"}]}, id="scheduled"),
+    ],
+)
+def test_what_may_still_come_up_is_no_trouble(status: dict[str, Any]) -> None:
+    assert trouble(pod(**status), NOW) == ""
+
+
+def test_the_scheduler_is_given_some_seconds() -> None:
+    assert trouble(pod(created=6, **unschedulable()), NOW) == ""
+
+
+def test_a_pod_on_its_way_out_is_neither_ready_nor_in_trouble() -> None:
+    going = pod(conditions=[{"type": "Ready", "status": "True"}], **waiting("ErrImagePull"))
+    assert is_ready(going)
+    going["metadata"]["deletionTimestamp"] = "now"
+
+    assert not is_ready(going)
+    assert trouble(going, NOW) == ""
