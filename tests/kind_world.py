@@ -54,7 +54,7 @@ case "$1 $2" in
   echo 'Creating cluster "myk8s" ...' >&2
   echo ' • Preparing nodes 📦 📦  ...' >&2; echo 'id0|myk8s-control-plane|running' >"$here/nodes"
   if [ -e "$here/create-hangs" ]; then
-    sleep 60 & echo $! >"$here/hanging.new"; mv "$here/hanging.new" "$here/hanging"; wait
+    echo $$ >"$here/pid"; sleep 60 & echo $! >"$here/hanging.new"; mv "$here/hanging.new" "$here/hanging"; wait
   fi
   cat "$here/create-fails" >&2 2>/dev/null && exit 1
   echo ' ✓ Preparing nodes 📦 📦' >&2
@@ -62,6 +62,7 @@ case "$1 $2" in
   for n in '' 2 3; do echo "id-worker$n|myk8s-worker$n|running"; done >>"$here/nodes" ;;
 "delete cluster")
   cat "$here/delete-fails" >&2 2>/dev/null && exit 1
+  touch "$here/deleting"; sleep "$(cat "$here/delete-takes" 2>/dev/null || echo 0)"
   [ -e "$here/stubborn" ] && rm "$here/stubborn" || : >"$here/nodes" ;;
 "load docker-image" | "load image-archive") cat "$here/load-fails" >&2 2>/dev/null && exit 1 ;;
 "export logs") mkdir -p "$3" && echo log >"$3/node.log" ;;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import time
@@ -27,11 +28,11 @@ def run_told(
     """Run a program to its end, handing on each line it says; ``stderr`` of the result is all it said, in order.
 
     Raises OSError when it cannot be started, subprocess.TimeoutExpired with what it said when it takes longer than
-    ``timeout`` seconds. It and all it started are ended then, and when this process is interrupted. Uses no threads,
-    which cannot be started when the interpreter is about to end.
+    ``timeout`` seconds. It and all it started are ended then, and when this process is interrupted; it alone when this
+    process is killed. Uses no threads, which cannot be started when the interpreter is about to end.
     """
     process = subprocess.Popen(
-        argv,
+        (*_ending_with_us(), *argv),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -48,6 +49,12 @@ def run_told(
     finally:
         _end(process)
     return subprocess.CompletedProcess(list(argv), process.returncode, "", lines.text)
+
+
+def _ending_with_us() -> tuple[str, ...]:
+    """Return what a command line begins with to end when this process does; nothing where there is no such program."""
+    program = shutil.which("setpriv")
+    return (program, "--pdeathsig", "KILL", "--") if program else ()
 
 
 class _Lines:

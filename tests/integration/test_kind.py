@@ -1,0 +1,208 @@
+"""kind clusters and signals, on a machine of stand-ins; and a real one where an engine and the images are here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from affinity.clusters.embedded.state import STATE_VARIABLE
+from affinity.clusters.kind import cli, preflight
+from affinity.clusters.kind.engine import PROVIDER_VARIABLE, Engine, detect
+from affinity.errors import SuiteError
+from tests.kind_world import MYK8S, NODE_IMAGE, PROXY_FACTS, World, is_running, make_world
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).parents[2]
+NAME = "kind-test"
+
+_RUN = """
+import sys, time
+from affinity.clusters.choose import ClusterOptions
+from affinity.clusters.kind import ready
+from affinity.clusters.kind.provider import open_kind
+from affinity.progress import Progress
+facts = {facts}
+ready.wait = lambda *_, **__: dict(facts)
+ready.not_ready = lambda *_: ""
+ready.kube_proxy_facts = lambda _: dict(facts)
+with open_kind(ClusterOptions(cluster="kind", node_image={image!r}), Progress()) as cluster:
+    print("up", *cluster.nodes, flush=True)
+    time.sleep(float(sys.argv[1]))
+"""
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """A machine of stand-ins."""
+    return make_world(tmp_path)
+
+
+@pytest.fixture
+def run(world: World) -> Callable[..., subprocess.Popen[str]]:
+    """Starts a run that lasts so many seconds, in a process of its own."""
+    script = world.here / "run.py"
+    script.write_text(_RUN.format(facts=PROXY_FACTS, image=NODE_IMAGE), encoding="utf-8")
+    environment = {**os.environ, "PATH": str(world.bin), "PYTHONPATH": str(ROOT)}
+    environment[STATE_VARIABLE] = str(world.here / "state")
+    environment.pop(PROVIDER_VARIABLE, None)
+
+    def start(seconds: float = 60) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            (sys.executable, str(script), str(seconds)),
+            cwd=world.here,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    return start
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_kind_creates_leaves_nothing(
+    world: World, run: Callable[..., subprocess.Popen[str]], number: signal.Signals
+) -> None:
+    world.write("create-hangs")
+    process = run()
+    wait_for((world.here / "hanging").exists)
+
+    process.send_signal(number)
+    _, said = process.communicate(timeout=20)
+
+    assert "KeyboardInterrupt" in said
+    assert world.nodes == ""
+    assert not world.network
+    assert not is_running(int((world.here / "hanging").read_text()))
+    assert not (world.here / "results").exists()
+    assert list((world.here / "state" / "kind").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_later_leaves_nothing(
+    world: World, run: Callable[..., subprocess.Popen[str]], number: signal.Signals
+) -> None:
+    process = run()
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("up")
+
+    process.send_signal(number)
+    process.communicate(timeout=20)
+
+    assert world.nodes == ""
+    assert list((world.here / "state" / "kind").iterdir()) == []
+
+
+def test_an_interrupt_while_the_cluster_is_removed_lets_that_end(
+    world: World, run: Callable[..., subprocess.Popen[str]]
+) -> None:
+    world.write("delete-takes", "1")
+    process = run(0)
+    wait_for((world.here / "deleting").exists)
+
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+
+    assert process.returncode == 0
+    assert "the cluster is being removed: a few seconds more" in said
+    assert world.nodes == ""
+
+
+def test_a_killed_run_leaves_a_cluster_that_the_next_takes_over_and_removes(
+    world: World, run: Callable[..., subprocess.Popen[str]]
+) -> None:
+    killed = run()
+    assert killed.stdout is not None
+    assert killed.stdout.readline().startswith("up")
+    killed.kill()
+    killed.communicate(timeout=20)
+    assert world.nodes.count("running") == 4
+
+    up, said = run(0).communicate(timeout=20)
+
+    assert up.split() == ["up", *MYK8S]
+    assert "found running, left by a run that was killed" in said
+    assert len(world.calls("kind [create]")) == 1
+    assert world.nodes == ""
+    assert not world.network
+
+
+def test_a_start_that_was_killed_takes_kind_along_and_is_replaced(
+    world: World, run: Callable[..., subprocess.Popen[str]]
+) -> None:
+    (world.bin / "setpriv").symlink_to(shutil.which("setpriv") or "/usr/bin/setpriv")
+    world.write("create-hangs")
+    killed = run()
+    wait_for((world.here / "hanging").exists)
+    killed.kill()
+    killed.communicate(timeout=20)
+    wait_for(lambda: not is_running(int((world.here / "pid").read_text())))
+    os.kill(int((world.here / "hanging").read_text()), signal.SIGKILL)
+    (world.here / "create-hangs").unlink()
+
+    up, said = run(0).communicate(timeout=20)
+
+    assert up.split() == ["up", *MYK8S]
+    assert "left by a run that was killed, and its start was interrupted: replaced" in said
+    assert world.nodes == ""
+
+
+def usable_image() -> str:
+    """Return the node image of a machine that kind can run on; skip, saying why, on one that it cannot."""
+    try:
+        preflight.require_kind()
+        return preflight.local_image(detect())
+    except SuiteError as error:
+        pytest.skip(f"not run on kind: {error.what}")
+
+
+def remains(engine: Engine) -> dict[str, object]:
+    """Return what a kind cluster would leave: containers, volumes, networks, the user's kubeconfig."""
+    argv = (engine.program, "volume", "ls", "-q")
+    volumes = subprocess.run(argv, capture_output=True, text=True, check=True)
+    users = Path.home() / ".kube" / "config"
+    return {
+        "containers": engine.containers(NAME),
+        "network": engine.has_network(),
+        "kubeconfig": users.read_bytes() if users.exists() else None,
+        "volumes": volumes.stdout.split(),
+    }
+
+
+def test_a_real_cluster_is_kept_found_and_removed(state_root: Path) -> None:
+    """One claim about answers and one about rules hold, twice; the second run starts checking at once."""
+    image = usable_image()
+    engine = detect()
+    before = remains(engine)
+    argv = (sys.executable, "-m", "pytest", "suite", "-m", "C10 or C14", "--cluster=kind", f"--cluster-name={NAME}")
+    try:
+        said = [
+            subprocess.run((*argv, *more), cwd=ROOT, capture_output=True, text=True, check=False, timeout=280)
+            for more in (("--keep-cluster", f"--node-image={image}"), ())
+        ]
+        mode = (state_root / "kind" / NAME / "kubeconfig").stat().st_mode & 0o777
+    finally:
+        cli.main(["down", "--name", NAME])
+
+    assert [one.returncode for one in said] == [0, 0], said
+    assert "found running, kept" in said[1].stdout + said[1].stderr
+    assert mode == 0o600
+    assert remains(engine) == before
