@@ -39,6 +39,10 @@ REMOVAL_SECONDS: Final = 60.0
 _ACCOUNT_SECONDS: Final = 10.0
 
 
+class RefusedError(ClusterError):
+    """The cluster lets this user make no namespace, so there is none to remove."""
+
+
 @dataclass(frozen=True)
 class Owner:
     """The process a run belongs to, told apart from every other, also one of the same number."""
@@ -88,13 +92,13 @@ def manifest(name: str, level: str) -> dict[str, Any]:
 
 
 def create(api: Api, name: str, level: str, *, slowness: float = 1.0) -> None:
-    """Make the namespace and wait until pods can be made in it; raises ClusterError."""
+    """Make the namespace and wait until pods can be made in it; raises RefusedError, ApiError."""
     try:
         api.create(manifest(name, level))
     except ApiError as error:
         if error.status != 403:
             raise
-        raise ClusterError(
+        raise RefusedError(
             f"no permission to create a namespace: {error.what}",
             next_step="the suite makes one namespace and removes it; it needs a user that may create, get, list and"
             " delete namespaces, and anything inside its own",

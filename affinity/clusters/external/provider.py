@@ -109,14 +109,21 @@ def _namespace(api: Api, options: ClusterOptions, progress: Progress) -> Iterato
     """Yield a namespace made for this run; it is removed whatever happens, also when the process is told to end."""
     name = namespace.new_name()
     level = namespace.PRIVILEGED if options.node_access == "agent" else namespace.BASELINE
-    with ending_orderly():
+    with ending_orderly(), contextlib.ExitStack() as at_end:
+        # Before it is made: an interrupt may come when the cluster has it already and this process does not know.
+        at_end.callback(_remove, api, name, options, progress)
         try:
             with progress.step(f"namespace {name}"):
                 namespace.create(api, name, level, slowness=options.deadline_scale)
-            yield name
-        finally:
-            with uninterrupted(lambda _: progress.note(f"namespace {name} is being removed: a few seconds more")):
-                namespace.remove(api, name, progress, slowness=options.deadline_scale)
+        except namespace.RefusedError:
+            at_end.pop_all()
+            raise
+        yield name
+
+
+def _remove(api: Api, name: str, options: ClusterOptions, progress: Progress) -> None:
+    with uninterrupted(lambda _: progress.note(f"namespace {name} is being removed: a few seconds more")):
+        namespace.remove(api, name, progress, slowness=options.deadline_scale)
 
 
 def _survey(api: Api) -> tuple[tuple[Candidate, ...], Placement | None]:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from affinity.clusters.external import namespace
+from affinity.clusters.choose import ClusterOptions
+from affinity.clusters.external import namespace, provider
 from affinity.clusters.external.namespace import OWNER, Owner, owner_of
 from affinity.errors import ClusterError
 from affinity.kube.api import ApiError
@@ -149,3 +150,26 @@ def test_removal_waits_until_the_namespace_is_gone() -> None:
 def test_a_namespace_that_does_not_go_is_named_with_what_holds_it() -> None:
     with pytest.raises(ClusterError, match=r"namespace n was told to go .*: finalizers remain\n.*kubectl get all -n n"):
         namespace.remove(Api(lasting=10**6), "n", quiet(), slowness=0.001)
+
+
+@pytest.mark.parametrize(
+    ("refuse", "error", "removed"),
+    [
+        pytest.param(403, namespace.RefusedError, 0, id="refused"),
+        pytest.param(500, ApiError, 1, id="unknown-whether-it-was-made"),
+    ],
+)
+def test_what_was_refused_is_not_removed(refuse: int, error: type[Exception], removed: int) -> None:
+    api = Api(refuse=refuse)
+
+    with pytest.raises(error), provider._namespace(api, ClusterOptions(), quiet()):
+        pytest.fail("there is no namespace")
+    assert len(api.deleted) == removed
+
+
+def test_an_error_and_an_interrupt_of_the_run_remove_the_namespace() -> None:
+    for what in (RuntimeError, KeyboardInterrupt):
+        api = Api()
+        with pytest.raises(what), provider._namespace(api, ClusterOptions(), quiet()) as name:
+            raise what
+        assert api.deleted == [name]
