@@ -5,6 +5,7 @@ pytest_plugins = [
     "fixtures.claims",
     "fixtures.selection",
     "fixtures.evidence",
+    "fixtures.facts",
     "fixtures.reporting",
     "fixtures.cluster",
     "fixtures.pods",

@@ -1,0 +1,64 @@
+"""Where a run's time went, and whose it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from affinity.progress import quiet
+from fixtures import facts
+from fixtures.facts import RunFacts, told_times
+
+
+def test_phases_are_told_with_the_whole() -> None:
+    assert told_times({"API server": 3.71, "nodes": 1.26}, 45.04) == "API server 3.7 s, nodes 1.3 s, whole run 45.0 s"
+
+
+def test_the_steps_of_a_start_stand_for_the_cluster_fixture() -> None:
+    known = RunFacts(seconds={"cluster": 6.0, "sample pods": 1.5, "api": 0.001})
+    assert known.phases() == {"cluster": 6.0, "sample pods": 1.5}
+
+    known.progress = quiet()
+    known.progress._timings.append(("API server", 4.0))
+    assert known.phases() == {"API server": 4.0, "sample pods": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("proxy mode", "proxy_mode"), ("image docker.io/x:latest", "image_docker.io/x_latest")],
+)
+def test_names_are_keys_that_java_reads_whole(name: str, key: str) -> None:
+    assert facts._key(name) == key
+
+
+def test_what_is_shared_is_not_charged_to_the_test_that_asks_first(pytester: pytest.Pytester) -> None:
+    """A session fixture asked for within another counts once, for itself."""
+    pytester.makeconftest(
+        """
+        import time, pytest
+        from fixtures.facts import RUN_FACTS, SHARED_SECONDS
+
+        @pytest.fixture(scope="session")
+        def inner():
+            time.sleep(0.2)
+
+        @pytest.fixture(scope="session")
+        def outer(inner):
+            time.sleep(0.1)
+
+        @pytest.fixture
+        def seen(request, outer):
+            return {**request.config.stash[RUN_FACTS].seconds, "shared": request.node.stash[SHARED_SECONDS]}
+        """
+    )
+    pytester.makepyfile(
+        """
+        def test_it(seen):
+            assert 0.2 <= seen["inner"] < 0.3
+            assert 0.1 <= seen["outer"] < 0.2
+            assert 0.3 <= seen["shared"] < 0.5
+        """
+    )
+
+    done = pytester.runpytest_inprocess("-p", "fixtures.claims", "-p", "fixtures.facts", "-p", "no:cacheprovider")
+
+    done.assert_outcomes(passed=1)
