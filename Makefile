@@ -39,6 +39,7 @@ unit: setup ## tests that need no cluster and no root
 	$(RUN) -m pytest tests/unit
 
 integration: setup ## tests that start embedded clusters and damage them
+	@$(RUN) -m affinity.clusters.embedded build >/dev/null
 	$(RUN) -m pytest tests/integration $(ARGS)
 
 setup: ## what the other targets need: packages of the system, the Python environment
