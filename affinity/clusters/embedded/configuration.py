@@ -201,6 +201,8 @@ def _kubelet(node: NodeLayout, state: StateDirectory) -> dict[str, Any]:
         "enforceNodeAllocatable": [],
         "failCgroupV1": False,
         "failSwapOn": False,
+        # It may not change the host's kernel settings; the values it wants are in the node's view (see node_init).
+        "protectKernelDefaults": True,
         "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
         "volumePluginDir": "/var/lib/kubelet/plugins-exec",
         "resolvConf": str(state.node(node.name) / "resolv.conf"),

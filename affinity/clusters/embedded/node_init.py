@@ -23,16 +23,24 @@ if TYPE_CHECKING:
 
     from affinity.clusters.embedded.cgroups import ClusterCgroups
     from affinity.clusters.embedded.layout import Layout, NodeLayout
-    from affinity.clusters.embedded.process import Process
+    from affinity.clusters.embedded.process import Gate, Process
     from affinity.clusters.embedded.state import StateDirectory
 
 _POLL_SECONDS = 0.02
+_PATIENCE = 3.0
+"""How many times as long as asking took the next asking is put off."""
 _OWN_DIRECTORIES = ("/run", "/var/lib", "/var/log")
 _MADE_INSIDE = (
     "/run/lock", "/run/netns", "/run/containerd", "/run/home",
     "/var/lib/kubelet", "/var/lib/cni", "/var/lib/containerd", "/var/lib/etcd", "/var/log/pods", "/var/log/containers",
 )  # fmt: skip
 _SYSCTLS = {"net/ipv4/ip_forward": "1", "net/ipv4/conf/all/rp_filter": "0", "net/ipv4/conf/default/rp_filter": "0"}
+# Of the whole machine, not of a namespace: kubelet sets them where they differ (setupKernelTunables), and here reads
+# what it wants from files laid over them. The host keeps its own.
+_SHADOWED_SYSCTLS = {
+    "vm/overcommit_memory": "1", "vm/panic_on_oom": "0", "kernel/panic": "10", "kernel/panic_on_oops": "1",
+    "kernel/keys/root_maxkeys": "1000000", "kernel/keys/root_maxbytes": "25000000",
+}  # fmt: skip
 
 
 class NodeInit:
@@ -46,6 +54,7 @@ class NodeInit:
         self._running: dict[int, Process] = {}
         self._record: dict[str, dict[str, float | int]] = {}
         self._ended: dict[str, int] = {}
+        self._open: set[Gate] = set()
 
     def run(self, processes: Sequence[Process], *, entered: int, wired: int) -> NoReturn:
         """Be the node until killed.
@@ -80,10 +89,21 @@ class NodeInit:
                 path.mkdir(parents=True)
                 linux.bind(f"/proc/self/fd/{descriptor}", path)
             os.close(descriptor)
+        self._shadow_sysctls()
         # A new sysfs shows this network namespace's devices, and hides the host's cgroup and security file systems.
         linux.mount("sysfs", "/sys", "sysfs")
         self._cgroups.mount_in_node()
         socket.sethostname(self._node.name)
+
+    @staticmethod
+    def _shadow_sysctls() -> None:
+        shadows = Path("/run/sysctl")
+        for name, value in _SHADOWED_SYSCTLS.items():
+            target, shadow = Path("/proc/sys", name), shadows / name
+            if target.exists():
+                shadow.parent.mkdir(parents=True, exist_ok=True)
+                shadow.write_text(f"{value}\n")
+                linux.bind(shadow, target)
 
     def _needed_directories(self) -> set[Path]:
         files = [Path(p).resolve() for p in (*self._layout.programs.values(), self._layout.image_archive)]
@@ -91,12 +111,20 @@ class NodeInit:
 
     def _supervise(self, waiting: list[Process]) -> NoReturn:
         while True:
-            for process in [p for p in waiting if all(gate.is_open(self._ended) for gate in p.after)]:
+            began = time.monotonic()
+            for process in self._ready(waiting):
                 waiting.remove(process)
                 self._start(process)
             self._reap(block=not waiting)
             if waiting:
-                time.sleep(_POLL_SECONDS)
+                # Telling that it is not ready yet must not be what a slow machine's API server spends its time on.
+                time.sleep(max(_POLL_SECONDS, _PATIENCE * (time.monotonic() - began)))
+
+    def _ready(self, waiting: Sequence[Process]) -> list[Process]:
+        """Return the processes whose gates are open; each is asked once, however many wait for it, until it is open."""
+        closed = {gate for process in waiting for gate in process.after} - self._open
+        self._open |= {gate for gate in closed if gate.is_open(self._ended)}
+        return [process for process in waiting if self._open.issuperset(process.after)]
 
     def _start(self, process: Process) -> None:
         directories = dict.fromkeys(str(Path(p).parent) for p in self._layout.programs.values())
