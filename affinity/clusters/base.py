@@ -26,8 +26,18 @@ class Completed:
         """Return self, or raise NodeError with the node, the command and the end of what it said."""
         if self.returncode == 0:
             return self
-        said = (self.stderr or self.stdout).strip()[-2000:]
-        raise NodeError(f"{self.node}: {' '.join(self.argv)} ended with {self.returncode}: {said}")
+        said = (self.stderr or self.stdout).strip()[-SAID_CHARACTERS:]
+        raise NodeError(f"{self.node}: {shown_command(self.argv)} ended with {self.returncode}: {said or '(nothing)'}")
+
+
+SAID_CHARACTERS = 500
+COMMAND_CHARACTERS = 100
+
+
+def shown_command(argv: Sequence[str]) -> str:
+    """Return a command as a message shows it: a script is named by its beginning."""
+    command = " ".join(" ".join(argv).split())
+    return command if len(command) <= COMMAND_CHARACTERS else f"{command[:COMMAND_CHARACTERS]}..."
 
 
 class Node(Protocol):

@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from affinity.clusters.base import Completed
+from affinity.clusters.base import Completed, shown_command
 from affinity.clusters.embedded.process import PATH
 from affinity.errors import NodeError
 
@@ -60,10 +60,12 @@ class EmbeddedNode:
         try:
             stdout, stderr = process.communicate(stdin, timeout=timeout)
         except subprocess.TimeoutExpired as error:
-            raise NodeError(f"{self.name}: {' '.join(argv)} did not end within {timeout:g} s") from error
+            raise NodeError(f"{self.name}: {shown_command(argv)} did not end within {timeout:g} s") from error
         finally:
             # nsenter waits for a child inside the node: both are in the group that is named after nsenter.
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+        if process.returncode and not self.process.is_alive:
+            raise NodeError(f"{self.name}: ended while it ran {shown_command(argv)}")
         return Completed(self.name, tuple(argv), process.returncode, stdout, stderr)
