@@ -19,7 +19,7 @@ OPTIONS := $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(KUBERNETES),--kubernetes
 	$(if $(PROXY_MODE),--proxy-mode $(PROXY_MODE)) $(if $(KUBE_PROXY),--kube-proxy $(KUBE_PROXY)) $(if $(KEEP),--keep-cluster)
 
 help: ## this list
-	@echo "make TARGET [KUBERNETES=1.36] [PROXY_MODE=nftables] [KUBE_PROXY=path] [KEEP=1] [ARGS='-m C10']"
+	@echo "make TARGET [CLUSTER=kind] [KUBERNETES=1.36] [PROXY_MODE=nftables] [KUBE_PROXY=path] [KEEP=1] [ARGS='-m C10']"
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 affinity: setup ## check session affinity on a real four-node cluster, started and removed by the run
@@ -38,7 +38,7 @@ types: setup ## mypy, strict
 unit: setup ## tests that need no cluster and no root
 	$(RUN) -m pytest tests/unit
 
-integration: setup ## tests that start embedded clusters and damage them
+integration: setup ## tests that start embedded clusters and damage them, and a kind cluster where that can run
 	@$(RUN) -m affinity.clusters.embedded build >/dev/null
 	$(RUN) -m pytest tests/integration $(ARGS)
 
@@ -53,4 +53,5 @@ clean: ## remove what runs leave in this directory
 
 distclean: clean ## also the environment, kept clusters, and the cache of programs and images
 	[ ! -x $(RUN) ] || $(RUN) -m affinity.clusters.embedded down --all
+	[ ! -x $(RUN) ] || $(RUN) -m affinity.clusters.kind down --all
 	rm -rf $(VENV) "$${SESSION_AFFINITY_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/session-affinity}"
