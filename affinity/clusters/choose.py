@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,9 +161,17 @@ def open_cluster(options: ClusterOptions, progress: Progress) -> Iterator[Cluste
 
 
 def _opener(provider: str) -> Opener:
-    module = importlib.import_module(f"affinity.clusters.{provider}.provider")
-    opener: Opener = getattr(module, f"open_{provider}")
-    return opener
+    if provider == "kind":
+        from affinity.clusters.kind.provider import open_kind
+
+        return open_kind
+    if provider == "external":
+        from affinity.clusters.external.provider import open_external
+
+        return open_external
+    from affinity.clusters.embedded.provider import open_embedded
+
+    return open_embedded
 
 
 def _able(options: ClusterOptions) -> tuple[str, ...]:
