@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections import deque
@@ -66,7 +67,7 @@ def run(
         with (output or log).open("ab") as answers:
             try:
                 process = subprocess.Popen(
-                    argv,
+                    (*_bound_to_this_process(), *argv),
                     stdin=subprocess.DEVNULL,
                     stdout=answers,
                     stderr=subprocess.PIPE,
@@ -98,6 +99,12 @@ def run(
 def advice(said: str) -> str:
     """Return what to do about the failure the end of a log tells of."""
     return next((step for pattern, step in ADVICE if re.search(pattern, said)), DEFAULT_ADVICE)
+
+
+def _bound_to_this_process() -> tuple[str, ...]:
+    """Return what makes a command end with this process even if that is killed with -9, where util-linux has it."""
+    setpriv = shutil.which("setpriv")
+    return (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
