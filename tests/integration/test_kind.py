@@ -35,7 +35,11 @@ facts = {facts}
 ready.wait = lambda *_, **__: dict(facts)
 ready.not_ready = lambda *_: ""
 ready.kube_proxy_facts = lambda _: dict(facts)
-with open_kind(ClusterOptions(cluster="kind", node_image={image!r}), Progress()) as cluster:
+opened = open_kind(ClusterOptions(cluster="kind", node_image={image!r}), Progress())
+if sys.argv[1] == "nan":
+    opened.__enter__()
+    sys.exit()
+with opened as cluster:
     print("up", *cluster.nodes, flush=True)
     time.sleep(float(sys.argv[1]))
 """
@@ -124,6 +128,16 @@ def test_an_interrupt_while_the_cluster_is_removed_lets_that_end(
     assert process.returncode == 0
     assert "the cluster is being removed: a few seconds more" in said
     assert world.nodes == ""
+
+
+def test_a_run_that_forgets_to_finish_leaves_nothing(world: World, run: Callable[..., subprocess.Popen[str]]) -> None:
+    """So does pytest when it is interrupted while it tears fixtures down."""
+    process = run(float("nan"))
+    process.communicate(timeout=20)
+
+    assert len(world.calls("kind [create]")) == 1
+    assert world.nodes == ""
+    assert not world.network
 
 
 def test_a_killed_run_leaves_a_cluster_that_the_next_takes_over_and_removes(

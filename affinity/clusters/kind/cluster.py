@@ -84,10 +84,14 @@ class Life:
         try:
             if self._begun and ((kind is not None and issubclass(kind, Exception)) or self._failed()):
                 self.export_logs()
-            if self._begun and not self._kept:
-                self.remove()
         finally:
-            atexit.unregister(self._at_exit)
+            try:
+                if self._begun and not self._kept:
+                    self.remove()
+            except Exception:
+                atexit.unregister(self._at_exit)
+                raise
+        atexit.unregister(self._at_exit)
 
     def keep(self) -> None:
         """Let the cluster outlive this run, and let the next one know."""
@@ -185,7 +189,7 @@ class Life:
         )
 
     def _at_exit(self) -> None:
-        if self._begun and not self._kept:
+        if self._begun and not self._kept and self._state.record() is not None:
             self._progress = quiet()
             self.remove()
 
