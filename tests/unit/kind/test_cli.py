@@ -1,0 +1,95 @@
+"""Kept kind clusters, from the command line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from affinity import versions
+from affinity.clusters.kind.cli import main
+from affinity.clusters.kind.provider import open_kind
+from tests.kind_world import NODE_IMAGE
+
+if TYPE_CHECKING:
+    from affinity.clusters.choose import ClusterOptions
+    from tests.kind_world import World
+    from tests.unit.kind.conftest import Told
+
+
+@pytest.fixture
+def kept(world: World, options: ClusterOptions, told: Told) -> World:
+    """A machine with a kept cluster."""
+    with open_kind(replace(options, keep=True), told.progress):
+        pass
+    return world
+
+
+def test_a_kept_cluster_is_removed(kept: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["down", "--all"]) == 0
+
+    assert "cluster myk8s: removed" in capsys.readouterr().out
+    assert kept.nodes == ""
+    assert not kept.network
+
+
+def test_there_may_be_none(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["down", "--all"]) == 0
+    assert main(["down"]) == 0
+
+    assert capsys.readouterr().out == "cluster myk8s: there is none that the suite made\n"
+    assert not world.calls("kind")
+
+
+def test_someone_elses_cluster_of_that_name_stays(kept: World, capsys: pytest.CaptureFixture[str]) -> None:
+    kept.node("other|myk8s-control-plane|running")
+
+    assert main(["down"]) == 1
+
+    assert "is not the one that the suite made" in capsys.readouterr().err
+    assert kept.nodes
+
+
+def test_what_is_left_of_a_cluster_that_is_gone_is_forgotten(kept: World) -> None:
+    kept.node()
+
+    assert main(["down"]) == 0
+
+    assert not kept.network
+    assert not (kept.here / "state" / "kind" / "myk8s").exists()
+
+
+def test_the_kubeconfig_is_named(kept: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["kubeconfig"]) == 0
+    assert capsys.readouterr().out.strip() == str(kept.here / "state" / "kind" / "myk8s" / "kubeconfig")
+
+    assert main(["kubeconfig", "--name", "other"]) == 1
+    assert "no kind cluster other that the suite keeps (there are: myk8s)" in capsys.readouterr().err
+
+
+def test_the_image_is_the_listed_one_or_any_of_a_supported_version(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.image("traefik/whoami")
+    world.image("nicolaka/netshoot")
+    assert main(["image"]) == 1
+    assert "docker has no node image of a supported Kubernetes version" in capsys.readouterr().err
+
+    world.write("images", f"old/node:v1.12.0\nbusybox:latest\n{NODE_IMAGE}\n")
+    assert main(["image"]) == 0
+    assert capsys.readouterr().out.strip() == NODE_IMAGE
+
+    world.image(versions.resolve().kind.image)
+    assert main(["image"]) == 0
+    assert capsys.readouterr().out.strip() == versions.resolve().kind.image
+
+
+def test_a_cluster_without_sample_images_would_have_to_fetch_them(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.write("images", f"{NODE_IMAGE}\n")
+    world.image("traefik/whoami")
+
+    assert main(["image"]) == 1
+    assert "docker lacks images of the sample pods: nicolaka/netshoot" in capsys.readouterr().err
