@@ -65,13 +65,11 @@ class Proxy:
 
     @property
     def not_judged(self) -> str:
-        """Why claims about rules and lists cannot be judged; empty when they can."""
+        """Why no claim about nodes can be judged; empty when those about this mode can, if there are any."""
         if self.mode == NONE:
             return f"the cluster has no kube-proxy ({self.source}): claims about its rules cannot be judged here"
         if self.mode == UNKNOWN:
             return f"the mode of kube-proxy is not known ({self.source})"
-        if self.mode != IPTABLES:
-            return f"kube-proxy runs in {self.mode} mode: claims about iptables rules cannot be judged here"
         if self.local_by != BY_CLUSTER_CIDR:
             return f"kube-proxy tells pods from others by {self.local_by}: the suite knows its rules for ClusterCIDR"
         if self.masquerade_all:

@@ -57,7 +57,7 @@ def open_external(options: ClusterOptions, progress: Progress) -> Iterator[Exter
             placement=placed,
             registry=options.image_registry,
             nodes={} if proxy.not_judged else nodes,
-            facts=facts_of(proxy, nodes, placed),
+            facts={**facts_of(proxy, nodes, placed), **({"Kubernetes": version} if unseen else {})},
         )
 
 
@@ -164,6 +164,8 @@ def _limits(
         yield discovery.NO_ACCESS
     elif proxy.not_judged:
         yield proxy.not_judged
+    elif proxy.mode != discovery.IPTABLES:
+        yield f"kube-proxy runs in {proxy.mode} mode: claims about iptables rules cannot be judged here"
     if nodes and (silent := [one.name for one in candidates if one.name not in nodes]):
         yield f"not looked at, for no agent runs there: {', '.join(silent)}"
 

@@ -138,13 +138,16 @@ def test_a_node_without_kube_proxy_among_others_is_named() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        pytest.param({"mode": "nftables"}, "nftables mode", id="nftables"),
         pytest.param({"detectLocalMode": "NodeCIDR"}, "by NodeCIDR", id="local-mode"),
         pytest.param({"iptables": {"masqueradeAll": True}}, "masqueradeAll", id="masquerade-all"),
     ],
 )
 def test_what_the_suite_has_no_rules_for_is_not_judged(changes: dict[str, Any], reason: str) -> None:
     assert reason in from_settings({**SETTINGS, **changes}, "x").not_judged
+
+
+def test_another_mode_is_left_to_the_claims_about_it() -> None:
+    assert from_settings({**SETTINGS, "mode": "nftables"}, "x").not_judged == ""
 
 
 def test_what_a_configuration_leaves_out_has_kube_proxys_defaults() -> None:
