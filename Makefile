@@ -16,7 +16,7 @@ KUBE_PROXY ?=
 KEEP ?=
 ARGS ?=
 OPTIONS := $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(KUBERNETES),--kubernetes $(KUBERNETES)) \
-	$(if $(PROXY_MODE),--proxy-mode $(PROXY_MODE)) $(if $(KUBE_PROXY),--kube-proxy $(KUBE_PROXY)) $(if $(KEEP),--keep-cluster)
+	$(if $(PROXY_MODE),--proxy-mode $(PROXY_MODE)) $(if $(KUBE_PROXY),--kube-proxy=$(KUBE_PROXY)) $(if $(KEEP),--keep-cluster)
 
 help: ## this list
 	@echo "make TARGET [CLUSTER=kind] [KUBERNETES=1.36] [PROXY_MODE=nftables] [KUBE_PROXY=path] [KEEP=1] [ARGS='-m C10']"

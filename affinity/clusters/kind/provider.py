@@ -73,7 +73,7 @@ def _found(
         raise ClusterError(
             f"there is a kind cluster {state.name} that this suite did not make: {_states(containers)}",
             next_step=f"use another --cluster-name, delete it (kind delete cluster --name {state.name}), or check it"
-            f" as it is (kind get kubeconfig --name {state.name} > FILE; --cluster external --kubeconfig FILE)",
+            f" as it is (kind get kubeconfig --name {state.name} > FILE; --cluster external --kubeconfig=FILE)",
         )
     misfit = _misfit(record, options)
     trouble = misfit or clusters.trouble_with(
