@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from affinity.clusters.kind.engine import Container
 
+FREE_BYTES: Final = 2**20
+"""What the files of a cluster may grow to: that the disk is full is said before the cluster is made, not after."""
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
 
@@ -84,6 +87,8 @@ class KindState:
         """Write all that there is to know before anything is created; raises PreflightError."""
         with _writing(self.root):
             self.root.mkdir(parents=True, mode=0o700, exist_ok=True)
+            if shutil.disk_usage(self.root).free < FREE_BYTES:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self.kubeconfig.unlink(missing_ok=True)
             self.configuration.write_text(yaml.safe_dump(dict(configuration), sort_keys=False), encoding="utf-8")
         self.write(record)

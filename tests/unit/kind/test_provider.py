@@ -364,6 +364,15 @@ def test_the_state_cannot_be_written(world: World, options: ClusterOptions, told
     assert not world.calls("kind [create]")
 
 
+def test_the_states_disk_is_nearly_full(
+    monkeypatch: pytest.MonkeyPatch, world: World, options: ClusterOptions, told: Told
+) -> None:
+    monkeypatch.setattr("affinity.clusters.kind.state.FREE_BYTES", 2**60)
+
+    assert "No space left on device" in refused(options, told)
+    assert not world.calls("kind [create]")
+
+
 def test_a_name_that_is_none(world: World, options: ClusterOptions, told: Told) -> None:
     assert world.bin.exists()
     assert "'a b' cannot name a cluster" in refused(replace(options, name="a b"), told)
