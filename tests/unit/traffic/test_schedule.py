@@ -60,7 +60,8 @@ def run(steps: Sequence[Step]) -> tuple[schedule.StepAnswers, ...]:
 def test_steps_run_at_their_moments(pods: list[Target]) -> None:
     first, second = run([Step(0, tuple(pods)), Step(0.3, (pods[1],))])
 
-    assert 0.29 <= second.began - first.began < 1.0
+    # Both are read from a clock that ticks every 0.01 s.
+    assert 0.28 <= second.began - first.began < 1.0
     assert [answer.endpoint for answer in first.answers] == ["webpod1", "webpod2", "webpod3"]
     (answer,) = second.answers
     assert (answer.endpoint, answer.connects) == ("webpod2", 1)

@@ -19,8 +19,8 @@ from tests.kind_world import MYK8S, NODE_IMAGE
 
 if TYPE_CHECKING:
     from affinity.clusters.choose import ClusterOptions
+    from tests.integration.kind.conftest import Told
     from tests.kind_world import World
-    from tests.unit.kind.conftest import Told
 
 
 def kept(options: ClusterOptions, told: Told) -> None:

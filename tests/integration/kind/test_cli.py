@@ -14,8 +14,8 @@ from tests.kind_world import NODE_IMAGE
 
 if TYPE_CHECKING:
     from affinity.clusters.choose import ClusterOptions
+    from tests.integration.kind.conftest import Told
     from tests.kind_world import World
-    from tests.unit.kind.conftest import Told
 
 
 @pytest.fixture
