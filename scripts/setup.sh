@@ -51,8 +51,19 @@ if ! cmp -s requirements.lock "$venv/requirements.lock"; then
     rm -rf "$venv"
     "$python" -m venv "$venv"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
     cp requirements.lock "$venv/requirements.lock"
+fi
+if ! cmp -s pyproject.toml "$venv/pyproject.toml"; then
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+    # pytest looks for its configuration beside any path that is an argument, be it the value of an option, and would
+    # miss this project's where one is named (--kubeconfig FILE): it is told where it is.
+    "$venv/bin/python" - "$PWD/pyproject.toml" <<'PYTHON'
+import pathlib, shlex, sys, sysconfig
+options = f"-c {shlex.quote(sys.argv[1])}"
+line = f"import os; os.environ.setdefault('PYTEST_ADDOPTS', {options!r})\n"
+pathlib.Path(sysconfig.get_path("purelib"), "session_affinity_pytest.pth").write_text(line)
+PYTHON
+    cp pyproject.toml "$venv/pyproject.toml"
 fi
 
 # Only a machine that cannot download runc has to compile it, and only then is a compiler asked for.

@@ -114,7 +114,7 @@ def check(options: ClusterOptions) -> None:
     if _able(options) == ("external",) and options.kubeconfig is None:
         raise UsageError(
             f"{_listed(options.given) or '--cluster external'} needs --kubeconfig: no cluster is taken unasked",
-            next_step="name its kubeconfig: --cluster external --kubeconfig=FILE",
+            next_step="name its kubeconfig: --cluster external --kubeconfig FILE",
         )
     _check_version(options)
 

@@ -44,7 +44,7 @@ def read(kubeconfig: Path | None, context: str | None) -> Access:
     """Read a kubeconfig, which is never written; raises UsageError saying what is wrong with it."""
     if kubeconfig is None:
         raise UsageError(
-            "--cluster external needs --kubeconfig=FILE",
+            "--cluster external needs --kubeconfig FILE",
             next_step="name the file; none is taken by default, so that no cluster is checked by accident",
         )
     content = _content(kubeconfig)

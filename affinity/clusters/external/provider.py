@@ -9,7 +9,7 @@ import yaml
 
 from affinity.clusters.external import access, agent, discovery, images, namespace, placement
 from affinity.clusters.external.cluster import ExternalCluster
-from affinity.clusters.kind.interrupts import ending_orderly, uninterrupted
+from affinity.clusters.interrupts import ending_orderly, uninterrupted
 from affinity.errors import ClusterError, UsageError
 from affinity.kube.api import REQUEST_SECONDS, Api, ApiError
 from affinity.kube.resources import NODES

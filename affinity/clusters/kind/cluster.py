@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from affinity.clusters.base import OwnCluster
+from affinity.clusters.interrupts import uninterrupted
 from affinity.clusters.kind import configuration, images, ready
-from affinity.clusters.kind.interrupts import uninterrupted
 from affinity.clusters.kind.manager import KindManager
 from affinity.clusters.kind.node import KindNode
 from affinity.clusters.kind.state import Record

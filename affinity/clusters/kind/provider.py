@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Final
 
+from affinity.clusters.interrupts import ending_orderly
 from affinity.clusters.kind import cluster as clusters
 from affinity.clusters.kind import configuration, preflight
 from affinity.clusters.kind.cluster import Life
 from affinity.clusters.kind.engine import CLUSTER_LABEL, detect
-from affinity.clusters.kind.interrupts import ending_orderly
 from affinity.clusters.kind.ready import READY_SECONDS
 from affinity.clusters.kind.state import KindState
 from affinity.errors import ClusterError, UsageError
@@ -73,7 +73,7 @@ def _found(
         raise ClusterError(
             f"there is a kind cluster {state.name} that this suite did not make: {_states(containers)}",
             next_step=f"use another --cluster-name, delete it (kind delete cluster --name {state.name}), or check it"
-            f" as it is (kind get kubeconfig --name {state.name} > FILE; --cluster external --kubeconfig=FILE)",
+            f" as it is (kind get kubeconfig --name {state.name} > FILE; --cluster external --kubeconfig FILE)",
         )
     misfit = _misfit(record, options)
     trouble = misfit or clusters.trouble_with(

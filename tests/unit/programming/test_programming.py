@@ -62,11 +62,15 @@ class WrongNodes(FollowingNodes):
 
 
 @pytest.fixture(autouse=True)
-def short_deadline(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    later = request.function.__name__.startswith("test_a_node_that_knows_a_later")
-    monkeypatch.setattr(programming, "SETTLE_SECONDS", 10.0 if later else 0.1)
-    monkeypatch.setattr(programming, "WITNESS_AFTER_SECONDS", 0.02)
+def quick_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programming, "POLL_SECONDS", 0.001)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits that end soon, for nodes that never follow."""
+    monkeypatch.setattr(programming, "SETTLE_SECONDS", 0.1)
+    monkeypatch.setattr(programming, "WITNESS_AFTER_SECONDS", 0.02)
 
 
 def waiting(nodes: Any, proxy: ProxyConfig = PROXY, client: Any = None, services: Any = None) -> Programming:
@@ -84,6 +88,7 @@ def test_each_node_is_read_until_it_follows() -> None:
     assert settled.latency().startswith("b ")
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_node_that_does_not_follow_is_named_with_what_it_lacks() -> None:
     nodes, witnessed = FollowingNodes(a=1, b=10**6), Witnessed(0)
 
@@ -98,6 +103,7 @@ def test_a_node_that_does_not_follow_is_named_with_what_it_lacks() -> None:
         settled.require()
 
 
+@pytest.mark.usefixtures("impatient")
 def test_other_nodes_need_not_follow_when_one_is_required() -> None:
     settled = waiting(FollowingNodes(a=1, b=10**6), services=Witnessed(0)).settle(ONE, since=time.monotonic())
 
@@ -113,8 +119,11 @@ def test_only_the_nodes_named_are_waited_for() -> None:
     assert nodes.reads == [["a"]]
 
 
-def test_a_node_that_knows_a_later_service_is_not_waited_for_but_keeps_its_differences() -> None:
+def test_a_node_that_knows_a_later_service_is_not_waited_for_but_keeps_its_differences(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """It got the change and made something else of it: claims judge that, and nothing is gained by waiting."""
+    monkeypatch.setattr(programming, "WITNESS_AFTER_SECONDS", 0.02)
     began = time.monotonic()
 
     settled = waiting(WrongNodes(a=1), services=Witnessed(0)).settle(ONE, since=began)
@@ -181,6 +190,7 @@ def test_the_services_themselves_are_not_asked() -> None:
     assert witnessed.asked == [Target("10.200.1.9", 9000)]
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_witness_that_never_answers_is_told_and_removed() -> None:
     witnessed = Witnessed(10**6)
 
