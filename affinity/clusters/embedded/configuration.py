@@ -211,6 +211,8 @@ def _kubelet(node: NodeLayout, state: StateDirectory) -> dict[str, Any]:
         "registerWithTaints": [taint] if node.control_plane else [],
         # The default of 10 s is how long a node can stay NotReady after its network is there.
         "nodeStatusUpdateFrequency": "2s",
+        # How often a status that has not changed is told again; not given, it would be as often as looked for changes.
+        "nodeStatusReportFrequency": "5m",
         "syncFrequency": "5s",
         "evictionHard": dict.fromkeys(
             ("nodefs.available", "imagefs.available", "nodefs.inodesFree", "imagefs.inodesFree"), "0%"
