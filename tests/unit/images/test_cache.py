@@ -46,8 +46,9 @@ class Maker:
         self.asked_for_libraries += 1
         return (self.library,)
 
-    def program(self, name: str, *_: object, **__: object) -> bytes:
+    def program(self, name: str, target: Path, **_: object) -> bytes:
         self.built.append(name)
+        (target / name).write_bytes(name.encode())
         return name.encode()
 
     def __call__(self) -> ImageSet:
@@ -99,6 +100,25 @@ def test_a_changed_tool_makes_other_images_and_asks_for_its_libraries(maker: Mak
     maker.tool.write_bytes(b"curl, upgraded")
     assert maker().archive != first.archive
     assert maker.asked_for_libraries == 2
+
+
+def test_what_changes_on_the_host_asks_for_no_compiler(maker: Maker) -> None:
+    """So a cache that is carried to another machine has all that is needed there."""
+    maker()
+    maker.tool.write_bytes(b"curl, upgraded")
+    maker()
+    assert maker.built == ["pause", "whoami"]
+
+
+@pytest.mark.parametrize("damage", ["pause", "whoami", "programs.json"])
+def test_damaged_programs_are_built_again(maker: Maker, damage: str) -> None:
+    first = maker()
+    [kept] = first.archive.parents[1].glob("programs-*")
+    (kept / damage).write_text("{}")
+    maker.tool.write_bytes(b"curl, upgraded")
+    maker()
+    assert len(maker.built) == 4
+    assert (kept / "pause").read_bytes() == b"pause"
 
 
 def test_a_changed_library_makes_other_images(maker: Maker) -> None:
