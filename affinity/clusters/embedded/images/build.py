@@ -109,12 +109,8 @@ def _make(
     for left in entry.parent.glob(f"{_DRAFT}*"):  # by a run that was killed: the lock is held
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=_DRAFT, dir=entry.parent) as scratch:
-        progress("building the programs of the container images")
-        go = programs.find_go(cache, progress)
-        target = Path(scratch, "programs")
-        target.mkdir()
-        pause, whoami = (
-            programs.build(name, target, go=go, cache=cache, architecture=architecture) for name in ("pause", "whoami")
+        pause, whoami = programs.ensure(
+            entry.parent, Path(scratch), cache=cache, architecture=architecture, note=progress
         )
         progress("packing the container images")
         draft = Path(scratch, "entry")

@@ -2,7 +2,8 @@
 
 The key covers everything that goes into the archive: this package's own source, the architecture, and every file of the
 host by path, size and time of change. Reading what libraries the tools need takes long, so that list is kept as well,
-by the tools it belongs to; the libraries' own sizes and times are still looked at on every run.
+by the tools it belongs to; the libraries' own sizes and times are still looked at on every run. The Go programs have a
+key of their own, so that an upgrade of the host's tools, or a cache that is carried to another machine, asks for no Go.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
 
     from affinity.clusters.embedded.images.hosttools import Tool
 
-_SOURCE_SUFFIXES = (".go", ".mod", ".py")
+_GO_SUFFIXES = (".go", ".mod")
+_SOURCE_SUFFIXES = (*_GO_SUFFIXES, ".py")
 
 
-def source_digest(directory: Path) -> str:
+def source_digest(directory: Path, suffixes: Sequence[str] = _SOURCE_SUFFIXES) -> str:
     """Return a digest over the names and contents of the source files below a directory."""
     digest = hashlib.sha256()
-    for file in sorted(path for path in directory.rglob("*") if path.suffix in _SOURCE_SUFFIXES):
+    for file in sorted(path for path in directory.rglob("*") if path.suffix in suffixes):
         content = file.read_bytes()
         digest.update(f"{file.relative_to(directory)} {len(content)}\n".encode())
         digest.update(content)
@@ -54,6 +56,11 @@ def key(source: Path, architecture: str, tools: Sequence[Tool], shared: Sequence
         files_digest(hosttools.inputs(tools, shared)),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def programs_key(source: Path, architecture: str) -> str:
+    """Return the name of the built programs for this source; nothing of the host goes into them."""
+    return hashlib.sha256(f"{architecture}\n{source_digest(source, _GO_SUFFIXES)}".encode()).hexdigest()[:32]
 
 
 def libraries(directory: Path, tools: Sequence[Tool]) -> tuple[Path, ...]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from affinity.clusters.embedded.binaries import commands, toolchain
+from affinity.clusters.embedded.images import keys
 from affinity.progress import quiet
 
 if TYPE_CHECKING:
@@ -18,7 +22,47 @@ if TYPE_CHECKING:
 SOURCE: Final = Path(__file__).parent
 """Where ``go.mod`` is; every program is a directory below it."""
 
+NAMES: Final = ("pause", "whoami")
 OLDEST_GO: Final = "1.21"  # as go.mod says
+
+
+_RECORD: Final = "programs.json"
+
+
+def ensure(root: Path, scratch: Path, *, cache: Cache, architecture: str, note: Callable[[str], None]) -> list[bytes]:
+    """Return the programs in the order of ``NAMES``, kept below ``root`` or built now in ``scratch`` and kept.
+
+    To be called with the lock on the images held. Raises BinaryError where there is no Go or the build fails.
+    """
+    entry = root / f"programs-{keys.programs_key(SOURCE, architecture)}"
+    kept = _read(entry)
+    if kept:
+        return kept
+    note("building the programs of the container images")
+    go = find_go(cache, note)
+    draft = scratch / "programs"
+    draft.mkdir(mode=0o755)
+    built = [build(name, draft, go=go, cache=cache, architecture=architecture) for name in NAMES]
+    record = {name: _digest(content) for name, content in zip(NAMES, built, strict=True)}
+    (draft / _RECORD).write_text(json.dumps(record, indent=1))
+    shutil.rmtree(entry, ignore_errors=True)  # there only if it is damaged
+    draft.rename(entry)
+    return built
+
+
+def _read(entry: Path) -> list[bytes] | None:
+    """Return the programs in a cache entry, or None where it is absent or damaged."""
+    try:
+        record = json.loads((entry / _RECORD).read_text())
+        found = {name: (entry / name).read_bytes() for name in NAMES}
+        whole = all(record[name] == _digest(content) for name, content in found.items())
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return list(found.values()) if whole else None
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def find_go(cache: Cache, note: Callable[[str], None]) -> Go:
