@@ -175,15 +175,17 @@ def _stop_when_services_are_there(sick: SickCluster) -> None:
 
 
 def test_lists_that_are_flushed_between_rounds_fail_the_claims_about_clients(sick: SickCluster) -> None:
-    """A node that forgets its clients: the claim about keeping them fails, as do those about its lists."""
+    """A node that forgets its clients: the claim about its lists fails, and the one about keeping them for a while.
+
+    C10 fails as well, but by chance: its requests take a tenth of a second, and may fall between two flushes.
+    """
     flush = "while :; do for f in /proc/net/xt_recent/*; do echo / > $f; done; sleep 0.005; done 2>/dev/null"
     node = sick.cluster.nodes[CLIENTS_NODE]
     with subprocess.Popen(node.argv(("timeout", "120", "sh", "-c", flush)), start_new_session=True) as flushing:
-        judged = sick.judge("C10 or C21")
+        judged = sick.judge("C21")
         waited = sick.judge("C23")
         os.killpg(flushing.pid, signal.SIGTERM)
 
-    assert judged.outcome("C10") == "failed"
     assert judged.outcome("C21") == "failed"
     assert waited.outcome("C23") == "failed"
 
