@@ -73,7 +73,8 @@ def now(state_root: Path) -> Traces:
         routes=_lines("ip", "route"),
         mounts=frozenset(line.split(" ", 2)[2] for line in Path("/proc/self/mountinfo").read_text().splitlines()),
         cgroups=frozenset(str(p) for n in NAMES for p in Path("/sys/fs/cgroup").glob(f"**/session-affinity-{n}")),
-        listeners=frozenset(line for line in _lines("ss", "-Hltn") if "127.0.0.1:" not in line),
+        # The fourth column is the address; those before it say how many wait to be taken.
+        listeners=frozenset(one for line in _lines("ss", "-Hltn") if not (one := line.split()[3]).startswith("127.")),
         host_files=frozenset(p for p in interesting if Path(p).exists()),
         state=frozenset(str(p.relative_to(state_root)) for p in state_root.glob("clusters/**/*")),
     )

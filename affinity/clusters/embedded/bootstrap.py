@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.05
 _CALL_SECONDS = 30.0
+_RETRIES = 4
 _KUBELET_CLIENT_BINDING = {
     "apiVersion": "rbac.authorization.k8s.io/v1",
     "kind": "ClusterRoleBinding",
@@ -54,10 +55,7 @@ class Bootstrap:
         self._wait("the API server is ready", seconds, self._api_state)
 
     def _api_state(self) -> str:
-        try:
-            answer = self._http.request("GET", "/readyz", timeout=_CALL_SECONDS)
-        except urllib3.exceptions.HTTPError as error:
-            return f"no answer: {error}"
+        answer = self._http.request("GET", "/readyz", timeout=_CALL_SECONDS)
         return "" if answer.status == 200 else answer.data.decode(errors="replace")[-300:]
 
     def declare(self) -> None:
@@ -73,7 +71,13 @@ class Bootstrap:
             "labels": {"kubernetes.io/hostname": node.name, "kubernetes.io/os": "linux", **role},
         }
         spec: dict[str, Any] = {"podCIDR": node.pod_cidr, "podCIDRs": [node.pod_cidr]}
-        self._create("/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": spec})
+        # kube-proxy waits 30 s for its node's address, and ends when one comes later (pkg/proxy/node.go): on a slow
+        # machine that is before kubelet tells it.
+        addresses = [
+            {"type": "InternalIP", "address": node.address}, {"type": "Hostname", "address": node.name}
+        ]  # fmt: skip
+        body = {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": spec}
+        self._create("/api/v1/nodes", {**body, "status": {"addresses": addresses}})
 
     def _create(self, path: str, body: dict[str, Any]) -> None:
         """Create an object, or make an existing one like it (a kubelet may have registered its node before)."""
@@ -85,9 +89,18 @@ class Bootstrap:
             raise ClusterError(f"the API server refused {body['kind']} {body['metadata']['name']}: {status} {text}")
 
     def _send(self, method: str, path: str, body: dict[str, Any], kind: str) -> tuple[int, str]:
-        answer = self._http.request(
-            method, path, body=json.dumps(body), headers={"Content-Type": kind}, timeout=_CALL_SECONDS
-        )
+        """Send a request, again where no answer came: to make the same object twice does no harm."""
+        try:
+            answer = self._http.request(
+                method,
+                path,
+                body=json.dumps(body),
+                headers={"Content-Type": kind},
+                timeout=_CALL_SECONDS,
+                retries=urllib3.Retry(_RETRIES, allowed_methods=None),
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise ClusterError(f"the API server does not answer {method} {path}: {error}") from error
         return answer.status, answer.data.decode(errors="replace")[-500:]
 
     def wait_for_nodes(self, seconds: float) -> None:
@@ -97,6 +110,8 @@ class Bootstrap:
 
     def _nodes_state(self) -> str:
         answer = self._http.request("GET", "/api/v1/nodes", timeout=_CALL_SECONDS)
+        if answer.status != 200:
+            return f"status {answer.status}"
         waiting = []
         for item in answer.json()["items"]:
             conditions = item.get("status", {}).get("conditions", [])
@@ -112,7 +127,7 @@ class Bootstrap:
 
     def _wait(self, what: str, seconds: float, state: Callable[[], str]) -> None:
         deadline = time.monotonic() + seconds
-        while last := state():
+        while last := _asked(state):
             self._alive()
             if time.monotonic() > deadline:
                 raise NotReadyError(
@@ -120,3 +135,11 @@ class Bootstrap:
                     next_step=f"read the logs below {self._state.root / 'logs'}",
                 )
             time.sleep(_POLL_SECONDS)
+
+
+def _asked(state: Callable[[], str]) -> str:
+    """Return what is still missing; an API server that does not answer may do so later."""
+    try:
+        return state()
+    except urllib3.exceptions.HTTPError as error:
+        return f"no answer: {error}"

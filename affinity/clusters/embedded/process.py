@@ -9,7 +9,7 @@ from typing import Literal
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where a node's own programs are looked for, after the cluster's."""
-_PROBE_SECONDS = 2.0
+_PROBE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
