@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import random
-import string
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from affinity.dataplane.model import ServiceState
 from affinity.errors import NotReadyError
 from affinity.kube.resources import ENDPOINT_SLICES, SERVICES
+from affinity.names import PART_OF, unique_name
 from affinity.nodes import until
 from affinity.traffic.answers import Target
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
     from affinity.kube.api import Api, Object
 
-PART_OF: Final = "session-affinity-conformance"
 LABELS: Final = {"app.kubernetes.io/part-of": PART_OF, "app.kubernetes.io/component": "service-under-test"}
 SELECTOR: Final = ",".join(f"{name}={value}" for name, value in LABELS.items())
 """Selects every Service that a test made, of this run or of one that was killed."""
@@ -34,17 +32,24 @@ ENDPOINT_SECONDS: Final = 15.0
 
 @dataclass(frozen=True)
 class Wish:
-    """A Service to be made: a short name of what it is for, its affinity, and its timeout or the API's default."""
+    """A Service to be made: a short name of what it is for, its affinity, and its timeout or the API's default.
+
+    ``spec`` are further fields of the Service's specification, in place of the usual ones where they meet: its type,
+    ports, selector, policies, families. ``endpoints`` is how many ready endpoints each port is to have before the
+    Service is used, those of the sample pods unless said otherwise; 0 waits for none.
+    """
 
     purpose: str
     affinity: str = NO_AFFINITY
     timeout_seconds: int | None = None
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    endpoints: int | None = None
 
 
 class Services:
     """Makes, changes and removes Services in one namespace; may be shared by threads.
 
-    ``endpoints`` is how many ready endpoints each is to have before it is used.
+    ``endpoints`` is how many ready endpoints a port is to have before it is used, where a wish does not say.
     """
 
     def __init__(self, api: Api, namespace: str, endpoints: int, *, slowness: float = 1.0) -> None:
@@ -59,31 +64,37 @@ class Services:
 
     def create_all(self, wishes: Sequence[Wish]) -> list[ServiceState]:
         """Make several Services and wait for the endpoints of all; raises NotReadyError."""
-        return self._make([manifest(unique_name(wish.purpose), self._namespace, wish) for wish in wishes])
+        manifests = [manifest(unique_name(wish.purpose), self._namespace, wish) for wish in wishes]
+        return self._make(manifests, [wish.endpoints for wish in wishes])
 
     def create_anew(self, given: Mapping[str, Any]) -> ServiceState:
         """Make the Service of a manifest, in place of one of the same name, and wait for its endpoints."""
         metadata = {**given["metadata"], "namespace": self._namespace}
         labels = {**metadata.get("labels", {}), **LABELS}
         self._api.delete(SERVICES, metadata["name"], self._namespace)
-        return self._make([{**given, "metadata": {**metadata, "labels": labels}}])[0]
+        return self._make([{**given, "metadata": {**metadata, "labels": labels}}], [None])[0]
 
-    def _make(self, manifests: Sequence[Mapping[str, Any]]) -> list[ServiceState]:
+    def _make(self, manifests: Sequence[Mapping[str, Any]], endpoints: Sequence[int | None]) -> list[ServiceState]:
+        wanted = [self._endpoints if number is None else number for number in endpoints]
         with ThreadPoolExecutor(min(4, len(manifests)), thread_name_prefix="create") as pool:
             stored = list(pool.map(self._api.create, manifests))
         states: list[ServiceState] = []
 
+        def late() -> list[tuple[ServiceState, int]]:
+            return [pair for pair in zip(states, wanted, strict=True) if not _has(*pair)]
+
         def all_have_endpoints() -> bool:
             slices = self._api.objects(ENDPOINT_SLICES, self._namespace, labels=SELECTOR)
             states[:] = _states(stored, slices)
-            return all(len(state.endpoints) == self._endpoints for state in states)
+            return not late()
 
         if not until(time.monotonic() + self._patience, all_have_endpoints):
-            late = [state for state in states if len(state.endpoints) != self._endpoints]
+            state, number = late()[0]
+            has = ", ".join(map(str, state.endpoints)) or "none"
             raise NotReadyError(
-                f"{len(late)} of {len(states)} Services do not have {self._endpoints} ready endpoints after "
-                f"{self._patience:.0f} s; {late[0].key} has {', '.join(map(str, late[0].endpoints)) or 'none'}",
-                next_step="see whether the sample pods are Ready and the controller manager runs",
+                f"{len(late())} of {len(states)} Services do not have {number} ready endpoints after "
+                f"{self._patience:.0f} s; {state.key} has {has}",
+                next_step="see whether the pods behind it are Ready and the controller manager runs",
             )
         return states
 
@@ -118,12 +129,6 @@ def target(service: ServiceState) -> Target:
     return Target(service.cluster_ips[0], service.ports[0].port)
 
 
-def unique_name(purpose: str) -> str:
-    """Return a name for a Service that no other run has."""
-    suffix = "".join(random.SystemRandom().choices(string.ascii_lowercase + string.digits, k=5))
-    return f"affinity-{purpose}-{suffix}"
-
-
 def manifest(name: str, namespace: str, wish: Wish) -> Object:
     """Return the Service that a wish asks for; what the API has a default for is left out."""
     spec: dict[str, Any] = {
@@ -133,13 +138,17 @@ def manifest(name: str, namespace: str, wish: Wish) -> Object:
     if wish.affinity != NO_AFFINITY:
         spec |= {"sessionAffinity": wish.affinity, **_config(wish.timeout_seconds)}
     metadata = {"name": name, "namespace": namespace, "labels": dict(LABELS)}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {**spec, **wish.spec}}
 
 
 def _config(timeout_seconds: int | None) -> dict[str, Any]:
     if timeout_seconds is None:
         return {}
     return {"sessionAffinityConfig": {"clientIP": {"timeoutSeconds": timeout_seconds}}}
+
+
+def _has(state: ServiceState, number: int) -> bool:
+    return not number or all(len(port.endpoints) == number for port in state.ports)
 
 
 def _states(stored: Sequence[Mapping[str, Any]], slices: Sequence[Mapping[str, Any]]) -> list[ServiceState]:

@@ -112,7 +112,6 @@ def test_client_ip_keeps_a_client_on_one_endpoint(
 
 
 @claim("C13")
-@pytest.mark.dataplane("iptables")
 def test_the_answering_endpoint_is_the_one_that_lists_the_client(
     client: Client, nodes: Nodes, sticky_service: ServiceState, evidence: Evidence
 ) -> None:
@@ -132,7 +131,6 @@ def test_the_answering_endpoint_is_the_one_that_lists_the_client(
 
 
 @claim("C49")
-@pytest.mark.dataplane("iptables", "nftables")
 def test_connections_are_translated_to_the_endpoint_that_answers(
     client: Client, nodes: Nodes, plain_service: ServiceState, sticky_service: ServiceState, evidence: Evidence
 ) -> None:

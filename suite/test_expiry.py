@@ -32,7 +32,6 @@ pytestmark = [pytest.mark.affinity, pytest.mark.expiry]
 
 
 @claim("C22")
-@pytest.mark.dataplane("iptables")
 def test_a_patched_timeout_reaches_every_node_and_keeps_the_entries(
     client: Client, expiry: Observations, evidence: Evidence
 ) -> None:
@@ -130,7 +129,6 @@ def test_traffic_on_an_open_connection_does_not_renew_the_timeout(
 
 
 @claim("C25")
-@pytest.mark.dataplane("iptables")
 def test_an_expired_entry_stays_listed_and_binds_no_one(
     client: Client, expiry: Observations, evidence: Evidence
 ) -> None:

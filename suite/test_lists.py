@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from affinity.traffic.client import Client
     from fixtures.evidence import Evidence
 
-pytestmark = [pytest.mark.affinity, pytest.mark.lists, pytest.mark.dataplane("iptables")]
+pytestmark = [pytest.mark.affinity, pytest.mark.lists]
 
 
 @claim("C21")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fixtures.evidence import Evidence
     from fixtures.rules import RuleReading
 
-pytestmark = [pytest.mark.affinity, pytest.mark.rules, pytest.mark.dataplane("iptables")]
+pytestmark = [pytest.mark.affinity, pytest.mark.rules]
 
 
 @claim("C05")

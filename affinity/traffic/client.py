@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from affinity.errors import TrafficError
 from affinity.traffic import curl, schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from affinity.kube.api import Api
     from affinity.traffic.answers import Answers, Target
@@ -64,3 +64,9 @@ class Client:
                 next_step="the client's image needs sh and curl 7.88 or later",
             )
         return ended.stdout
+
+
+def client_in(api: Api, pod: Mapping[str, Any], slowness: float = 1.0) -> Client:
+    """Return the client that a running pod is; ``pod`` is as the API has it."""
+    metadata, spec = pod["metadata"], pod["spec"]
+    return Client(api, metadata["namespace"], metadata["name"], pod["status"]["podIP"], spec["nodeName"], slowness)

@@ -64,11 +64,15 @@ def unseen(reason: str) -> Placement:
 
 
 def on_node(pod: Mapping[str, Any], placement: Placement) -> dict[str, Any]:
-    """Return a sample pod without the pin it has in the manifests, asking for its node of the placement."""
+    """Return a pod asking for its node of the placement in place of the pin it has.
+
+    A sample pod's pin is a node of the cluster that the manifests were written for. A pod that is not of the placement
+    was pinned to one of this cluster's.
+    """
     changed: dict[str, Any] = copy.deepcopy(dict(pod))
     spec = changed["spec"]
-    spec.pop("nodeName", None)
-    node = placement.nodes.get(pod["metadata"]["name"])
+    pinned = spec.pop("nodeName", None)
+    node = placement.nodes.get(pod["metadata"]["name"], pinned if placement.nodes else None)
     if node is None:
         spec["topologySpreadConstraints"] = [_spread(pod["metadata"].get("labels") or {})]
     else:

@@ -113,3 +113,13 @@ def test_where_nodes_may_not_be_listed_the_scheduler_spreads() -> None:
         {"app.kubernetes.io/part-of": "suite"},
     )
     assert placement.statements == ("no permission: the scheduler chooses the nodes of the sample pods",)
+
+
+def test_a_pod_of_a_test_asks_for_the_node_it_was_given() -> None:
+    own = {**POD, "metadata": {"name": "affinity-one-x1y2z"}, "spec": {"nodeName": "b", "containers": []}}
+
+    spec = on_node(own, placed(*map(node, "abcd")))["spec"]
+
+    terms = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert terms == [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["b"]}]}]
+    assert "nodeName" not in spec

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
-from affinity.errors import UsageError
+from affinity.errors import NotReadyError, UsageError
+from affinity.pods import Pods, PodWish, Role, manifest
 from fixtures.pods import NAMESPACE, on_cluster, sample_manifests
 
+SAMPLES = {pod["metadata"]["name"]: pod for pod in sample_manifests()}
+TEMPLATES = {Role.CLIENT: SAMPLES["net-pod"], Role.ENDPOINT: SAMPLES["webpod1"]}
 POD: dict[str, Any] = {"metadata": {"name": "webpod2"}, "spec": {"nodeName": "myk8s-worker2", "containers": []}}
 
 
@@ -40,3 +43,67 @@ def test_the_manifests_have_the_pods_of_the_walk() -> None:
         "webpod3": "myk8s-worker3",
         "net-pod": "myk8s-control-plane",
     }
+
+
+def test_a_pod_of_a_test_is_labelled_and_named_for_it() -> None:
+    wish = PodWish("scaled", (Role.ENDPOINT,), {"app": "scaled"})
+
+    pod = manifest("affinity-scaled-1", "default", wish, TEMPLATES)
+
+    assert pod["metadata"] == {
+        "name": "affinity-scaled-1",
+        "namespace": "default",
+        "labels": {
+            "app": "scaled",
+            "app.kubernetes.io/part-of": "session-affinity-conformance",
+            "app.kubernetes.io/component": "pod-of-a-test",
+        },
+    }
+    assert "nodeName" not in pod["spec"]
+    assert pod["spec"]["containers"][0]["image"] == TEMPLATES[Role.ENDPOINT]["spec"]["containers"][0]["image"]
+
+
+def test_a_pod_of_a_test_may_be_client_and_endpoint_at_once() -> None:
+    wish = PodWish("both", (Role.ENDPOINT, Role.CLIENT), node="myk8s-worker", spec={"hostNetwork": True})
+
+    spec = manifest("affinity-both-1", "default", wish, TEMPLATES)["spec"]
+
+    assert [container["name"] for container in spec["containers"]] == ["endpoint", "client"]
+    assert (spec["nodeName"], spec["hostNetwork"]) == ("myk8s-worker", True)
+    assert "hostNetwork" not in TEMPLATES[Role.ENDPOINT]["spec"]
+
+
+class OnePodApi:
+    """Stores one pod, in the state it is given."""
+
+    def __init__(self, **status: Any) -> None:
+        self.status = status
+        self.pods: list[dict[str, Any]] = []
+
+    def create(self, pod: dict[str, Any]) -> None:
+        self.pods.append({**pod, "status": self.status})
+
+    def objects(self, *_: object) -> list[dict[str, Any]]:
+        return self.pods
+
+
+def test_a_pod_that_is_ready_is_returned_as_the_api_has_it() -> None:
+    api: Any = OnePodApi(conditions=[{"type": "Ready", "status": "True"}], podIP="10.10.1.7")
+
+    (pod,) = Pods(api, "default", TEMPLATES, lambda pod: pod).run(PodWish("one", (Role.CLIENT,)))
+
+    assert pod["status"]["podIP"] == "10.10.1.7"
+
+
+def test_a_pod_that_will_not_run_is_not_waited_for() -> None:
+    api: Any = OnePodApi(phase="Failed", reason="Evicted")
+
+    with pytest.raises(NotReadyError, match="failed: Evicted"):
+        Pods(api, "default", TEMPLATES, lambda pod: pod).run(PodWish("one", (Role.CLIENT,)))
+
+
+def test_a_pod_that_is_late_is_named_with_its_state() -> None:
+    api: Any = OnePodApi(phase="Pending")
+
+    with pytest.raises(NotReadyError, match=r"pods not Ready after 0 s: affinity-one-\w+ \(Pending\)"):
+        Pods(api, "default", TEMPLATES, lambda pod: pod, slowness=0).run(PodWish("one", (Role.CLIENT,)))

@@ -8,7 +8,8 @@ import pytest
 
 from affinity import services
 from affinity.errors import NotReadyError
-from affinity.services import Services, Wish, manifest, target, unique_name
+from affinity.names import unique_name
+from affinity.services import Services, Wish, manifest, target
 from affinity.traffic.answers import Target
 
 
@@ -63,6 +64,23 @@ def test_a_timeout_is_asked_for() -> None:
     spec = manifest("a", "default", Wish("sticky", "ClientIP", 30))["spec"]
 
     assert spec["sessionAffinityConfig"] == {"clientIP": {"timeoutSeconds": 30}}
+
+
+def test_a_wish_shapes_the_service() -> None:
+    ports = [{"name": "dns", "port": 53, "protocol": "UDP"}]
+
+    spec = manifest("a", "default", Wish("udp", "ClientIP", spec={"type": "NodePort", "ports": ports}))["spec"]
+
+    assert (spec["type"], spec["ports"], spec["sessionAffinity"]) == ("NodePort", ports, "ClientIP")
+
+
+def test_a_wish_may_ask_for_another_number_of_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "ENDPOINT_SECONDS", 0.0)
+
+    assert len(make(ready=1).create(Wish("one", endpoints=1)).endpoints) == 1
+    assert make(ready=0).create(Wish("none", endpoints=0)).endpoints == ()
+    with pytest.raises(NotReadyError, match="1 of 1 Services do not have 5 ready endpoints"):
+        make().create(Wish("five", endpoints=5))
 
 
 def test_every_service_is_labelled_for_its_removal() -> None:

@@ -1,0 +1,27 @@
+"""Every claim the suite checks: its id, what it says in one line, who promises it and where that is written.
+
+The ids up to C48 are those of the study the suite grew from; the ones above it were added here. An id never changes its
+meaning and is never used again, so that results of different versions of the suite can be compared. Each module here
+has the claims of one subject, in the order they run in.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from affinity.claims import api, distribution, expiry, lists, rules
+from affinity.claims.claim import ALL_STAY, BUDGET, FREE_TRIALS, SPREAD_FALSE_ALARM, Claim, Promise
+from affinity.errors import UsageError
+
+__all__ = ["ALL_STAY", "BUDGET", "CATALOGUE", "FREE_TRIALS", "SPREAD_FALSE_ALARM", "Claim", "Promise", "find"]
+
+_SUBJECTS: Final = (api, distribution, rules, lists, expiry)
+
+CATALOGUE: Final[dict[str, Claim]] = {claim.id: claim for subject in _SUBJECTS for claim in subject.CLAIMS}
+
+
+def find(claim_id: str) -> Claim:
+    """Return the claim of an id; raises UsageError when there is none."""
+    if claim_id not in CATALOGUE:
+        raise UsageError(f"there is no claim {claim_id}", next_step="affinity/claims lists them")
+    return CATALOGUE[claim_id]

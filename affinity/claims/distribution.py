@@ -1,0 +1,35 @@
+"""Which endpoints answer a client."""
+
+from typing import Final
+
+from affinity.claims.claim import (
+    API,
+    BOTH,
+    FIELD,
+    IPTABLES,
+    KUBE_PROXY,
+    SPREAD_FALSE_ALARM,
+    SYNC_RULES,
+    XT_RECENT,
+    Claim,
+)
+
+CLAIMS: Final = (
+    Claim(
+        "C09",
+        "Without affinity requests spread over all endpoints",
+        API,
+        FIELD,
+        false_alarm=SPREAD_FALSE_ALARM,
+    ),
+    Claim("C10", "A client's requests all reach one endpoint", API, FIELD),
+    Claim("C13", "The endpoint that answers is the one whose list holds the client", KUBE_PROXY, XT_RECENT, IPTABLES),
+    Claim("C49", "Each connection is translated to the endpoint that answered it", KUBE_PROXY, SYNC_RULES, BOTH),
+    Claim(
+        "C50",
+        "Switching None, ClientIP, None in place takes effect on every node",
+        API,
+        FIELD,
+        false_alarm=2 * SPREAD_FALSE_ALARM,
+    ),
+)
