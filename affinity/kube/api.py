@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from kubernetes import config
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 FIELD_MANAGER: Final = "session-affinity-conformance"
 REQUEST_SECONDS: Final = 15.0
+NOT_NOW: Final = (429, 503, 504)
+"""An API server that is overloaded, starting, or did not come to an end in time; 500 may mean that too."""
+_PAUSE_SECONDS: Final = 0.5
 MERGE_PATCH: Final = "application/merge-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 
@@ -31,17 +35,21 @@ _load: Any = config.new_client_from_config
 
 
 class ApiError(ClusterError):
-    """The API refused a request or did not answer it; ``status`` is the HTTP status, 0 when there was no answer."""
+    """The API refused a request or did not answer it; ``status`` is the HTTP status, 0 when there was no answer.
 
-    def __init__(self, what: str, *, status: int = 0, next_step: str = "") -> None:
+    ``asked_before`` says that the server had left open what became of the same request.
+    """
+
+    def __init__(self, what: str, *, status: int = 0, asked_before: bool = False, next_step: str = "") -> None:
         self.status = status
+        self.asked_before = asked_before
         super().__init__(what, next_step=next_step)
 
 
 class Api:
     """The API of one cluster. May be shared by threads: each has its own connection.
 
-    ``request_seconds`` bounds every call that does not say otherwise.
+    ``request_seconds`` bounds every request, and for as long a server that cannot answer now is asked again.
     """
 
     def __init__(
@@ -62,9 +70,16 @@ class Api:
         return list(self._request("GET", resource.path(namespace), query=query).get("items") or ())
 
     def create(self, manifest: Mapping[str, Any]) -> Object:
-        """Create an object and return it as stored."""
-        path = resource_of(manifest).path(_namespace(manifest))
-        return self._request("POST", path, query={"fieldManager": FIELD_MANAGER}, body=manifest)
+        """Create an object and return it as stored; raises ApiError, with status 409 when there is one already."""
+        resource, query = resource_of(manifest), {"fieldManager": FIELD_MANAGER}
+        path = resource.path(_namespace(manifest))
+        try:
+            return self._request("POST", path, query=query, body=manifest)
+        except ApiError as error:
+            # A server that ran out of time may have stored it all the same: then it is this very one that is there.
+            if error.status != 409 or not error.asked_before:
+                raise
+            return self.get(resource, manifest["metadata"]["name"], _namespace(manifest))
 
     def apply(self, manifest: Mapping[str, Any]) -> Object:
         """Create or change an object by server-side apply and return it as stored."""
@@ -107,12 +122,13 @@ class Api:
 
         Raises ExecError when it could not be run or did not end in time; an exit code other than zero is no error.
         """
-        return podexec.run(self._client(), podexec.PodCommand(namespace, pod, tuple(argv), container), timeout)
+        command = podexec.PodCommand(namespace, pod, tuple(argv), container)
+        return podexec.run(self._client(), command, timeout, self._request_seconds)
 
     def shell(self, namespace: str, pod: str) -> PodShell:
         """Return a shell in a pod that stays open between commands; connected when the first one is run."""
         command = podexec.PodCommand(namespace, pod, ("sh",), stdin=True)
-        return PodShell(f"{namespace}/{pod}", lambda: podexec.connect(self._client(), command, podexec.CONNECT_SECONDS))
+        return PodShell(f"{namespace}/{pod}", lambda: podexec.connect(self._client(), command, self._request_seconds))
 
     def _request(
         self,
@@ -135,17 +151,26 @@ class Api:
             body=body,
             auth_settings=["BearerToken"],
         )
-        try:
-            response = client.call_api(*request, _request_timeout=self._request_seconds)
-            content = response.response.data or b"{}"
-        except Exception as error:
-            raise ApiError(
-                f"{method} {path}: no answer from the API: {error}", next_step="see whether the API server runs"
-            ) from error
-        if not 200 <= response.status <= 299:
-            raise ApiError(f"{method} {path}: {response.status}: {_reason(content)}", status=response.status)
-        answer: Object = json.loads(content)
-        return answer
+        deadline = time.monotonic() + self._request_seconds
+        asked_before = False
+        while True:
+            try:
+                response = client.call_api(*request, _request_timeout=self._request_seconds)
+                content = response.response.data or b"{}"
+            except Exception as error:
+                raise ApiError(
+                    f"{method} {path}: no answer from the API: {error}", next_step="see whether the API server runs"
+                ) from error
+            if 200 <= response.status <= 299:
+                answer: Object = json.loads(content)
+                return answer
+            reason = _reason(content)
+            if not _not_now(response.status, reason) or time.monotonic() + _PAUSE_SECONDS > deadline:
+                raise ApiError(
+                    f"{method} {path}: {response.status}: {reason}", status=response.status, asked_before=asked_before
+                )
+            asked_before = True
+            time.sleep(_PAUSE_SECONDS)
 
     def _client(self) -> ApiClient:
         client: ApiClient | None = getattr(self._local, "client", None)
@@ -157,6 +182,11 @@ class Api:
 
 def _namespace(manifest: Mapping[str, Any]) -> str:
     return str(manifest["metadata"].get("namespace", "default"))
+
+
+def _not_now(status: int, reason: str) -> bool:
+    """Whether an answer says that the same request may be answered later: 500 is also what a slow etcd makes of it."""
+    return status in NOT_NOW or (status == 500 and "timed out" in reason)
 
 
 def _reason(content: bytes) -> str:
