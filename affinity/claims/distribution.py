@@ -6,11 +6,10 @@ from affinity.claims.claim import (
     API,
     BOTH,
     FIELD,
-    IPTABLES,
     KUBE_PROXY,
+    REMEMBERS,
     SPREAD_FALSE_ALARM,
-    SYNC_RULES,
-    XT_RECENT,
+    SYNC_BOTH,
     Claim,
 )
 
@@ -23,8 +22,8 @@ CLAIMS: Final = (
         false_alarm=SPREAD_FALSE_ALARM,
     ),
     Claim("C10", "A client's requests all reach one endpoint", API, FIELD),
-    Claim("C13", "The endpoint that answers is the one whose list holds the client", KUBE_PROXY, XT_RECENT, IPTABLES),
-    Claim("C49", "Each connection is translated to the endpoint that answered it", KUBE_PROXY, SYNC_RULES, BOTH),
+    Claim("C13", "The endpoint that answers is the one that the client is remembered for", KUBE_PROXY, REMEMBERS, BOTH),
+    Claim("C49", "Each connection is translated to the endpoint that answered it", KUBE_PROXY, SYNC_BOTH, BOTH),
     Claim(
         "C50",
         "Switching None, ClientIP, None in place takes effect on every node",
