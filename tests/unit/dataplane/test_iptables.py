@@ -522,7 +522,7 @@ def test_chains_for_traffic_from_outside_are_allowed_where_the_service_has_such(
 def test_explain_names_the_rule_the_service_and_every_endpoint() -> None:
     state = service(*ENDPOINTS, timeout=30)
 
-    text = iptables.explain(compare(GOLDEN, state), state)
+    text = iptables.explain(compare(GOLDEN, state), state, iptables.endpoint_chains(state))
 
     assert text.startswith("3 differences between the rules and Service default/svc-clusterip: cluster IP 10.200.1.201")
     assert "port svc-webport 9000/TCP, sessionAffinity ClientIP, timeoutSeconds 30" in text
