@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from affinity import versions
-from affinity.errors import SuiteError, UsageError
+from affinity.command_line import run
 from affinity.matrix import legs as matrix
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from affinity.matrix.expected import Plan
     from affinity.matrix.legs import Leg
@@ -36,18 +36,10 @@ Exit codes: 0 done and, for run and merge, the gate is open; 1 the gate is shut 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; errors go to standard error as one message with the next step."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    own, passed_on = (given[: given.index("--")], given[given.index("--") + 1 :]) if "--" in given else (given, [])
-    parsed = _parser().parse_args(own)
-    parsed.arguments = passed_on
-    verb: Callable[[argparse.Namespace], int] = parsed.verb
-    try:
-        return verb(parsed)
-    except SuiteError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    except KeyboardInterrupt:
-        print("interrupted; no report was made", file=sys.stderr)
-        return 130
+    end = given.index("--") if "--" in given else len(given)
+    parser = _parser()
+    parser.set_defaults(arguments=given[end + 1 :])
+    return run(parser, given[:end])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -101,8 +93,8 @@ def _plan(parsed: argparse.Namespace) -> int:
 
 
 def _run(parsed: argparse.Namespace) -> int:
-    from affinity.matrix import run
     from affinity.matrix.expected import collect
+    from affinity.matrix.run import run_all
 
     allure = _allure()
     legs = _legs_here(versions.load(), parsed.versions, parsed.modes)
@@ -111,7 +103,7 @@ def _run(parsed: argparse.Namespace) -> int:
     print(f"{len(legs)} legs, {judged} claims to judge: {', '.join(leg.name for leg in legs)}")
     shutil.rmtree(parsed.results, ignore_errors=True)
     ended = []
-    for leg in run.run_all(legs, parsed.arguments, parsed.results, lambda text: print(text, flush=True)):
+    for leg in run_all(legs, parsed.arguments, parsed.results, lambda text: print(text, flush=True)):
         ended.append(leg)
         print(leg.told, flush=True)
     print("\n" + "\n".join(leg.told for leg in ended))
