@@ -102,7 +102,8 @@ def merge(plan: Plan, root: Path, output: Path, past: Path, allure: Allure) -> M
             faults = (f"Allure's gate, and nothing else: {squeezed(counted.said)}",)
             verdict = gate.told(plan, found, faults)
     output.mkdir(parents=True, exist_ok=True)
-    (output / PAGE).write_text(table.html(by_leg, verdict, linked=bool(paths)), encoding="utf-8")
+    for name in (PAGE,) if paths else (PAGE, "index.html"):
+        (output / name).write_text(table.html(by_leg, verdict, linked=bool(paths)), encoding="utf-8")
     (output / MARKDOWN).write_text(f"{table.markdown(by_leg)}\n```\n{verdict}\n```\n", encoding="utf-8")
     return Merged(by_leg, verdict, not faults)
 

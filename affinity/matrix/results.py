@@ -71,6 +71,12 @@ def report_id(uuid: str) -> str:
     return md5(uuid.encode(), usedforsecurity=False).hexdigest()
 
 
+def _status(status: str) -> str:
+    if status not in STATUSES:
+        raise ValueError(f"status {status!r} is none of {', '.join(STATUSES)}")
+    return status
+
+
 def _written(file: Path) -> float:
     return file.stat().st_mtime
 
@@ -85,7 +91,7 @@ def _result(file: Path) -> Result | None:
         return Result(
             Leg(labels["k8s"], labels["proxy"], labels["provider"]),
             labels["claim"],
-            STATUSES[STATUSES.index(document["status"])],
+            _status(document["status"]),
             str(details.get("message") or "").strip(),
             report_id(document["uuid"]),
             int(document.get("start") or 0),
