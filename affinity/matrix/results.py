@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 STATUSES: Final = ("failed", "broken", "passed", "skipped")
 """What a result can be, the one that matters most first."""
 
+KEY_NUMBER: Final = "key number"
+"""The parameter of a result that is no parameter: what was measured, in a few words."""
+
 
 class ResultsError(SuiteError):
     """Results are not there, or not what allure-pytest writes."""
@@ -24,7 +27,10 @@ class ResultsError(SuiteError):
 
 @dataclass(frozen=True)
 class Result:
-    """One test of a claim on one leg. ``id`` is what the HTML report calls it."""
+    """One test of a claim on one leg: ``message`` says why it did not pass, ``figure`` with which key number it did.
+
+    ``id`` is what the HTML report calls it.
+    """
 
     leg: Leg
     claim: str
@@ -32,6 +38,7 @@ class Result:
     message: str
     id: str
     started: int = 0
+    figure: str = ""
 
 
 def directories(root: Path) -> tuple[Path, ...]:
@@ -95,6 +102,7 @@ def _result(file: Path) -> Result | None:
             str(details.get("message") or "").strip(),
             report_id(document["uuid"]),
             int(document.get("start") or 0),
+            next((str(one["value"]) for one in document.get("parameters", []) if one["name"] == KEY_NUMBER), ""),
         )
     except KeyError as error:
         raise ResultsError(

@@ -38,10 +38,10 @@ class Cell:
         return f"{self.word} {alike} of {len(self.results)}" if 0 < alike < len(self.results) else self.word
 
     @property
-    def message(self) -> str:
-        """Why, in a line; empty for what passed."""
-        telling = [one.message for one in self.results if one.status == self.word and one.message]
-        return telling[0].splitlines()[0] if telling else ""
+    def detail(self) -> str:
+        """Why in a line, or the key number of what passed."""
+        telling = (one.message or one.figure for one in self.results if one.status == self.word)
+        return next((said.splitlines()[0] for said in telling if said), "")
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,13 @@ def test_the_worst_of_several_results_is_shown_with_how_many(plan: Plan, conform
     made = table.claim_by_leg(plan, (failed, *conforming))
 
     assert words(made)["C10"] == ["failed 1 of 2", "passed"]
-    assert made.rows[0].cells[0].message == "C10 does not hold"
+    assert made.rows[0].cells[0].detail == "C10 does not hold"
+
+
+def test_what_passed_has_its_key_number(plan: Plan, conforming: tuple[Result, ...]) -> None:
+    measured = replace(conforming[0], figure="100 of 100 from webpod2")
+
+    assert table.claim_by_leg(plan, (measured,)).rows[0].cells[0].detail == "100 of 100 from webpod2"
 
 
 def test_legs_and_claims_that_nobody_planned_are_shown_too(plan: Plan, conforming: tuple[Result, ...]) -> None:
