@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from affinity.dataplane.differences import Difference
 
 DUMPS = Path(__file__).parent / "dumps"
-VERSIONS = ("1.37",)
+VERSIONS = ("1.33", "1.37")
 NODE, CLIENT = "myk8s-control-plane", "10.10.0.2"
 PROXY = ProxyConfig("nftables", "10.10.0.0/16")
 ENDPOINTS = tuple(Endpoint(f"10.10.{number}.2", 80, f"webpod{number}", f"worker{number}") for number in (1, 2, 3))
@@ -97,6 +97,7 @@ def test_a_real_node_holds_what_it_owes(version: str, service: ServiceState) -> 
 
 
 def test_the_layout_is_told_by_what_the_table_has_beside_services() -> None:
+    assert nftables.layout_of(dump("1.33")) is Layout.CHAIN_PER_ENDPOINT
     assert nftables.layout_of(dump("1.37")) is Layout.CHAIN_PER_STICKY_ENDPOINT
 
 
@@ -114,6 +115,14 @@ def test_a_node_without_the_table_lacks_everything() -> None:
     absent = {one.chain for one in differences if one.aspect is Aspect.CHAIN_NAMES}
     assert absent == {SVC, *CHAINS, *SETS}
     assert {one.aspect for one in differences} == {Aspect.CHAIN_NAMES, Aspect.ENTRY, Aspect.MASQUERADE}
+
+
+def test_a_mark_for_masquerading_may_say_the_port_again() -> None:
+    """1.33 does, 1.34 does not: the port has led to the chain."""
+    port = '{"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": 9000}}, '
+
+    assert compare(dump("1.33", (port, ""))) == ()
+    assert only(dump("1.33", (port, port.replace("9000", "9001")))).aspect is Aspect.MASQUERADE
 
 
 # Reading.
@@ -389,7 +398,7 @@ def test_without_the_rule_that_looks_up_cluster_ips_no_service_works() -> None:
     assert (difference.chain, difference.aspect) == ("services", Aspect.ENTRY)
 
 
-@pytest.mark.parametrize(("version", "chain"), [("1.37", "services")])
+@pytest.mark.parametrize(("version", "chain"), [("1.33", SVC), ("1.37", "services")])
 def test_traffic_from_outside_that_is_not_marked_is_told(version: str, chain: str) -> None:
     marks = (one for one in text_of(version).splitlines() if '"10.10.0.0"' in one and f'"chain": "{chain}"' in one)
     difference = only(dump(version, without=next(marks).rstrip(",")))
