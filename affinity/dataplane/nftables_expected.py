@@ -183,6 +183,19 @@ def classify(rule: Rule) -> Kind:
     return Kind.AFFINITY if rule.target.startswith(ENDPOINT_CHAIN) else Kind.OTHER
 
 
+def pod_ranges(table: Table) -> frozenset[str]:
+    """Return the ranges that the table takes pods to be in: what comes from elsewhere is marked for masquerading."""
+    chains = [SERVICES_CHAIN, *(chain for chain in table.written if chain.startswith((CLUSTER_CHAIN, LOCAL_CHAIN)))]
+    asked = (
+        rule.looks_for(f"{ip} saddr")
+        for chain in chains
+        for rule in table.rules(chain)
+        for ip in ("ip", "ip6")
+        if classify(rule) is Kind.MASQUERADE
+    )
+    return frozenset(operand.removeprefix("!= ") for operand in asked if operand.startswith("!= "))
+
+
 def canonical(address: str) -> str:
     """Return an address or prefix as nft prints it."""
     return str(ipaddress.ip_network(address, strict=False)) if "/" in address else str(ipaddress.ip_address(address))

@@ -16,12 +16,13 @@ import yaml
 
 from affinity.dataplane.iptables_expected import MASQUERADE_CHAIN, SERVICES_CHAIN
 from affinity.dataplane.names import CLUSTER_CHAIN
+from affinity.dataplane.nftables import pod_ranges
 from affinity.kube.api import ApiError
 from affinity.kube.resources import CONFIG_MAPS
 from affinity.nodes import Nodes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from affinity.clusters.base import Node
     from affinity.dataplane.batch import NodeState
@@ -155,17 +156,20 @@ def from_rules(states: Iterable[NodeState]) -> Proxy:
     """Return what the rules on the nodes show."""
     seen = list(states)
     source = f"the rules of {len(seen)} nodes"
-    if any(state.nftables for state in seen):
-        return Proxy(NFTABLES, source)
+    if tables := [state.nftables for state in seen if state.nftables]:
+        return _with_range(NFTABLES, source, {range_ for table in tables for range_ in pod_ranges(table)})
     with_rules = [state for state in seen if SERVICES_CHAIN in state.ruleset.chains()]
     if not with_rules:
         missing = sorted({what for state in seen for what in state.missing if "save" in what or "nft" in what})
         unread = f"; {', '.join(missing)}" if missing else ""
         return Proxy(NONE, f"none answers at {METRICS}, and {source} show none{unread}")
-    ranges = {range_ for state in with_rules for range_ in _ranges(state)}
+    return _with_range(IPTABLES, source, {range_ for state in with_rules for range_ in _ranges(state)})
+
+
+def _with_range(mode: str, source: str, ranges: Collection[str]) -> Proxy:
     if len(ranges) > 1:
-        return Proxy(IPTABLES, source, local_by=f"several ranges ({', '.join(sorted(ranges))})")
-    return Proxy(IPTABLES, source, next(iter(ranges), None))
+        return Proxy(mode, source, local_by=f"several ranges ({', '.join(sorted(ranges))})")
+    return Proxy(mode, source, next(iter(ranges), None))
 
 
 def _answer(text: str) -> Proxy | None:

@@ -406,6 +406,11 @@ def test_traffic_from_outside_that_is_not_marked_is_told(version: str, chain: st
     assert (difference.chain, difference.aspect) == (chain, Aspect.MASQUERADE)
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_pod_network_is_told_by_what_is_marked(version: str) -> None:
+    assert nftables.pod_ranges(dump(version)) == {"10.10.0.0/16"}
+
+
 def test_another_pod_network_is_told() -> None:
     difference = only(dump("1.37", ('"addr": "10.10.0.0"', '"addr": "10.11.0.0"')))
 

@@ -13,6 +13,7 @@ from affinity.clusters.external import discovery
 from affinity.clusters.external.discovery import Proxy, discover, from_answers, from_rules, from_settings
 from affinity.dataplane import iptables_save
 from affinity.dataplane.batch import NodeState
+from affinity.dataplane.nftables import Table
 from affinity.kube.api import ApiError
 
 pytestmark = pytest.mark.unit
@@ -167,7 +168,7 @@ def test_a_range_for_each_node_is_no_cluster_cidr() -> None:
 
 
 def test_the_table_of_nftables_tells_the_mode() -> None:
-    assert from_rules([NodeState("n", nftables={"nftables": []})]).mode == "nftables"
+    assert from_rules([NodeState("n", nftables=Table())]).mode == "nftables"
 
 
 def test_an_answer_that_is_no_configuration_is_passed_over() -> None:
