@@ -83,6 +83,7 @@ def merge(plan: Plan, root: Path, output: Path, past: Path, allure: Allure) -> M
 
     A matrix without any result has no report, but a verdict. Raises SuiteError when Allure cannot make the report.
     """
+    root, output, past = root.resolve(), output.resolve(), past.resolve()  # Allure runs elsewhere
     paths = _directories(root)
     found = results.read(paths)
     expected = root / EXPECTED
@@ -121,7 +122,10 @@ def generate(
 
     ``page`` becomes an attachment of the whole run. Raises SuiteError with what Allure said when it fails.
     """
-    with tempfile.TemporaryDirectory() as scratch, history.lines_before(past, results.report_ids(paths)) as lines:
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        history.lines_before(past.resolve(), results.report_ids(paths)) as lines,
+    ):
         variables = {"AFFINITY_HISTORY": str(lines), "AFFINITY_EXPECTED": str(expected or "")}
         extra = [_attached(Path(scratch) / "allure-results", page)] if page else []
         arguments = ["-o", str(output.resolve()), *(str(path.resolve()) for path in (*paths, *extra))]

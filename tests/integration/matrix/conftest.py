@@ -43,7 +43,7 @@ def ran(tmp_path: Path) -> Writer:
             directory.mkdir(parents=True, exist_ok=True)
             for claim in CLAIMS:
                 result = _result(leg, claim, "failed" if (leg, claim) in failed else "passed", at * 1_000_000)
-                (directory / f"{result['uuid']}-result.json").write_text(json.dumps(result))
+                (directory / f"{uuid.uuid4()}-result.json").write_text(json.dumps(result))
 
     return write
 
