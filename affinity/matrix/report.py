@@ -71,11 +71,37 @@ class Ended:
 
 @dataclass(frozen=True)
 class Merged:
-    """What a matrix came to: the table, the gate's verdict in words, and whether the gate is open."""
+    """What a matrix came to: the table, the gate's verdict in words, and what keeps the gate shut."""
 
     table: table.Table
     verdict: str
-    open: bool
+    faults: tuple[str, ...]
+
+    @property
+    def open(self) -> bool:
+        """Whether nothing keeps the gate shut."""
+        return not self.faults
+
+
+@dataclass(frozen=True)
+class WholeRun:
+    """What the report says of the run as a whole: the page claim by leg, and what keeps the gate shut."""
+
+    page: str
+    faults: Sequence[str]
+
+    def write(self, directory: Path) -> Path:
+        """Write it as results that Allure finds, and return the directory."""
+        directory.mkdir()
+        now = int(time.time() * 1000)
+        source = f"{uuid.uuid4()}-attachment.html"
+        (directory / source).write_text(self.page, encoding="utf-8")
+        attachment = {"name": "claim by leg", "type": "text/html", "source": source, "timestamp": now}
+        errors = [{"message": f"gate: {fault}", "timestamp": now} for fault in self.faults]
+        (directory / f"{uuid.uuid4()}-globals.json").write_text(
+            json.dumps({"attachments": [attachment], "errors": errors}), encoding="utf-8"
+        )
+        return directory
 
 
 def merge(plan: Plan, root: Path, output: Path, past: Path, allure: Allure) -> Merged:
@@ -93,8 +119,8 @@ def merge(plan: Plan, root: Path, output: Path, past: Path, allure: Allure) -> M
     by_leg = table.claim_by_leg(plan, found)
     shutil.rmtree(output, ignore_errors=True)
     if paths:
-        page = table.html(by_leg, verdict, linked=False)
-        generate(paths, output, past, allure, expected=expected, page=page)
+        whole = WholeRun(table.html(by_leg, verdict, linked=False), faults)
+        generate(paths, output, past, allure, whole=whole)
         counted = allure.run(
             "quality-gate", "allurerc.gate.mjs", [str(path) for path in paths], {"AFFINITY_EXPECTED": str(expected)}
         )
@@ -106,7 +132,7 @@ def merge(plan: Plan, root: Path, output: Path, past: Path, allure: Allure) -> M
     for name in (PAGE,) if paths else (PAGE, "index.html"):
         (output / name).write_text(table.html(by_leg, verdict, linked=bool(paths)), encoding="utf-8")
     (output / MARKDOWN).write_text(f"{table.markdown(by_leg)}\n```\n{verdict}\n```\n", encoding="utf-8")
-    return Merged(by_leg, verdict, not faults)
+    return Merged(by_leg, verdict, faults)
 
 
 def generate(
@@ -115,19 +141,18 @@ def generate(
     past: Path,
     allure: Allure,
     *,
-    expected: Path | None = None,
-    page: str = "",
+    whole: WholeRun | None = None,
 ) -> None:
     """Make the HTML report of some directories of results. ``past`` is the history file, which gets this run's line.
 
-    ``page`` becomes an attachment of the whole run. Raises SuiteError with what Allure said when it fails.
+    Raises SuiteError with what Allure said when it fails.
     """
     with (
         tempfile.TemporaryDirectory() as scratch,
         history.lines_before(past.resolve(), results.report_ids(paths)) as lines,
     ):
-        variables = {"AFFINITY_HISTORY": str(lines), "AFFINITY_EXPECTED": str(expected or "")}
-        extra = [_attached(Path(scratch) / "allure-results", page)] if page else []
+        variables = {"AFFINITY_HISTORY": str(lines)}
+        extra = [whole.write(Path(scratch) / "allure-results")] if whole else []
         arguments = ["-o", str(output.resolve()), *(str(path.resolve()) for path in (*paths, *extra))]
         ended = allure.run("generate", "allurerc.mjs", arguments, variables)
         if ended.code or not (output / "index.html").is_file():
@@ -159,13 +184,3 @@ def _directories(root: Path) -> tuple[Path, ...]:
         return results.directories(root)
     except results.ResultsError:
         return ()
-
-
-def _attached(directory: Path, page: str) -> Path:
-    """Write a page where Allure finds it as an attachment of the whole run, and return the directory."""
-    directory.mkdir()
-    source = f"{uuid.uuid4()}-attachment.html"
-    (directory / source).write_text(page, encoding="utf-8")
-    attachment = {"name": "claim by leg", "type": "text/html", "source": source, "timestamp": int(time.time() * 1000)}
-    (directory / f"{uuid.uuid4()}-globals.json").write_text(json.dumps({"attachments": [attachment], "errors": []}))
-    return directory

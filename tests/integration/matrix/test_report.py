@@ -60,6 +60,8 @@ def test_every_leg_is_an_environment_and_a_failed_one_is_seen(
     assert f"{broken.name}: C10 failed: C10 does not hold on a node" in made.verdict
     page = (tmp_path / "html" / report.PAGE).read_text()
     assert all(f'href="index.html#{one["id"]}"' in page for one in seen)
+    of_run = json.loads((tmp_path / "html" / "widgets" / "globals.json").read_text())
+    assert [one["message"].splitlines()[0] for one in of_run["errors"]] == [f"gate: {line}" for line in made.faults]
     assert "**failed**" in (tmp_path / "html" / report.MARKDOWN).read_text()
 
 
