@@ -18,7 +18,7 @@ from affinity.clusters.base import OwnCluster
 from affinity.clusters.embedded.bootstrap import Bootstrap
 from affinity.clusters.embedded.cgroups import ClusterCgroups
 from affinity.clusters.embedded.configuration import processes_of, write_configuration
-from affinity.clusters.embedded.layout import POD_CIDR, Layout
+from affinity.clusters.embedded.layout import Layout
 from affinity.clusters.embedded.node import EmbeddedNode
 from affinity.clusters.embedded.state import KEEP, ProcessId, Running, StateDirectory
 from affinity.errors import ClusterError
@@ -207,7 +207,7 @@ class Starting:
         facts = {
             **self._facts,
             "proxy mode": self._layout.proxy_mode,
-            "cluster CIDR": POD_CIDR,
+            "cluster CIDR": self._layout.pod_range,
             "cluster start": f"{time.monotonic() - began:.1f} s",
         }
         self._state.facts.write_text(json.dumps(facts, indent=1))
