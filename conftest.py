@@ -9,6 +9,7 @@ pytest_plugins = [
     "fixtures.reporting",
     "fixtures.cluster",
     "fixtures.pods",
+    "fixtures.families",
     "fixtures.clients",
     "fixtures.nodes",
     "fixtures.services",

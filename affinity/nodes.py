@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from affinity.clusters.base import Completed, Node
     from affinity.dataplane.batch import NodeState
+    from affinity.dataplane.model import Family
     from affinity.dataplane.xt_recent import ClockSample
 
 READ_SECONDS: Final = 15.0
@@ -25,10 +27,11 @@ CLOCK_SECONDS: Final = 1.0
 class Nodes:
     """The nodes of a cluster that lets commands be run on them; may be shared by threads.
 
-    ``slowness`` stretches what a read may take.
+    ``family`` is the IP family whose rules and connections are read; ``slowness`` stretches what a read may take.
     """
 
-    def __init__(self, nodes: Mapping[str, Node], *, slowness: float = 1.0) -> None:
+    def __init__(self, nodes: Mapping[str, Node], *, family: Family = "IPv4", slowness: float = 1.0) -> None:
+        self.family = family
         self._nodes = dict(nodes)
         self._timeout = READ_SECONDS * slowness
         self._lock = threading.Lock()
@@ -40,6 +43,12 @@ class Nodes:
     def names(self) -> tuple[str, ...]:
         """The names of the nodes; none where commands cannot be run on them."""
         return tuple(self._nodes)
+
+    def in_family(self, family: Family) -> Nodes:
+        """Return the same nodes, with the same clocks, for reading what they hold of another IP family."""
+        other = copy.copy(self)
+        other.family = family
+        return other
 
     def run(self, name: str, argv: Sequence[str]) -> Completed:
         """Run a command on a node; raises NodeError when there is no such node or it does not end in time."""
@@ -56,18 +65,18 @@ class Nodes:
         with ThreadPoolExecutor(len(self._nodes), thread_name_prefix="run") as pool:
             return dict(zip(self._nodes, pool.map(lambda name: self.run(name, argv), self._nodes), strict=True))
 
-    def read(self, names: Iterable[str] | None = None, argv: Sequence[str] = batch.READ_ARGV) -> dict[str, NodeState]:
+    def read(self, names: Iterable[str] | None = None) -> dict[str, NodeState]:
         """Read nodes, all unless some are named, at the same time; raises NodeError."""
         wanted = list(self._nodes if names is None else names)
         if not wanted:
             return {}
         with ThreadPoolExecutor(len(wanted), thread_name_prefix="read") as pool:
-            states = list(pool.map(lambda name: self._read(name, argv), wanted))
+            states = list(pool.map(self.read_one, wanted))
         return {state.node: state for state in states}
 
     def read_one(self, name: str, *, flows: bool = False) -> NodeState:
         """Read one node, on request with the connections it tracks; raises NodeError."""
-        return self._read(name, batch.READ_WITH_FLOWS_ARGV if flows else batch.READ_ARGV)
+        return self._read(name, (batch.READ_WITH_FLOWS_ARGV if flows else batch.READ_ARGV)[self.family])
 
     def tell_time_by(self, lists: Iterable[str]) -> None:
         """Have these client lists stamped to tell the time, on nodes that hide their clock from an agent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from affinity.traffic.answers import Target
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from affinity.dataplane.model import Family
     from affinity.kube.api import Api, Object
 
 LABELS: Final = {"app.kubernetes.io/part-of": PART_OF, "app.kubernetes.io/component": "service-under-test"}
@@ -52,9 +54,14 @@ class Services:
     """Makes, changes and removes Services in one namespace; may be shared by threads.
 
     ``endpoints`` is how many ready endpoints a port is to have before it is used, where a wish does not say.
+    ``family`` is the IP family that Services are seen in, which is the cluster's primary one.
     """
 
-    def __init__(self, api: Api, namespace: str, endpoints: int, *, slowness: float = 1.0) -> None:
+    def __init__(
+        self, api: Api, namespace: str, endpoints: int, *, family: Family = "IPv4", slowness: float = 1.0
+    ) -> None:
+        self.family = family
+        self._spec: Mapping[str, Any] = {}
         self._api = api
         self._namespace = namespace
         self._endpoints = endpoints
@@ -62,13 +69,21 @@ class Services:
         # A server that is slow gets slower by being asked for several things at once.
         self._at_once = max(round(AT_ONCE / slowness), 1)
 
+    def in_family(self, family: Family) -> Services:
+        """Return a maker of Services that have addresses of this family only, which need not be the primary one."""
+        other = copy.copy(self)
+        other.family = family
+        other._spec = {"ipFamilyPolicy": "SingleStack", "ipFamilies": [family]}  # noqa: SLF001  # of its own kind
+        return other
+
     def create(self, wish: Wish) -> ServiceState:
         """Make a Service and wait for its endpoints; raises NotReadyError."""
         return self.create_all([wish])[0]
 
     def create_all(self, wishes: Sequence[Wish]) -> list[ServiceState]:
         """Make several Services and wait for the endpoints of all; raises NotReadyError."""
-        manifests = [manifest(unique_name(wish.purpose), self._namespace, wish) for wish in wishes]
+        own = [replace(wish, spec={**self._spec, **wish.spec}) for wish in wishes]
+        manifests = [manifest(unique_name(wish.purpose), self._namespace, wish) for wish in own]
         return self._make(manifests, [wish.endpoints for wish in wishes])
 
     def create_anew(self, given: Mapping[str, Any]) -> ServiceState:
@@ -89,7 +104,7 @@ class Services:
 
         def all_have_endpoints() -> bool:
             slices = self._api.objects(ENDPOINT_SLICES, self._namespace, labels=SELECTOR)
-            states[:] = _states(stored, slices)
+            states[:] = [ServiceState.from_objects(one, slices, family=self.family) for one in stored]
             return not late()
 
         if not until(time.monotonic() + self._patience, all_have_endpoints):
@@ -118,6 +133,26 @@ class Services:
     def stored(self, service: ServiceState) -> tuple[Object, list[Object]]:
         """Return a Service and its EndpointSlices as the API has them."""
         return self._api.service_with_slices(service.namespace, service.name)
+
+    def seen_in(self, family: Family, service: ServiceState) -> ServiceState:
+        """Return a Service as it is in another of its families, once it has as many endpoints there.
+
+        Raises NotReadyError when it has not in time, or has no address of that family.
+        """
+        states: list[ServiceState] = []
+
+        def has_endpoints() -> bool:
+            states[:] = [ServiceState.from_objects(*self.stored(service), family=family)]
+            return len(states[0].endpoints) == len(service.endpoints)
+
+        found = until(time.monotonic() + self._patience, has_endpoints)
+        if not states[0].cluster_ips or not found:
+            raise NotReadyError(
+                f"Service {service.key} has {len(states[0].cluster_ips)} cluster IPs and {len(states[0].endpoints)} "
+                f"endpoints of {family} after {self._patience:.0f} s",
+                next_step="see whether --service-cluster-ip-range of the API server has ranges of both families",
+            )
+        return states[0]
 
     def delete(self, service: ServiceState) -> None:
         """Remove a Service; one that is gone already is no error."""
@@ -155,10 +190,6 @@ def _has(state: ServiceState, number: int) -> bool:
     return not number or all(len(port.endpoints) == number for port in state.ports)
 
 
-def _states(stored: Sequence[Mapping[str, Any]], slices: Sequence[Mapping[str, Any]]) -> list[ServiceState]:
-    return [ServiceState.from_objects(service, slices) for service in stored]
-
-
 def _with_endpoints_of(service: ServiceState, stored: Mapping[str, Any]) -> ServiceState:
     """Return a Service as stored now, with the endpoints it had: they do not change with its affinity."""
-    return replace(ServiceState.from_objects(stored, ()), ports=service.ports)
+    return replace(ServiceState.from_objects(stored, (), family=service.family), ports=service.ports)

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from affinity.dataplane import conntrack, iptables_save, nftables_table, xt_recent
+from affinity.dataplane.model import FAMILIES, Family
 from affinity.errors import NodeError
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from affinity.dataplane.conntrack import Flow
     from affinity.dataplane.iptables_save import Ruleset
-    from affinity.dataplane.model import Family
     from affinity.dataplane.nftables_table import Table
     from affinity.dataplane.xt_recent import Clock, ClockSample, RecentList
 
@@ -99,12 +99,14 @@ def _argv(family: Family, *parts: str) -> tuple[str, ...]:
     return ("sh", "-c", "".join((*parts, _END)).replace("@6@", six).replace("@46@", version))
 
 
-READ_ARGV: Final = _argv("IPv4", _RULES, _LISTS, _NFTABLES)
-"""Reads rules, client lists, clock and the nftables table of kube-proxy."""
-READ_WITH_FLOWS_ARGV: Final = _argv("IPv4", _RULES, _LISTS, _NFTABLES, _FLOWS)
-"""Reads the connections too, which takes longer the more there are."""
-READ_IPV6_ARGV: Final = _argv("IPv6", _RULES, _LISTS, _NFTABLES, _FLOWS)
-"""Reads all of it for IPv6."""
+READ_ARGV: Final[Mapping[Family, tuple[str, ...]]] = {
+    family: _argv(family, _RULES, _LISTS, _NFTABLES) for family in FAMILIES
+}
+"""By IP family: reads rules, client lists, clock and the nftables table of kube-proxy."""
+READ_WITH_FLOWS_ARGV: Final[Mapping[Family, tuple[str, ...]]] = {
+    family: _argv(family, _RULES, _LISTS, _NFTABLES, _FLOWS) for family in FAMILIES
+}
+"""By IP family: reads the connections too, which takes longer the more there are."""
 READ_LISTS_ARGV: Final = _argv("IPv4", "say() { printf '@@affinity %s\\n' \"$*\"; }\n", _LISTS)
 """Reads client lists and clock alone."""
 

@@ -135,9 +135,10 @@ class _Builder:
     def service_rules(
         self, chain: str, endpoints: tuple[Endpoint, ...], *, is_internal: bool
     ) -> Iterator[ExpectedRule[Rule]]:
-        if is_internal and self.proxy.cluster_cidr:
+        pods = self.proxy.pod_range(self.service.family)
+        if is_internal and pods:
             for address in self.service.cluster_ips:
-                text = f"! -s {self.proxy.cluster_cidr} {self._to_port(address)} -j {MASQUERADE_CHAIN}"
+                text = f"! -s {pods} {self._to_port(address)} -j {MASQUERADE_CHAIN}"
                 yield self._rule(Kind.MASQUERADE, chain, text, self._about)
         for endpoint in endpoints if self.service.has_affinity else ():
             target = self.endpoint_chain(endpoint)

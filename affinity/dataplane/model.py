@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 Family = Literal["IPv4", "IPv6"]
+FAMILIES: Final[tuple[Family, ...]] = ("IPv4", "IPv6")
 
 CLIENT_IP = "ClientIP"
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
@@ -23,6 +24,11 @@ def host_port(address: str, port: int) -> str:
 def family_of(address: str) -> Family:
     """Return the IP family of an address; raises ValueError when it is none."""
     return "IPv4" if ipaddress.ip_address(address).version == 4 else "IPv6"
+
+
+def family_of_range(cidr: str) -> Family:
+    """Return the IP family of a range in CIDR notation; raises ValueError when it is none."""
+    return family_of(cidr.partition("/")[0])
 
 
 @dataclass(frozen=True)
@@ -149,12 +155,18 @@ class ServiceState:
 class ProxyConfig:
     """What the expected state needs to know of a node's kube-proxy.
 
-    ``cluster_cidr`` is None where it does not tell pods from others, and so marks nothing at the cluster IP.
+    ``cluster_cidr`` is a range, or those of two families with a comma between; None where it does not tell pods from
+    others, and so marks nothing at the cluster IP.
     """
 
     mode: str
     cluster_cidr: str | None
     masquerade_bit: int = 14
+
+    def pod_range(self, family: Family) -> str | None:
+        """Return the part of ``cluster_cidr`` of one family; None where it does not tell that family's pods."""
+        ranges = (self.cluster_cidr or "").split(",")
+        return next((one for one in ranges if one and family_of_range(one) == family), None)
 
 
 def _belongs(piece: Mapping[str, Any], namespace: str, name: str) -> bool:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from affinity.dataplane.model import family_of
 from affinity.errors import TrafficError
+from affinity.kube import podstate
 from affinity.traffic import curl, schedule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from affinity.dataplane.model import Family
     from affinity.kube.api import Api
     from affinity.traffic.answers import Answers, Target
 
@@ -66,7 +69,16 @@ class Client:
         return ended.stdout
 
 
-def client_in(api: Api, pod: Mapping[str, Any], slowness: float = 1.0) -> Client:
-    """Return the client that a running pod is; ``pod`` is as the API has it."""
+def client_in(api: Api, pod: Mapping[str, Any], slowness: float = 1.0, *, family: Family | None = None) -> Client:
+    """Return the client that a running pod is; ``pod`` is as the API has it.
+
+    Its address is that of an IP family, or the primary one; raises TrafficError when it has none of that family.
+    """
     metadata, spec = pod["metadata"], pod["spec"]
-    return Client(api, metadata["namespace"], metadata["name"], pod["status"]["podIP"], spec["nodeName"], slowness)
+    addresses = podstate.addresses(pod)
+    found = next((one for one in addresses if family in (None, family_of(one))), None)
+    if found is None:
+        raise TrafficError(
+            f"pod {metadata['name']} has no address of {family or 'any family'}, only {', '.join(addresses) or 'none'}"
+        )
+    return Client(api, metadata["namespace"], metadata["name"], found, spec["nodeName"], slowness)

@@ -170,7 +170,8 @@ def _status(parsed: argparse.Namespace) -> int:
         damaged = damaged or bool(dead)
         layout = running.layout
         state = f"damaged: {'; '.join(dead)}" if dead else "all programs run"
-        print(f"{name}: Kubernetes {layout.kubernetes}, {layout.proxy_mode}, {layout.ip_family}, {len(layout.nodes)} nodes, {state}")
+        kind = f"Kubernetes {layout.kubernetes}, {layout.proxy_mode}, {layout.ip_family}, {len(layout.nodes)} nodes"
+        print(f"{name}: {kind}, {state}")
         for node in layout.nodes:
             print(f"  {node.name}  {', '.join(node.addresses)}  pods {', '.join(node.pod_cidrs)}")
         print(f"  kubeconfig {running.kubeconfig}")

@@ -89,9 +89,7 @@ def _node(data: dict[str, Any]) -> NodeLayout:
     return NodeLayout(**{**data, **lists})
 
 
-def node_layouts(
-    cluster: str, workers: int = WORKERS, ip_family: str = DEFAULT_IP_FAMILY
-) -> tuple[NodeLayout, ...]:
+def node_layouts(cluster: str, workers: int = WORKERS, ip_family: str = DEFAULT_IP_FAMILY) -> tuple[NodeLayout, ...]:
     """Lay out one control plane and its workers, named and numbered as kind does it.
 
     Node N has the pod range 10.10.N.0/24, so that the chain names of the walk this suite began with come out the same.

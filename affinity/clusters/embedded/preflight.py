@@ -19,7 +19,7 @@ from affinity.dataplane.iptables_expected import FULL_MASK
 from affinity.errors import PreflightError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Sequence
 
     from affinity.dataplane.model import Family
 
@@ -121,7 +121,7 @@ _NFTABLES = (_nft("ip", "127.0.0.1", "modules nf_tables, nft_nat, nft_dynset"),)
 _NFTABLES_IPV6 = (_nft("ip6", "[::1]", "modules nf_tables_ipv6, nft_nat, nft_dynset"),)
 
 
-def check(proxy_mode: str, nodes: int = 4, families: Collection[Family] = ("IPv4",)) -> None:
+def check(proxy_mode: str, nodes: int = 4, families: Sequence[Family] = ("IPv4",)) -> None:
     """Raise PreflightError naming everything that is missing for these IP families, and how to get it."""
     if platform.system() != "Linux":
         raise PreflightError(
@@ -155,7 +155,7 @@ def check(proxy_mode: str, nodes: int = 4, families: Collection[Family] = ("IPv4
         )
 
 
-def _features(proxy_mode: str, families: Collection[Family]) -> tuple[Feature, ...]:
+def _features(proxy_mode: str, families: Sequence[Family]) -> tuple[Feature, ...]:
     """Return what kube-proxy needs of the kernel; it programs IPv4 whatever the cluster's families are."""
     ipv4, ipv6 = (_NFTABLES, _NFTABLES_IPV6) if proxy_mode == "nftables" else (_IPTABLES, _IP6TABLES)
     return (*ipv4, *(ipv6 if "IPv6" in families else ()))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from affinity.dataplane.iptables_expected import MASQUERADE_CHAIN, SERVICES_CHAIN
+from affinity.dataplane.model import FAMILIES, family_of_range
 from affinity.dataplane.names import CLUSTER_CHAIN
 from affinity.dataplane.nftables import pod_ranges
 from affinity.kube.api import ApiError
@@ -52,7 +53,8 @@ exit 0
 class Proxy:
     """What is known of kube-proxy; ``source`` is where it was read.
 
-    ``local_by`` is how it tells pods from others; with ClusterCIDR, ``cluster_cidr`` is the range, None for none.
+    ``local_by`` is how it tells pods from others; with ClusterCIDR, ``cluster_cidr`` is the range, or those of two
+    families with a comma between; None for none.
     ``cidr_source`` is where that was read if elsewhere.
     """
 
@@ -99,7 +101,9 @@ def discover(api: Api, nodes: Mapping[str, Node], *, slowness: float = 1.0) -> P
     if configured:
         mode, source = (told.mode, f"{told.source}, the rest from {configured.source}") if told else ("", "")
         return replace(configured, mode=mode or configured.mode, source=source or configured.source)
-    seen = from_rules(reader.read().values())
+    # kube-proxy has rules of both families, whatever the cluster's are; ranges stand in those it has pods of.
+    states = [state for family in FAMILIES for state in reader.in_family(family).read().values()]
+    seen = from_rules(states)
     return replace(seen, mode=told.mode, source=told.source, cidr_source=seen.source) if told else seen
 
 
@@ -145,7 +149,7 @@ def from_settings(settings: Mapping[str, Any], source: str) -> Proxy:
     return Proxy(
         mode,
         source,
-        _ipv4(str(settings.get("clusterCIDR") or "")),
+        _spelled(str(settings.get("clusterCIDR") or "")),
         masquerade_bit=int(own.get("masqueradeBit") or 14),
         masquerade_all=bool(own.get("masqueradeAll")),
         local_by=str(settings.get("detectLocalMode") or BY_CLUSTER_CIDR),
@@ -155,7 +159,7 @@ def from_settings(settings: Mapping[str, Any], source: str) -> Proxy:
 def from_rules(states: Iterable[NodeState]) -> Proxy:
     """Return what the rules on the nodes show."""
     seen = list(states)
-    source = f"the rules of {len(seen)} nodes"
+    source = f"the rules of {len({state.node for state in seen})} nodes"
     if tables := [state.nftables for state in seen if state.nftables]:
         return _with_range(NFTABLES, source, {range_ for table in tables for range_ in pod_ranges(table)})
     with_rules = [state for state in seen if SERVICES_CHAIN in state.ruleset.chains()]
@@ -166,10 +170,11 @@ def from_rules(states: Iterable[NodeState]) -> Proxy:
     return _with_range(IPTABLES, source, {range_ for state in with_rules for range_ in _ranges(state)})
 
 
-def _with_range(mode: str, source: str, ranges: Collection[str]) -> Proxy:
-    if len(ranges) > 1:
-        return Proxy(mode, source, local_by=f"several ranges ({', '.join(sorted(ranges))})")
-    return Proxy(mode, source, next(iter(ranges), None))
+def _with_range(mode: str, source: str, found: Collection[str]) -> Proxy:
+    ranges = sorted(found, key=lambda one: (":" in one, one))
+    if len({family_of_range(one) for one in ranges}) < len(ranges):
+        return Proxy(mode, source, local_by=f"several ranges ({', '.join(ranges)})")
+    return Proxy(mode, source, ",".join(ranges) or None)
 
 
 def _answer(text: str) -> Proxy | None:
@@ -192,8 +197,9 @@ def _ranges(state: NodeState) -> Iterable[str]:
                     yield source.value
 
 
-def _ipv4(ranges: str) -> str | None:
-    return next((one.strip() for one in ranges.split(",") if one.strip() and ":" not in one), None)
+def _spelled(ranges: str) -> str | None:
+    """Return ranges with nothing but a comma between; None where there is none."""
+    return ",".join(one.strip() for one in ranges.split(",") if one.strip()) or None
 
 
 def _short(proxy: Proxy) -> str:

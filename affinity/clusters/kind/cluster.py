@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from affinity.clusters.addresses import families_of
 from affinity.clusters.base import OwnCluster
 from affinity.clusters.interrupts import uninterrupted
 from affinity.clusters.kind import configuration, images, ready
@@ -118,6 +119,7 @@ class Life:
             node_image=image.image.name,
             kubernetes=image.kubernetes,
             proxy_mode=configuration.proxy_mode_of(config),
+            ip_family=configuration.ip_family_of(config),
             network_was_there=self._engine.has_network(),
         )
         self._state.begin(config, record)
@@ -129,7 +131,8 @@ class Life:
         with ThreadPoolExecutor(1, thread_name_prefix="images") as pool:
             loading = pool.submit(images.load, self._engine, self._manager(), self._state, self._progress)
             with self._progress.step("nodes and kube-proxy") as step:
-                facts |= ready.wait(Api(self._state.kubeconfig), nodes, seconds=seconds, step=step)
+                family = families_of(record.ip_family)[0]
+                facts |= ready.wait(Api(self._state.kubeconfig), nodes, seconds=seconds, step=step, family=family)
             with self._progress.step("images of the sample pods"):
                 loaded = loading.result()
                 facts |= loaded.facts

@@ -75,7 +75,7 @@ def found(*nodes: Node, settings: dict[str, Any] | None = None) -> Proxy:
 def test_kube_proxy_itself_is_believed_first() -> None:
     proxy = found(Node("a", configz()), Node("b", configz()), settings={"mode": "nftables"})
 
-    assert (proxy.mode, proxy.cluster_cidr, proxy.masquerade_bit) == ("iptables", "10.10.0.0/16", 15)
+    assert (proxy.mode, proxy.cluster_cidr, proxy.masquerade_bit) == ("iptables", "10.10.0.0/16,fd00::/48", 15)
     assert proxy.source == "kube-proxy itself (127.0.0.1:10249/configz) on 2 of 2 nodes"
     assert proxy.not_judged == ""
 
@@ -84,7 +84,7 @@ def test_without_nodes_the_config_map_tells() -> None:
     proxy = found(settings=SETTINGS)
 
     assert str(proxy) == (
-        "kube-proxy: iptables mode, cluster CIDR 10.10.0.0/16, read from ConfigMap kube-system/kube-proxy"
+        "kube-proxy: iptables mode, cluster CIDR 10.10.0.0/16,fd00::/48, read from ConfigMap kube-system/kube-proxy"
     )
 
 
@@ -108,7 +108,7 @@ def test_a_kube_proxy_that_tells_its_mode_only_is_completed_from_the_rules() -> 
 def test_a_kube_proxy_that_tells_its_mode_only_is_completed_from_the_config_map() -> None:
     proxy = found(Node("a", "mode nftables\n"), settings=SETTINGS)
 
-    assert (proxy.mode, proxy.cluster_cidr) == ("nftables", "10.10.0.0/16")
+    assert (proxy.mode, proxy.cluster_cidr) == ("nftables", "10.10.0.0/16,fd00::/48")
     assert "the rest from ConfigMap" in proxy.source
 
 
@@ -129,7 +129,7 @@ def test_nodes_that_disagree_are_named_with_what_they_say() -> None:
     proxy = found(Node("a", configz()), Node("b", configz(mode="nftables")))
 
     assert proxy.mode == discovery.UNKNOWN
-    assert "a: iptables, ClusterCIDR 10.10.0.0/16; b: nftables" in proxy.not_judged
+    assert "a: iptables, ClusterCIDR 10.10.0.0/16,fd00::/48; b: nftables" in proxy.not_judged
 
 
 def test_a_node_without_kube_proxy_among_others_is_named() -> None:
@@ -165,6 +165,12 @@ def test_a_range_for_each_node_is_no_cluster_cidr() -> None:
     proxy = from_rules([rules("10.10.0.0/24", "a"), rules("10.10.1.0/24", "b")])
 
     assert "several ranges (10.10.0.0/24, 10.10.1.0/24)" in proxy.not_judged
+
+
+def test_a_range_of_each_family_is_one_cluster_cidr() -> None:
+    proxy = from_rules([rules("fd00:1::/56"), rules("10.10.0.0/16")])
+
+    assert (proxy.cluster_cidr, proxy.source) == ("10.10.0.0/16,fd00:1::/56", "the rules of 1 nodes")
 
 
 def test_the_table_of_nftables_tells_the_mode() -> None:
