@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from affinity.claims import api, distribution, expiry, lists, rules
+from affinity.claims import api, distribution, expiry, families, lists, rules
 from affinity.claims.claim import ALL_STAY, BUDGET, FREE_TRIALS, SPREAD_FALSE_ALARM, Claim, Promise
 from affinity.errors import UsageError
 
 __all__ = ["ALL_STAY", "BUDGET", "CATALOGUE", "FREE_TRIALS", "SPREAD_FALSE_ALARM", "Claim", "Promise", "find"]
 
-_SUBJECTS: Final = (api, distribution, rules, lists, expiry)
+_SUBJECTS: Final = (api, distribution, rules, lists, families, expiry)
 
 CATALOGUE: Final[dict[str, Claim]] = {claim.id: claim for subject in _SUBJECTS for claim in subject.CLAIMS}
 

@@ -77,6 +77,9 @@ def test_connections_are_read_on_request() -> None:
 
 def test_the_same_nodes_are_read_in_another_family_by_the_same_clock() -> None:
     reader, made = nodes("a")
+    made["a"].began -= 10
+    reader.read()
+    made["a"].began -= 2
     rate = reader.hz("a")
     asked = len(made["a"].asked)
 
