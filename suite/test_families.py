@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from affinity import claims
-from affinity.dataplane.iptables import endpoint_chains
-from affinity.dataplane.xt_recent import forget, remember
 from affinity.services import target
 from affinity.verdicts.answers import judge_even_spread, judge_one_endpoint
-from affinity.verdicts.families import Home, Move, judge_independent, judge_own_lists
+from affinity.verdicts.families import Home, Move, judge_independent, judge_own_memory
 from affinity.verdicts.programmed import judge_programmed
 from affinity.verdicts.verdict import combine
 from fixtures.claims import claim
@@ -36,11 +34,12 @@ PATCHED_SECONDS = 600
 def test_a_dual_stack_service_has_the_rules_of_both_families(
     dual_service: DualService, programming: Programming, second_family: Programming, evidence: Evidence
 ) -> None:
-    """A dual-stack Service has the computed rules in both IP families, with each family's full mask.
+    """A dual-stack Service has the computed rules in both IP families.
 
     Preconditions: a Service with ClientIP that prefers dual-stack, over three ready endpoints.
     Steps: compute its rules in each family from the API objects; read both families' rules of every node.
-    Expected: no node differs in either family; IPv6 is remembered by ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff.
+    Expected: no node differs in either family; in iptables mode a client is remembered by its whole address, by mask
+        255.255.255.255 and ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff.
     """
     since = time.monotonic()
     primary = programming.settle(dual_service.primary, since=since)
@@ -101,22 +100,24 @@ def test_a_client_stays_on_one_endpoint_in_the_second_family(
 
 
 @claim("C62")
-def test_a_client_is_in_one_list_of_each_family(
+def test_a_client_is_remembered_once_in_each_family(
     programming: Programming, second_family: Programming, dual_service: DualService, evidence: Evidence
 ) -> None:
-    """In each IP family a client is in one list, by its address there, IPv6 in eight full groups.
+    """In each IP family a node remembers a client once, by its address there.
 
     Preconditions: a Service with ClientIP that prefers dual-stack; a client that never asked it.
-    Steps: 20 requests to each of its two addresses; read the lists of the client's node.
-    Expected: one live entry with 20 stamps in the lists of each family, of the client's address of that family, and
-        no other; the IPv6 one is written as the kernel's %pI6 does.
+    Steps: 20 requests to each of its two addresses; read the lists or sets of the client's node.
+    Expected: in each family one of them has the client's address of that family, live, and nobody else is in any; a
+        list's entry has 20 stamps, and writes IPv6 in eight full groups, as the kernel's %pI6 does.
     """
     sides = ((dual_service.primary, programming), (dual_service.second, second_family))
     answers = programming.client.request(*(target(service) for service, _ in sides), count=20)
     evidence.answers("answers", answers)
     homes = [Home(service, own.client.address, own.nodes.read_one(own.client.node)) for service, own in sides]
 
-    verdict = judge_own_lists("C62", homes, 20, programming.nodes.hz(programming.client.node))
+    hz = programming.hz(programming.client.node)
+
+    verdict = judge_own_memory("C62", programming.dataplane, homes, 20, hz)
 
     evidence.verdict(verdict)
     assert verdict.ok, verdict.explain()
@@ -129,18 +130,16 @@ def test_where_a_client_is_kept_in_one_family_says_nothing_of_the_other(
     """Where a client is kept in one IP family says nothing of the other.
 
     Preconditions: a Service with ClientIP that prefers dual-stack, over three ready endpoints.
-    Steps: for each endpoint in turn, remove the client's address of the second family from all lists of its node, add
-        it to that endpoint's, and send 5 requests to each of the Service's two addresses.
+    Steps: for each endpoint in turn, have the client's node remember the client's address of the second family for
+        that endpoint alone, and send 5 requests to each of the Service's two addresses.
     Expected: in the second family all 5 are answered by that endpoint, each time; in the primary one all 15 are
         answered by one endpoint.
     """
     primary, second = dual_service.primary, dual_service.second
-    client, chains = second_family.client, endpoint_chains(second)
+    client, dataplane = second_family.client, second_family.dataplane
     moves = []
-    for chosen, endpoint in chains.items():
-        for chain in chains:
-            second_family.nodes.write_list(client.node, chain, forget(client.address))
-        second_family.nodes.write_list(client.node, chosen, remember(client.address))
+    for memory, endpoint in dataplane.memories(second).items():
+        second_family.nodes.run(client.node, dataplane.pinning(second, client.address, memory)).check()
         answers = client.request(target(primary), target(second), count=5)
         moves.append(Move(endpoint, answers.of(target(second)), answers.of(target(primary))))
 
@@ -158,7 +157,7 @@ def test_a_patched_timeout_reaches_both_families(
 
     Preconditions: a Service with ClientIP and 10800 seconds that prefers dual-stack, over three ready endpoints.
     Steps: patch timeoutSeconds to 600 in place; read both families' rules of every node.
-    Expected: every rcheck rule says 600, in both families, on every node.
+    Expected: every rcheck rule or set says 600, in both families, on every node.
     """
     since = time.monotonic()
     (primary,) = programming.services.patch_timeouts([dual_service.primary], PATCHED_SECONDS)

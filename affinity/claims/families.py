@@ -4,18 +4,17 @@ from typing import Final
 
 from affinity.claims.claim import (
     API,
+    BOTH,
     FIELD,
-    IPTABLES,
     KUBE_PROXY,
+    REMEMBERS,
     SPREAD_FALSE_ALARM,
-    SYNC_RULES,
-    WRITE_RULES,
-    XT_RECENT,
+    SYNC_BOTH,
     Claim,
 )
 
 CLAIMS: Final = (
-    Claim("C45", "A dual-stack Service has the computed rules in both IP families", KUBE_PROXY, SYNC_RULES, IPTABLES),
+    Claim("C45", "A dual-stack Service has the computed rules in both IP families", KUBE_PROXY, SYNC_BOTH, BOTH),
     Claim(
         "C60",
         "In the second IP family too, requests spread over all endpoints without affinity",
@@ -24,7 +23,7 @@ CLAIMS: Final = (
         false_alarm=SPREAD_FALSE_ALARM,
     ),
     Claim("C61", "In the second IP family too, a client's requests all reach one endpoint", API, FIELD),
-    Claim("C62", "In each IP family a client is in one list, by its address there", KUBE_PROXY, XT_RECENT, IPTABLES),
-    Claim("C63", "Where a client is kept in one IP family says nothing of the other", KUBE_PROXY, XT_RECENT, IPTABLES),
-    Claim("C64", "A patched timeout reaches the rules of both IP families", KUBE_PROXY, WRITE_RULES, IPTABLES),
+    Claim("C62", "In each IP family a node remembers a client once, by its address there", KUBE_PROXY, REMEMBERS, BOTH),
+    Claim("C63", "Where a client is kept in one IP family says nothing of the other", KUBE_PROXY, SYNC_BOTH, BOTH),
+    Claim("C64", "A patched timeout reaches the rules of both IP families", KUBE_PROXY, SYNC_BOTH, BOTH),
 )

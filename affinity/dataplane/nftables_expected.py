@@ -251,7 +251,7 @@ class _Builder:
 
     def shared_rules(self) -> Iterator[ExpectedRule[Rule]]:
         """Yield the rules that all Services share and that none works without."""
-        if self.layout is Layout.CHAIN_PER_STICKY_ENDPOINT and self.proxy.cluster_cidr:
+        if self.layout is Layout.CHAIN_PER_STICKY_ENDPOINT and self._pods:
             clauses = (Clause("match", self._ip("daddr"), f"@{CLUSTER_IPS}"), self._from_outside, self._mark)
             yield self._rule(Kind.MASQUERADE, SERVICES_CHAIN, *clauses, about="traffic from outside the cluster")
         subject = f"{self._ip('daddr')} . meta l4proto . th dport"
@@ -262,7 +262,7 @@ class _Builder:
     def service_rules(
         self, chain: str, endpoints: tuple[Endpoint, ...], *, is_internal: bool
     ) -> Iterator[ExpectedRule[Rule]]:
-        if is_internal and self.layout is Layout.CHAIN_PER_ENDPOINT and self.proxy.cluster_cidr:
+        if is_internal and self.layout is Layout.CHAIN_PER_ENDPOINT and self._pods:
             for address in map(canonical, self.service.cluster_ips):
                 clauses = (Clause("match", self._ip("daddr"), address), self._from_outside, _jump_to_mark())
                 yield self._rule(Kind.MASQUERADE, chain, *clauses, about=self._about)
@@ -309,7 +309,12 @@ class _Builder:
 
     @property
     def _from_outside(self) -> Clause:
-        return Clause("match", self._ip("saddr"), f"!= {canonical(self.proxy.cluster_cidr or '')}")
+        return Clause("match", self._ip("saddr"), f"!= {canonical(self._pods or '')}")
+
+    @property
+    def _pods(self) -> str | None:
+        """The range that pods of the Service's family are told by."""
+        return self.proxy.pod_range(self.service.family)
 
     @property
     def _mark(self) -> Clause:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from affinity.dataplane.xt_recent import MAX_STAMPS, as_listed
-from affinity.verdicts.lists import listed, own_lists
 from affinity.verdicts.verdict import Finding, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from affinity.dataplane.batch import NodeState
     from affinity.dataplane.model import Endpoint, ServiceState
+    from affinity.dataplane.plug import Dataplane, Remembered
     from affinity.traffic.answers import Answers
 
 
@@ -28,29 +28,35 @@ class Home:
 
 @dataclass(frozen=True)
 class Move:
-    """A client whose entry in one family was moved to an endpoint's list: who answered it there, and in the other."""
+    """A client that one family was made to keep at an endpoint: who answered it there, and in the other."""
 
     to: Endpoint
     moved: Answers
     other: Answers
 
 
-def judge_own_lists(claim: str, homes: Sequence[Home], connections: int, hz: int) -> Verdict:
-    """Judge that in each family one list holds the client alone, live, written as the kernel writes its address.
+def judge_own_memory(
+    claim: str, dataplane: Dataplane, homes: Sequence[Home], connections: int, hz: int | None
+) -> Verdict:
+    """Judge that in each family the client's node remembers the client alone and once, by its address in that family.
 
-    ``connections`` is how many the client made in each family, at most as many as an entry has stamps for.
+    ``connections`` is how many the client made in each family, at most as many as an entry has stamps for; they and
+    the spelling of an address are looked at where the dataplane keeps entries with stamps.
     """
-    findings = [finding for home in homes for finding in _not_its_own(home, min(connections, MAX_STAMPS), hz)]
-    seen = [
-        entry.written for home in homes for one in own_lists(home.service, home.state).values() for entry in one.entries
+    remembered = [dataplane.remembered(home.state, home.service, hz) for home in homes]
+    findings = [
+        Finding(home.state.node, f"{home.service.family}: {wanted}", "\n".join(map(_told, own)) or "nobody")
+        for home, own in zip(homes, remembered, strict=True)
+        if (wanted := _lacking(dataplane, home, own, min(connections, MAX_STAMPS)))
     ]
-    return Verdict(claim, f"listed as {' and '.join(seen) or 'nobody'}", tuple(findings), homes[0].service)
+    seen = [_told(one) for own in remembered for one in own]
+    return Verdict(claim, f"{' and '.join(seen) or 'nobody'}", tuple(findings), homes[0].service)
 
 
 def judge_independent(
     claim: str, services: tuple[ServiceState, ServiceState], node: str, moves: Sequence[Move]
 ) -> Verdict:
-    """Judge that a client followed its entry in one family, and stayed on one endpoint in the other all the time.
+    """Judge that a client followed what one family remembers, and stayed on one endpoint in the other all the time.
 
     ``services`` is the Service in the family where the client stays, and where it is moved.
     """
@@ -58,28 +64,33 @@ def judge_independent(
     stayed = sorted({name for move in moves for name in move.other.by_endpoint})
     findings = [
         Finding(
-            node, f"{follows.family}: all answered by {move.to.pod}, in whose list the client is", move.moved.summary()
+            node,
+            f"{follows.family}: all answered by {move.to.pod}, for which the client is remembered",
+            move.moved.summary(),
         )
         for move in moves
         if move.moved.only_endpoint != move.to.pod
     ]
-    told = "\n".join(f"with the entry at {move.to.pod}: {move.other.summary()}" for move in moves)
+    told = "\n".join(f"with {follows.family} at {move.to.pod}: {move.other.summary()}" for move in moves)
     if len(stayed) != 1 or any(move.other.failures for move in moves):
         findings.append(Finding(node, f"{stays.family}: one endpoint answers, wherever {follows.family} leads", told))
     figure = f"{follows.family} moved to {len({move.to.pod for move in moves})} endpoints, {stays.family} stayed on"
     return Verdict(claim, f"{figure} {', '.join(stayed) or 'none'}", tuple(findings), follows)
 
 
-def _not_its_own(home: Home, stamps: int, hz: int) -> Iterator[Finding]:
-    service, address, state = home.service, home.address, home.state
-    clock, timeout = state.clock(hz), service.timeout_seconds or 0
-    everyone = [entry for one in own_lists(service, state).values() for entry in one.entries]
-    live = [one.entry for one in listed(service, state, address) if one.entry.is_live(clock, timeout)]
-    if len(live) != len(everyone) or [entry.connections for entry in live] != [stamps]:
-        told = ", ".join(f"{entry.written} with {entry.connections} stamps" for entry in everyone)
-        yield Finding(
-            state.node, f"{service.family}: one live entry, of {address}, with {stamps} stamps", told or "none"
-        )
-    for entry in live:
-        if entry.written != as_listed(address):
-            yield Finding(state.node, f"{service.family}: {address} written as {as_listed(address)}", entry.written)
+def _lacking(dataplane: Dataplane, home: Home, remembered: Sequence[Remembered], stamps: int) -> str:
+    """Return what is expected of a family where it is not so; empty where it is."""
+    wanted = f"{home.address} and nobody else in one {dataplane.memory} of the Service, live"
+    if [one.client for one in remembered] != [home.address] or not remembered[0].is_live:
+        return wanted
+    entry = remembered[0].entry
+    if entry is None:
+        return ""
+    if entry.written != as_listed(home.address):
+        return f"{home.address} written as {as_listed(home.address)}"
+    return "" if entry.connections == stamps else f"{wanted}, with {stamps} stamps"
+
+
+def _told(one: Remembered) -> str:
+    stamps = f" with {one.entry.connections} stamps" if one.entry else ""
+    return f"{one.entry.written if one.entry else one.client}{stamps}"

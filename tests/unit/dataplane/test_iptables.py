@@ -261,6 +261,23 @@ def test_without_a_cluster_cidr_nothing_is_marked_at_the_cluster_ip() -> None:
     assert only(GOLDEN.replace(line + "\n", "")).aspect is Aspect.MASQUERADE
 
 
+def test_each_family_marks_what_is_not_from_its_own_pods() -> None:
+    dual = ProxyConfig("iptables", "10.10.0.0/16,fd00:10::/56")
+    ipv6 = replace(
+        STICKY,
+        cluster_ips=("fd00:200::c9",),
+        family="IPv6",
+        ports=(replace(STICKY.ports[0], endpoints=(Endpoint("fd00:10::2", 80),)),),
+    )
+
+    marked = [
+        [rule.value("-s") for rule in iptables.expected(state, dual).rules if rule.option("-d") and rule.option("-s")]
+        for state in (STICKY, ipv6)
+    ]
+
+    assert marked == [["10.10.0.0/16"], ["fd00:10::/56"]]
+
+
 def test_ipv6_has_its_own_lengths_and_masks() -> None:
     state = ServiceState(
         "default", "s", ("fd00:200::c9",), "ClientIP", 30, (ServicePort("", "UDP", 53, (Endpoint("fd00:10::2", 53),)),),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from affinity.dataplane.model import Endpoint, ServiceState
+from affinity.dataplane.model import Endpoint, Family, ProxyConfig, ServiceState
 
 pytestmark = pytest.mark.unit
 
@@ -127,3 +127,20 @@ def test_an_unnamed_port_adds_nothing_to_the_name() -> None:
     state = ServiceState.from_objects(service(ports=[{"port": 80}]), [])
 
     assert state.port_name(state.ports[0]) == "default/svc-clusterip"
+
+
+@pytest.mark.parametrize(
+    ("ranges", "family", "found"),
+    [
+        ("10.10.0.0/16", "IPv4", "10.10.0.0/16"),
+        ("10.10.0.0/16", "IPv6", None),
+        ("10.10.0.0/16,fd00:10::/56", "IPv4", "10.10.0.0/16"),
+        ("10.10.0.0/16,fd00:10::/56", "IPv6", "fd00:10::/56"),
+        ("fd00:10::/56,10.10.0.0/16", "IPv4", "10.10.0.0/16"),
+        (None, "IPv4", None),
+    ],
+)
+def test_pods_of_each_family_are_told_by_the_range_of_that_family(
+    ranges: str | None, family: Family, found: str | None
+) -> None:
+    assert ProxyConfig("iptables", ranges).pod_range(family) == found

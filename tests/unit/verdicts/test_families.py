@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from affinity.dataplane.model import Endpoint, ServicePort, ServiceState
+from affinity.dataplane.plugs import IPTABLES
 from affinity.dataplane.xt_recent import as_listed, parse
-from affinity.verdicts.families import Home, Move, judge_independent, judge_own_lists
+from affinity.verdicts.families import Home, Move, judge_independent, judge_own_memory
 
 if TYPE_CHECKING:
     from affinity.dataplane.batch import NodeState
@@ -56,18 +57,18 @@ def test_an_ipv6_address_is_listed_in_eight_full_groups() -> None:
 def test_each_family_has_the_client_in_one_list(world: World, second: World) -> None:
     seen = homes(world, second, {1: {IPV4: 20}}, {0: {as_listed(IPV6): 20}})
 
-    verdict = judge_own_lists("C62", seen, 20, HZ)
+    verdict = judge_own_memory("C62", IPTABLES, seen, 20, HZ)
 
     assert verdict.ok
-    assert verdict.figure == f"listed as {IPV4} and {as_listed(IPV6)}"
+    assert verdict.figure == f"{IPV4} with 20 stamps and {as_listed(IPV6)} with 20 stamps"
 
 
 @pytest.mark.parametrize(
     ("ipv6", "said"),
     [
-        pytest.param({}, f"IPv6: one live entry, of {IPV6}, with 20 stamps", id="none"),
+        pytest.param({}, f"IPv6: {IPV6} and nobody else in one list", id="none"),
         pytest.param({0: {as_listed(IPV6): 19}}, "with 19 stamps", id="too few"),
-        pytest.param({0: {as_listed(IPV6): 20}, 1: {as_listed(IPV6): 20}}, "one live entry", id="two"),
+        pytest.param({0: {as_listed(IPV6): 20}, 1: {as_listed(IPV6): 20}}, "nobody else in one list", id="two"),
         pytest.param({0: {as_listed("fd00:1::3"): 20}}, as_listed("fd00:1::3"), id="someone else"),
         pytest.param({0: {as_listed("fd00:1::"): 20}}, as_listed("fd00:1::"), id="a network"),
         pytest.param({0: {as_listed(IPV6): 20, IPV4: 1}}, f"{IPV4} with 1 stamps", id="the other family's too"),
@@ -77,7 +78,7 @@ def test_each_family_has_the_client_in_one_list(world: World, second: World) -> 
 def test_a_second_family_that_lists_otherwise_does_not_hold(
     ipv6: dict[int, dict[str, int]], said: str, world: World, second: World
 ) -> None:
-    verdict = judge_own_lists("C62", homes(world, second, {1: {IPV4: 20}}, ipv6), 20, HZ)
+    verdict = judge_own_memory("C62", IPTABLES, homes(world, second, {1: {IPV4: 20}}, ipv6), 20, HZ)
 
     assert not verdict.ok
     assert said in verdict.explain()
@@ -114,7 +115,7 @@ def test_a_family_that_does_not_follow_its_own_list_does_not_hold(world: World, 
     verdict = judge_independent("C63", services(world, second), NODE, moves)
 
     assert [finding.expected for finding in verdict.findings] == [
-        f"IPv6: all answered by webpod{number}, in whose list the client is" for number in (2, 3)
+        f"IPv6: all answered by webpod{number}, for which the client is remembered" for number in (2, 3)
     ]
 
 
