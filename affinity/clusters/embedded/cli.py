@@ -159,24 +159,29 @@ def _status(parsed: argparse.Namespace) -> int:
     if not names:
         print("no clusters")
         return 0
-    damaged = False
-    for name in names:
+    return 0 if all([_told(name) for name in names]) else 1
+
+
+def _told(name: str) -> bool:
+    """Say how a cluster is; return whether all is well."""
+    try:
         running = clusters.find(name)
-        if running is None:
-            print(f"{name}: not running")
-            damaged = True
-            continue
-        dead = running.dead()
-        damaged = damaged or bool(dead)
-        layout = running.layout
-        state = f"damaged: {'; '.join(dead)}" if dead else "all programs run"
-        kind = f"Kubernetes {layout.kubernetes}, {layout.proxy_mode}, {layout.ip_family}, {len(layout.nodes)} nodes"
-        print(f"{name}: {kind}, {state}")
-        for node in layout.nodes:
-            print(f"  {node.name}  {', '.join(node.addresses)}  pods {', '.join(node.pod_cidrs)}")
-        print(f"  kubeconfig {running.kubeconfig}")
-        print(f"  logs       {running.state.root / 'logs'}")
-    return 1 if damaged else 0
+    except ClusterError as error:
+        print(f"{name}: {error}")
+        return False
+    if running is None:
+        print(f"{name}: not running")
+        return False
+    dead = running.dead()
+    layout = running.layout
+    state = f"damaged: {'; '.join(dead)}" if dead else "all programs run"
+    kind = f"Kubernetes {layout.kubernetes}, {layout.proxy_mode}, {layout.ip_family}, {len(layout.nodes)} nodes"
+    print(f"{name}: {kind}, {state}")
+    for node in layout.nodes:
+        print(f"  {node.name}  {', '.join(node.addresses)}  pods {', '.join(node.pod_cidrs)}")
+    print(f"  kubeconfig {running.kubeconfig}")
+    print(f"  logs       {running.state.root / 'logs'}")
+    return not dead
 
 
 def _kubeconfig(parsed: argparse.Namespace) -> int:

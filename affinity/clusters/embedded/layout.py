@@ -80,7 +80,7 @@ class Layout:
         except (TypeError, LookupError, ValueError) as error:
             raise ClusterError(
                 f"{file}: not written by this version of the suite ({error})",
-                next_step="take the cluster down: python -m affinity.clusters.embedded down --name NAME",
+                next_step=f"take it down: python -m affinity.clusters.embedded down --name {file.parent.name}",
             ) from error
 
 

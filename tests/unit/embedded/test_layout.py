@@ -53,10 +53,12 @@ def test_a_layout_survives_its_file(ip_family: str, tmp_path: Path) -> None:
 
 
 def test_a_layout_of_another_version_is_named_with_the_way_out(tmp_path: Path) -> None:
-    (tmp_path / "layout.json").write_text('{"name": "c", "nodes": [{"name": "n", "address": "172.30.0.2"}]}')
+    file = tmp_path / "old" / "layout.json"
+    file.parent.mkdir()
+    file.write_text('{"name": "c", "nodes": [{"name": "n", "address": "172.30.0.2"}]}')
 
-    with pytest.raises(ClusterError, match=r"not written by this version.*\n  next: take the cluster down"):
-        Layout.read(tmp_path / "layout.json")
+    with pytest.raises(ClusterError, match=r"not written by this version.*\n  next: take it down: .* down --name old$"):
+        Layout.read(file)
 
 
 @pytest.mark.parametrize("name", ["", "UPPER", "-x", "x-", "a b", "a/b", "x" * 41, "..", "a\n"])
