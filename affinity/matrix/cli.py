@@ -97,7 +97,7 @@ def _run(parsed: argparse.Namespace) -> int:
     from affinity.matrix.run import run_all
 
     allure = _allure()
-    legs = _legs_here(versions.load(), parsed.versions, parsed.modes)
+    legs = legs_here(versions.load(), parsed.versions, parsed.modes)
     plan = collect(legs, parsed.arguments)
     judged = sum(sum(one.judged.values()) for one in plan.expectations)
     print(f"{len(legs)} legs, {judged} claims to judge: {', '.join(leg.name for leg in legs)}")
@@ -110,7 +110,11 @@ def _run(parsed: argparse.Namespace) -> int:
     return _merged(plan, parsed, allure)
 
 
-def _legs_here(known: KubernetesVersions, minors: Sequence[str], modes: Sequence[str]) -> tuple[Leg, ...]:
+def legs_here(known: KubernetesVersions, minors: Sequence[str], modes: Sequence[str]) -> tuple[Leg, ...]:
+    """Return the legs to run on embedded clusters; of the versions in the cache, or the default, where none is named.
+
+    Raises UsageError for a name that chooses nothing.
+    """
     from affinity.matrix.run import available
 
     legs = matrix.planned(known, matrix.Breadth.ALL, "embedded")
