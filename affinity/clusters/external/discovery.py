@@ -55,7 +55,7 @@ class Proxy:
 
     ``local_by`` is how it tells pods from others; with ClusterCIDR, ``cluster_cidr`` is the range, or those of two
     families with a comma between; None for none.
-    ``cidr_source`` is where that was read if elsewhere.
+    ``cidr_source`` is where that was read if elsewhere; ``unread`` says which nodes' rules the agents cannot read.
     """
 
     mode: str
@@ -65,10 +65,13 @@ class Proxy:
     masquerade_all: bool = False
     local_by: str = BY_CLUSTER_CIDR
     cidr_source: str = ""
+    unread: str = ""
 
     @property
     def not_judged(self) -> str:
         """Why no claim about nodes can be judged; empty when those about this mode can, if there are any."""
+        if self.unread:
+            return self.unread
         if self.mode == NONE:
             return f"the cluster has no kube-proxy ({self.source}): claims about its rules cannot be judged here"
         if self.mode == UNKNOWN:
@@ -95,6 +98,25 @@ def discover(api: Api, nodes: Mapping[str, Node], *, slowness: float = 1.0) -> P
     if not nodes:
         return configured or Proxy(UNKNOWN, "no ConfigMap kube-proxy can be read in kube-system, and no node")
     reader = Nodes(nodes, slowness=slowness)
+    found = _from_nodes(reader, configured)
+    # Without this, rules that are there and cannot be read would count as rules that are not there.
+    unread = unreadable(reader.read().values()) if found.mode in (IPTABLES, NONE) else ""
+    return replace(found, mode=UNKNOWN if found.mode == NONE else found.mode, unread=unread) if unread else found
+
+
+def unreadable(states: Iterable[NodeState]) -> str:
+    """Return in words which nodes have rules in the legacy tables that the agent's image has no program for."""
+    blind = [
+        state.node
+        for state in states
+        if SERVICES_CHAIN not in state.ruleset.chains() and any("legacy-save" in what for what in state.missing)
+    ]
+    if not blind:
+        return ""
+    return f"rules are in the legacy iptables' tables on {', '.join(blind)}, which the agent's image cannot read"
+
+
+def _from_nodes(reader: Nodes, configured: Proxy | None) -> Proxy:
     told = from_answers({name: ended.check().stdout for name, ended in reader.run_everywhere(_ASK).items()})
     if told and told.local_by:
         return told

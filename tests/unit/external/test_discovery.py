@@ -59,11 +59,12 @@ class Api:
 class Node:
     """Answers what it is asked as a node with this kube-proxy does."""
 
-    def __init__(self, name: str, told: str = "", rules: str = "") -> None:
-        self.name, self.told, self.rules = name, told, rules
+    def __init__(self, name: str, told: str = "", rules: str = "", missing: str = "") -> None:
+        self.name, self.told, self.rules, self.missing = name, told, rules, missing
 
     def run(self, argv: Any, **_: object) -> Completed:
         read = f"@@affinity rules iptables-save\n{self.rules}" if self.rules else ""
+        read += f"@@affinity missing {self.missing}\n" if self.missing else ""
         stdout = self.told if argv == discovery._ASK else f"{read}@@affinity end\n"
         return Completed(self.name, tuple(argv), 0, stdout, "")
 
@@ -123,6 +124,15 @@ def test_a_cluster_without_kube_proxy_says_so() -> None:
 
     assert proxy.mode == discovery.NONE
     assert proxy.not_judged.startswith("the cluster has no kube-proxy (none answers at 127.0.0.1:10249, and the rules")
+
+
+@pytest.mark.parametrize("told", [configz(), ""])
+def test_rules_that_the_agent_cannot_read_are_not_taken_for_missing(told: str) -> None:
+    """On a node whose kube-proxy writes with the legacy iptables, in an image that has only that of nftables."""
+    proxy = found(Node("a", told, missing="iptables-legacy-save"))
+
+    assert proxy.mode == ("iptables" if told else discovery.UNKNOWN)
+    assert proxy.not_judged == ("rules are in the legacy iptables' tables on a, which the agent's image cannot read")
 
 
 def test_nodes_that_disagree_are_named_with_what_they_say() -> None:
