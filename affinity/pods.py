@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from affinity import observed
 from affinity.errors import ClusterError, NotReadyError
 from affinity.kube import podstate
 from affinity.kube.api import ApiError
@@ -77,8 +78,12 @@ class Pods:
 
     def run(self, *wishes: PodWish) -> list[Pod]:
         """Make pods and wait until all are Ready; return them as the API has them. Raises ClusterError."""
-        names = [self.create(wish) for wish in wishes]
+        began = time.time()
+        with observed.untold():
+            names = [self.create(wish) for wish in wishes]
         found = until_ready(self._api, self._namespace, names, self._patience)
+        placed = [f"{name} on {pod['spec'].get('nodeName')}" for name, pod in found.items()]
+        observed.tell(observed.Did(f"made pods {observed.listed(placed)}, all Ready"), since=began)
         return [found[name] for name in names]
 
     def create(self, wish: PodWish) -> str:
@@ -88,12 +93,15 @@ class Pods:
             self._api.create(pod)
         except ApiError as error:
             raise refused(pod, error) from error
-        return str(pod["metadata"]["name"])
+        name = str(pod["metadata"]["name"])
+        observed.tell(observed.Did(f"made pod {name}"))
+        return name
 
     def delete(self, *names: str) -> None:
         """Remove pods; one that is gone already is no error."""
         for name in names:
             self._api.delete(PODS, name, self._namespace)
+        observed.tell(observed.Did(f"removed pods {observed.listed(names)}"))
 
     def delete_all(self) -> None:
         """Remove every pod that a test made, also those that a killed run left."""

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from affinity import observed
 from affinity.dataplane.model import ServiceState
 from affinity.errors import NotReadyError
 from affinity.kube.resources import ENDPOINT_SLICES, SERVICES
@@ -95,15 +96,17 @@ class Services:
 
     def _make(self, manifests: Sequence[Mapping[str, Any]], endpoints: Sequence[int | None]) -> list[ServiceState]:
         wanted = [self._endpoints if number is None else number for number in endpoints]
+        began = time.time()
         with ThreadPoolExecutor(min(self._at_once, len(manifests)), thread_name_prefix="create") as pool:
             stored = list(pool.map(self._api.create, manifests))
         states: list[ServiceState] = []
+        slices: list[Object] = []
 
         def late() -> list[tuple[ServiceState, int]]:
             return [pair for pair in zip(states, wanted, strict=True) if not _has(*pair)]
 
         def all_have_endpoints() -> bool:
-            slices = self._api.objects(ENDPOINT_SLICES, self._namespace, labels=SELECTOR)
+            slices[:] = self._api.objects(ENDPOINT_SLICES, self._namespace, labels=SELECTOR)
             states[:] = [ServiceState.from_objects(one, slices, family=self.family) for one in stored]
             return not late()
 
@@ -115,20 +118,27 @@ class Services:
                 f"{self._patience:.0f} s; {state.key} has {has}",
                 next_step="see whether the pods behind it are Ready and the controller manager runs",
             )
+        observed.tell(observed.Stored(tuple(states), tuple(stored), tuple(slices)), since=began)
         return states
 
     def switch(self, service: ServiceState, affinity: str, timeout_seconds: int | None = None) -> ServiceState:
         """Change a Service's affinity in place and return it as stored."""
         change = {"spec": {"sessionAffinity": affinity, **_config(timeout_seconds)}}
+        began = time.time()
         stored = self._api.patch(SERVICES, service.name, service.namespace, change)
-        return _with_endpoints_of(service, stored)
+        changed = _with_endpoints_of(service, stored)
+        observed.tell(observed.Stored((changed,), (stored,), how=observed.CHANGED), since=began)
+        return changed
 
     def patch_timeouts(self, services: Sequence[ServiceState], timeout_seconds: int) -> list[ServiceState]:
         """Change the timeout of Services in place and return them as stored."""
         change = {"spec": _config(timeout_seconds)}
+        began = time.time()
         with ThreadPoolExecutor(min(self._at_once, len(services)), thread_name_prefix="patch") as pool:
-            stored = pool.map(lambda one: self._api.patch(SERVICES, one.name, one.namespace, change), services)
-            return [_with_endpoints_of(service, new) for service, new in zip(services, stored, strict=True)]
+            stored = list(pool.map(lambda one: self._api.patch(SERVICES, one.name, one.namespace, change), services))
+        changed = [_with_endpoints_of(service, new) for service, new in zip(services, stored, strict=True)]
+        observed.tell(observed.Stored(tuple(changed), tuple(stored), how=observed.CHANGED), since=began)
+        return changed
 
     def stored(self, service: ServiceState) -> tuple[Object, list[Object]]:
         """Return a Service and its EndpointSlices as the API has them."""
@@ -156,7 +166,9 @@ class Services:
 
     def delete(self, service: ServiceState) -> None:
         """Remove a Service; one that is gone already is no error."""
+        began = time.time()
         self._api.delete(SERVICES, service.name, service.namespace)
+        observed.tell(observed.Did(f"removed Service {service.key}"), since=began)
 
     def delete_all(self) -> None:
         """Remove every Service that a test made, also those that a killed run left."""

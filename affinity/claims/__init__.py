@@ -13,7 +13,17 @@ from affinity.claims import api, distribution, expiry, families, lists, rules
 from affinity.claims.claim import ALL_STAY, BUDGET, FREE_TRIALS, SPREAD_FALSE_ALARM, Claim, Promise
 from affinity.errors import UsageError
 
-__all__ = ["ALL_STAY", "BUDGET", "CATALOGUE", "FREE_TRIALS", "SPREAD_FALSE_ALARM", "Claim", "Promise", "find"]
+__all__ = [
+    "ALL_STAY",
+    "BUDGET",
+    "CATALOGUE",
+    "FREE_TRIALS",
+    "SPREAD_FALSE_ALARM",
+    "Claim",
+    "Promise",
+    "find",
+    "subject_of",
+]
 
 _SUBJECTS: Final = (api, distribution, rules, lists, families, expiry)
 
@@ -25,3 +35,9 @@ def find(claim_id: str) -> Claim:
     if claim_id not in CATALOGUE:
         raise UsageError(f"there is no claim {claim_id}", next_step="affinity/claims lists them")
     return CATALOGUE[claim_id]
+
+
+def subject_of(claim: Claim) -> str:
+    """Return what a claim is about, in the words its module begins with."""
+    module = next(subject for subject in _SUBJECTS if claim in subject.CLAIMS)
+    return (module.__doc__ or "").strip().splitlines()[0].rstrip(".")

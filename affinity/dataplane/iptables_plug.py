@@ -75,6 +75,10 @@ class Iptables:
         """Return a Service's rules without counters and comments."""
         return iptables_questions.normalised(service, state.ruleset)
 
+    def owed(self, state: NodeState, service: ServiceState, proxy: ProxyConfig) -> tuple[str, ...]:
+        """Return the nat rules of a Service on a node, one a line."""
+        return tuple(map(str, iptables_expected.expected(service, proxy, state.node).rules))
+
     def remembering(self, state: NodeState, service: ServiceState) -> tuple[str, ...]:
         """Return a Service's rules that match with ``recent``."""
         return iptables_questions.remembering(service, state.ruleset)

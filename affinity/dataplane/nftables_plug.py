@@ -11,6 +11,7 @@ from affinity.dataplane.nftables_expected import (
     CLUSTER_IPS,
     ENDPOINT_CHAIN,
     EXTERNAL_CHAIN,
+    HAIRPINS,
     LOCAL_CHAIN,
     NO_ENDPOINTS,
     affinity_sets,
@@ -69,6 +70,11 @@ class Nftables:
     def normalised(self, state: NodeState, service: ServiceState) -> tuple[str, ...]:
         """Return a Service's map elements, rules and sets; what concerns a node's own endpoints alone is left out."""
         return tuple(_lines(_table(state), service))
+
+    def owed(self, state: NodeState, service: ServiceState, proxy: ProxyConfig) -> tuple[str, ...]:
+        """Return a Service's map elements, rules and sets in the layout of the node's table."""
+        layout = nftables_expected.layout_of(_table(state))
+        return tuple(_expected_lines(nftables_expected.expected(service, proxy, state.node, layout)))
 
     def remembering(self, state: NodeState, service: ServiceState) -> tuple[str, ...]:
         """Return a Service's sets, and its rules that ask or update one."""
@@ -131,6 +137,14 @@ def _lines(table: Table, service: ServiceState) -> Iterator[str]:
         found = table.sets[name]
         timeout = "" if found.timeout is None else f" timeout {found.timeout:g} s"
         yield f"set {name} {' . '.join(found.type)}{timeout}"
+
+
+def _expected_lines(expected: Expected) -> Iterator[str]:
+    elements = (one for one in expected.elements if one.container != HAIRPINS)
+    yield from (f"element {one.container} {one}" for one in elements)
+    yield from (str(one.rule) for rules in expected.chains.values() for one in rules)
+    for one in expected.sets.values():
+        yield f"set {one.name} {one.type}{'' if one.timeout is None else f' timeout {one.timeout} s'}"
 
 
 def _elements(table: Table, service: ServiceState) -> Iterator[str]:

@@ -115,6 +115,10 @@ class Api:
         """Return the version that the API server tells, ``v1.37.0``."""
         return str(self._request("GET", "/version")["gitVersion"])
 
+    def text(self, path: str, *, query: Mapping[str, str] | None = None) -> str:
+        """Return what the API has at a path that is no object: a log, metrics; raises ApiError."""
+        return self._content("GET", path, query=query).decode(errors="replace")
+
     def exec(
         self, namespace: str, pod: str, argv: Sequence[str], *, timeout: float, container: str = ""
     ) -> podexec.Executed:
@@ -139,8 +143,21 @@ class Api:
         body: Mapping[str, Any] | None = None,
         content_type: str = "application/json",
     ) -> Object:
+        content = self._content(method, path, query=query, body=body, content_type=content_type)
+        answer: Object = json.loads(content or b"{}")
+        return answer
+
+    def _content(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+    ) -> bytes:
         client = self._client()
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json, */*"}
         if body is not None:
             headers["Content-Type"] = content_type
         request = client.param_serialize(
@@ -156,14 +173,13 @@ class Api:
         while True:
             try:
                 response = client.call_api(*request, _request_timeout=self._request_seconds)
-                content = response.response.data or b"{}"
+                content: bytes = response.response.data or b""
             except Exception as error:
                 raise ApiError(
                     f"{method} {path}: no answer from the API: {error}", next_step="see whether the API server runs"
                 ) from error
             if 200 <= response.status <= 299:
-                answer: Object = json.loads(content)
-                return answer
+                return content
             reason = _reason(content)
             if not _not_now(response.status, reason) or time.monotonic() + _PAUSE_SECONDS > deadline:
                 raise ApiError(

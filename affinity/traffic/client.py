@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from affinity import observed
 from affinity.dataplane.model import family_of
 from affinity.errors import TrafficError
 from affinity.kube import podstate
@@ -51,7 +53,10 @@ class Client:
         requests = len(targets) * count
         # Room for many requests to wait in vain: then the answers say that the Service is what is wrong.
         timeout = EXEC_SECONDS * self.slowness + self.patience.connect * min(requests, 30)
-        return curl.require_new_connections(curl.parse(self._run(argv, timeout), requests))
+        began = time.time()
+        answers = curl.require_new_connections(curl.parse(self._run(argv, timeout), requests))
+        observed.tell(observed.Asked(self.pod, self.address, self.node, answers), since=began)
+        return answers
 
     def follow(self, steps: Sequence[schedule.Step]) -> tuple[schedule.StepAnswers, ...]:
         """Send requests at given moments, in one exec; raises TrafficError."""

@@ -22,6 +22,7 @@ from affinity.clusters.embedded.layout import Layout
 from affinity.clusters.embedded.node import EmbeddedNode
 from affinity.clusters.embedded.state import KEEP, ProcessId, Running, StateDirectory
 from affinity.errors import ClusterError
+from affinity.kube.logs import LINES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +61,13 @@ class EmbeddedCluster(OwnCluster):
         """The nodes by name, the control plane first."""
         directories = tuple(dict.fromkeys(str(Path(p).parent) for p in self.layout.programs.values()))
         return {name: EmbeddedNode(name, process, directories) for name, process in self.running.nodes.items()}
+
+    def kube_proxy_log(self, node: str) -> str:
+        """Return the end of the file that kube-proxy on a node writes (see ``clusters.base.Cluster``)."""
+        file = self.state.log(node, "kube-proxy")
+        if not file.exists():
+            raise ClusterError(f"{node}: there is no {file}", next_step="see whether the cluster still runs")
+        return "\n".join(file.read_text(errors="replace").splitlines()[-LINES:])
 
     def dead(self) -> tuple[str, ...]:
         """Return what should run and does not, as ``node: program (exit code)``."""

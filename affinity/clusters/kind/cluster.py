@@ -19,7 +19,9 @@ from affinity.clusters.kind.manager import KindManager
 from affinity.clusters.kind.node import KindNode
 from affinity.clusters.kind.state import Record
 from affinity.errors import ClusterError
+from affinity.kube import logs
 from affinity.kube.api import Api
+from affinity.kube.logs import LOG_SECONDS
 from affinity.progress import quiet
 
 if TYPE_CHECKING:
@@ -49,6 +51,10 @@ class KindCluster(OwnCluster):
     facts: Mapping[str, str]
     images: Mapping[str, str] = field(default_factory=dict)
     provider: str = "kind"
+
+    def kube_proxy_log(self, node: str) -> str:
+        """Return the end of the log of the kube-proxy pod on a node (see ``clusters.base.Cluster``)."""
+        return logs.of_kube_proxy(Api(self.kubeconfig, context=self.context, request_seconds=LOG_SECONDS), node)
 
     def image_name(self, image: str) -> str:
         """Return the name under which the nodes have an image, or pull it (see ``OwnCluster``)."""

@@ -12,13 +12,19 @@ if TYPE_CHECKING:
 pytest_plugins = ["pytester"]
 
 PLUGINS = [
-    word for name in ("options", "claims", "selection", "evidence", "reporting") for word in ("-p", f"fixtures.{name}")
+    word
+    for name in ("options", "claims", "selection", "facts", "evidence", "reporting", "summary", "results", "runfiles")
+    for word in ("-p", f"fixtures.{name}")
 ]
 SUITE = """
 import pytest
 from affinity.errors import NotReadyError
 from fixtures.claims import claim
 from fixtures.evidence import Evidence
+
+@pytest.fixture(scope="session")
+def run_facts():
+    "There is no cluster here."
 
 @pytest.fixture
 def expiry():
