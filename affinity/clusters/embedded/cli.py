@@ -159,7 +159,8 @@ def _status(parsed: argparse.Namespace) -> int:
     if not names:
         print("no clusters")
         return 0
-    return 0 if all([_told(name) for name in names]) else 1
+    well = [_told(name) for name in names]
+    return 0 if all(well) else 1
 
 
 def _told(name: str) -> bool:
