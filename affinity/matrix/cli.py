@@ -101,7 +101,8 @@ def _run(parsed: argparse.Namespace) -> int:
     plan = collect(legs, parsed.arguments)
     judged = sum(sum(one.judged.values()) for one in plan.expectations)
     print(f"{len(legs)} legs, {judged} claims to judge: {', '.join(leg.name for leg in legs)}")
-    shutil.rmtree(parsed.results, ignore_errors=True)
+    for before in parsed.results.glob("k8s-*"):
+        shutil.rmtree(before)
     ended = []
     for leg in run_all(legs, parsed.arguments, parsed.results, lambda text: print(text, flush=True)):
         ended.append(leg)
@@ -152,7 +153,7 @@ def _report(parsed: argparse.Namespace) -> int:
     if (parsed.results / report.EXPECTED).is_file():
         _merged(expected.read(parsed.results / report.EXPECTED), parsed, allure)
     else:
-        shutil.rmtree(parsed.output, ignore_errors=True)
+        report.clear(parsed.output)
         report.generate(results.directories(parsed.results), parsed.output, parsed.history, allure)
         print(f"report of {parsed.results}: {parsed.output}/index.html")
     if sys.stdout.isatty():

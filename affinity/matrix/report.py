@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from affinity.errors import SuiteError
+from affinity.errors import SuiteError, UsageError
 from affinity.matrix import gate, history, results, table
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 CONFIGURATION: Final = ROOT / "report"
+INDEX: Final = "index.html"
 PAGE: Final = "claim-by-leg.html"
 MARKDOWN: Final = "claim-by-leg.md"
 EXPECTED: Final = "expected.json"
@@ -105,34 +106,34 @@ class WholeRun:
 
 
 def merge(plan: Plan, root: Path, output: Path, past: Path, allure: Allure) -> Merged:
-    """Make one report of the results below a directory, with the page claim by leg, and judge it by both gates.
+    """Judge the results below a directory by both gates, and make one report of them with the page claim by leg.
 
-    A matrix without any result has no report, but a verdict. Raises SuiteError when Allure cannot make the report.
+    A matrix without any result has no report, but a verdict. Raises SuiteError when Allure cannot make the report, and
+    UsageError when ``output`` is something else than a report.
     """
     root, output, past = root.resolve(), output.resolve(), past.resolve()  # Allure runs elsewhere
     paths = _directories(root)
     found = results.read(paths)
-    expected = root / EXPECTED
-    plan.write(expected)
-    faults = gate.faults(plan, found)
+    plan.write(root / EXPECTED)
+    # The two look at the same results: if only the one that counts is shut, the other one is wrong.
+    faults = gate.faults(plan, found) or (_counted(paths, root / EXPECTED, allure) if paths else ())
     verdict = gate.told(plan, found, faults)
     by_leg = table.claim_by_leg(plan, found)
-    shutil.rmtree(output, ignore_errors=True)
+    clear(output)
     if paths:
-        whole = WholeRun(table.html(by_leg, verdict, linked=False), faults)
-        generate(paths, output, past, allure, whole=whole)
-        counted = allure.run(
-            "quality-gate", "allurerc.gate.mjs", [str(path) for path in paths], {"AFFINITY_EXPECTED": str(expected)}
-        )
-        if counted.code and not faults:
-            # The two look at the same results: where they differ one of them is wrong, and the gate stays shut.
-            faults = (f"Allure's gate, and nothing else: {squeezed(counted.said)}",)
-            verdict = gate.told(plan, found, faults)
+        generate(paths, output, past, allure, whole=WholeRun(table.html(by_leg, verdict, linked=False), faults))
     output.mkdir(parents=True, exist_ok=True)
-    for name in (PAGE,) if paths else (PAGE, "index.html"):
+    for name in (PAGE,) if paths else (PAGE, INDEX):
         (output / name).write_text(table.html(by_leg, verdict, linked=bool(paths)), encoding="utf-8")
     (output / MARKDOWN).write_text(f"{table.markdown(by_leg)}\n```\n{verdict}\n```\n", encoding="utf-8")
     return Merged(by_leg, verdict, faults)
+
+
+def clear(output: Path) -> None:
+    """Remove an earlier report; raises UsageError for a directory that holds something else."""
+    if output.exists() and any(output.iterdir()) and not (output / INDEX).is_file():
+        raise UsageError(f"{output} is no report: it is not written over", next_step="name another --output")
+    shutil.rmtree(output, ignore_errors=True)
 
 
 def generate(
@@ -155,17 +156,11 @@ def generate(
         extra = [whole.write(Path(scratch) / "allure-results")] if whole else []
         arguments = ["-o", str(output.resolve()), *(str(path.resolve()) for path in (*paths, *extra))]
         ended = allure.run("generate", "allurerc.mjs", arguments, variables)
-        if ended.code or not (output / "index.html").is_file():
+        if ended.code or not (output / INDEX).is_file():
             raise SuiteError(
                 f"Allure could not make the report ({ended.code}):\n{ended.said.strip()}",
                 next_step="make distclean and run again, if it says nothing of use",
             )
-
-
-def squeezed(said: str) -> str:
-    """Return what the gate said without the blanks and empty lines it is laid out with."""
-    lines = (re.sub(r"\s{2,}", "  ", line).strip() for line in said.splitlines())
-    return "\n".join(line for line in lines if line)
 
 
 def server_of(directory: Path, port: int = 0) -> http.server.ThreadingHTTPServer:
@@ -184,3 +179,12 @@ def _directories(root: Path) -> tuple[Path, ...]:
         return results.directories(root)
     except results.ResultsError:
         return ()
+
+
+def _counted(paths: Sequence[Path], expected: Path, allure: Allure) -> tuple[str, ...]:
+    """Return what keeps Allure's own gate shut, without the blanks and empty lines it is laid out with."""
+    said = allure.run(
+        "quality-gate", "allurerc.gate.mjs", [str(path) for path in paths], {"AFFINITY_EXPECTED": str(expected)}
+    )
+    lines = (re.sub(r"\s{2,}", "  ", line).strip() for line in said.said.splitlines())
+    return ("Allure: " + "; ".join(line for line in lines if line),) if said.code else ()

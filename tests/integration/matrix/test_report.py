@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from affinity.errors import UsageError
 from affinity.matrix import report
 from affinity.matrix.cli import main
 
@@ -97,6 +98,28 @@ def test_a_matrix_without_any_result_has_a_page_that_says_so(plan: Plan, tmp_pat
 
     assert not made.open
     assert "0 of 4 legs" in (tmp_path / "html" / "index.html").read_text()
+
+
+def test_a_gate_that_only_allure_shuts_is_shut(
+    plan: Plan, ran: Writer, allure: report.Allure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran(failed=((plan.legs[0], "C10"),))
+    monkeypatch.setattr(report.gate, "faults", lambda *_: ())
+
+    (fault,) = merged(plan, allure).faults
+
+    assert fault.startswith("Allure: Quality Gate failed")
+    assert "The number of failed tests 1 exceeds" in fault
+
+
+def test_what_is_no_report_is_not_written_over(plan: Plan, ran: Writer, tmp_path: Path, allure: report.Allure) -> None:
+    ran()
+    (tmp_path / "html").mkdir()
+    (tmp_path / "html" / "thesis.txt").touch()
+
+    with pytest.raises(UsageError, match="is no report"):
+        merged(plan, allure)
+    assert [file.name for file in (tmp_path / "html").iterdir()] == ["thesis.txt"]
 
 
 def test_the_history_has_a_line_for_each_run_and_leg(
