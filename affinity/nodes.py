@@ -77,14 +77,14 @@ class Nodes:
         began = time.time()
         with ThreadPoolExecutor(len(wanted), thread_name_prefix="read") as pool:
             states = {state.node: state for state in pool.map(self.read_one, wanted)}
-        observed.tell(observed.Looked(states), since=began)
+        observed.tell(observed.Looked(states, self.family), since=began)
         return states
 
     def read_one(self, name: str, *, flows: bool = False) -> NodeState:
         """Read one node, on request with the connections it tracks; raises NodeError."""
         began = time.time()
         state = self._read(name, (batch.READ_WITH_FLOWS_ARGV if flows else batch.READ_ARGV)[self.family])
-        observed.tell(observed.Looked({name: state}), since=began)
+        observed.tell(observed.Looked({name: state}, self.family), since=began)
         return state
 
     def tell_time_by(self, lists: Iterable[str]) -> None:

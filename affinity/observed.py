@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from affinity.dataplane.batch import NodeState
-    from affinity.dataplane.model import ServiceState
+    from affinity.dataplane.model import Family, ServiceState
     from affinity.kube.api import Object
     from affinity.traffic.answers import Answers
 
@@ -52,9 +52,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class Looked:
-    """What nodes held when they were read."""
+    """What nodes held of one IP family when they were read."""
 
     states: Mapping[str, NodeState]
+    family: Family = "IPv4"
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,6 @@ def shortened(text: str, most: int = MOST_CHARACTERS) -> str:
     head = text[: most // 2].rpartition("\n")[0] or text[: most // 2]
     tail = text[-(most // 2) :].partition("\n")[2] or text[-(most // 2) :]
     left_out = text[len(head) : len(text) - len(tail)]
-    return (
-        f"{head}\n... {len(left_out.splitlines())} lines ({len(left_out)} of {len(text)} characters) are left out here"
-        f" ...\n{tail}"
-    )
+    lines = len(left_out.strip().splitlines())
+    note = f"... {lines} lines ({len(left_out)} of {len(text)} characters) are left out here ..."
+    return f"{head}\n{note}\n{tail}"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from affinity.dataplane.batch import NodeState
-    from affinity.dataplane.model import ProxyConfig, ServiceState
+    from affinity.dataplane.model import Family, ProxyConfig, ServiceState
     from affinity.expiry.trials import Trial
     from affinity.observed import Sighting
     from affinity.traffic.answers import Answers
@@ -118,7 +118,7 @@ class _Reading:
         stored = [service for one in sightings if isinstance(one.what, Stored) for service in one.what.services]
         settled = [service for one in sightings if isinstance(one.what, Settled) for service in one.what.services]
         about = [*filter(None, judged), *stored] or settled
-        self._services = {service.key: service for service in reversed(about)}
+        self._services = {(service.key, service.family): service for service in reversed(about)}
         self._about = list(dict.fromkeys(service.key for service in about))[:MOST_SERVICES]
         readings = [place for place, one in enumerate(sightings) if _has_rules(one.what)]
         self._judged = max((place for place, one in enumerate(sightings) if isinstance(one.what, Judged)), default=None)
@@ -136,16 +136,16 @@ class _Reading:
         phase = Phase.ARRANGE if setup or done else Phase.OBSERVE
         match what:
             case Stored():
-                self._services |= {service.key: service for service in what.services}
+                self._remember(what.services)
                 title, attachments = _stored_title(what), self._objects(what)
             case Settled():
-                self._services |= {service.key: service for service in what.services}
-                title, attachments = _settled_title(what), self._held(what.states, place)
+                self._remember(what.services)
+                title, attachments = _settled_title(what), self._held(what.states, place, _family(what))
             case Asked():
                 title = f"{what.pod} ({what.address}) on {what.node} asks, {what.answers.summary()}"
                 attachments = self._answers(what)
             case Looked():
-                attachments = self._held(what.states, place)
+                attachments = self._held(what.states, place, what.family)
                 when = "read again after the verdict" if self._judged is not None and place > self._judged else "read"
                 title = f"{when}: what {_nodes(what.states)} hold{'s' if len(what.states) == 1 else ''}"
             case Did():
@@ -173,8 +173,11 @@ class _Reading:
             for service, stored in wanted
         )
 
-    def _held(self, states: Mapping[str, NodeState], place: int) -> tuple[Attachment, ...]:
-        services = [self._services[key] for key in self._about if key in self._services]
+    def _remember(self, services: Iterable[ServiceState]) -> None:
+        self._services |= {(service.key, service.family): service for service in services}
+
+    def _held(self, states: Mapping[str, NodeState], place: int, family: Family) -> tuple[Attachment, ...]:
+        services = [self._services[key, family] for key in self._about if (key, family) in self._services]
         found: list[Attachment] = []
         proxy = self._context.proxy
         dataplane = PLUGS.get(proxy.mode) if proxy else None
@@ -193,11 +196,11 @@ class _Reading:
     def _answers(self, what: Asked) -> tuple[Attachment, ...]:
         answers = what.answers
         name = self._context.names.get(id(answers), "answers")
-        attachments = [Attachment(name, shortened(answers.csv()), Kind.CSV)]
-        if len(answers) > 1:
-            title = f"{len(answers)} requests from {what.pod} to {self._asked(answers)}"
-            attachments.append(Attachment(name, pictures.timeline(title, answers, self._names()), Kind.SVG))
-        return tuple(attachments)
+        csv = Attachment(name, shortened(answers.csv()), Kind.CSV)
+        if len(answers) < 2:
+            return (csv,)
+        title = f"{len(answers)} requests from {what.pod} to {self._asked(answers)}"
+        return (Attachment(name, pictures.timeline(title, answers, self._names()), Kind.SVG), csv)
 
     def _names(self) -> dict[str, str]:
         from affinity.services import target
@@ -239,6 +242,10 @@ def _stored_title(what: Stored) -> str:
     return f"{what.how} Service {service.key} {told}"
 
 
+def _family(what: Settled) -> Family:
+    return what.services[0].family if what.services else "IPv4"
+
+
 def _settled_title(what: Settled) -> str:
     if not what.states:
         return f"a Service made after the change answers, {what.waited:.2f} s after it"
@@ -252,12 +259,13 @@ def _nodes(states: Mapping[str, object]) -> str:
 
 
 def _trials(trials: Sequence[Trial]) -> tuple[Attachment, ...]:
-    found = [Attachment("trials", table(trials), Kind.CSV)]
+    found = Attachment("trials", table(trials), Kind.CSV)
     timeouts = {one.service.timeout_seconds for one in trials}
     if trials and len(timeouts) == 1 and all(len(one.contacts) > 1 for one in trials):
         title = f"{len(trials)} clients, silent before their last request; timeoutSeconds {timeouts.copy().pop()}"
-        found.append(_lifelines(title, [pictures.life(one) for one in trials], float(timeouts.pop() or 0)))
-    return tuple(found)
+        lives = [pictures.life(one) for one in trials]
+        return (_lifelines(title, lives, float(timeouts.pop() or 0)), found)
+    return (found,)
 
 
 def _rest(rest: Rest) -> tuple[str, tuple[Attachment, ...]]:
