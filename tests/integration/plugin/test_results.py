@@ -85,6 +85,11 @@ def test_ends_badly(broken_at_the_end):
 def test_another_mode():
     pytest.skip("kube-proxy runs in nftables mode: claims about iptables rules cannot be judged here")
 
+@claim("C15")
+def test_odd_evidence(evidence):
+    observed.tell(observed.Asked("net-pod", "10.10.0.6", "myk8s-worker", answers=None))
+    evidence.verdict(judge(True))
+
 @claim("C24")
 def test_bug():
     {}["no such key"]
@@ -251,6 +256,14 @@ def test_what_was_seen_is_there_without_the_test_asking_for_it(results: Results)
 def test_a_failure_has_its_verdict(results: Results) -> None:
     assert results.steps("C16")[0].startswith("Judge: C16 does not hold on myk8s-worker2")
     assert "seen: --seconds 3600" in results.attachments("C16")["verdict text/plain"]
+
+
+def test_a_verdict_stands_also_where_its_evidence_cannot_be_written(results: Results) -> None:
+    assert results.status("C15") == "passed"
+    assert results.steps("C15")[0].startswith(
+        "the evidence could not be written, a mistake in the suite: AttributeError"
+    )
+    assert "Traceback" in results.attachments("C15")["trace text/plain"]
 
 
 def test_evidence_can_be_left_out(tmp_path: Path) -> None:
