@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from affinity import observed
@@ -55,14 +55,23 @@ class Services:
     """Makes, changes and removes Services in one namespace; may be shared by threads.
 
     ``endpoints`` is how many ready endpoints a port is to have before it is used, where a wish does not say.
-    ``family`` is the IP family that Services are seen in, which is the cluster's primary one.
+    ``family`` is the IP family that Services are seen in, which is the cluster's primary one unless ``spec``, further
+    fields of every Service's specification, asks for another.
     """
 
     def __init__(
-        self, api: Api, namespace: str, endpoints: int, *, family: Family = "IPv4", slowness: float = 1.0
+        self,
+        api: Api,
+        namespace: str,
+        endpoints: int,
+        *,
+        family: Family = "IPv4",
+        spec: Mapping[str, Any] = MappingProxyType({}),
+        slowness: float = 1.0,
     ) -> None:
         self.family = family
-        self._spec: Mapping[str, Any] = {}
+        self._spec = spec
+        self._slowness = slowness
         self._api = api
         self._namespace = namespace
         self._endpoints = endpoints
@@ -72,10 +81,8 @@ class Services:
 
     def in_family(self, family: Family) -> Services:
         """Return a maker of Services that have addresses of this family only, which need not be the primary one."""
-        other = copy.copy(self)
-        other.family = family
-        other._spec = {"ipFamilyPolicy": "SingleStack", "ipFamilies": [family]}  # noqa: SLF001  # of its own kind
-        return other
+        only = {"ipFamilyPolicy": "SingleStack", "ipFamilies": [family]}
+        return Services(self._api, self._namespace, self._endpoints, family=family, spec=only, slowness=self._slowness)
 
     def create(self, wish: Wish) -> ServiceState:
         """Make a Service and wait for its endpoints; raises NotReadyError."""
