@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from affinity.errors import SuiteError, UsageError
-from affinity.matrix import gate, history, results, table
+from affinity.matrix import facts, gate, history, results, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,10 +86,11 @@ class Merged:
 
 @dataclass(frozen=True)
 class WholeRun:
-    """What the report says of the run as a whole: the page claim by leg, and what keeps the gate shut."""
+    """What the report says of all legs together: the page claim by leg, what keeps the gate shut, common facts."""
 
     page: str
     faults: Sequence[str]
+    facts: Mapping[str, str]
 
     def write(self, directory: Path) -> Path:
         """Write it as results that Allure finds, and return the directory."""
@@ -102,6 +103,7 @@ class WholeRun:
         (directory / f"{uuid.uuid4()}-globals.json").write_text(
             json.dumps({"attachments": [attachment], "errors": errors}), encoding="utf-8"
         )
+        (directory / facts.FILE).write_text(facts.properties(self.facts), encoding="utf-8")
         return directory
 
 
@@ -121,7 +123,8 @@ def merge(plan: Plan, root: Path, output: Path, past: Path, allure: Allure) -> M
     by_leg = table.claim_by_leg(plan, found)
     clear(output)
     if paths:
-        generate(paths, output, past, allure, whole=WholeRun(table.html(by_leg, verdict, linked=False), faults))
+        page = table.html(by_leg, verdict, linked=False)
+        generate(paths, output, past, allure, WholeRun(page, faults, facts.shared(facts.of_legs(paths))))
     output.mkdir(parents=True, exist_ok=True)
     for name in (PAGE,) if paths else (PAGE, INDEX):
         (output / name).write_text(table.html(by_leg, verdict, linked=bool(paths)), encoding="utf-8")
@@ -141,7 +144,6 @@ def generate(
     output: Path,
     past: Path,
     allure: Allure,
-    *,
     whole: WholeRun | None = None,
 ) -> None:
     """Make the HTML report of some directories of results. ``past`` is the history file, which gets this run's line.
@@ -152,7 +154,10 @@ def generate(
         tempfile.TemporaryDirectory() as scratch,
         history.lines_before(past.resolve(), results.report_ids(paths)) as lines,
     ):
-        variables = {"AFFINITY_HISTORY": str(lines)}
+        of_legs = Path(scratch) / "facts.json"
+        of_legs.write_text(json.dumps({leg.id: told for leg, told in facts.of_legs(paths).items()}), encoding="utf-8")
+        variables = {"AFFINITY_HISTORY": str(lines), "AFFINITY_FACTS": str(of_legs)}
+        # The last, for what it says of the run is what Allure then says.
         extra = [whole.write(Path(scratch) / "allure-results")] if whole else []
         arguments = ["-o", str(output.resolve()), *(str(path.resolve()) for path in (*paths, *extra))]
         ended = allure.run("generate", "allurerc.mjs", arguments, variables)

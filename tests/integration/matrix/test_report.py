@@ -66,6 +66,20 @@ def test_every_leg_is_an_environment_and_a_failed_one_is_seen(
     assert "**failed**" in (tmp_path / "html" / report.MARKDOWN).read_text()
 
 
+def test_facts_are_told_of_the_leg_that_has_them(
+    plan: Plan, ran: Writer, tmp_path: Path, allure: report.Allure
+) -> None:
+    ran()
+    merged(plan, allure)
+
+    widgets = tmp_path / "html" / "widgets"
+    of_all = {one["name"]: one["values"] for one in json.loads((widgets / "allure_environment.json").read_text())}
+    assert of_all == {"legs": [", ".join(leg.name for leg in plan.legs)], "kernel": ["6.18"]}
+    for leg in plan.legs:
+        of_leg = json.loads((widgets / leg.id / "variables.json").read_text())
+        assert (of_leg["Kubernetes"], of_leg["kernel"]) == (f"v{leg.kubernetes}.1", "6.18")
+
+
 def test_the_gate_is_open_when_everything_held(plan: Plan, ran: Writer, allure: report.Allure) -> None:
     ran()
 
