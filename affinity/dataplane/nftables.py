@@ -9,6 +9,7 @@ from affinity.dataplane.nftables_expected import (
     expected,
     layout_of,
     pod_ranges,
+    port_chains,
 )
 from affinity.dataplane.nftables_rules import Clause, Rule
 from affinity.dataplane.nftables_table import Element, NftSet, Table, parse
@@ -28,4 +29,5 @@ __all__ = [
     "layout_of",
     "parse",
     "pod_ranges",
+    "port_chains",
 ]

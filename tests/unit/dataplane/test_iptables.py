@@ -525,11 +525,10 @@ def test_other_services_are_none_of_its_business() -> None:
     assert compare(GOLDEN.replace("COMMIT", "\n".join([*rules, "COMMIT"]))) == ()
 
 
-def test_chains_for_traffic_from_outside_are_allowed_where_the_service_has_such() -> None:
+def test_a_chain_for_traffic_from_outside_is_none_of_a_service_that_has_no_such() -> None:
     chain = SVC.replace("SVC", "EXT")
     text = GOLDEN.replace("COMMIT", f":{chain} - [0:0]\n-A {chain} -j KUBE-MARK-MASQ\n-A {chain} -j {SVC}\nCOMMIT")
 
-    assert compare(text, replace(STICKY, external_policy="Cluster")) == ()
     assert only(text).aspect is Aspect.LEFTOVER
 
 
