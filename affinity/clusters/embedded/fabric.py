@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from pyroute2 import IPRoute
 
-from affinity.clusters.addresses import RANGES
-from affinity.dataplane.model import family_of
+from affinity.clusters.addresses import RANGES, ranges_of
+from affinity.dataplane.model import family_of, family_of_range
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +40,11 @@ def connect_nodes(pids: Mapping[str, int]) -> None:
 
 
 def configure_node(node: NodeLayout, layout: Layout) -> None:
-    """Give this network namespace the node's addresses and the routes to the other nodes' pods."""
+    """Give this network namespace the node's addresses and the routes to the other nodes' pods and to Services.
+
+    Nothing answers at a cluster IP, but what the node itself sends there needs a way and an address to come from before
+    it is translated, as the default route gives it elsewhere.
+    """
     with IPRoute() as ip:
         link = ip.link_lookup(ifname=_NODE_LINK)[0]
         ip.link("set", index=link, state="up")
@@ -55,6 +59,9 @@ def configure_node(node: NodeLayout, layout: Layout) -> None:
                 prefixlen=RANGES[family].nodes_prefix,
                 flags=_WITHOUT_PROBING[family],
             )
+        for ranges in ranges_of(layout.ip_family):
+            services = _SOCKET_FAMILY[family_of_range(ranges.services)]
+            ip.route("add", family=services, dst=ranges.services, oif=link)
         for other in layout.nodes:
             if other != node:
                 for pods, gateway in zip(other.pod_cidrs, other.addresses, strict=True):
