@@ -17,5 +17,8 @@ pytest_plugins = [
     "fixtures.nodes",
     "fixtures.services",
     "fixtures.rules",
+    "fixtures.paths",
+    "fixtures.datagrams",
+    "fixtures.zones",
     "fixtures.expiry",
 ]

@@ -44,7 +44,7 @@ class PodWish:
     """A pod to be made: a short name of what it is for, what runs in it, its labels and where.
 
     ``node`` is empty where the scheduler may choose. ``spec`` are further fields of the pod's specification;
-    ``container`` of each container's.
+    ``container`` of each container's. ``commands`` is what a role's container runs in place of what it does by itself.
     """
 
     purpose: str
@@ -53,6 +53,7 @@ class PodWish:
     node: str = ""
     spec: Mapping[str, Any] = field(default_factory=dict)
     container: Mapping[str, Any] = field(default_factory=dict)
+    commands: Mapping[Role, Sequence[str]] = field(default_factory=dict)
 
 
 class Pods:
@@ -112,7 +113,7 @@ def manifest(name: str, namespace: str, wish: PodWish, templates: Mapping[Role, 
     """Return the pod that a wish asks for, made from the sample pods of its roles."""
     samples = [copy.deepcopy(dict(templates[role]["spec"])) for role in wish.roles]
     containers = [
-        {**container, "name": str(role), **wish.container}
+        {**container, "name": str(role), **wish.container, **_command(wish, role)}
         for role, sample in zip(wish.roles, samples, strict=True)
         for container in sample["containers"]
     ]
@@ -122,6 +123,10 @@ def manifest(name: str, namespace: str, wish: PodWish, templates: Mapping[Role, 
         spec["nodeName"] = wish.node
     metadata = {"name": name, "namespace": namespace, "labels": {**wish.labels, **LABELS}}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def _command(wish: PodWish, role: Role) -> dict[str, list[str]]:
+    return {"command": list(wish.commands[role]), "args": []} if role in wish.commands else {}
 
 
 def running(api: Api, namespace: str, names: Collection[str]) -> dict[str, Pod]:

@@ -132,6 +132,10 @@ class Programming:
         """Return how a node's rules for a Service differ from what it calls for; chains of former endpoints count."""
         return self.dataplane.compare(state, service, self.proxy)
 
+    def read(self, service: ServiceState) -> dict[str, tuple[Difference, ...]]:
+        """Read every node anew and return how its rules for a Service differ from what it calls for."""
+        return {name: self.compare(state, service) for name, state in self.nodes.read().items()}
+
     def differences(self, state: NodeState, services: Iterable[ServiceState]) -> tuple[Difference, ...]:
         """Return how a node's rules for many Services differ from what they call for."""
         found = self.dataplane.compare_many(state, services, self.proxy)
