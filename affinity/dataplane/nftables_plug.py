@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from affinity.dataplane.differences import Difference
     from affinity.dataplane.model import Endpoint, ProxyConfig, ServiceState
     from affinity.dataplane.nftables_expected import Expected
+    from affinity.dataplane.nftables_rules import Rule
 
 TABLE: Final = "kube-proxy"
 _NOTHING: Final = Table()
@@ -77,9 +78,12 @@ class Nftables:
         return tuple(_expected_lines(nftables_expected.expected(service, proxy, state.node, layout)))
 
     def remembering(self, state: NodeState, service: ServiceState) -> tuple[str, ...]:
-        """Return a Service's sets, and its rules that ask or update one."""
-        lines = self.normalised(state, service)
-        return tuple(line for line in lines if line.startswith("set ") or "@affinity-" in line)
+        """Return a Service's sets, and its rules that ask a set for the client or add it to one."""
+        table = _table(state)
+        names = table.named_after(service.key)
+        rules = (rule for name in names if name in table for rule in table.rules(name))
+        found = [str(rule) for rule in rules if rule.clause("update", "add") or _asks_a_set(rule)]
+        return (*found, *(line for line in _lines(table, service) if line.startswith("set ")))
 
     def belonging(self, state: NodeState, service: ServiceState) -> tuple[str, ...]:
         """Return the map elements, chains and sets of a Service.
@@ -125,6 +129,10 @@ class Nftables:
 
 def _table(state: NodeState) -> Table:
     return state.nftables or _NOTHING
+
+
+def _asks_a_set(rule: Rule) -> bool:
+    return any(rule.looks_for(f"{ip} saddr").startswith("@") for ip in ("ip", "ip6"))
 
 
 def _lines(table: Table, service: ServiceState) -> Iterator[str]:

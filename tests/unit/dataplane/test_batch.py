@@ -39,6 +39,7 @@ uptime: 2208.87
 @@affinity flows
 tcp 6 119 TIME_WAIT src=10.10.0.6 dst=10.2.0.1 sport=4 dport=9 src=10.10.2.2 dst=10.10.0.6 sport=80 dport=4 use=1
 @@affinity end
+uptime: 2208.91
 """
 
 
@@ -50,6 +51,7 @@ def test_every_section_is_read() -> None:
     assert {name: len(one.entries) for name, one in state.lists.items()} == {"KUBE-SEP-A": 2, "KUBE-SEP-B": 0}
     assert [one.name for one in state.lists_with("fd00:10::6")] == ["KUBE-SEP-A"]
     assert (state.jiffies, state.uptime, state.clock(250).hz) == (4295444458, 2208.87, 250)
+    assert state.read_until == 2208.91
     assert state.nftables is not None
     assert "services" in state.nftables
     assert state.flows is not None
@@ -95,7 +97,10 @@ def test_the_command_ends_well_where_nothing_is_installed() -> None:
         done = subprocess.run([shell, *argv[1:]], env={"PATH": "/nowhere"}, capture_output=True, text=True, check=False)
 
         assert done.returncode == 0, done.stderr
-        assert batch.parse("here", done.stdout).uptime is not None
+        state = batch.parse("here", done.stdout)
+        assert state.uptime is not None
+        assert state.read_until is not None
+        assert state.uptime <= state.read_until
 
 
 @pytest.mark.parametrize(("family", "tables"), [("IPv4", "iptables"), ("IPv6", "ip6tables")])

@@ -39,6 +39,12 @@ class World:
             )
         )
 
+    def contact(self, endpoint: str | None, at: float) -> Answer:
+        """Return the answer to a request that went out within 20 ms around a moment of the client's clock."""
+        error = "" if endpoint else "curl 28: timed out"
+        target = Target(self.service.cluster_ips[0], 9000)
+        return Answer(target, endpoint, 200, 40000, 1, 0.001, error, not_before=at - 0.01, not_after=at + 0.01)
+
     def node(
         self, name: str, entries: dict[int, dict[str, tuple[int, ...]]] | None = None, **changes: object
     ) -> NodeState:
