@@ -13,12 +13,9 @@ if TYPE_CHECKING:
 SHORTENED: Final = 0.02
 
 
-@pytest.fixture(scope="module", autouse=True)
-def short_pauses(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Pauses between two looks at a thing last a fiftieth, except where a module is about how long things take."""
-    if getattr(request.module, "MEASURES_TIME", False):
-        yield
-        return
+@pytest.fixture(scope="session", autouse=True)
+def short_pauses() -> Iterator[None]:
+    """Pauses between two looks at a thing last a fiftieth; deadlines are left alone."""
     pause = time.sleep
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "sleep", lambda seconds: pause(seconds * SHORTENED))

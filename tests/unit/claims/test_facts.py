@@ -5,11 +5,9 @@ from __future__ import annotations
 import pytest
 
 from affinity.progress import quiet
-from fixtures import runfiles
+from fixtures import facts, runfiles
 from fixtures.facts import RunFacts
 from fixtures.summary import told_times
-
-MEASURES_TIME = True
 
 
 def test_phases_are_told_with_the_whole() -> None:
@@ -33,20 +31,37 @@ def test_names_are_keys_that_java_reads_whole(name: str, key: str) -> None:
     assert runfiles.key(name) == key
 
 
-def test_what_is_shared_is_not_charged_to_the_test_that_asks_first(pytester: pytest.Pytester) -> None:
+pytest_plugins = ["pytester"]
+
+
+class Clock:
+    """In place of the module ``time``: it goes on only when it is told to."""
+
+    now = 0.0
+
+    @classmethod
+    def monotonic(cls) -> float:
+        return cls.now
+
+
+def test_what_is_shared_is_not_charged_to_the_test_that_asks_first(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A session fixture asked for within another counts once, for itself."""
+    monkeypatch.setattr(facts, "time", Clock)
     pytester.makeconftest(
         """
-        import time, pytest
+        import pytest
+        from fixtures import facts
         from fixtures.facts import RUN_FACTS, SHARED_SECONDS
 
         @pytest.fixture(scope="session")
         def inner():
-            time.sleep(0.2)
+            facts.time.now += 2
 
         @pytest.fixture(scope="session")
         def outer(inner):
-            time.sleep(0.1)
+            facts.time.now += 1
 
         @pytest.fixture
         def seen(request, outer):
@@ -56,9 +71,7 @@ def test_what_is_shared_is_not_charged_to_the_test_that_asks_first(pytester: pyt
     pytester.makepyfile(
         """
         def test_it(seen):
-            assert 0.2 <= seen["inner"] < 0.3
-            assert 0.1 <= seen["outer"] < 0.2
-            assert 0.3 <= seen["shared"] < 0.5
+            assert (seen["inner"], seen["outer"], seen["shared"]) == (2, 1, 3)
         """
     )
 
