@@ -61,6 +61,7 @@ class OwnCluster:
 
     context: str | None = None
     namespace: str = "default"
+    revival: tuple[str, ...] | None = ()
 
     def image_name(self, image: str) -> str:
         """Return the name under which the nodes have an image that the manifests pin by digest."""
@@ -100,6 +101,13 @@ class Cluster(Protocol):
     @property
     def nodes(self) -> Mapping[str, Node]:
         """The nodes by name; empty where this provider gives no access to them."""
+
+    @property
+    def revival(self) -> tuple[str, ...] | None:
+        """The command by which a node starts its kube-proxy again after it was killed.
+
+        Empty where that happens by itself; None where kube-proxy is not the suite's to stop.
+        """
 
     @property
     def facts(self) -> Mapping[str, str]:

@@ -20,6 +20,7 @@ from affinity.clusters.embedded.cgroups import ClusterCgroups
 from affinity.clusters.embedded.configuration import processes_of, write_configuration
 from affinity.clusters.embedded.layout import Layout
 from affinity.clusters.embedded.node import EmbeddedNode
+from affinity.clusters.embedded.node_init import START_AGAIN
 from affinity.clusters.embedded.state import KEEP, ProcessId, Running, StateDirectory
 from affinity.errors import ClusterError
 from affinity.kube.logs import LINES
@@ -45,6 +46,7 @@ class EmbeddedCluster(OwnCluster):
     running: Running
     facts: Mapping[str, str] = field(default_factory=dict)
     provider: str = "embedded"
+    revival: tuple[str, ...] | None = ("kill", f"-{START_AGAIN.value}", "1")
 
     @property
     def name(self) -> str:

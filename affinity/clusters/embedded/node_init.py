@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.02
 _PATIENCE = 3.0
 """How many times as long as asking took the next asking is put off."""
+START_AGAIN = signal.SIGUSR1
+"""Tells a node's first process to start again what was killed."""
 _OWN_DIRECTORIES = ("/run", "/var/lib", "/var/log")
 _MADE_INSIDE = (
     "/run/lock", "/run/netns", "/run/containerd", "/run/home",
@@ -64,6 +67,7 @@ class NodeInit:
         self._record: dict[str, dict[str, float | int]] = {}
         self._ended: dict[str, int] = {}
         self._open: set[Gate] = set()
+        self._killed: dict[str, Process] = {}
 
     def run(self, processes: Sequence[Process], *, entered: int, wired: int) -> NoReturn:
         """Be the node until killed.
@@ -82,6 +86,8 @@ class NodeInit:
         os.close(wired)
         self._set_sysctls()
         fabric.configure_node(self._node, self._layout)
+        signal.set_wakeup_fd(-1)  # the keeper's, whom it would tell to end
+        signal.signal(START_AGAIN, lambda *_: self._start_again())
         self._supervise(list(processes))
 
     def _mount(self) -> None:
@@ -139,6 +145,13 @@ class NodeInit:
         self._open |= {gate for gate in closed if gate.is_open(self._ended)}
         return [process for process in waiting if self._open.issuperset(process.after)]
 
+    def _start_again(self) -> None:
+        """Start what was killed; what ended by itself has a reason for it that starting would not mend."""
+        killed, self._killed = self._killed, {}
+        for process in killed.values():
+            del self._ended[process.name]
+            self._start(process)
+
     def _start(self, process: Process) -> None:
         directories = dict.fromkeys(str(Path(p).parent) for p in self._layout.programs.values())
         environment = {
@@ -172,6 +185,8 @@ class NodeInit:
                     continue
                 code = os.waitstatus_to_exitcode(status)
                 self._ended[process.name] = code
+                if code < 0:
+                    self._killed[process.name] = process
                 self._record[process.name] |= {"ended": time.time(), "code": code}
                 self._write_record()
                 return

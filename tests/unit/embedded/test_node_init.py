@@ -55,3 +55,23 @@ def test_what_waits_for_nothing_is_started_at_once(node: NodeInit) -> None:
     containerd = Process("containerd", ())
 
     assert node._ready([containerd]) == [containerd]
+
+
+def test_what_was_killed_is_started_again_and_what_ended_by_itself_is_not(
+    node: NodeInit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(node, "_start", lambda process: started.append(process.name))
+    statuses = {"kube-proxy": 9, "kubelet": 1 << 8}  # killed by signal 9; ended with code 1
+    for pid, (name, status) in enumerate(statuses.items(), 100):
+        node._running[pid] = Process(name, ())
+        node._record[name] = {}
+        ended = iter([(pid, status)])
+        monkeypatch.setattr("os.waitpid", lambda *_, ended=ended: next(ended))
+        monkeypatch.setattr(node, "_write_record", lambda: None)
+        node._reap(block=False)
+
+    node._start_again()
+    node._start_again()
+
+    assert started == ["kube-proxy"]
