@@ -12,6 +12,7 @@ from kubernetes import config
 from affinity.errors import ClusterError
 from affinity.kube import podexec
 from affinity.kube.podshell import PodShell
+from affinity.kube.podstream import PodStream
 from affinity.kube.resources import ENDPOINT_SLICES, SERVICES, Resource, resource_of
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ NOT_NOW: Final = (429, 503, 504)
 """An API server that is overloaded, starting, or did not come to an end in time; 500 may mean that too."""
 _PAUSE_SECONDS: Final = 0.5
 MERGE_PATCH: Final = "application/merge-patch+json"
+STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 
 Object = dict[str, Any]
@@ -94,10 +96,16 @@ class Api:
             "PATCH", resource.path(namespace, name), query=query, body=change, content_type=MERGE_PATCH
         )
 
-    def delete(self, resource: Resource, name: str, namespace: str = "") -> None:
+    def patch_status(self, resource: Resource, name: str, namespace: str, status: Mapping[str, Any]) -> None:
+        """Change an object's status by a strategic merge patch: conditions of other types stay."""
+        path, query = resource.path(namespace, name, "status"), {"fieldManager": FIELD_MANAGER}
+        self._request("PATCH", path, query=query, body={"status": status}, content_type=STRATEGIC_PATCH)
+
+    def delete(self, resource: Resource, name: str, namespace: str = "", *, grace_seconds: int | None = None) -> None:
         """Delete an object; one that is gone already is no error."""
+        query = {} if grace_seconds is None else {"gracePeriodSeconds": str(grace_seconds)}
         try:
-            self._request("DELETE", resource.path(namespace, name))
+            self._request("DELETE", resource.path(namespace, name), query=query)
         except ApiError as error:
             if error.status != 404:
                 raise
@@ -128,6 +136,11 @@ class Api:
         """
         command = podexec.PodCommand(namespace, pod, tuple(argv), container)
         return podexec.run(self._client(), command, timeout, self._request_seconds)
+
+    def start(self, namespace: str, pod: str, argv: Sequence[str], *, container: str = "") -> PodStream:
+        """Start a command in a pod that ends when it is told to; raises ExecError."""
+        command = podexec.PodCommand(namespace, pod, tuple(argv), container, stdin=True)
+        return PodStream(f"{namespace}/{pod}", podexec.connect(self._client(), command, self._request_seconds))
 
     def shell(self, namespace: str, pod: str) -> PodShell:
         """Return a shell in a pod that stays open between commands; connected when the first one is run."""

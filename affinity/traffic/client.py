@@ -11,6 +11,7 @@ from affinity.dataplane.model import family_of
 from affinity.errors import TrafficError
 from affinity.kube import podstate
 from affinity.traffic import curl, datagrams, schedule
+from affinity.traffic import stream as streams
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,6 +73,20 @@ class Client:
         last = max(step.at + step.requests / (step.per_second or 100) for step in steps)
         timeout = last + 2 * EXEC_SECONDS * self.slowness + self.patience.total * 6
         return schedule.parse(self._run(schedule.argv(steps, self.patience), timeout), steps)
+
+    def stream(self, target: Target) -> streams.Stream:
+        """Begin to send requests to a target that go on until they are told to stop; raises ExecError."""
+        running = self.api.start(
+            self.namespace, self.pod, streams.argv(target, self.patience), container=self.container
+        )
+        return streams.Stream(target, running, self.patience.total)
+
+    def uptime(self) -> float:
+        """Return the moment by the clock that answers are dated by, in seconds; raises TrafficError."""
+        said = self._run(("cat", "/proc/uptime"), EXEC_SECONDS * self.slowness).split()
+        if not said:
+            raise TrafficError(f"{self.namespace}/{self.pod}: /proc/uptime says nothing")
+        return float(said[0])
 
     def exchange(self, *rounds: datagrams.Round) -> tuple[Answers, ...]:
         """Send rounds of datagrams, in one exec, and return the answers of each; raises TrafficError."""

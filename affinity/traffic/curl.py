@@ -33,12 +33,16 @@ class Patience:
         return Patience(self.connect * factor, self.total * factor)
 
 
-def options(patience: Patience, *, keep_open: bool = False, per_second: int = 0) -> list[str]:
-    """Return the options: each request on a new connection unless ``keep_open``; no pause if ``per_second`` is 0."""
+def options(patience: Patience, *, keep_open: bool = False, per_second: int = 0, on_stderr: bool = False) -> list[str]:
+    """Return the options: each request on a new connection unless ``keep_open``; no pause if ``per_second`` is 0.
+
+    ``on_stderr`` has what it says of a request said there, at once: on standard output curl keeps what it says of one
+    that failed until there is more.
+    """
     return [
         *("-q", "--silent", "--no-buffer", "--noproxy", "*"),
         *("--connect-timeout", f"{patience.connect:g}", "--max-time", f"{patience.total:g}"),
-        *("--write-out", f"\\n{MARK}%{{json}}\\n"),
+        *("--write-out", f"{'%{stderr}' if on_stderr else ''}\\n{MARK}%{{json}}\\n"),
         *(() if keep_open else ("--header", "Connection: close")),
         *(("--rate", f"{per_second}/s") if per_second else ()),
     ]

@@ -1,0 +1,87 @@
+"""A command that goes on until it is told to end, against a real shell behind a stand-in for the websocket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from affinity.kube.podexec import STDERR, STDOUT, ExecError
+from affinity.kube.podstream import PodStream
+
+pytestmark = pytest.mark.unit
+
+
+class Websocket:
+    """Hands out what a command says, a piece a look; ends when it was told to, or when there is no more."""
+
+    def __init__(self, *pieces: bytes, ends: bool = False, stderr: bytes = b"") -> None:
+        self.pieces = list(pieces)
+        self.ends = ends
+        self.told: list[bytes] = []
+        self.closed = 0
+        self.waiting = {STDOUT: b"", STDERR: stderr}
+        self.sock = self
+
+    def shutdown(self) -> None:
+        self.closed += 1
+
+    def is_open(self) -> bool:
+        return bool(self.pieces) or not (self.told or self.ends)
+
+    def update(self, timeout: float) -> None:
+        del timeout
+        if self.pieces:
+            self.waiting[STDOUT] += self.pieces.pop(0)
+
+    def read_channel(self, channel: int) -> bytes:
+        data, self.waiting[channel] = self.waiting[channel], b""
+        return data
+
+    def write_stdin(self, data: bytes) -> None:
+        self.told.append(data)
+
+
+def stream(websocket: Any) -> PodStream:
+    return PodStream("default/net-pod", websocket)
+
+
+def test_output_comes_in_whole_lines() -> None:
+    running = stream(Websocket(b"one\ntw", b"o\n"))
+
+    assert running.read() == "one\n"
+    assert running.read() == "one\ntwo\n"
+
+
+def test_it_ends_when_it_is_told_to_and_all_its_output_is_there() -> None:
+    websocket = Websocket(b"one\n", b"two\n")
+
+    assert stream(websocket).end(timeout=1) == "one\ntwo\n"
+    assert websocket.told == [b"\n"]
+    assert websocket.closed == 1
+
+
+def test_one_that_ended_by_itself_is_an_error_with_what_it_said() -> None:
+    with pytest.raises(ExecError, match="default/net-pod: it has ended: curl: not found"):
+        stream(Websocket(ends=True, stderr=b"curl: not found\n")).read()
+
+
+def test_one_that_does_not_end_is_an_error_and_left_alone() -> None:
+    class Endless(Websocket):
+        def is_open(self) -> bool:
+            return True
+
+    websocket = Endless()
+
+    with pytest.raises(ExecError, match="did not end within 0 s"):
+        stream(websocket).end(timeout=0)
+    assert websocket.closed == 1
+
+
+def test_a_connection_that_breaks_is_an_error() -> None:
+    class Broken(Websocket):
+        def update(self, timeout: float) -> None:
+            raise OSError(f"reset after {timeout} s")
+
+    with pytest.raises(ExecError, match="the connection was lost: reset after"):
+        stream(Broken(b"x")).read()
