@@ -93,7 +93,7 @@ def endpoint_chains(service: ServiceState) -> Mapping[str, Endpoint]:
     return {
         names.iptables_endpoint_chain(service.port_name(port), port.protocol, endpoint.at): endpoint
         for port in service.ports
-        for endpoint in port.endpoints
+        for endpoint in (*port.endpoints, *port.draining)
     }
 
 

@@ -60,7 +60,8 @@ class Endpoint:
 class ServicePort:
     """A port of a Service with its endpoints; ``protocol`` is TCP, UDP or SCTP, ``name`` is empty when unnamed.
 
-    ``node_port`` is the port of every node that leads to it, 0 where there is none.
+    ``node_port`` is the port of every node that leads to it, 0 where there is none. ``draining`` are the endpoints that
+    terminate and still serve, which are among ``endpoints`` while none is ready.
     """
 
     name: str
@@ -68,6 +69,7 @@ class ServicePort:
     port: int
     endpoints: tuple[Endpoint, ...] = ()
     node_port: int = 0
+    draining: tuple[Endpoint, ...] = ()
 
     def __str__(self) -> str:
         name = f"{self.name} " if self.name else ""
@@ -103,7 +105,8 @@ class ServiceState:
     ) -> ServiceState:
         """Read a Service and EndpointSlices, both as the API's JSON; slices of other Services are passed over.
 
-        An endpoint counts when its ``ready`` condition is true or absent. A slice belongs to a port when name and
+        An endpoint counts when its ``ready`` condition is true or absent; while none is, those count that terminate and
+        still serve (pkg/proxy/topology.go, CategorizeEndpoints). A slice belongs to a port when name and
         protocol agree, an endpoint is its first address, endpoints that two slices share count once, and the order is
         that of their ``ip:port`` strings: kube-proxy's pkg/proxy/endpointslicecache.go.
         """
@@ -208,9 +211,23 @@ def _reachable_from_outside(spec: Mapping[str, Any]) -> bool:
 
 def _service_port(port: Mapping[str, Any], slices: Sequence[Mapping[str, Any]]) -> ServicePort:
     name, protocol = port.get("name") or "", port.get("protocol") or "TCP"
-    found = {endpoint.at: endpoint for piece in slices for endpoint in _endpoints(piece, name, protocol)}
-    endpoints = tuple(found[at] for at in sorted(found))
-    return ServicePort(name, protocol, int(port["port"]), endpoints, int(port.get("nodePort") or 0))
+    ready, draining = (
+        {endpoint.at: endpoint for piece in pieces for endpoint in _endpoints(piece, name, protocol)}
+        for pieces in (slices, [_draining(piece) for piece in slices])
+    )
+    endpoints, also = (tuple(found[at] for at in sorted(found)) for found in (ready or draining, draining))
+    return ServicePort(name, protocol, int(port["port"]), endpoints, int(port.get("nodePort") or 0), draining=also)
+
+
+def _draining(piece: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a slice with those of its endpoints that terminate and still serve, as if they were ready."""
+    stated = ((endpoint, endpoint.get("conditions") or {}) for endpoint in piece.get("endpoints") or ())
+    serving = [
+        {**endpoint, "conditions": {}}
+        for endpoint, states in stated
+        if states.get("ready") is False and states.get("serving") and states.get("terminating")
+    ]
+    return {**piece, "endpoints": serving}
 
 
 def _endpoints(piece: Mapping[str, Any], name: str, protocol: str) -> Iterator[Endpoint]:

@@ -161,7 +161,7 @@ def endpoint_chains(service: ServiceState) -> Mapping[str, Endpoint]:
     return {
         names.nftables_endpoint_chain(service.namespace, service.name, port.name, port.protocol, endpoint.at): endpoint
         for port in service.ports
-        for endpoint in port.endpoints
+        for endpoint in (*port.endpoints, *port.draining)
     }
 
 
@@ -170,7 +170,7 @@ def affinity_sets(service: ServiceState) -> Mapping[str, Endpoint]:
     return {
         names.nftables_affinity_set(service.namespace, service.name, port.name, port.protocol, endpoint.at): endpoint
         for port in service.ports
-        for endpoint in port.endpoints
+        for endpoint in (*port.endpoints, *port.draining)
     }
 
 

@@ -26,11 +26,16 @@ class Reached:
 
 def reached(service: ServiceState, port: ServicePort, node: str, zone: str = "") -> Reached:
     """Return the endpoints of a port that a node uses; ``zone`` is the node's, empty where it has none."""
-    local = tuple(one for one in port.endpoints if one.node == node)
     return Reached(
         _preferred(port.endpoints, node, zone) if service.uses_cluster_endpoints else (),
-        local if service.uses_local_endpoints else (),
+        own(port, node) if service.uses_local_endpoints else (),
     )
+
+
+def own(port: ServicePort, node: str) -> tuple[Endpoint, ...]:
+    """Return a node's own endpoints of a port: those that are ready, and where none is, those that still serve."""
+    ready, draining = (tuple(one for one in some if one.node == node) for some in (port.endpoints, port.draining))
+    return ready or draining
 
 
 def _preferred(endpoints: Sequence[Endpoint], node: str, zone: str) -> tuple[Endpoint, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from affinity.dataplane.model import Endpoint, Family, ProxyConfig, ServiceState
+from affinity.dataplane.topology import own
 
 pytestmark = pytest.mark.unit
 
@@ -144,6 +145,37 @@ def test_pods_of_each_family_are_told_by_the_range_of_that_family(
     ranges: str | None, family: Family, found: str | None
 ) -> None:
     assert ProxyConfig("iptables", ranges).pod_range(family) == found
+
+
+DRAINING = {"ready": False, "serving": True, "terminating": True}
+
+
+def test_endpoints_that_terminate_and_serve_count_while_none_is_ready() -> None:
+    ended = endpoint("10.10.1.4", ready=False, serving=False, terminating=True)
+
+    (port,) = ServiceState.from_objects(service(), [piece(endpoint("10.10.1.3", **DRAINING), ended)]).ports
+
+    assert [one.at for one in port.endpoints] == ["10.10.1.3:80"]
+    assert port.draining == port.endpoints
+
+
+def test_endpoints_that_terminate_do_not_count_beside_a_ready_one() -> None:
+    found = piece(endpoint("10.10.1.3", **DRAINING), endpoint("10.10.1.2"))
+
+    (port,) = ServiceState.from_objects(service(), [found]).ports
+
+    assert [one.at for one in port.endpoints] == ["10.10.1.2:80"]
+    assert [one.at for one in port.draining] == ["10.10.1.3:80"]
+
+
+def test_a_node_falls_back_to_its_own_terminating_endpoints_though_others_are_ready_elsewhere() -> None:
+    found = piece(endpoint("10.10.1.3", node="a", **DRAINING), endpoint("10.10.2.2", node="b"))
+
+    (port,) = ServiceState.from_objects(service(), [found]).ports
+
+    assert [one.at for one in own(port, "a")] == ["10.10.1.3:80"]
+    assert [one.at for one in own(port, "b")] == ["10.10.2.2:80"]
+    assert own(port, "c") == ()
 
 
 def test_addresses_and_ports_for_traffic_from_outside_are_those_of_the_family() -> None:
