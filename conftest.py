@@ -21,4 +21,7 @@ pytest_plugins = [
     "fixtures.datagrams",
     "fixtures.zones",
     "fixtures.expiry",
+    "fixtures.lifecycle",
+    "fixtures.limits",
+    "fixtures.upkeep",
 ]

@@ -27,6 +27,10 @@ LABELS: Final = {"app.kubernetes.io/part-of": PART_OF, "app.kubernetes.io/compon
 SELECTOR: Final = ",".join(f"{name}={value}" for name, value in LABELS.items())
 """Selects every pod that a test made, of this run or of one that was killed."""
 
+READINESS_GATE: Final = "session-affinity.example/ready"
+GATED: Final[Mapping[str, Any]] = {"readinessGates": [{"conditionType": READINESS_GATE}]}
+"""What a pod's specification has for its readiness to be declared: it needs no program in the pod that says so."""
+
 Pod = Mapping[str, Any]
 
 
@@ -43,8 +47,9 @@ class Role(StrEnum):
 class PodWish:
     """A pod to be made: a short name of what it is for, what runs in it, its labels and where.
 
-    ``node`` is empty where the scheduler may choose. ``spec`` are further fields of the pod's specification;
-    ``container`` of each container's. ``commands`` is what a role's container runs in place of what it does by itself.
+    ``node`` is empty where the scheduler may choose, ``name`` where the pod is to have a new one. ``spec`` are further
+    fields of the pod's specification, ``container`` of each container's. ``commands`` is what a role's container runs
+    in place of what it does by itself.
     """
 
     purpose: str
@@ -54,6 +59,7 @@ class PodWish:
     spec: Mapping[str, Any] = field(default_factory=dict)
     container: Mapping[str, Any] = field(default_factory=dict)
     commands: Mapping[Role, Sequence[str]] = field(default_factory=dict)
+    name: str = ""
 
 
 class Pods:
@@ -82,6 +88,14 @@ class Pods:
         began = time.time()
         with observed.untold():
             names = [self.create(wish) for wish in wishes]
+        return self.await_ready(*names, since=began)
+
+    def await_ready(self, *names: str, since: float | None = None) -> list[Pod]:
+        """Wait until pods are Ready and return them as the API has them; raises NotReadyError.
+
+        ``since`` is when they were made, in seconds since the epoch, if not now.
+        """
+        began = since or time.time()
         found = until_ready(self._api, self._namespace, names, self._patience)
         placed = [f"{name} on {pod['spec'].get('nodeName')}" for name, pod in found.items()]
         observed.tell(observed.Did(f"made pods {observed.listed(placed)}, all Ready"), since=began)
@@ -89,7 +103,7 @@ class Pods:
 
     def create(self, wish: PodWish) -> str:
         """Make a pod, not waiting for it, and return its name; raises ClusterError."""
-        pod = self._adapt(manifest(unique_name(wish.purpose), self._namespace, wish, self._templates))
+        pod = self._adapt(manifest(wish.name or unique_name(wish.purpose), self._namespace, wish, self._templates))
         try:
             self._api.create(pod)
         except ApiError as error:
@@ -98,10 +112,21 @@ class Pods:
         observed.tell(observed.Did(f"made pod {name}"))
         return name
 
-    def delete(self, *names: str) -> None:
-        """Remove pods; one that is gone already is no error."""
+    def label(self, name: str, **labels: str | None) -> None:
+        """Change labels of a pod; None takes one away."""
+        self._api.patch(PODS, name, self._namespace, {"metadata": {"labels": labels}})
+        observed.tell(observed.Did(f"labelled pod {name}: {labels}"))
+
+    def declare(self, name: str, *, ready: bool) -> None:
+        """Say whether a pod with ``GATED`` is ready; it counts as Ready once this and its containers say so."""
+        condition = {"type": READINESS_GATE, "status": str(ready)}
+        self._api.patch_status(PODS, name, self._namespace, {"conditions": [condition]})
+        observed.tell(observed.Did(f"declared pod {name} {'ready' if ready else 'not ready'}"))
+
+    def delete(self, *names: str, grace_seconds: int | None = None) -> None:
+        """Remove pods, in the time that each asks for unless told otherwise; one that is gone already is no error."""
         for name in names:
-            self._api.delete(PODS, name, self._namespace)
+            self._api.delete(PODS, name, self._namespace, grace_seconds=grace_seconds)
         observed.tell(observed.Did(f"removed pods {observed.listed(names)}"))
 
     def delete_all(self) -> None:

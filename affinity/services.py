@@ -17,7 +17,7 @@ from affinity.nodes import until
 from affinity.traffic.answers import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from affinity.dataplane.model import Family
     from affinity.kube.api import Api, Object
@@ -31,6 +31,8 @@ DEFAULT_TIMEOUT: Final = 10800
 PORT: Final = 9000
 BACKEND: Final = {"app": "webpod"}
 ENDPOINT_SECONDS: Final = 15.0
+AWAIT_SECONDS: Final = 0.1
+"""How long the API is left alone between two looks at endpoints that are to change."""
 AT_ONCE: Final = 4
 """How many Services are made or changed at the same time, on a machine that is not slow."""
 
@@ -128,6 +130,38 @@ class Services:
         observed.tell(observed.Stored(tuple(states), tuple(stored), tuple(slices)), since=began)
         return states
 
+    def change(self, service: ServiceState, spec: Mapping[str, Any]) -> None:
+        """Change fields of a Service's specification in place, not waiting for what follows from it."""
+        self._api.patch(SERVICES, service.name, service.namespace, {"spec": spec})
+
+    def await_endpoints(self, wanted: Mapping[str, Collection[str]]) -> dict[str, ServiceState]:
+        """Wait until Services, by name, have just these pods as endpoints of every port; return them as stored.
+
+        Raises NotReadyError.
+        """
+        states: dict[str, ServiceState] = {}
+
+        def late() -> list[str]:
+            return [name for name, pods in wanted.items() if name not in states or _pods(states[name]) != {*pods}]
+
+        def all_are_there() -> bool:
+            slices = self._api.objects(ENDPOINT_SLICES, self._namespace, labels=SELECTOR)
+            stored = self._api.objects(SERVICES, self._namespace, labels=SELECTOR)
+            own = [one for one in stored if one["metadata"]["name"] in wanted]
+            known = [ServiceState.from_objects(one, slices, family=self.family) for one in own]
+            states.update({state.name: state for state in known})
+            return not late()
+
+        if not until(time.monotonic() + self._patience, all_are_there, pause=AWAIT_SECONDS):
+            name = late()[0]
+            has = ", ".join(map(str, states[name].endpoints)) if name in states else "no such Service"
+            raise NotReadyError(
+                f"{len(late())} of {len(wanted)} Services do not have the endpoints they should after "
+                f"{self._patience:.0f} s; {name} has {has or 'none'}, expected {', '.join(wanted[name]) or 'none'}",
+                next_step="see whether the controller manager runs; on a slow machine raise --deadline-scale",
+            )
+        return {name: states[name] for name in wanted}
+
     def switch(self, service: ServiceState, affinity: str, timeout_seconds: int | None = None) -> ServiceState:
         """Change a Service's affinity in place and return it as stored."""
         change = {"spec": {"sessionAffinity": affinity, **_config(timeout_seconds)}}
@@ -203,6 +237,12 @@ def _config(timeout_seconds: int | None) -> dict[str, Any]:
     if timeout_seconds is None:
         return {}
     return {"sessionAffinityConfig": {"clientIP": {"timeoutSeconds": timeout_seconds}}}
+
+
+def _pods(state: ServiceState) -> set[str]:
+    """Return the pods that are endpoints; a port that lacks some of them counts as one without pods."""
+    found = [{endpoint.pod for endpoint in port.endpoints} for port in state.ports]
+    return found[0] if all(one == found[0] for one in found) else set()
 
 
 def _has(state: ServiceState, number: int) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from affinity.claims import api, distribution, expiry, families, lists, paths, rules
+from affinity.claims import api, distribution, expiry, families, lifecycle, limits, lists, paths, rules, upkeep
 from affinity.claims.claim import ALL_STAY, BUDGET, FREE_TRIALS, SPREAD_FALSE_ALARM, Claim, Promise
 from affinity.errors import UsageError
 
@@ -25,7 +25,7 @@ __all__ = [
     "subject_of",
 ]
 
-_SUBJECTS: Final = (api, distribution, rules, lists, families, paths, expiry)
+_SUBJECTS: Final = (api, distribution, rules, lists, families, paths, limits, lifecycle, expiry, upkeep)
 
 CATALOGUE: Final[dict[str, Claim]] = {claim.id: claim for subject in _SUBJECTS for claim in subject.CLAIMS}
 

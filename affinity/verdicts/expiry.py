@@ -77,16 +77,16 @@ def judge_kept(claim: str, trials: Sequence[Trial], window: Window, *, since: in
     return Verdict(claim, figure, findings, (moved or timely)[0].service, _records(moved))
 
 
-def judge_free(claim: str, trials: Sequence[Trial], window: Window) -> Verdict:
+def judge_free(claim: str, trials: Sequence[Trial], window: Window, *, least: int = FREE_TRIALS) -> Verdict:
     """Judge that silent clients choose anew: of so many trials at least one moved.
 
-    Raises UntimelyError when none moved and too few probes came at their moment to tell.
+    Raises UntimelyError when none moved and fewer than ``least`` probes came at their moment: too few to tell.
     """
     if failed := _failed(claim, trials):
         return failed
     timely = [one for one in trials if window.holds(one.silence())]
     moved = [one for one in timely if one.moved]
-    if not timely or (not moved and len(timely) < FREE_TRIALS):
+    if not timely or (not moved and len(timely) < least):
         raise _untimely(claim, trials, window, -2)
     figure = f"{'free' if moved else 'still bound'} at {_range(timely, -2)}, {len(moved)} of {len(timely)} moved"
     if moved:

@@ -183,3 +183,42 @@ def test_a_service_without_an_address_of_a_family_is_told(monkeypatch: pytest.Mo
         made.seen_in("IPv6", service)
 
     assert "--service-cluster-ip-range" in caught.value.next_step
+
+
+def test_endpoints_are_waited_for_by_their_pods(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "AWAIT_SECONDS", 0.0)
+    api: Any = FakeApi()
+    made = Services(api, "default", 3)
+    service = made.create(Wish("sticky", "ClientIP"))
+    stored = api.stored[service.name]
+    looks = iter(([], ["a"], ["a", "b"]))
+
+    def objects(resource: Any, *_: object, **__: object) -> list[dict[str, Any]]:
+        if resource.plural == "services":
+            return [{**stored, "metadata": {**stored["metadata"], "namespace": "default"}}]
+        endpoints = [
+            {"addresses": [f"10.10.{number}.2"], "targetRef": {"kind": "Pod", "name": name}}
+            for number, name in enumerate(next(looks), 1)
+        ]
+        return [
+            {
+                "metadata": {"namespace": "default", "labels": {"kubernetes.io/service-name": service.name}},
+                "addressType": "IPv4",
+                "ports": [{"name": "web", "port": 80, "protocol": "TCP"}],
+                "endpoints": endpoints,
+            }
+        ]
+
+    api.objects = objects
+
+    found = made.await_endpoints({service.name: {"a", "b"}})[service.name]
+
+    assert [endpoint.pod for endpoint in found.endpoints] == ["a", "b"]
+    assert next(looks, "no more") == "no more"
+
+
+def test_endpoints_that_do_not_come_are_an_error_with_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "ENDPOINT_SECONDS", 0.0)
+
+    with pytest.raises(NotReadyError, match=r"1 of 1 Services do not have .* no such Service, expected a, b"):
+        make().await_endpoints({"affinity-x": ("a", "b")})

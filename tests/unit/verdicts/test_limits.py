@@ -1,0 +1,44 @@
+"""What happens at the limits, judged by observations written by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from affinity.upkeep.limits import Filling, FullList, Return
+from affinity.verdicts.limits import judge_full_list, judge_return
+
+if TYPE_CHECKING:
+    from conftest import World
+
+pytestmark = pytest.mark.unit
+
+
+def full(world: World, expected: set[str], seen: set[str]) -> FullList:
+    filling = Filling("one more set", frozenset(expected), frozenset(seen))
+    return FullList(world.service, "a", "10.10.0.6", 3, (filling,))
+
+
+def test_a_list_that_holds_the_most_recent_is_right(world: World) -> None:
+    verdict = judge_full_list("C37", full(world, {"10.10.0.6", "198.18.0.2"}, {"10.10.0.6", "198.18.0.2"}))
+
+    assert verdict.ok
+    assert verdict.figure == "list of 3: the client kept"
+
+
+def test_a_list_that_gave_up_another_is_wrong_with_both_named(world: World) -> None:
+    text = judge_full_list("C37", full(world, {"10.10.0.6", "198.18.0.2"}, {"198.18.0.1", "198.18.0.2"})).explain()
+
+    assert "expected: 2 clients, among them 10.10.0.6" in text
+    assert "seen: 2 clients, among them 198.18.0.1" in text
+
+
+def test_a_client_that_goes_back_is_as_known(world: World) -> None:
+    first, _, last = world.service.endpoints
+    seen = Return(world.service, first, last, world.answers(last.pod, last.pod), world.answers(first.pod, first.pod))
+
+    assert judge_return("C38", seen).ok
+    assert not judge_return("C38", replace(seen, raised=world.answers(last.pod))).ok
+    assert not judge_return("C38", replace(seen, bound=world.answers(first.pod))).ok
