@@ -1,7 +1,7 @@
 # Two commands do everything: `make affinity` is the main job, `make test` checks the project itself.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help affinity test lint types unit integration setup lock clean distclean
+.PHONY: help affinity test lint types unit integration defects fast-defects setup lock clean distclean
 
 PYTHON ?= python3
 VENV := .venv
@@ -26,7 +26,7 @@ affinity: setup ## check session affinity on a real four-node cluster, started a
 	@mkdir -p $(dir $(RESULTS))
 	$(RUN) -m pytest -m affinity $(OPTIONS) --alluredir $(RESULTS) --clean-alluredir $(ARGS)
 
-test: lint types unit integration ## lint, types, unit tests, and the suite's own tests on the embedded cluster
+test: lint types unit integration fast-defects ## lint, types, unit tests, and the suite's own tests on embedded clusters
 
 lint: setup ## ruff
 	$(VENV)/bin/ruff check
@@ -41,6 +41,13 @@ unit: setup ## tests that need no cluster and no root
 integration: setup ## tests that start embedded clusters and damage them, and a kind cluster where that can run
 	@$(RUN) -m affinity.clusters.embedded build >/dev/null
 	$(RUN) -m pytest tests/integration $(ARGS)
+
+defects: setup ## break a cluster in every way we know, and see the claims notice; ARGS='-k "kube-proxy hangs"' selects
+	@$(RUN) -m affinity.clusters.embedded build >/dev/null
+	$(RUN) -m pytest tests/defects $(ARGS)
+
+fast-defects: setup
+	$(RUN) -m pytest tests/defects -m fast
 
 setup: ## what the other targets need: packages of the system, the Python environment
 	@scripts/setup.sh $(PYTHON) $(VENV)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import threading
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from kubernetes import config
 
-from affinity.errors import ClusterError
-from affinity.kube import podexec
+from affinity.kube import podexec, reply
 from affinity.kube.podshell import PodShell
+from affinity.kube.reply import ApiError, Object, Reply
 from affinity.kube.resources import ENDPOINT_SLICES, SERVICES, Resource, resource_of
 
 if TYPE_CHECKING:
@@ -19,23 +19,22 @@ if TYPE_CHECKING:
 
     from kubernetes.client.api_client import ApiClient
 
+__all__ = ["FIELD_MANAGER", "REQUEST_SECONDS", "Api", "ApiError", "Object", "Patch"]
+
 FIELD_MANAGER: Final = "session-affinity-conformance"
 REQUEST_SECONDS: Final = 15.0
-MERGE_PATCH: Final = "application/merge-patch+json"
-APPLY_PATCH: Final = "application/apply-patch+yaml"
-
-Object = dict[str, Any]
 
 # The client declares no types for this one.
 _load: Any = config.new_client_from_config
 
 
-class ApiError(ClusterError):
-    """The API refused a request or did not answer it; ``status`` is the HTTP status, 0 when there was no answer."""
+class Patch(StrEnum):
+    """How the body of a PATCH is meant; the value is its media type."""
 
-    def __init__(self, what: str, *, status: int = 0, next_step: str = "") -> None:
-        self.status = status
-        super().__init__(what, next_step=next_step)
+    MERGE = "application/merge-patch+json"
+    STRATEGIC = "application/strategic-merge-patch+json"
+    JSON = "application/json-patch+json"
+    APPLY = "application/apply-patch+yaml"
 
 
 class Api:
@@ -61,23 +60,42 @@ class Api:
         query = {"labelSelector": labels} if labels else {}
         return list(self._request("GET", resource.path(namespace), query=query).get("items") or ())
 
-    def create(self, manifest: Mapping[str, Any]) -> Object:
-        """Create an object and return it as stored."""
-        path = resource_of(manifest).path(_namespace(manifest))
-        return self._request("POST", path, query={"fieldManager": FIELD_MANAGER}, body=manifest)
+    def create(self, manifest: Mapping[str, Any], resource: Resource | None = None) -> Object:
+        """Create an object, of a kind the suite knows unless its resource is named, and return it as stored."""
+        resource = resource or resource_of(manifest)
+        return self.try_create(manifest, resource).granted(f"POST {resource.path(_namespace(manifest))}")
+
+    def try_create(
+        self, manifest: Mapping[str, Any], resource: Resource | None = None, *, dry_run: bool = False
+    ) -> Reply:
+        """Ask to create an object, on request without storing it, and return what the API said, granted or not."""
+        path = (resource or resource_of(manifest)).path(_namespace(manifest))
+        query = {"fieldManager": FIELD_MANAGER, **({"dryRun": "All"} if dry_run else {})}
+        return self._ask("POST", path, query=query, body=manifest)
 
     def apply(self, manifest: Mapping[str, Any]) -> Object:
         """Create or change an object by server-side apply and return it as stored."""
         path = resource_of(manifest).path(_namespace(manifest), manifest["metadata"]["name"])
-        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
-        return self._request("PATCH", path, query=query, body=manifest, content_type=APPLY_PATCH)
+        return self.try_apply(manifest, FIELD_MANAGER, force=True).granted(f"PATCH {path}")
 
-    def patch(self, resource: Resource, name: str, namespace: str, change: Mapping[str, Any]) -> Object:
-        """Change an object in place by a merge patch and return it as stored."""
-        query = {"fieldManager": FIELD_MANAGER}
-        return self._request(
-            "PATCH", resource.path(namespace, name), query=query, body=change, content_type=MERGE_PATCH
-        )
+    def try_apply(self, manifest: Mapping[str, Any], manager: str, *, force: bool = False) -> Reply:
+        """Ask to apply an object as a field manager, and return what the API said, granted or not."""
+        path = resource_of(manifest).path(_namespace(manifest), manifest["metadata"]["name"])
+        query = {"fieldManager": manager, **({"force": "true"} if force else {})}
+        return self._ask("PATCH", path, query=query, body=manifest, content_type=Patch.APPLY)
+
+    def patch(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str,
+        change: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        kind: Patch = Patch.MERGE,
+    ) -> Object:
+        """Change an object in place and return it as stored; a JSON patch is a list of operations."""
+        path = resource.path(namespace, name)
+        said = self._ask("PATCH", path, query={"fieldManager": FIELD_MANAGER}, body=change, content_type=kind)
+        return said.granted(f"PATCH {path}")
 
     def delete(self, resource: Resource, name: str, namespace: str = "") -> None:
         """Delete an object; one that is gone already is no error."""
@@ -114,19 +132,22 @@ class Api:
         command = podexec.PodCommand(namespace, pod, ("sh",), stdin=True)
         return PodShell(f"{namespace}/{pod}", lambda: podexec.connect(self._client(), command, podexec.CONNECT_SECONDS))
 
-    def _request(
+    def _request(self, method: str, path: str, *, query: Mapping[str, str] | None = None) -> Object:
+        return self._ask(method, path, query=query).granted(f"{method} {path}")
+
+    def _ask(
         self,
         method: str,
         path: str,
         *,
         query: Mapping[str, str] | None = None,
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         content_type: str = "application/json",
-    ) -> Object:
+    ) -> Reply:
         client = self._client()
         headers = {"Accept": "application/json"}
         if body is not None:
-            headers["Content-Type"] = content_type
+            headers["Content-Type"] = str(content_type)
         request = client.param_serialize(
             method,
             path,
@@ -137,15 +158,12 @@ class Api:
         )
         try:
             response = client.call_api(*request, _request_timeout=self._request_seconds)
-            content = response.response.data or b"{}"
+            content = response.response.data or b""
         except Exception as error:
             raise ApiError(
                 f"{method} {path}: no answer from the API: {error}", next_step="see whether the API server runs"
             ) from error
-        if not 200 <= response.status <= 299:
-            raise ApiError(f"{method} {path}: {response.status}: {_reason(content)}", status=response.status)
-        answer: Object = json.loads(content)
-        return answer
+        return reply.read(response.status, content, response.response.headers.getlist("Warning"))
 
     def _client(self) -> ApiClient:
         client: ApiClient | None = getattr(self._local, "client", None)
@@ -157,11 +175,3 @@ class Api:
 
 def _namespace(manifest: Mapping[str, Any]) -> str:
     return str(manifest["metadata"].get("namespace", "default"))
-
-
-def _reason(content: bytes) -> str:
-    text = content.decode(errors="replace")
-    try:
-        return str(json.loads(text).get("message") or text)
-    except (ValueError, AttributeError):
-        return text[:500]
