@@ -12,6 +12,7 @@ pytest_plugins = [
     "fixtures.clients",
     "fixtures.nodes",
     "fixtures.services",
+    "fixtures.asking",
     "fixtures.rules",
     "fixtures.expiry",
 ]

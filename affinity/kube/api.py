@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,12 +15,14 @@ from affinity.kube.reply import ApiError, Object, Reply
 from affinity.kube.resources import ENDPOINT_SLICES, SERVICES, Resource, resource_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from kubernetes.client.api_client import ApiClient
 
-__all__ = ["FIELD_MANAGER", "REQUEST_SECONDS", "Api", "ApiError", "Object", "Patch"]
+__all__ = ["FIELD_MANAGER", "REQUEST_SECONDS", "Api", "ApiError", "Change", "Object", "Patch"]
+
+Change = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+"""The body of a patch."""
 
 FIELD_MANAGER: Final = "session-affinity-conformance"
 REQUEST_SECONDS: Final = 15.0
@@ -53,7 +56,11 @@ class Api:
 
     def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
         """Return an object; raises ApiError, with status 404 when there is none."""
-        return self._request("GET", resource.path(namespace, name))
+        return self.try_get(resource, name, namespace).granted(f"GET {resource.path(namespace, name)}")
+
+    def try_get(self, resource: Resource, name: str, namespace: str = "") -> Reply:
+        """Ask for an object and return what the API said."""
+        return self._ask("GET", resource.path(namespace, name))
 
     def objects(self, resource: Resource, namespace: str = "", *, labels: str = "") -> list[Object]:
         """Return the objects of a namespace, or of all, that a label selector selects."""
@@ -84,18 +91,17 @@ class Api:
         query = {"fieldManager": manager, **({"force": "true"} if force else {})}
         return self._ask("PATCH", path, query=query, body=manifest, content_type=Patch.APPLY)
 
-    def patch(
-        self,
-        resource: Resource,
-        name: str,
-        namespace: str,
-        change: Mapping[str, Any] | Sequence[Mapping[str, Any]],
-        kind: Patch = Patch.MERGE,
-    ) -> Object:
+    def patch(self, resource: Resource, name: str, namespace: str, change: Change, kind: Patch = Patch.MERGE) -> Object:
         """Change an object in place and return it as stored; a JSON patch is a list of operations."""
-        path = resource.path(namespace, name)
-        said = self._ask("PATCH", path, query={"fieldManager": FIELD_MANAGER}, body=change, content_type=kind)
-        return said.granted(f"PATCH {path}")
+        said = self.try_patch(resource, name, namespace, change, kind)
+        return said.granted(f"PATCH {resource.path(namespace, name)}")
+
+    def try_patch(
+        self, resource: Resource, name: str, namespace: str, change: Change, kind: Patch = Patch.MERGE
+    ) -> Reply:
+        """Ask to change an object in place, and return what the API said, granted or not."""
+        query = {"fieldManager": FIELD_MANAGER}
+        return self._ask("PATCH", resource.path(namespace, name), query=query, body=change, content_type=kind)
 
     def delete(self, resource: Resource, name: str, namespace: str = "") -> None:
         """Delete an object; one that is gone already is no error."""
@@ -141,7 +147,7 @@ class Api:
         path: str,
         *,
         query: Mapping[str, str] | None = None,
-        body: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        body: Change | None = None,
         content_type: str = "application/json",
     ) -> Reply:
         client = self._client()
