@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from affinity.errors import TrafficError
-from affinity.traffic import curl, schedule
+from affinity.traffic import atonce, curl, schedule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,6 +49,16 @@ class Client:
         # Room for many requests to wait in vain: then the answers say that the Service is what is wrong.
         timeout = EXEC_SECONDS * self.slowness + self.patience.connect * min(requests, 30)
         return curl.require_new_connections(curl.parse(self._run(argv, timeout), requests))
+
+    def request_at_once(self, target: Target, count: int, hold_seconds: float = 1.0) -> atonce.AtOnce:
+        """Send requests over connections that are all open at the same time; raises TrafficError where they were not.
+
+        Each is answered after ``hold_seconds``, stretched on a slow machine.
+        """
+        hold = hold_seconds * self.slowness
+        argv = atonce.argv(target, count, hold, self.patience)
+        timeout = EXEC_SECONDS * self.slowness + self.patience.total + hold
+        return atonce.parse(self._run(argv, timeout), count, hold)
 
     def follow(self, steps: Sequence[schedule.Step]) -> tuple[schedule.StepAnswers, ...]:
         """Send requests at given moments, in one exec; raises TrafficError."""

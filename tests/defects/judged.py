@@ -16,6 +16,7 @@ PASSED = "passed"
 FAILED = "failed"
 BROKEN = "broken"
 SKIPPED = "skipped"
+_DOES_NOT_HOLD = re.compile(r"\S+ does not hold")
 _OUTCOMES = {"failure": FAILED, "error": BROKEN, "skipped": SKIPPED}
 
 
@@ -53,8 +54,15 @@ def read(junit: str, said: str = "") -> Judged:
         if claim := properties.get("claim"):
             # A test that failed and could not be taken down either has failed.
             told = sorted((one for one in case if one.tag in _OUTCOMES), key=lambda one: list(_OUTCOMES).index(one.tag))
-            found[claim] = Outcome(_OUTCOMES[told[0].tag], told[0].text or "") if told else Outcome(PASSED)
+            found[claim] = _outcome(told[0]) if told else Outcome(PASSED)
     return Judged(found, said)
+
+
+def _outcome(told: ElementTree.Element) -> Outcome:
+    """Return what an element tells; to JUnit a test that could not tell has failed like one that could."""
+    text = told.text or ""
+    broken = told.tag == "failure" and not _DOES_NOT_HOLD.match(text)
+    return Outcome(BROKEN if broken else _OUTCOMES[told.tag], text)
 
 
 def contradictions(defect: Defect, judged: Judged, nodes: Mapping[str, str]) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ def test_outcomes_are_read_by_claim() -> None:
         case("C10"),
         case("C16", '<failure message="x">C16 does not hold</failure><error>and no end</error>'),
         case("C13", "<error>no answer</error>"),
+        case("C11", "<failure>could not tell: TrafficError: no curl</failure>"),
         case("C21", "<skipped>nftables</skipped>"),
         "<testcase/>",
     )
@@ -37,9 +38,10 @@ def test_outcomes_are_read_by_claim() -> None:
         "C10": Outcome(PASSED),
         "C16": Outcome(FAILED, "C16 does not hold"),
         "C13": Outcome(BROKEN, "no answer"),
+        "C11": Outcome(BROKEN, "could not tell: TrafficError: no curl"),
         "C21": Outcome(SKIPPED, "nftables"),
     }
-    assert (found.failed, found.broken) == (("C16",), ("C13",))
+    assert (found.failed, found.broken) == (("C16",), ("C13", "C11"))
 
 
 def test_a_defect_that_is_noticed_contradicts_nothing() -> None:
