@@ -1,7 +1,7 @@
 # Two commands do everything: `make affinity` is the main job, `make test` checks the project itself.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help affinity test lint types unit integration defects fast-defects docs setup lock clean distclean
+.PHONY: help affinity test lint types unit integration defects fast-defects behaviour docs setup lock clean distclean
 
 PYTHON ?= python3
 VENV := .venv
@@ -48,6 +48,11 @@ defects: setup ## break a cluster in every way we know, and see the claims notic
 
 fast-defects: setup
 	$(RUN) -m pytest tests/defects -m fast
+
+behaviour: setup ## the same defects where only behaviour is judged: what docs/claims.md says of false comfort
+	@$(RUN) -m affinity.clusters.embedded build >/dev/null
+	$(RUN) -m pytest tests/defects --behaviour $(ARGS)
+	$(RUN) -m affinity.claims docs
 
 docs: setup ## write docs/claims.md anew from the claims and their tests
 	$(RUN) -m affinity.claims docs

@@ -283,7 +283,7 @@ def test_headless_and_external_name_program_nothing(
     held = {
         service.key: {
             node: [
-                *(str(one) for one in programming.compare(state, service)),
+                *iptables.normalised(service, state.ruleset),
                 *(f"list {name}" for name in iptables.endpoint_chains(service) if name in state.lists),
             ]
             for node, state in states.items()

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from affinity.claims.told import read_suite
 from affinity.clusters.embedded import cluster as clusters
 from affinity.clusters.embedded.state import STATE_VARIABLE
 from tests.defects import sick as sick_clusters
 from tests.defects.catalogue import DEFECTS
+from tests.defects.comfort import Comfort
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,12 +20,41 @@ if TYPE_CHECKING:
     from tests.defects.sick import SickCluster
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that asks what behaviour alone would have noticed."""
+    parser.addoption(
+        "--behaviour",
+        action="store_true",
+        help="inject defects and check behaviour alone, for the table in docs/claims.md",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep what was asked for: the claims about each defect, or what behaviour alone makes of it."""
+    asked = config.getoption("--behaviour")
+    kept = [item for item in items if bool(item.get_closest_marker("behaviour")) == asked]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make a test of each defect."""
     if "defect" in metafunc.fixturenames:
         marks = {True: [pytest.mark.fast], False: []}
         rows = [pytest.param(one, one.shape, id=one.name, marks=marks[one.fast]) for one in DEFECTS]
         metafunc.parametrize(("defect", "sick"), rows, indirect=["sick"], scope="session")
+
+
+@pytest.fixture(scope="session")
+def about() -> dict[str, tuple[str, ...]]:
+    """The subjects of each claim."""
+    return {told.claim: told.subjects for told in read_suite()}
+
+
+@pytest.fixture(scope="session")
+def comfort() -> Comfort:
+    """Where it is kept what behaviour alone notices."""
+    return Comfort(DEFECTS)
 
 
 @pytest.fixture(scope="session")

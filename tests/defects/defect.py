@@ -29,13 +29,21 @@ class Place(StrEnum):
 
 @dataclass(frozen=True)
 class Shape:
-    """The cluster that a defect needs; ``arguments`` are further ones of the embedded cluster's ``up``."""
+    """The cluster that a defect needs.
+
+    ``more`` are further options of both pytest and the embedded cluster's ``up``: ``--kubernetes=1.33``.
+    """
 
     proxy_mode: str = "iptables"
-    arguments: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return " ".join((self.proxy_mode, *self.arguments))
+        return " ".join((self.proxy_mode, *self.more))
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The options that ask for it."""
+        return (f"--proxy-mode={self.proxy_mode}", *self.more)
 
 
 IPTABLES = Shape("iptables")

@@ -9,7 +9,7 @@ _ALL = "/proc/net/xt_recent/KUBE-SEP-*"
 
 DEFECTS = (
     Defect(
-        "clients are forgotten all the time",
+        "lists are flushed",
         repeated(f"for list in {_ALL}; do echo / > $list; done", at=Place.CLIENT),
         # C10 fails as well, but by chance: its requests may fall between two flushes.
         fails={"C21": "one live entry"},

@@ -35,8 +35,6 @@ ROOT = Path(__file__).parents[2]
 NAME = "defects"
 PROBE = "affinity-defect-probe"
 """The name of the Service that a changed API treats unlike all others, so that the change is seen to be in effect."""
-BEHAVIOUR = ("external", "--node-access=none")
-"""The cluster as one sees it who cannot look at its nodes."""
 CLAIM_SECONDS = 120
 RUN_SECONDS = 280
 _DEADLINE_SECONDS = 60.0
@@ -93,24 +91,22 @@ class SickCluster:
         """Return the cluster's API."""
         return Api(self.cluster.kubeconfig)
 
-    def judge(self, claims: Sequence[str], *, behaviour: bool = False) -> Judged:
-        """Run claims as a user would, each at most once; with ``behaviour`` without access to the nodes."""
-        return self._run(" or ".join(claims), behaviour=behaviour)
+    def judge(self, claims: Sequence[str]) -> Judged:
+        """Run claims as a user would, each once."""
+        return self._run(" or ".join(claims))
 
     def judge_behaviour(self, *, waiting: bool) -> Judged:
-        """Run all claims about what clients and the API's users see, on request those that wait for timeouts too."""
-        return self._run("affinity and not dataplane" + ("" if waiting else " and not expiry"), behaviour=True)
+        """Run all claims that are judged without a look at the nodes, on request those that wait for timeouts too."""
+        selection = "affinity and not dataplane" + ("" if waiting else " and not expiry")
+        return self._run(selection, "--only-behaviour")
 
-    def _run(self, selection: str, *, behaviour: bool) -> Judged:
+    def _run(self, selection: str, *options: str) -> Judged:
         results = self.directory / "results.xml"
         results.unlink(missing_ok=True)
-        kept = ("embedded", f"--cluster-name={self.cluster.name}", f"--proxy-mode={self.shape.proxy_mode}")
-        own = (*kept, "--keep-cluster", *self.shape.arguments)
-        other = (*BEHAVIOUR, f"--kubeconfig={self.cluster.kubeconfig}")
         argv = (
             *(sys.executable, "-m", "pytest", "-m", selection, f"--junitxml={results}", f"--timeout={CLAIM_SECONDS}"),
-            *("-p", "no:cacheprovider", f"--deadline-scale={self.slowness:g}"),
-            *("--cluster", *(other if behaviour else own)),
+            *("--cluster=embedded", f"--cluster-name={self.cluster.name}", "--keep-cluster", *self.shape.options),
+            *("-p", "no:cacheprovider", f"--deadline-scale={self.slowness:g}", *options),
         )
         done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=RUN_SECONDS)
         said = done.stdout + done.stderr
@@ -156,8 +152,8 @@ def start(shape: Shape, directory: Path, *, slowness: float = 1.0) -> SickCluste
     """Start a cluster whose kube-proxy is wrapped; healthy until a defect is injected."""
     directory.chmod(0o755)
     argv = (
-        *(sys.executable, "-m", "affinity.clusters.embedded", "up", "--name", NAME, "--proxy-mode", shape.proxy_mode),
-        *("--kube-proxy", str(_wrap_kube_proxy(directory)), "--deadline-scale", f"{slowness:g}", *shape.arguments),
+        *(sys.executable, "-m", "affinity.clusters.embedded", "up", f"--name={NAME}", *shape.options),
+        *(f"--kube-proxy={_wrap_kube_proxy(directory)}", f"--deadline-scale={slowness:g}"),
     )
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
     found = clusters.find(NAME)

@@ -13,6 +13,9 @@ from tests.defects.defect import IPTABLES
 from tests.defects.judged import contradictions
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tests.defects.comfort import Comfort
     from tests.defects.defect import Defect
     from tests.defects.sick import SickCluster
 
@@ -35,3 +38,17 @@ def test_a_defect_fails_the_claims_about_it(defect: Defect, sick: SickCluster) -
 
     wrong = contradictions(defect, judged, sick.nodes)
     assert not wrong, "\n\n".join((*wrong, judged.said))
+
+
+@pytest.mark.behaviour
+def test_behaviour_notices_a_defect_or_not(
+    defect: Defect, sick: SickCluster, about: Mapping[str, Sequence[str]], comfort: Comfort
+) -> None:
+    """What the claims about behaviour make of it where nobody looks at the nodes: kept for docs/claims.md."""
+    waiting = any("expiry" in about[claim] for claim in defect.fails)
+    with defect.injected(sick):
+        judged = sick.judge_behaviour(waiting=waiting)
+    sick.require_healthy()
+
+    comfort.record(defect, judged)
+    assert judged.outcomes, judged.said

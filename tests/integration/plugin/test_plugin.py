@@ -11,11 +11,8 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["pytester"]
 
-PLUGINS = [
-    word
-    for name in ("options", "claims", "selection", "listing", "evidence", "reporting")
-    for word in ("-p", f"fixtures.{name}")
-]
+NAMES = ("options", "claims", "selection", "listing", "evidence", "reporting")
+PLUGINS = [word for name in NAMES for word in ("-p", f"fixtures.{name}")]
 SUITE = """
 import pytest
 from affinity.errors import NotReadyError
