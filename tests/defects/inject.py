@@ -100,30 +100,30 @@ def changed_by_the_api(spec: str, *, when: str, operations: tuple[str, ...] = ("
     ``spec`` is CEL too, the fields to be set: ``sessionAffinity: 'None'``. To the suite that is no different from an
     API server which is wrong itself: it sees what it asks for and what is stored.
     """
-    own = f"{when} ? Object{{spec: Object.spec{{{spec}}}}} : Object{{}}"
-    return _changing({"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": own}}, operations)
+    own = f"{_during(operations)} && {when} ? Object{{spec: Object.spec{{{spec}}}}} : Object{{}}"
+    return _changing({"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": own}})
 
 
 def patched_by_the_api(patch: str, *, when: str, operations: tuple[str, ...] = ("CREATE", "UPDATE")) -> Injection:
     """Have the API change Services by a JSON patch in CEL, ``[JSONPatch{op: 'remove', path: '/spec/...'}]``."""
-    expression = f"{when} ? {patch} : []"
-    return _changing({"patchType": "JSONPatch", "jsonPatch": {"expression": expression}}, operations)
+    expression = f"{_during(operations)} && {when} ? {patch} : []"
+    return _changing({"patchType": "JSONPatch", "jsonPatch": {"expression": expression}})
 
 
 def refused_by_the_api(valid: str, *, message: str, warn: bool = False) -> Injection:
     """Have the API refuse Services for which a CEL expression is not true, or only warn of them."""
     own = {"expression": f"{_IS_PROBE} || ({valid})", "message": message}
     probed = {"expression": f"!({_IS_PROBE})", "message": PROBE}
-    spec = {"failurePolicy": "Fail", "validations": [probed, own], **_matching(("CREATE", "UPDATE"))}
+    spec = {"failurePolicy": "Fail", "validations": [probed, own], **_matching()}
     actions = {"validationActions": ["Warn" if warn else "Deny"]}
     return _policy("ValidatingAdmissionPolicy", REFUSING, REFUSING_BINDINGS, spec, actions)
 
 
-def _changing(mutation: dict[str, Any], operations: tuple[str, ...]) -> Injection:
+def _changing(mutation: dict[str, Any]) -> Injection:
     label = f"Object{{metadata: Object.metadata{{labels: {{'{PROBE}': 'true'}}}}}}"
     probed = {"expression": f"{_IS_PROBE} ? {label} : Object{{}}"}
     mutations = [mutation, {"patchType": "ApplyConfiguration", "applyConfiguration": probed}]
-    spec = {"reinvocationPolicy": "Never", "failurePolicy": "Fail", "mutations": mutations, **_matching(operations)}
+    spec = {"reinvocationPolicy": "Never", "failurePolicy": "Fail", "mutations": mutations, **_matching()}
     return _policy("MutatingAdmissionPolicy", CHANGING, CHANGING_BINDINGS, spec, {})
 
 
@@ -140,8 +140,12 @@ def both(*injections: Injection) -> Injection:
     return injected
 
 
-def _matching(operations: tuple[str, ...]) -> dict[str, Any]:
-    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": list(operations), "resources": ["services"]}
+def _during(operations: tuple[str, ...]) -> str:
+    return f"request.operation in [{', '.join(map(repr, operations))}]"
+
+
+def _matching() -> dict[str, Any]:
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["services"]}
     return {
         "matchConstraints": {"resourceRules": [rule]},
         "matchConditions": [{"name": "ours", "expression": "object.metadata.name.startsWith('affinity-')"}],
