@@ -1,7 +1,7 @@
 # Two commands do everything: `make affinity` is the main job, `make test` checks the project itself.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help affinity test lint types unit integration defects fast-defects behaviour docs setup lock clean distclean
+.PHONY: help affinity matrix report merge test lint types unit workflows integration defects fast-defects behaviour docs setup report-tools lock clean distclean
 
 PYTHON ?= python3
 VENV := .venv
@@ -15,6 +15,10 @@ PROXY_MODE ?=
 KUBE_PROXY ?=
 KEEP ?=
 ARGS ?=
+# Of make matrix: the versions to run, or all; the modes; empty means those whose programs are here, in every mode.
+VERSIONS ?=
+MODES ?=
+PASSED_ON := $(if $(KUBE_PROXY),--kube-proxy=$(KUBE_PROXY)) $(ARGS)
 OPTIONS := $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(KUBERNETES),--kubernetes $(KUBERNETES)) \
 	$(if $(PROXY_MODE),--proxy-mode $(PROXY_MODE)) $(if $(KUBE_PROXY),--kube-proxy=$(KUBE_PROXY)) $(if $(KEEP),--keep-cluster)
 
@@ -26,7 +30,16 @@ affinity: setup ## check session affinity on a real four-node cluster, started a
 	@mkdir -p $(dir $(RESULTS))
 	$(RUN) -m pytest -m affinity $(OPTIONS) --alluredir $(RESULTS) --clean-alluredir $(ARGS)
 
-test: lint types unit integration fast-defects ## lint, types, unit tests, and the suite's own tests on embedded clusters
+matrix: setup report-tools ## check several versions and modes one after another: VERSIONS='1.36 1.37' MODES=iptables
+	@$(RUN) -m affinity.matrix run --versions $(VERSIONS) --modes $(MODES) -- $(PASSED_ON)
+
+report: setup report-tools ## make the HTML report of the last run, and serve it
+	@$(RUN) -m affinity.matrix report $(if $(filter command line,$(origin RESULTS)),$(RESULTS))
+
+merge: setup report-tools ## one report and verdict of the legs below RESULTS, as EVENT asks for (CI)
+	@$(RUN) -m affinity.matrix merge $(RESULTS) --event $(EVENT) --provider $(or $(CLUSTER),kind) -- $(ARGS)
+
+test: lint types unit workflows integration fast-defects ## lint, types, unit tests, workflows, and the suite's own tests on embedded clusters
 
 lint: setup ## ruff
 	$(VENV)/bin/ruff check
@@ -57,16 +70,24 @@ behaviour: setup ## the same defects where only behaviour is judged: what docs/c
 docs: setup ## write docs/claims.md anew from the claims and their tests
 	$(RUN) -m affinity.claims docs
 
-setup: ## what the other targets need: packages of the system, the Python environment
-	@scripts/setup.sh $(PYTHON) $(VENV)
+workflows: setup ## actionlint, zizmor and shellcheck on what CI runs
+	@scripts/lint-workflows.sh $(VENV)
 
-lock: setup ## write requirements.lock anew from pyproject.toml
-	$(VENV)/bin/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --quiet --output-file requirements.lock
+setup: ## what the other targets need: packages of the system, the Python environment
+	@scripts/setup.sh $(PYTHON) $(VENV) $(SETUP)
+
+report-tools: setup
+	@scripts/report-tools.sh $(VENV)
+
+LOCK := --universal --python-version 3.11 --generate-hashes --quiet
+lock: setup ## write requirements.lock and requirements-report.lock anew from pyproject.toml
+	$(VENV)/bin/uv pip compile pyproject.toml --group dev $(LOCK) --output-file requirements.lock
+	$(VENV)/bin/uv pip compile --group report $(LOCK) --output-file requirements-report.lock
 
 clean: ## remove what runs leave in this directory
 	rm -rf results allure-results allure-report .pytest_cache .mypy_cache .ruff_cache
 
-distclean: clean ## also the environment, kept clusters, and the cache of programs and images
+distclean: clean ## also the environment, the reports' history, kept clusters, and the cache of programs and images
 	[ ! -x $(RUN) ] || $(RUN) -m affinity.clusters.embedded down --all
 	[ ! -x $(RUN) ] || $(RUN) -m affinity.clusters.kind down --all
-	rm -rf $(VENV) "$${SESSION_AFFINITY_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/session-affinity}"
+	rm -rf $(VENV) report/node_modules history.jsonl "$${SESSION_AFFINITY_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/session-affinity}"

@@ -21,10 +21,6 @@ READ_SECONDS: Final = 15.0
 CLOCK_SECONDS: Final = 1.0
 """How far apart two samples of a node's clock are when its tick rate is told from them."""
 
-WRITE_SCRIPT: Final = r"""list=/proc/net/xt_recent/$1; shift
-[ -w "$list" ] || { echo "no list $list" >&2; exit 1; }
-for entry do printf '%s\n' "$entry" > "$list" || exit 1; done"""
-
 
 class Nodes:
     """The nodes of a cluster that lets commands be run on them; may be shared by threads.
@@ -95,7 +91,8 @@ class Nodes:
 
     def write_list(self, name: str, chain: str, *entries: str) -> None:
         """Write to one of a node's client lists, one write an entry; raises NodeError."""
-        done = self.run(name, ("sh", "-c", WRITE_SCRIPT, "write", chain, *entries))
+        pairs = (word for entry in entries for word in (chain, entry))
+        done = self.run(name, ("sh", "-c", xt_recent.WRITE_SCRIPT, "write", *pairs))
         if done.returncode:
             said = done.stderr.strip() or f"exit code {done.returncode}"
             raise NodeError(f"{name}: cannot write {' '.join(entries)} to list {chain}: {said}")

@@ -9,14 +9,10 @@ witness is asked; the Services themselves are left alone, as asking them would p
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from affinity.dataplane import iptables
-from affinity.dataplane.iptables import Chain, Ruleset
-from affinity.dataplane.iptables_expected import SERVICES_CHAIN, port_chains
-from affinity.dataplane.names import CLUSTER_CHAIN
+from affinity.dataplane import plugs
 from affinity.errors import NotReadyError
 from affinity.nodes import until
 from affinity.services import Services, Wish, target
@@ -25,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from affinity.dataplane.batch import NodeState
-    from affinity.dataplane.iptables import Difference, Rule
+    from affinity.dataplane.differences import Difference
     from affinity.dataplane.model import ProxyConfig, ServiceState
+    from affinity.dataplane.plug import Dataplane
     from affinity.nodes import Nodes
     from affinity.traffic.client import Client
 
@@ -35,7 +32,6 @@ POLL_SECONDS: Final = 0.15
 """How long nodes are left alone between two reads: looking at them takes what they need to get on."""
 WITNESS_AFTER_SECONDS: Final = 2.0
 """How long nodes may differ before a witness is made to tell whether they are slow or wrong."""
-IPTABLES: Final = "iptables"
 _SHOWN: Final = 5
 
 
@@ -85,26 +81,6 @@ class Settled:
         return ", ".join(f"{name} {seconds:.2f} s" for name, seconds in slowest_first) or f"{self.waited:.2f} s"
 
 
-class RulesOfServices:
-    """A node's rules sorted by Service, so that waiting for many does not look through all rules for each.
-
-    Chains of former endpoints are not among them: a claim about leftovers needs the node's whole ruleset.
-    """
-
-    def __init__(self, ruleset: Ruleset) -> None:
-        self._chains = ruleset.chains()
-        self._entries: dict[str, list[Rule]] = defaultdict(list)
-        for rule in ruleset.rules(SERVICES_CHAIN):
-            self._entries[(rule.value("-d") or "").partition("/")[0]].append(rule)
-
-    def of(self, service: ServiceState) -> Ruleset:
-        """Return the rules of one Service."""
-        names = (*port_chains(service), *iptables.endpoint_chains(service))
-        entries = [rule for address in service.cluster_ips for rule in self._entries.get(address, ())]
-        chains = {name: self._chains[name] for name in names if name in self._chains}
-        return Ruleset({"nat": {SERVICES_CHAIN: Chain(SERVICES_CHAIN, rules=tuple(entries)), **chains}})
-
-
 @dataclass(frozen=True)
 class Programming:
     """Waits until nodes hold what Services call for."""
@@ -118,7 +94,16 @@ class Programming:
     @property
     def reads_rules(self) -> bool:
         """Whether the nodes' rules can be read and compared."""
-        return bool(self.nodes.names) and self.proxy.mode == IPTABLES
+        return bool(self.nodes.names) and self.proxy.mode in plugs.PLUGS
+
+    @property
+    def dataplane(self) -> Dataplane:
+        """The dataplane of this cluster's mode; raises ClusterError when the suite knows none for it."""
+        return plugs.of_mode(self.proxy.mode)
+
+    def hz(self, node: str) -> int | None:
+        """Return the tick rate of a node's kernel where memories are kept in ticks, else None; raises NodeError."""
+        return self.nodes.hz(node) if self.dataplane.counts_connections else None
 
     def settle(self, *services: ServiceState, since: float, nodes: Sequence[str] = ()) -> Settled:
         """Wait until nodes, all unless some are named, hold what the Services call for; the result says which do.
@@ -139,13 +124,12 @@ class Programming:
 
     def compare(self, state: NodeState, service: ServiceState) -> tuple[Difference, ...]:
         """Return how a node's rules for a Service differ from what it calls for; chains of former endpoints count."""
-        return iptables.compare(state.node, service, self.proxy, state.ruleset)
+        return self.dataplane.compare(state, service, self.proxy)
 
     def differences(self, state: NodeState, services: Iterable[ServiceState]) -> tuple[Difference, ...]:
         """Return how a node's rules for many Services differ from what they call for."""
-        rules = RulesOfServices(state.ruleset)
-        found = (iptables.compare(state.node, own, self.proxy, rules.of(own)) for own in services)
-        return tuple(one for differences in found for one in differences)
+        found = self.dataplane.compare_many(state, services, self.proxy)
+        return tuple(one for differences in found.values() for one in differences)
 
     def _by_rules(self, services: Sequence[ServiceState], since: float, nodes: Sequence[str]) -> Settled:
         states: dict[str, NodeState] = {}
@@ -157,8 +141,7 @@ class Programming:
             began = time.monotonic()
             states.update(self.nodes.read(late))
             for name in list(late):
-                rules = RulesOfServices(states[name].ruleset)
-                found = {own: iptables.compare(name, own, self.proxy, rules.of(own)) for own in late[name]}
+                found = self.dataplane.compare_many(states[name], late[name], self.proxy)
                 differences[name] = tuple(one for own in found.values() for one in own)
                 late[name] = [own for own, wrong in found.items() if wrong]
                 if not late[name]:
@@ -183,14 +166,13 @@ class Programming:
     ) -> frozenset[str]:
         """Wait until all late nodes are programmed or know a Service that is made now; return those that know it."""
         witness = self.services.create(Wish("witness"))
-        chains = port_chains(witness, CLUSTER_CHAIN)
         overtaken: set[str] = set()
 
         def all_told() -> bool:
             if all_programmed():
                 return True
             # Of the very reading that was compared: a node that knows the witness in it knew the change.
-            overtaken.update(name for name in late if states[name].ruleset.chains().keys() >= set(chains))
+            overtaken.update(name for name in late if self.dataplane.knows(states[name], witness))
             return overtaken >= late.keys()
 
         try:

@@ -28,6 +28,8 @@ DEFAULT_TIMEOUT: Final = 10800
 PORT: Final = 9000
 BACKEND: Final = {"app": "webpod"}
 ENDPOINT_SECONDS: Final = 15.0
+AT_ONCE: Final = 4
+"""How many Services are made or changed at the same time, on a machine that is not slow."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Services:
         self._namespace = namespace
         self._endpoints = endpoints
         self._patience = ENDPOINT_SECONDS * slowness
+        # A server that is slow gets slower by being asked for several things at once.
+        self._at_once = max(round(AT_ONCE / slowness), 1)
 
     def create(self, wish: Wish) -> ServiceState:
         """Make a Service and wait for its endpoints; raises NotReadyError."""
@@ -76,7 +80,7 @@ class Services:
 
     def _make(self, manifests: Sequence[Mapping[str, Any]], endpoints: Sequence[int | None]) -> list[ServiceState]:
         wanted = [self._endpoints if number is None else number for number in endpoints]
-        with ThreadPoolExecutor(min(4, len(manifests)), thread_name_prefix="create") as pool:
+        with ThreadPoolExecutor(min(self._at_once, len(manifests)), thread_name_prefix="create") as pool:
             stored = list(pool.map(self._api.create, manifests))
         states: list[ServiceState] = []
 
@@ -107,7 +111,7 @@ class Services:
     def patch_timeouts(self, services: Sequence[ServiceState], timeout_seconds: int) -> list[ServiceState]:
         """Change the timeout of Services in place and return them as stored."""
         change = {"spec": _config(timeout_seconds)}
-        with ThreadPoolExecutor(min(4, len(services)), thread_name_prefix="patch") as pool:
+        with ThreadPoolExecutor(min(self._at_once, len(services)), thread_name_prefix="patch") as pool:
             stored = pool.map(lambda one: self._api.patch(SERVICES, one.name, one.namespace, change), services)
             return [_with_endpoints_of(service, new) for service, new in zip(services, stored, strict=True)]
 

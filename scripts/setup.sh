@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # What the make targets need, installed where it is missing: packages of the system, and the Python environment.
-# Usage: setup.sh PYTHON VENV. Says nothing and takes no time when all is there.
+# Usage: setup.sh PYTHON VENV [python]. Says nothing and takes no time when all is there.
+# With "python" only the environment is made: enough for everything that starts no embedded cluster.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-python=$1 venv=$2
+python=$1 venv=$2 what=${3:-all}
 
 # Commands the embedded cluster runs on its host, and the Debian packages that have them.
 declare -A package_of=(
@@ -39,9 +40,11 @@ install_packages() {
     fail "$python is not Python 3.11 or newer" "install one, or name it: make PYTHON=python3.12 ..."
 
 missing=()
-for command in "${!package_of[@]}"; do
-    PATH="$PATH:/usr/sbin:/sbin" command -v "$command" >/dev/null || missing+=("${package_of[$command]}")
-done
+if [ "$what" = all ]; then
+    for command in "${!package_of[@]}"; do
+        PATH="$PATH:/usr/sbin:/sbin" command -v "$command" >/dev/null || missing+=("${package_of[$command]}")
+    done
+fi
 "$python" -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 [ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
 
@@ -66,6 +69,7 @@ PYTHON
     cp pyproject.toml "$venv/pyproject.toml"
 fi
 
+[ "$what" = all ] || exit 0
 # Only a machine that cannot download runc has to compile it, and only then is a compiler asked for.
 mapfile -t missing < <("$venv/bin/python" -m affinity.clusters.embedded.binaries --missing-packages)
 [ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"

@@ -15,6 +15,7 @@ from fixtures.claims import claim
 if TYPE_CHECKING:
     from affinity.dataplane.model import ServiceState
     from affinity.nodes import Nodes
+    from affinity.programming import Programming
     from affinity.traffic.client import Client
     from fixtures.crowd import Crowd
     from fixtures.evidence import Evidence
@@ -80,15 +81,19 @@ def test_every_client_keeps_its_endpoint(crowd: Crowd, evidence: Evidence) -> No
 
 
 @claim("C59")
-def test_each_client_is_remembered_on_its_own_node(crowd: Crowd, nodes: Nodes, evidence: Evidence) -> None:
+def test_each_client_is_remembered_on_its_own_node(
+    crowd: Crowd, nodes: Nodes, programming: Programming, evidence: Evidence
+) -> None:
     """Of many clients each is remembered on its own node alone, bound to the endpoint that answered it.
 
     Preconditions: 8 clients on all nodes that take pods; 20 Services with ClientIP, which each of them has asked.
-    Steps: read the lists of every node.
-    Expected: for each Service and client, the client's node has it in the list of the endpoint that answered and in no
-        other; the other nodes do not have it.
+    Steps: read whom every node remembers.
+    Expected: for each Service and client, the client's node remembers it for the endpoint that answered and for no
+        other; the other nodes do not remember it.
     """
-    verdict = judge_each_remembered("C59", crowd.members, crowd.services, crowd.memory(nodes.read()))
+    verdict = judge_each_remembered(
+        "C59", crowd.members, crowd.services, crowd.memory(nodes.read(), programming.dataplane)
+    )
 
     evidence.verdict(verdict)
     assert verdict.ok, verdict.explain()

@@ -22,6 +22,7 @@ from fixtures.claims import claim
 
 if TYPE_CHECKING:
     from affinity.dataplane.model import ServiceState
+    from affinity.dataplane.plug import Dataplane
     from affinity.nodes import Nodes
     from affinity.programming import Programming
     from affinity.services import Services
@@ -73,19 +74,20 @@ def test_client_ip_keeps_a_client_on_one_endpoint(
 
 
 @claim("C13")
-def test_the_answering_endpoint_is_the_one_that_lists_the_client(
-    client: Client, nodes: Nodes, sticky_service: ServiceState, evidence: Evidence
+def test_the_answering_endpoint_is_the_one_that_the_client_is_remembered_for(
+    client: Client, nodes: Nodes, dataplane: Dataplane, sticky_service: ServiceState, evidence: Evidence
 ) -> None:
-    """The endpoint that answers is the one whose list holds the client.
+    """The endpoint that answers is the one that the client is remembered for.
 
     Preconditions: a Service with ClientIP over three ready endpoints; a client that never asked it.
-    Steps: a request; read the lists of the client's node.
-    Expected: the client's address is in the list of the endpoint that answered, and in no other of the Service.
+    Steps: a request; read the lists or sets of the client's node.
+    Expected: the client's address is in that of the endpoint that answered, and in no other of the Service.
     """
     answers = client.request(target(sticky_service))
     state = nodes.read_one(client.node)
 
-    verdict = judge_answers_from_list("C13", sticky_service, (client.pod, client.address), answers, state)
+    who = (client.pod, client.address)
+    verdict = judge_answers_from_list("C13", dataplane, sticky_service, who, answers, state=state)
 
     evidence.verdict(verdict)
     assert verdict.ok, verdict.explain()

@@ -14,9 +14,11 @@ from affinity.services import DEFAULT_TIMEOUT
 from affinity.verdicts.expiry import (
     Window,
     judge_free,
+    judge_gone,
     judge_inert,
     judge_kept,
     judge_not_renewed_by_traffic,
+    judge_old_expiry,
     judge_patch,
     just_after,
     just_before,
@@ -24,6 +26,7 @@ from affinity.verdicts.expiry import (
 from fixtures.claims import claim
 
 if TYPE_CHECKING:
+    from affinity.dataplane.plug import Dataplane
     from affinity.expiry.wait import Observations
     from affinity.traffic.client import Client
     from fixtures.evidence import Evidence
@@ -33,20 +36,39 @@ pytestmark = [pytest.mark.affinity, pytest.mark.expiry]
 
 @claim("C22")
 def test_a_patched_timeout_reaches_every_node_and_keeps_the_entries(
-    client: Client, expiry: Observations, evidence: Evidence
+    client: Client, dataplane: Dataplane, expiry: Observations, evidence: Evidence
 ) -> None:
-    """A patched timeout reaches every node's rules and keeps the entries.
+    """A patched timeout reaches every node and keeps the entries.
 
     Preconditions: Services with ClientIP and 10800 seconds that remember a client.
-    Steps: patch timeoutSeconds to 30 in place; read the rules and lists of every node, and the rules again when the
-        timeout is over.
-    Expected: every rcheck rule says 30, on every node, both times; the client's entries have the stamps they had.
+    Steps: patch timeoutSeconds to 30 in place; read the rules, and the lists or sets, of every node, and the rules
+        again when the timeout is over.
+    Expected: every rcheck rule, or every set, says 30, on every node, both times; the client is where it was, with the
+        stamps it had where there are any.
     """
     patch = expiry.patched()
     evidence.objects(patch.services[0])
     evidence.text("latency", patch.after.latency())
 
-    verdict = judge_patch(patch, client.address, client.node)
+    verdict = judge_patch(dataplane, patch, client.address, client.node)
+
+    evidence.verdict(verdict)
+    assert verdict.ok, verdict.explain()
+
+
+@claim("C22n")
+def test_a_client_known_before_a_patch_keeps_its_old_expiry(
+    client: Client, expiry: Observations, evidence: Evidence
+) -> None:
+    """A client known before a patch keeps its old expiry until its next connection.
+
+    Preconditions: 15 Services with ClientIP over three endpoints, each asked once before its timeout was patched from
+        10800 to 30 seconds.
+    Steps: when 30 s are over, read the sets of the client's node; a request to each; read them again.
+    Expected: every element is still there with more than 30 s left, and the endpoint that answered before answers
+        again; after that every element has 30 s left at most.
+    """
+    verdict = judge_old_expiry(expiry.silent(), client.address)
 
     evidence.verdict(verdict)
     assert verdict.ok, verdict.explain()
@@ -116,8 +138,8 @@ def test_traffic_on_an_open_connection_does_not_renew_the_timeout(
     Preconditions: 15 Services with ClientIP over three endpoints, patched in place from 10800 to 30 seconds.
     Steps: a request to each, the connection being kept open; more requests on it until shortly before the timeout; a
         request on a new connection 31 s after the first.
-    Expected: the list entry keeps its one stamp while data flows; for at least one Service another endpoint answers the
-        last request; all staying by chance has probability 3 ** -15.
+    Expected: the list entry keeps its one stamp, or the set's element its expiry, while data flows; for at least one
+        Service another endpoint answers the last request; all staying by chance has probability 3 ** -15.
     """
     trials = expiry.of(Group.OPEN)
     evidence.trials(trials)
@@ -141,6 +163,22 @@ def test_an_expired_entry_stays_listed_and_binds_no_one(
         by chance has probability 3 ** -15.
     """
     verdict = judge_inert(expiry.silent(), client.address, expiry.hz)
+
+    evidence.verdict(verdict)
+    assert verdict.ok, verdict.explain()
+
+
+@claim("C25n")
+def test_a_client_is_gone_from_its_set_when_the_timeout_is_over(
+    client: Client, expiry: Observations, evidence: Evidence, slowness: float
+) -> None:
+    """A client is gone from its set when the timeout is over.
+
+    Preconditions: 3 Services with ClientIP, patched in place from 10800 to 30 seconds.
+    Steps: a request to each; 26 s later, and when 30 s are over, read the sets of the client's node.
+    Expected: first an element of the client in one set of each, with what is left of 30 s; then none.
+    """
+    verdict = judge_gone(expiry.departed(), client.address, slowness)
 
     evidence.verdict(verdict)
     assert verdict.ok, verdict.explain()

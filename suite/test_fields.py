@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from affinity.dataplane import iptables
 from affinity.dataplane.model import CLIENT_IP
 from affinity.kube.api import Patch
 from affinity.names import unique_name
@@ -255,7 +254,8 @@ def test_created_with_affinity_equals_switched_in_place(
     second = programming.settle(again, since=since)
     switched, _ = services.stored(again)
 
-    held = [{node: iptables.normalised(again, one.ruleset) for node, one in s.states.items()} for s in (first, second)]
+    rules = programming.dataplane.normalised
+    held = [{name: rules(state, again) for name, state in one.states.items()} for one in (first, second)]
     verdict = judge_same("C57", again, (created["spec"], switched["spec"]), (held[0], held[1]))
 
     evidence.verdict(verdict)
@@ -271,7 +271,7 @@ def test_headless_and_external_name_program_nothing(
     Preconditions: a headless Service with ClientIP over three ready endpoints; an ExternalName Service with ClientIP.
     Steps: make an ordinary Service after them and wait until every node has its rules: they have heard of the others
         then; read every node.
-    Expected: no chain, rule or list of either on any node.
+    Expected: no chain, rule, list or set of either on any node.
     """
     bare = stored_service(Wish("bare", CLIENT_IP, spec=HEADLESS))
     named = stored_service(Wish("named", CLIENT_IP, spec=EXTERNAL_NAME, endpoints=0))
@@ -280,19 +280,13 @@ def test_headless_and_external_name_program_nothing(
     programming.settle(control, since=since)
     states = nodes.read()
 
+    dataplane = programming.dataplane
     held = {
-        service.key: {
-            node: [
-                *iptables.normalised(service, state.ruleset),
-                *(f"list {name}" for name in iptables.endpoint_chains(service) if name in state.lists),
-            ]
-            for node, state in states.items()
-        }
+        service.key: {name: dataplane.belonging(state, service) for name, state in states.items()}
         for service in (bare, named)
     }
-    verdict = judge_nothing(
-        "C08", held, {node: iptables.normalised(control, state.ruleset) for node, state in states.items()}
-    )
+    known = {name: dataplane.normalised(state, control) for name, state in states.items()}
+    verdict = judge_nothing("C08", held, known)
 
     evidence.verdict(verdict)
     assert verdict.ok, verdict.explain()

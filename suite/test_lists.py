@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.dataplane.iptables import endpoint_chains
 from affinity.dataplane.model import CLIENT_IP
-from affinity.dataplane.xt_recent import forget, remember
 from affinity.services import NO_AFFINITY, target
-from affinity.verdicts.lists import judge_follows, judge_forgotten, judge_one_entry, judge_strangers
+from affinity.verdicts.lists import (
+    judge_follows,
+    judge_forgotten,
+    judge_one_element,
+    judge_one_entry,
+    judge_strangers,
+)
 from fixtures.claims import claim
 
 if TYPE_CHECKING:
     from affinity.dataplane.model import ServiceState
+    from affinity.dataplane.plug import Dataplane
     from affinity.nodes import Nodes
     from affinity.programming import Programming
     from affinity.traffic.client import Client
@@ -46,6 +51,29 @@ def test_a_client_is_in_one_list_with_a_stamp_a_connection(
     assert verdict.ok, verdict.explain()
 
 
+@claim("C21s")
+def test_a_client_is_in_one_set_for_as_long_as_the_timeout_says(
+    client: Client, nodes: Nodes, sticky_service: ServiceState, evidence: Evidence
+) -> None:
+    """A client is in exactly one set, for as long as the timeout says: what C21 says of lists.
+
+    Preconditions: a Service with ClientIP and 10800 seconds; a client that never asked it.
+    Steps: read the sets of the client's node; after 20 requests read them again.
+    Expected: no element of the client at first; then one, with 10800 seconds left but for the time that went by.
+    """
+    before = nodes.read_one(client.node)
+    since = time.monotonic()
+    answers = client.request(target(sticky_service), count=20)
+    evidence.answers("answers", answers)
+    after = nodes.read_one(client.node)
+    seconds = time.monotonic() - since
+
+    verdict = judge_one_element("C21s", sticky_service, client.address, before, after, seconds=seconds)
+
+    evidence.verdict(verdict)
+    assert verdict.ok, verdict.explain()
+
+
 @claim("C21n")
 def test_other_nodes_do_not_know_the_client(
     client: Client, nodes: Nodes, sticky_service: ServiceState, programming: Programming, evidence: Evidence
@@ -53,14 +81,14 @@ def test_other_nodes_do_not_know_the_client(
     """Nodes that the client is not on do not know it: the control for C21.
 
     Preconditions: a Service with ClientIP; a client that never asked it.
-    Steps: wait for every node; 20 requests; read the lists of every node.
-    Expected: every other node has the Service's three lists, without an entry.
+    Steps: wait for every node; 20 requests; read the lists or sets of every node.
+    Expected: every other node has the three of the Service, without an entry.
     """
     programming.settle(sticky_service, since=time.monotonic())
     client.request(target(sticky_service), count=20)
     states = nodes.read()
 
-    verdict = judge_strangers("C21n", sticky_service, client.address, client.node, states)
+    verdict = judge_strangers("C21n", programming.dataplane, sticky_service, (client.address, client.node), states)
 
     evidence.verdict(verdict)
     assert verdict.ok, verdict.explain()
@@ -74,11 +102,12 @@ def test_none_forgets_all_clients(
     programming: Programming,
     evidence: Evidence,
 ) -> None:
-    """None forgets all clients, and ClientIP again starts with empty lists.
+    """None forgets all clients, and ClientIP again starts with none.
 
     Preconditions: a Service with ClientIP that remembers a client.
-    Steps: patch it to None, and when the nodes have followed, back to ClientIP; read the lists of every node each time.
-    Expected: no lists of the Service under None; three empty ones under ClientIP again, on every node.
+    Steps: patch it to None, and when the nodes have followed, back to ClientIP; read the lists or sets of every node
+        each time.
+    Expected: none of the Service under None; three empty ones under ClientIP again, on every node.
     """
     client.request(target(sticky_service))
     since = time.monotonic()
@@ -89,7 +118,7 @@ def test_none_forgets_all_clients(
     programming.settle(again, since=since)
     states = nodes.read()
 
-    verdict = judge_forgotten("C26", again, without.states, states)
+    verdict = judge_forgotten("C26", programming.dataplane, again, without.states, states)
 
     evidence.verdict(verdict)
     assert verdict.ok, verdict.explain()
@@ -97,21 +126,18 @@ def test_none_forgets_all_clients(
 
 @claim("C52")
 def test_moving_the_entry_moves_the_client(
-    client: Client, nodes: Nodes, sticky_service: ServiceState, evidence: Evidence
+    client: Client, nodes: Nodes, dataplane: Dataplane, sticky_service: ServiceState, evidence: Evidence
 ) -> None:
-    """Moving the list entry moves the client: the lists are the cause, not a coincidence.
+    """Moving the entry moves the client: the lists or sets are the cause, not a coincidence.
 
     Preconditions: a Service with ClientIP over three ready endpoints.
-    Steps: for each endpoint in turn, remove the client from all lists of its node, add it to that endpoint's, and send
-        5 requests.
+    Steps: for each endpoint in turn, remove the client from all lists or sets of its node, add it to that endpoint's,
+        and send 5 requests.
     Expected: all 5 are answered by that endpoint, each time.
     """
-    chains = endpoint_chains(sticky_service)
     followed = []
-    for chosen, endpoint in chains.items():
-        for chain in chains:
-            nodes.write_list(client.node, chain, forget(client.address))
-        nodes.write_list(client.node, chosen, remember(client.address))
+    for memory, endpoint in dataplane.memories(sticky_service).items():
+        nodes.run(client.node, dataplane.pinning(sticky_service, client.address, memory)).check()
         followed.append((endpoint, client.request(target(sticky_service), count=5)))
 
     verdict = judge_follows("C52", sticky_service, client.node, followed)

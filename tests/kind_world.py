@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+WHOAMI: Final = "traefik/whoami"
+NETSHOOT: Final = "nicolaka/netshoot"
 NODE_IMAGE: Final = "example/node:v1.37.2"
 PROXY_FACTS: Final = {"proxy mode": "iptables", "cluster CIDR": "10.10.0.0/16"}
 MYK8S: Final = ("myk8s-control-plane", "myk8s-worker", "myk8s-worker2", "myk8s-worker3")
@@ -121,10 +124,17 @@ class World:
         return [line for line in lines if line.startswith(beginning)]
 
 
-def _image(*, architecture: str = "amd64", entrypoint: str = "/usr/local/bin/entrypoint", description: str = "") -> str:
+def _image(
+    *,
+    architecture: str = "amd64",
+    entrypoint: str = "/usr/local/bin/entrypoint",
+    description: str = "",
+    tags: Sequence[str] = (),
+) -> str:
     labels = {"org.opencontainers.image.description": description} if description else None
     settings = {"Entrypoint": [entrypoint, "/sbin/init"], "Labels": labels}
-    return json.dumps([{"Id": "sha256:1234", "Architecture": architecture, "Config": settings}])
+    found = {"Id": "sha256:1234", "Architecture": architecture, "Config": settings, "RepoTags": list(tags)}
+    return json.dumps([found])
 
 
 def make_world(directory: Path) -> World:

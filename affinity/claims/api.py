@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from affinity.claims.claim import API, FIELD, IPTABLES, KUBE_PROXY, TIMEOUT_FIELD, Claim
+from affinity.claims.claim import API, BOTH, FIELD, KUBE_PROXY, TIMEOUT_FIELD, Claim
 
 APPLY: Final = "server-side apply (KEP-555), over Service.spec.sessionAffinity and its configuration"
 SKIPPED: Final = "kube-proxy pkg/proxy/util/utils.go, ShouldSkipService"
@@ -19,6 +19,6 @@ CLAIMS: Final = (
     Claim("C54", "Affinity of a headless Service is warned of, and none where there is none", API, WARNINGS),
     Claim("C55", "Another manager's apply conflicts over the timeout, and takes it only by force", API, APPLY),
     Claim("C56", "Merge, strategic and JSON patches of affinity store the same", API, FIELD),
-    Claim("C57", "A Service created with ClientIP equals one that was switched in place", KUBE_PROXY, FIELD, IPTABLES),
-    Claim("C08", "Headless and ExternalName Services with ClientIP program nothing", KUBE_PROXY, SKIPPED, IPTABLES),
+    Claim("C57", "A Service created with ClientIP equals one that was switched in place", KUBE_PROXY, FIELD, BOTH),
+    Claim("C08", "Headless and ExternalName Services with ClientIP program nothing", KUBE_PROXY, SKIPPED, BOTH),
 )

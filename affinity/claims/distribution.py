@@ -7,11 +7,10 @@ from affinity.claims.claim import (
     BOTH,
     CROWD_FALSE_ALARM,
     FIELD,
-    IPTABLES,
     KUBE_PROXY,
+    REMEMBERS,
     SPREAD_FALSE_ALARM,
-    SYNC_RULES,
-    XT_RECENT,
+    SYNC_BOTH,
     Claim,
 )
 
@@ -33,9 +32,9 @@ CLAIMS: Final = (
         false_alarm=CROWD_FALSE_ALARM,
     ),
     Claim("C12", "Every client on every node keeps the endpoint of its first request", API, FIELD),
-    Claim("C59", "Of many clients each is remembered on its own node alone", KUBE_PROXY, XT_RECENT, IPTABLES),
-    Claim("C13", "The endpoint that answers is the one whose list holds the client", KUBE_PROXY, XT_RECENT, IPTABLES),
-    Claim("C49", "Each connection is translated to the endpoint that answered it", KUBE_PROXY, SYNC_RULES, BOTH),
+    Claim("C59", "Of many clients each is remembered on its own node alone", KUBE_PROXY, REMEMBERS, BOTH),
+    Claim("C13", "The endpoint that answers is the one that the client is remembered for", KUBE_PROXY, REMEMBERS, BOTH),
+    Claim("C49", "Each connection is translated to the endpoint that answered it", KUBE_PROXY, SYNC_BOTH, BOTH),
     Claim(
         "C50",
         "Switching None, ClientIP, None in place takes effect on every node",

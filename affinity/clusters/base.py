@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from affinity.clusters.images import by_tag, renamed
 from affinity.errors import NodeError
 
 if TYPE_CHECKING:
@@ -61,9 +62,13 @@ class OwnCluster:
     context: str | None = None
     namespace: str = "default"
 
+    def image_name(self, image: str) -> str:
+        """Return the name under which the nodes have an image that the manifests pin by digest."""
+        return by_tag(image)
+
     def adapt(self, pod: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return a sample pod as the manifests have it (see ``Cluster``)."""
-        return pod
+        """Return a sample pod with its images as the nodes have them (see ``Cluster``)."""
+        return {**pod, "spec": renamed(pod["spec"], self.image_name)}
 
 
 class Cluster(Protocol):

@@ -29,6 +29,7 @@ _ONLY: Final = {
     "--context": ("external",),
     "--node-access": ("external",),
     "--image-registry": ("external",),
+    "--image-tags": ("external",),
     "--kubernetes": ("embedded", "kind"),
     "--proxy-mode": ("embedded", "kind"),
 }
@@ -58,6 +59,7 @@ class ClusterOptions:
     context: str | None = None
     node_access: str = "none"
     image_registry: str | None = None
+    image_tags: bool = False
     failed: Callable[[], bool] = _not_failed
     results: Path = Path("results")
 
@@ -71,6 +73,7 @@ class ClusterOptions:
             "--context": self.context,
             "--node-access": self.node_access != "none",
             "--image-registry": self.image_registry,
+            "--image-tags": self.image_tags,
             "--kubernetes": self.kubernetes,
             "--proxy-mode": self.proxy_mode,
         }

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from affinity.dataplane import conntrack, iptables_save, xt_recent
+from affinity.dataplane import conntrack, iptables_save, nftables_table, xt_recent
 from affinity.errors import NodeError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from affinity.dataplane.conntrack import Flow
     from affinity.dataplane.iptables_save import Ruleset
     from affinity.dataplane.model import Family
+    from affinity.dataplane.nftables_table import Table
     from affinity.dataplane.xt_recent import Clock, ClockSample, RecentList
 
 _MARK: Final = "@@affinity "
@@ -114,7 +115,7 @@ class NodeState:
 
     ``program`` is the save program whose rules these are and ``variant`` its backend, nf_tables or legacy; both are
     empty where there is none. ``lists`` has one entry a file, empty lists included. ``flows`` is None when connections
-    were not asked for or cannot be read. ``nftables`` is what ``nft -j`` printed, None without kube-proxy's table.
+    were not asked for or cannot be read. ``nftables`` is kube-proxy's table, None where there is none.
     ``jiffies`` is None where /proc/timer_list is hidden and no list was there to be stamped. ``missing`` says what
     could not be read.
     """
@@ -123,7 +124,7 @@ class NodeState:
     ruleset: Ruleset = field(default_factory=iptables_save.Ruleset)
     lists: Mapping[str, RecentList] = field(default_factory=dict)
     flows: tuple[Flow, ...] | None = None
-    nftables: Mapping[str, Any] | None = None
+    nftables: Table | None = None
     jiffies: int | None = None
     uptime: float | None = None
     program: str = ""
@@ -183,7 +184,7 @@ def _state(node: str, sections: Mapping[str, tuple[str, str]]) -> NodeState:
         ruleset=iptables_save.parse(rules),
         lists=_lists(*sections.get("lists", nothing)),
         flows=conntrack.parse(flows[1]) if flows else None,
-        nftables=_json(nft[1]) if nft else None,
+        nftables=nftables_table.parse(_json(nft[1])) if nft else None,
         jiffies=int(clock["jiffies"]) if "jiffies" in clock else None,
         uptime=float(clock["uptime"]) if "uptime" in clock else None,
         program=program,
@@ -214,4 +215,4 @@ def _json(text: str) -> Mapping[str, Any]:
         raise NodeError(f"nft printed no JSON: {text[:200]!r}") from error
     if not isinstance(found, dict):
         raise NodeError(f"nft printed no JSON object: {text[:200]!r}")
-    return MappingProxyType(found)
+    return found

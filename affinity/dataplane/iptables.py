@@ -1,8 +1,10 @@
 """kube-proxy's iptables mode: read a node's nat rules, say what they should be, and how the two differ."""
 
-from affinity.dataplane.iptables_compare import Aspect, Difference, compare, explain, of_aspect
-from affinity.dataplane.iptables_expected import Expected, ExpectedRule, Kind, endpoint_chains, expected
-from affinity.dataplane.iptables_questions import affinity_timeouts, normalised
+from affinity.dataplane.alignment import ExpectedRule, Kind
+from affinity.dataplane.differences import Aspect, Difference, explain, of_aspect
+from affinity.dataplane.iptables_compare import compare
+from affinity.dataplane.iptables_expected import Expected, endpoint_chains, expected
+from affinity.dataplane.iptables_questions import affinity_timeouts, belonging, normalised
 from affinity.dataplane.iptables_save import Chain, Match, Option, Rule, Ruleset, parse
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "Rule",
     "Ruleset",
     "affinity_timeouts",
+    "belonging",
     "compare",
     "endpoint_chains",
     "expected",

@@ -1,47 +1,22 @@
-"""Which rule answers to which, and in what two rules differ; order and spelling aside."""
+"""In what two rules differ; order and spelling aside."""
 
 from __future__ import annotations
 
 import ipaddress
-from bisect import bisect_left
-from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from affinity.dataplane.iptables_expected import FULL_MASK
 from affinity.dataplane.iptables_save import Match
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
-    from affinity.dataplane.iptables_expected import ExpectedRule
     from affinity.dataplane.iptables_save import Option, Rule
 
 PROBABILITY_TOLERANCE: Final = 1e-6
 """The kernel keeps a probability as a fraction of 2^31, so what is printed is not what was written."""
 
 _IMPLIED_MODULES: Final = ("", "tcp", "udp", "sctp")
-
-
-def align(
-    wanted: Sequence[ExpectedRule], seen: Sequence[Rule], *keys: Callable[[Rule], Hashable]
-) -> tuple[list[tuple[ExpectedRule, Rule]], list[ExpectedRule], list[Rule]]:
-    """Pair expected with seen rules by the first key that agrees; a key of None never agrees.
-
-    Returns the pairs in the expected order, what has no partner, and what nobody asked for.
-    """
-    partner: dict[int, Rule] = {}
-    left = list(seen)
-    for key in keys:
-        waiting: dict[Hashable, list[Rule]] = defaultdict(list)
-        for rule in left:
-            waiting[key(rule)].append(rule)
-        for place, one in enumerate(wanted):
-            if place not in partner and key(one.rule) is not None and waiting[key(one.rule)]:
-                partner[place] = waiting[key(one.rule)].pop(0)
-        taken = {rule.number for rule in partner.values()}
-        left = [rule for rule in left if rule.number not in taken]
-    pairs = [(one, partner[place]) for place, one in enumerate(wanted) if place in partner]
-    return pairs, [one for place, one in enumerate(wanted) if place not in partner], left
 
 
 def unequal(wanted: Rule, seen: Rule) -> Iterator[tuple[str, str, str]]:
@@ -109,19 +84,3 @@ def network(text: str) -> str:
 def destination(rule: Rule) -> tuple[str, str, str]:
     """Return the address, protocol and port that a rule matches."""
     return network(rule.value("-d") or ""), rule.value("-p") or "", rule.value("--dport") or ""
-
-
-def out_of_order(places: Sequence[int]) -> list[int]:
-    """Return the fewest elements whose removal leaves the rest ascending."""
-    tails: list[int] = []
-    lengths: list[int] = []
-    for place in places:
-        at = bisect_left(tails, place)
-        tails[at : at + 1] = [place]
-        lengths.append(at + 1)
-    kept, wanted = set[int](), len(tails)
-    for place, length in zip(reversed(places), reversed(lengths), strict=True):
-        if length == wanted:
-            kept.add(place)
-            wanted -= 1
-    return sorted(set(places) - kept)

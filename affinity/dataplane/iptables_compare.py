@@ -7,93 +7,41 @@ is one difference. Comments are not looked at: kube-proxy writes none in large c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from affinity.dataplane import names
-from affinity.dataplane.iptables_align import align, destination, network, out_of_order, unequal
+from affinity.dataplane.alignment import ExpectedRule, Kind, align, shuffled
+from affinity.dataplane.differences import Aspect, Difference
+from affinity.dataplane.iptables_align import destination, network, unequal
 from affinity.dataplane.iptables_expected import (
     SERVICES_CHAIN,
     Expected,
-    ExpectedRule,
-    Kind,
     balancing_chains,
     classify,
     endpoint_chains,
     expected,
 )
+from affinity.dataplane.iptables_questions import own_endpoint_chains, translates_to
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from affinity.dataplane.iptables_save import Rule, Ruleset
     from affinity.dataplane.model import ProxyConfig, ServiceState
 
-
-class Aspect(StrEnum):
-    """What a difference is about; a claim selects the aspects it speaks of."""
-
-    CHAIN_NAMES = "chain names"
-    ENTRY = "entry in KUBE-SERVICES"
-    MASQUERADE = "mark for masquerading"
-    RCHECK_PRESENCE = "rcheck rule per endpoint"
-    RCHECK_ORDER = "rcheck rules before balancing, in endpoint order"
-    RCHECK_ARGUMENTS = "arguments of rcheck"
-    BALANCING = "balancing rule per endpoint"
-    PROBABILITY = "probability"
-    SET_AND_DNAT = "set and DNAT in one rule"
-    LEFTOVER = "leftover"
-    UNEXPECTED_RULE = "unexpected rule"
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One way in which a node's rules are not what they should be.
-
-    ``rule`` counts from 1 within the chain, as in ``iptables -S CHAIN``; it is None when no rule is there.
-    """
-
-    node: str
-    chain: str
-    rule: int | None
-    aspect: Aspect
-    expected: str
-    seen: str
-    reason: str
-
-    def __str__(self) -> str:
-        where = f"{self.node} {self.chain}" + (f" rule {self.rule}" if self.rule else "")
-        return f"{where}: {self.seen}, expected {self.expected} ({self.reason})"
-
-
 _MISSING: Final = {
     Kind.ENTRY: Aspect.ENTRY,
     Kind.MASQUERADE: Aspect.MASQUERADE,
-    Kind.RCHECK: Aspect.RCHECK_PRESENCE,
+    Kind.AFFINITY: Aspect.AFFINITY_PRESENCE,
     Kind.BALANCE: Aspect.BALANCING,
-    Kind.TRANSLATE: Aspect.SET_AND_DNAT,
+    Kind.TRANSLATE: Aspect.TRANSLATION,
     Kind.OTHER: Aspect.UNEXPECTED_RULE,
 }
-_WRONG: Final = {**_MISSING, Kind.RCHECK: Aspect.RCHECK_ARGUMENTS}
+_WRONG: Final = {**_MISSING, Kind.AFFINITY: Aspect.AFFINITY_ARGUMENTS}
 
 
 def compare(node: str, service: ServiceState, proxy: ProxyConfig, ruleset: Ruleset) -> tuple[Difference, ...]:
     """Return every difference between what a node holds for a Service and what it owes; none when it is right."""
     return tuple(_Comparison(node, service, expected(service, proxy, node), ruleset).differences())
-
-
-def of_aspect(differences: Iterable[Difference], *aspects: Aspect) -> tuple[Difference, ...]:
-    """Return the differences of the given aspects."""
-    return tuple(difference for difference in differences if difference.aspect in aspects)
-
-
-def explain(differences: Sequence[Difference], service: ServiceState) -> str:
-    """Return the differences line by line, then the Service and its endpoints as the API has them."""
-    count = f"{len(differences)} difference{'' if len(differences) == 1 else 's'}"
-    lines = [f"{count} between the rules and {service.describe()}", *(f"  {one}" for one in differences)]
-    lines += [f"endpoints of {service.key}: {'' if service.endpoints else 'none is ready'}".rstrip()]
-    lines += [f"  {endpoint} {chain}" for chain, endpoint in endpoint_chains(service).items()]
-    return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -144,7 +92,7 @@ class _Comparison:
             reason = self._service if self.service.endpoints else f"{self._service} has no ready endpoint"
             yield self._at(rule, aspect, wanted="no such rule", seen=rule.spec, reason=reason)
 
-    def _chain(self, chain: str, rules: Sequence[ExpectedRule]) -> Iterator[Difference]:
+    def _chain(self, chain: str, rules: Sequence[ExpectedRule[Rule]]) -> Iterator[Difference]:
         pairs, missing, surplus = align(
             rules,
             self.ruleset.rules(chain),
@@ -155,17 +103,18 @@ class _Comparison:
         yield from self._paired_and_missing(pairs, missing)
         late = list(_too_late(pairs))
         for wanted, rule, first in late:
-            aspect = Aspect.RCHECK_ORDER if wanted.kind is Kind.RCHECK else Aspect.MASQUERADE
+            aspect = Aspect.AFFINITY_ORDER if wanted.kind is Kind.AFFINITY else Aspect.MASQUERADE
             should, does = f"before rule {first.number}, {first.spec}", f"{wanted.kind} rule for {wanted.about}"
             yield self._at(rule, aspect, wanted=should, seen=does, reason=self._service)
         in_time = [pair for pair in pairs if pair not in [(wanted, rule) for wanted, rule, _ in late]]
-        yield from self._shuffled(in_time, Kind.RCHECK, Aspect.RCHECK_ORDER)
-        yield from self._shuffled(in_time, Kind.BALANCE, Aspect.BALANCING)
+        for kind, aspect in ((Kind.AFFINITY, Aspect.AFFINITY_ORDER), (Kind.BALANCE, Aspect.BALANCING)):
+            for _, rule, should, does in shuffled(in_time, kind):
+                yield self._at(rule, aspect, wanted=should, seen=does, reason=self._service)
         for rule in surplus:
             yield self._surplus(rule)
 
     def _paired_and_missing(
-        self, pairs: Sequence[tuple[ExpectedRule, Rule]], missing: Sequence[ExpectedRule]
+        self, pairs: Sequence[tuple[ExpectedRule[Rule], Rule]], missing: Sequence[ExpectedRule[Rule]]
     ) -> Iterator[Difference]:
         for wanted, seen in pairs:
             for module, should, does in unequal(wanted.rule, seen):
@@ -175,45 +124,33 @@ class _Comparison:
             seen_text, aspect = f"no {one.kind} rule for {one.about}", _MISSING[one.kind]
             yield self._at(one.rule.chain, aspect, wanted=one.rule.spec, seen=seen_text, reason=self._service)
 
-    def _wrong(self, wanted: ExpectedRule, module: str) -> Aspect:
+    def _wrong(self, wanted: ExpectedRule[Rule], module: str) -> Aspect:
         if module == "recent" and not self.service.has_affinity:
             return Aspect.LEFTOVER
         if module == "statistic" and wanted.kind is Kind.BALANCE:
             return Aspect.PROBABILITY
         return _WRONG[wanted.kind]
 
-    def _shuffled(self, pairs: Sequence[tuple[ExpectedRule, Rule]], kind: Kind, aspect: Aspect) -> Iterator[Difference]:
-        same = [pair for pair in pairs if pair[0].kind is kind]
-        places = sorted(range(len(same)), key=lambda place: same[place][1].number)
-        for place in out_of_order(places):
-            wanted, rule = same[place]
-            should = f"{place + 1} of {len(same)}, in the order of the endpoints"
-            does = f"{kind} rule for {wanted.about} is {places.index(place) + 1} of {len(same)}"
-            yield self._at(rule, aspect, wanted=should, seen=does, reason=self._service)
-
     def _surplus(self, rule: Rule) -> Difference:
         kind = classify(rule)
         aspect, reason = _MISSING[kind], self._service
         if rule.match("recent") and not self.service.has_affinity:
             aspect, reason = Aspect.LEFTOVER, f"{self._service}, sessionAffinity {self.service.session_affinity}"
-        elif kind in (Kind.RCHECK, Kind.BALANCE):
+        elif kind in (Kind.AFFINITY, Kind.BALANCE):
             endpoint = endpoint_chains(self.service).get(rule.target)
             if rule.target in self.expected.chains:
                 reason = f"{self._service}, one {kind} rule is enough for {endpoint}"
             else:
                 aspect, reason = Aspect.LEFTOVER, f"{self._service}, {self._stranger(rule.target)}"
         elif rule.match("recent") and rule.option("--set"):
-            aspect, reason = Aspect.SET_AND_DNAT, f"{self._service}, --set belongs in the DNAT rule"
+            aspect, reason = Aspect.TRANSLATION, f"{self._service}, --set belongs in the DNAT rule"
         return self._at(
             rule, aspect, wanted="no such rule", seen=rule.spec or "a rule that does nothing", reason=reason
         )
 
     def _stranger(self, chain: str) -> str:
-        what = self._translates_to(chain) or f"{chain}, which translates to nothing,"
+        what = translates_to(chain, self.ruleset) or f"{chain}, which translates to nothing,"
         return f"{what} is none of its {len(self.service.endpoints)} ready endpoints"
-
-    def _translates_to(self, chain: str) -> str | None:
-        return next(filter(None, (rule.value("--to-destination") for rule in self.ruleset.rules(chain))), None)
 
     def _leftover_chains(self) -> Iterator[Difference]:
         for chain in self.expected.port_chains:
@@ -223,29 +160,21 @@ class _Comparison:
                 seen = f"a chain of {len(self.ruleset.rules(chain))} rules"
                 reason = f"{self._service}, {len(self.service.endpoints)} ready endpoints"
                 yield self._at(chain, Aspect.LEFTOVER, wanted="no such chain", seen=seen, reason=reason)
-        for chain, target in self._own_endpoint_chains():
+        for chain, target in own_endpoint_chains(self.service, self.ruleset).items():
             if chain not in self.expected.chains:
                 seen, reason = f"a chain that translates to {target}", f"{self._service}, {self._stranger(chain)}"
                 yield self._at(chain, Aspect.LEFTOVER, wanted="no such chain", seen=seen, reason=reason)
 
-    def _own_endpoint_chains(self) -> Iterator[tuple[str, str]]:
-        """Yield the endpoint chains whose name says that they are of this Service: it derives from the DNAT target."""
-        ports = [(self.service.port_name(port), port.protocol) for port in self.service.ports]
-        for chain in self.ruleset.chains():
-            target = self._translates_to(chain) if chain.startswith(names.ENDPOINT_CHAIN) else None
-            if target and chain in {names.iptables_endpoint_chain(*port, target) for port in ports}:
-                yield chain, target
-
-    def _reason(self, wanted: ExpectedRule, *, with_timeout: bool = False) -> str:
+    def _reason(self, wanted: ExpectedRule[Rule], *, with_timeout: bool = False) -> str:
         if with_timeout:
             return f"{self._service}, timeoutSeconds {self.service.timeout_seconds}"
         return f"{self._service}, {'endpoint ' if wanted.endpoint else ''}{wanted.about}"
 
 
-def _too_late(pairs: Sequence[tuple[ExpectedRule, Rule]]) -> Iterator[tuple[ExpectedRule, Rule, Rule]]:
+def _too_late(pairs: Sequence[tuple[ExpectedRule[Rule], Rule]]) -> Iterator[tuple[ExpectedRule[Rule], Rule, Rule]]:
     """Yield rules that stand after one that already leaves the chain, with that one."""
     for wanted, rule in pairs:
-        before = {Kind.RCHECK: (Kind.BALANCE,), Kind.MASQUERADE: (Kind.RCHECK, Kind.BALANCE, Kind.TRANSLATE)}
+        before = {Kind.AFFINITY: (Kind.BALANCE,), Kind.MASQUERADE: (Kind.AFFINITY, Kind.BALANCE, Kind.TRANSLATE)}
         earlier = [
             other for one, other in pairs if one.kind in before.get(wanted.kind, ()) and other.number < rule.number
         ]

@@ -7,11 +7,11 @@ from 1.24 on. Chains for traffic from outside the cluster (KUBE-EXT, KUBE-FW) ar
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from affinity.dataplane import names
+from affinity.dataplane.alignment import ExpectedRule, Kind
 from affinity.dataplane.iptables_save import Rule, parse_rule
 
 if TYPE_CHECKING:
@@ -27,27 +27,6 @@ FULL_MASK: Final = {"IPv4": "255.255.255.255", "IPv6": "ffff:ffff:ffff:ffff:ffff
 """The ``--mask`` that remembers single addresses; printed by some versions, left out by others."""
 
 
-class Kind(StrEnum):
-    """What a rule is there for."""
-
-    ENTRY = "entry"
-    MASQUERADE = "masquerade"
-    RCHECK = "rcheck"
-    BALANCE = "balancing"
-    TRANSLATE = "DNAT"
-    OTHER = "other"
-
-
-@dataclass(frozen=True)
-class ExpectedRule:
-    """A rule, what it is for, and the endpoint or port it serves."""
-
-    kind: Kind
-    rule: Rule
-    about: str
-    endpoint: Endpoint | None = None
-
-
 @dataclass(frozen=True)
 class Expected:
     """The nat rules of one Service on one node.
@@ -57,10 +36,15 @@ class Expected:
     chain there now; ``external_chains`` those that may exist besides.
     """
 
-    entries: tuple[ExpectedRule, ...]
-    chains: Mapping[str, tuple[ExpectedRule, ...]]
+    entries: tuple[ExpectedRule[Rule], ...]
+    chains: Mapping[str, tuple[ExpectedRule[Rule], ...]]
     port_chains: tuple[str, ...]
     external_chains: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The chains that belong to the Service alone."""
+        return tuple(self.chains)
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -70,9 +54,9 @@ class Expected:
 
 def expected(service: ServiceState, proxy: ProxyConfig, node: str = "") -> Expected:
     """Return what a node owes to a Service; its name matters only where a traffic policy is Local."""
-    entries: list[ExpectedRule] = []
-    services: dict[str, tuple[ExpectedRule, ...]] = {}
-    endpoints: dict[str, tuple[ExpectedRule, ...]] = {}
+    entries: list[ExpectedRule[Rule]] = []
+    services: dict[str, tuple[ExpectedRule[Rule], ...]] = {}
+    endpoints: dict[str, tuple[ExpectedRule[Rule], ...]] = {}
     for port in service.ports if service.cluster_ips else ():
         builder = _Builder(service, port, proxy)
         local = tuple(endpoint for endpoint in port.endpoints if endpoint.node == node)
@@ -126,7 +110,7 @@ def classify(rule: Rule) -> Kind:
     if rule.target == "DNAT":
         return Kind.TRANSLATE
     if rule.target.startswith(names.ENDPOINT_CHAIN):
-        return Kind.RCHECK if rule.match("recent") else Kind.BALANCE
+        return Kind.AFFINITY if rule.match("recent") else Kind.BALANCE
     return Kind.OTHER
 
 
@@ -144,13 +128,13 @@ class _Builder:
     def endpoint_chain(self, endpoint: Endpoint) -> str:
         return names.iptables_endpoint_chain(self.service.port_name(self.port), self.port.protocol, endpoint.at)
 
-    def entries(self, chain: str) -> Iterator[ExpectedRule]:
+    def entries(self, chain: str) -> Iterator[ExpectedRule[Rule]]:
         for address in self.service.cluster_ips:
             yield self._rule(Kind.ENTRY, SERVICES_CHAIN, f"{self._to_port(address)} -j {chain}", self._about)
 
     def service_rules(
         self, chain: str, endpoints: tuple[Endpoint, ...], *, is_internal: bool
-    ) -> Iterator[ExpectedRule]:
+    ) -> Iterator[ExpectedRule[Rule]]:
         if is_internal and self.proxy.cluster_cidr:
             for address in self.service.cluster_ips:
                 text = f"! -s {self.proxy.cluster_cidr} {self._to_port(address)} -j {MASQUERADE_CHAIN}"
@@ -158,13 +142,13 @@ class _Builder:
         for endpoint in endpoints if self.service.has_affinity else ():
             target = self.endpoint_chain(endpoint)
             text = f"{self._recent(f'--rcheck --seconds {self.service.timeout_seconds} --reap', target)} -j {target}"
-            yield self._rule(Kind.RCHECK, chain, text, str(endpoint), endpoint)
+            yield self._rule(Kind.AFFINITY, chain, text, str(endpoint), endpoint)
         for left, endpoint in zip(range(len(endpoints), 0, -1), endpoints, strict=True):
             statistic = f"-m statistic --mode random --probability {1 / left:.11f} " if left > 1 else ""
             text = f"{statistic}-j {self.endpoint_chain(endpoint)}"
             yield self._rule(Kind.BALANCE, chain, text, str(endpoint), endpoint)
 
-    def endpoint_rules(self, endpoint: Endpoint) -> Iterator[ExpectedRule]:
+    def endpoint_rules(self, endpoint: Endpoint) -> Iterator[ExpectedRule[Rule]]:
         chain, protocol = self.endpoint_chain(endpoint), self.port.protocol.lower()
         text = f"-s {self._host(endpoint.address)} -j {MASQUERADE_CHAIN}"
         yield self._rule(Kind.MASQUERADE, chain, text, str(endpoint), endpoint)
@@ -176,7 +160,9 @@ class _Builder:
     def _about(self) -> str:
         return f"port {self.port.port}/{self.port.protocol}"
 
-    def _rule(self, kind: Kind, chain: str, text: str, about: str, endpoint: Endpoint | None = None) -> ExpectedRule:
+    def _rule(
+        self, kind: Kind, chain: str, text: str, about: str, endpoint: Endpoint | None = None
+    ) -> ExpectedRule[Rule]:
         return ExpectedRule(kind, parse_rule(f"-A {chain} {text}"), about, endpoint)
 
     def _to_port(self, address: str) -> str:

@@ -37,3 +37,36 @@ def normalised(service: ServiceState, ruleset: Ruleset) -> tuple[str, ...]:
     chains += sorted(chain for chain in reached if chain.startswith(names.ENDPOINT_CHAIN))
     entries = [rule for rule in ruleset.rules(SERVICES_CHAIN) if rule.target in chains]
     return tuple(str(rule) for rule in (*entries, *(rule for chain in chains for rule in ruleset.rules(chain))))
+
+
+def remembering(service: ServiceState, ruleset: Ruleset) -> tuple[str, ...]:
+    """Return the rules of a Service that remember clients or ask for them."""
+    return tuple(rule for rule in normalised(service, ruleset) if "-m recent" in rule)
+
+
+def belonging(service: ServiceState, ruleset: Ruleset) -> tuple[str, ...]:
+    """Return the chains of a Service, those of former endpoints included, and the rules that lead to them."""
+    chains = [chain for chain in port_chains(service) if ruleset.chain(chain)]
+    present = [chain for chain in endpoint_chains(service) if ruleset.chain(chain)]
+    chains += sorted({*own_endpoint_chains(service, ruleset), *present})
+    entries = [rule for rule in ruleset.rules(SERVICES_CHAIN) if rule.target in chains]
+    return (*map(str, entries), *(f"chain {chain}" for chain in chains))
+
+
+def own_endpoint_chains(service: ServiceState, ruleset: Ruleset) -> dict[str, str]:
+    """Return the endpoint chains whose name says that they are of this Service, with where each translates to.
+
+    The name derives from port and DNAT target, so that the chains of former endpoints are known too.
+    """
+    ports = [(service.port_name(port), port.protocol) for port in service.ports]
+    found: dict[str, str] = {}
+    for chain in ruleset.chains():
+        target = translates_to(chain, ruleset) if chain.startswith(names.ENDPOINT_CHAIN) else None
+        if target and chain in {names.iptables_endpoint_chain(*port, target) for port in ports}:
+            found[chain] = target
+    return found
+
+
+def translates_to(chain: str, ruleset: Ruleset) -> str | None:
+    """Return the DNAT target of a chain."""
+    return next(filter(None, (rule.value("--to-destination") for rule in ruleset.rules(chain))), None)

@@ -20,6 +20,10 @@ MAX_STAMPS: Final = 32
 """How many connection times an entry keeps while no rule asks for a hit count."""
 FLUSH: Final = "/"
 """Written to a list, forgets every client."""
+WRITE_SCRIPT: Final = r"""while [ $# -gt 1 ]; do list=/proc/net/xt_recent/$1
+[ -w "$list" ] || { echo "no list $list" >&2; exit 1; }
+printf '%s\n' "$2" > "$list" || exit 1; shift 2; done"""
+"""Writes to lists: takes pairs of a list and what is written to it. The kernel takes one command a write."""
 
 _LINE = re.compile(
     r"src=(?P<address>\S+) ttl: (?P<ttl>\d+) last_seen: (?P<last_seen>\d+) oldest_pkt: (?P<index>\d+)"

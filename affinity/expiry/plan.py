@@ -46,6 +46,8 @@ class Group(StrEnum):
     """Asked before the timeout was patched, and after it is over."""
     CONTROL = "control"
     """Asked when the others have expired, with the timeout left as it was."""
+    GONE = "gone"
+    """Asked once; looked for just before the timeout and after it. Only where a memory lets go of expired clients."""
 
 
 SIZES: Final[Mapping[Group, int]] = {
@@ -55,9 +57,10 @@ SIZES: Final[Mapping[Group, int]] = {
     Group.OPEN: FREE_TRIALS,
     Group.PATCHED: FREE_TRIALS,
     Group.CONTROL: 6,
+    Group.GONE: 3,
 }
 
-_FIRST: Final = (Group.EXPIRED, Group.CONTROL, Group.SLIDING, Group.KEPT)
+_FIRST: Final = (Group.EXPIRED, Group.CONTROL, Group.SLIDING, Group.KEPT, Group.GONE)
 _LAST: Final = (Group.EXPIRED, Group.CONTROL, Group.SLIDING)
 
 
@@ -77,7 +80,7 @@ def short_schedule(targets: Mapping[Group, Sequence[Target]]) -> Schedule:
     """
 
     def step(at: float, *groups: Group) -> Step:
-        return Step(at, tuple(target for group in groups for target in targets[group]))
+        return Step(at, tuple(target for group in groups for target in targets.get(group, ())))
 
     steps = (
         step(0, *_FIRST),
@@ -85,7 +88,7 @@ def short_schedule(targets: Mapping[Group, Sequence[Target]]) -> Schedule:
         step(JUST_BEFORE, Group.KEPT),
         step(JUST_AFTER, *_LAST),
     )
-    return Schedule(steps, {target: group for group in _FIRST for target in targets[group]})
+    return Schedule(steps, {target: group for group in _FIRST for target in targets.get(group, ())})
 
 
 def open_schedules(targets: Sequence[Target]) -> list[Schedule]:

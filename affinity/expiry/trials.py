@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from affinity.dataplane.plug import of_client
 from affinity.services import target
-from affinity.verdicts.lists import listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from affinity.dataplane.batch import NodeState
     from affinity.dataplane.model import ServiceState
+    from affinity.dataplane.plug import Dataplane, Remembered
     from affinity.traffic.answers import Answer
     from affinity.traffic.schedule import StepAnswers
 
@@ -33,8 +34,9 @@ class Trial:
     """A Service, the answers of its client in order, and the stamps of its list entry; the last answer is the probe.
 
     ``reused`` counts requests that went over a connection that was open already. ``stamps`` are the node's, in jiffies:
-    those from before the probe, and the probe's own; None where lists cannot be read or were read too late. ``renewed``
-    says that the entry had more stamps than there were connections. Moments of answers are on the client's clock.
+    those from before the probe, and the probe's own; None where the dataplane keeps none, and where lists cannot be
+    read or were read too late. ``renewed`` says that the entry had more stamps than there were connections, or more
+    time left than the last of them gave it. Moments of answers are on the client's clock.
     """
 
     service: ServiceState
@@ -77,12 +79,19 @@ class Trial:
 
 @dataclass(frozen=True)
 class Watch:
-    """The client's node while the wait went on, and after all probes; both None where lists cannot be read."""
+    """The client's node while the wait went on, and after all probes; all None where memories cannot be read."""
 
     address: str
+    dataplane: Dataplane | None = None
     during: NodeState | None = None
     after: NodeState | None = None
-    hz: int = 0
+    hz: int | None = None
+
+    def of(self, state: NodeState | None, service: ServiceState) -> tuple[Remembered, ...]:
+        """Return what is remembered of the client for a Service."""
+        if self.dataplane is None or state is None:
+            return ()
+        return of_client(self.dataplane.remembered(state, service, self.hz), self.address)
 
 
 def trial(service: ServiceState, steps: Sequence[StepAnswers], watch: Watch) -> Trial:
@@ -91,21 +100,38 @@ def trial(service: ServiceState, steps: Sequence[StepAnswers], watch: Watch) -> 
     # The first request of a connection is a contact; a failed one is kept, so that it is not overlooked.
     contacts = tuple(answer for answer in answers if answer.connects or not answer.ok)
     reused = len(answers) - len(contacts)
-    if watch.during is None or watch.after is None:
-        return Trial(service, contacts, reused)
-    before = sorted(stamp for one in listed(service, watch.during, watch.address) for stamp in one.entry.stamps)
-    after = [one.entry.last_seen for one in listed(service, watch.after, watch.address)]
-    in_time = bool(contacts) and (watch.during.uptime or 0.0) < (contacts[-1].not_before or 0.0)
+    uptime = watch.during.uptime if watch.during else None
+    if uptime is None or not contacts or uptime >= (contacts[-1].not_before or 0.0):
+        after = _newest(watch.of(watch.after, service))
+        return Trial(service, contacts, reused, probe_stamp=after, hz=watch.hz or 0)
+    before = watch.of(watch.during, service)
+    if watch.hz is None:
+        return Trial(service, contacts, reused, renewed=_has_more_left(service, before, contacts[:-1], uptime))
+    stamps = sorted(stamp for one in before for stamp in one.stamps)
     expected = len(contacts) - 1
     return Trial(
         service,
         contacts,
         reused,
-        stamps=tuple(before) if in_time and len(before) == expected else None,
-        probe_stamp=max(after, default=None),
-        renewed=in_time and len(before) > expected,
+        stamps=tuple(stamps) if len(stamps) == expected else None,
+        probe_stamp=_newest(watch.of(watch.after, service)),
+        renewed=len(stamps) > expected,
         hz=watch.hz,
     )
+
+
+def _newest(remembered: Sequence[Remembered]) -> int | None:
+    return max((one.entry.last_seen for one in remembered if one.entry), default=None)
+
+
+def _has_more_left(
+    service: ServiceState, remembered: Sequence[Remembered], contacts: Sequence[Answer], uptime: float
+) -> bool:
+    """Return whether more time was left at some uptime, rounded down, than the last connection can have given."""
+    if not contacts:
+        return False
+    most = (service.timeout_seconds or 0) - (uptime - (contacts[-1].not_after or 0.0))
+    return any(one.seconds_left is not None and one.seconds_left > most for one in remembered)
 
 
 def table(trials: Sequence[Trial]) -> str:

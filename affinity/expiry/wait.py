@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from affinity.dataplane.batch import NodeState
-    from affinity.dataplane.iptables import Difference
+    from affinity.dataplane.differences import Difference
     from affinity.dataplane.model import ServiceState
     from affinity.expiry.plan import Schedule
     from affinity.programming import Programming, Settled
-    from affinity.traffic.answers import Answers
+    from affinity.traffic.answers import Answer, Answers
     from affinity.traffic.schedule import StepAnswers
 
 OVERTIME_SECONDS: Final = 90.0
@@ -51,13 +51,27 @@ class Rest:
     """Clients that were silent from before the patch until the new timeout was over.
 
     ``first`` are the requests before the patch, ``at_end`` the client's node when the timeout was over, ``probes`` the
-    requests after that.
+    requests after that, and ``probed`` the client's node after them, where they change what it holds.
     """
 
     services: tuple[ServiceState, ...]
     first: Answers
     at_end: NodeState
     probes: Answers
+    probed: NodeState | None = None
+
+
+@dataclass(frozen=True)
+class Departure:
+    """Clients that asked once, and their node before their timeout was over and after it.
+
+    ``contacts`` are their requests, in the order of the Services.
+    """
+
+    services: tuple[ServiceState, ...]
+    contacts: tuple[Answer, ...]
+    during: NodeState
+    after: NodeState
 
 
 @dataclass(frozen=True)
@@ -65,13 +79,14 @@ class Observations:
     """What was seen during the shared wait.
 
     ``patch`` and ``rest`` are None, and trials know the client's clock only, where the nodes' rules cannot be read.
-    ``obstacle`` is what kept the clients from being watched, and then there are no trials. ``hz`` is the tick rate of
-    the client's node.
+    ``departure`` is None also where expired clients stay listed. ``obstacle`` is what kept the clients from being
+    watched, and then there are no trials. ``hz`` is the tick rate of the client's node, 0 where it says nothing.
     """
 
     patch: Patch | None = None
     trials: Mapping[Group, tuple[Trial, ...]] = field(default_factory=dict)
     rest: Rest | None = None
+    departure: Departure | None = None
     hz: int = 0
     obstacle: NotReadyError | None = None
 
@@ -94,6 +109,14 @@ class Observations:
         if self.rest is None:
             raise ClusterError("the nodes' lists cannot be read here, so no one was watched without being asked")
         return self.rest
+
+    def departed(self) -> Departure:
+        """Return the clients that were looked for when their time was over; raises what kept them from being so."""
+        if self.obstacle:
+            raise self.obstacle
+        if self.departure is None:
+            raise ClusterError("the nodes cannot be read here, or they list clients whose time is over")
+        return self.departure
 
 
 class SharedWait:
@@ -150,28 +173,37 @@ class SharedWait:
         except NotReadyError as obstacle:
             return Observations(patch, obstacle=obstacle)
 
-        hz = programming.nodes.hz(client.node) if reads else 0
+        hz = programming.hz(client.node) if reads else None
         steps, during = self._follow(services, reads=reads)
         states = programming.nodes.read() if reads else {}
         after = states.get(client.node)
-        watch = Watch(client.address, during, after, hz)
+        watch = Watch(client.address, programming.dataplane if reads else None, during, after, hz)
         trials: dict[Group, tuple[Trial, ...]] = {
             group: tuple(trial(service, steps[group], watch) for service in own)
             for group, own in services.items()
-            if group is not Group.PATCHED
+            if group not in (Group.PATCHED, Group.GONE)
         }
-        rest = None
+        rest = departure = None
         if first is not None and after is not None:
-            # Only now, when the lists were read: the entry must be seen expired before anyone asks again.
+            # Only now, when the nodes were read: the entry must be seen expired before anyone asks again.
             probes = client.request(*map(target, silent))
-            rest = Rest(services[Group.PATCHED], first, after, probes)
+            probed = programming.nodes.read_one(client.node) if self._lets_go else None
+            rest = Rest(services[Group.PATCHED], first, after, probes, probed)
+        if Group.GONE in services and during is not None and after is not None:
+            departure = _departure(services[Group.GONE], steps[Group.GONE], during, after)
         if patch is not None:
             later = {name: programming.differences(state, _all(services)) for name, state in states.items()}
             patch = replace(patch, later=later)
-        return Observations(patch, trials, rest, hz)
+        return Observations(patch, trials, rest, departure, hz or 0)
+
+    @property
+    def _lets_go(self) -> bool:
+        """Whether nodes can be read and list no client whose time is over."""
+        return self._programming.reads_rules and not self._programming.dataplane.counts_connections
 
     def _make_services(self) -> dict[Group, tuple[ServiceState, ...]]:
-        groups = [group for group in Group if self._programming.reads_rules or group is not Group.PATCHED]
+        possible = {Group.PATCHED: self._programming.reads_rules, Group.GONE: self._lets_go}
+        groups = [group for group in Group if possible.get(group, True)]
         wishes = [Wish(str(group), CLIENT_IP, DEFAULT_TIMEOUT) for group in groups for _ in range(plan.SIZES[group])]
         made = iter(self._programming.services.create_all(wishes))
         return {group: tuple(next(made) for _ in range(plan.SIZES[group])) for group in groups}
@@ -211,6 +243,13 @@ class SharedWait:
         future: Future[tuple[StepAnswers, ...]] = Future()
         _in_background(lambda: self._programming.client.follow(schedule.steps), future)
         return future
+
+
+def _departure(
+    services: tuple[ServiceState, ...], steps: Sequence[StepAnswers], during: NodeState, after: NodeState
+) -> Departure:
+    asked = [answer for step in steps for service in services for answer in step.answers.of(target(service))]
+    return Departure(services, tuple(asked), during, after)
 
 
 def _all(groups: Mapping[Group, Sequence[ServiceState]]) -> list[ServiceState]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +27,9 @@ Change = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 FIELD_MANAGER: Final = "session-affinity-conformance"
 REQUEST_SECONDS: Final = 15.0
+NOT_NOW: Final = (429, 503, 504)
+"""An API server that is overloaded, starting, or did not come to an end in time; 500 may mean that too."""
+_PAUSE_SECONDS: Final = 0.5
 
 # The client declares no types for this one.
 _load: Any = config.new_client_from_config
@@ -43,7 +47,8 @@ class Patch(StrEnum):
 class Api:
     """The API of one cluster. May be shared by threads: each has its own connection.
 
-    ``request_seconds`` bounds every call that does not say otherwise.
+    ``request_seconds`` bounds every request, and for as long a server that cannot answer now is asked again. What
+    ``try_...`` return is the API's word on the request, granted or refused; without one they raise ApiError as all do.
     """
 
     def __init__(
@@ -68,7 +73,10 @@ class Api:
         return list(self._request("GET", resource.path(namespace), query=query).get("items") or ())
 
     def create(self, manifest: Mapping[str, Any], resource: Resource | None = None) -> Object:
-        """Create an object, of a kind the suite knows unless its resource is named, and return it as stored."""
+        """Create an object, of a kind the suite knows unless its resource is named, and return it as stored.
+
+        Raises ApiError, with status 409 when there is one already.
+        """
         resource = resource or resource_of(manifest)
         return self.try_create(manifest, resource).granted(f"POST {resource.path(_namespace(manifest))}")
 
@@ -76,9 +84,13 @@ class Api:
         self, manifest: Mapping[str, Any], resource: Resource | None = None, *, dry_run: bool = False
     ) -> Reply:
         """Ask to create an object, on request without storing it, and return what the API said, granted or not."""
-        path = (resource or resource_of(manifest)).path(_namespace(manifest))
+        resource = resource or resource_of(manifest)
         query = {"fieldManager": FIELD_MANAGER, **({"dryRun": "All"} if dry_run else {})}
-        return self._ask("POST", path, query=query, body=manifest)
+        said = self._ask("POST", resource.path(_namespace(manifest)), query=query, body=manifest)
+        if said.status == 409 and said.asked_before:
+            # A server that ran out of time may have stored it all the same: then it is this very one that is there.
+            return self.try_get(resource, manifest["metadata"]["name"], _namespace(manifest))
+        return said
 
     def apply(self, manifest: Mapping[str, Any]) -> Object:
         """Create or change an object by server-side apply and return it as stored."""
@@ -131,12 +143,13 @@ class Api:
 
         Raises ExecError when it could not be run or did not end in time; an exit code other than zero is no error.
         """
-        return podexec.run(self._client(), podexec.PodCommand(namespace, pod, tuple(argv), container), timeout)
+        command = podexec.PodCommand(namespace, pod, tuple(argv), container)
+        return podexec.run(self._client(), command, timeout, self._request_seconds)
 
     def shell(self, namespace: str, pod: str) -> PodShell:
         """Return a shell in a pod that stays open between commands; connected when the first one is run."""
         command = podexec.PodCommand(namespace, pod, ("sh",), stdin=True)
-        return PodShell(f"{namespace}/{pod}", lambda: podexec.connect(self._client(), command, podexec.CONNECT_SECONDS))
+        return PodShell(f"{namespace}/{pod}", lambda: podexec.connect(self._client(), command, self._request_seconds))
 
     def _request(self, method: str, path: str, *, query: Mapping[str, str] | None = None) -> Object:
         return self._ask(method, path, query=query).granted(f"{method} {path}")
@@ -162,14 +175,24 @@ class Api:
             body=body,
             auth_settings=["BearerToken"],
         )
-        try:
-            response = client.call_api(*request, _request_timeout=self._request_seconds)
-            content = response.response.data or b""
-        except Exception as error:
-            raise ApiError(
-                f"{method} {path}: no answer from the API: {error}", next_step="see whether the API server runs"
-            ) from error
-        return reply.read(response.status, content, response.response.headers.getlist("Warning"))
+        deadline = time.monotonic() + self._request_seconds
+        asked_before = False
+        while True:
+            try:
+                response = client.call_api(*request, _request_timeout=self._request_seconds)
+                content = response.response.data or b""
+            except Exception as error:
+                raise ApiError(
+                    f"{method} {path}: no answer from the API: {error}", next_step="see whether the API server runs"
+                ) from error
+            warnings = response.response.headers.getlist("Warning")
+            said = reply.read(response.status, content, warnings, asked_before=asked_before)
+            if not _not_now(said):
+                return said
+            if time.monotonic() + _PAUSE_SECONDS > deadline:
+                raise said.error(f"{method} {path}")
+            asked_before = True
+            time.sleep(_PAUSE_SECONDS)
 
     def _client(self) -> ApiClient:
         client: ApiClient | None = getattr(self._local, "client", None)
@@ -181,3 +204,8 @@ class Api:
 
 def _namespace(manifest: Mapping[str, Any]) -> str:
     return str(manifest["metadata"].get("namespace", "default"))
+
+
+def _not_now(said: Reply) -> bool:
+    """Whether an answer says that the same request may be answered later: 500 is also what a slow etcd makes of it."""
+    return said.status in NOT_NOW or (said.status == 500 and "timed out" in said.message)

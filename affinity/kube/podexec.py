@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import websocket
 import yaml
@@ -20,7 +20,6 @@ from affinity.kube.resources import PODS
 if TYPE_CHECKING:
     from kubernetes.client.api_client import ApiClient
 
-CONNECT_SECONDS: Final = 10.0
 STDOUT, STDERR, STATUS = 1, 2, 3
 
 # The client declares no types for this one.
@@ -63,10 +62,10 @@ class Executed:
     seconds: float
 
 
-def run(client: ApiClient, command: PodCommand, timeout: float) -> Executed:
+def run(client: ApiClient, command: PodCommand, timeout: float, connect_seconds: float) -> Executed:
     """Run a command and wait for its end, at most ``timeout`` seconds; raises ExecError."""
     began = time.monotonic()
-    connection = connect(client, command, min(timeout, CONNECT_SECONDS))
+    connection = connect(client, command, min(timeout, connect_seconds))
     try:
         connection.run_forever(timeout=timeout)
         ended = not connection.is_open()

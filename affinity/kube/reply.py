@@ -19,10 +19,14 @@ _WARNING: Final = re.compile(r'\d{3} \S+ "(?P<text>(?:[^"\\]|\\.)*)"')
 
 
 class ApiError(ClusterError):
-    """The API refused a request or did not answer it; ``status`` is the HTTP status, 0 when there was no answer."""
+    """The API refused a request or did not answer it; ``status`` is the HTTP status, 0 when there was no answer.
 
-    def __init__(self, what: str, *, status: int = 0, next_step: str = "") -> None:
+    ``asked_before`` says that the server had left open what became of the same request.
+    """
+
+    def __init__(self, what: str, *, status: int = 0, asked_before: bool = False, next_step: str = "") -> None:
         self.status = status
+        self.asked_before = asked_before
         super().__init__(what, next_step=next_step)
 
 
@@ -39,12 +43,14 @@ class Cause:
 class Reply:
     """What the API said: ``body`` is the object as stored, or the Status that says why there is none.
 
-    ``warnings`` are the texts of the Warning headers.
+    ``warnings`` are the texts of the Warning headers. ``asked_before`` says that the server had left open what became
+    of the same request.
     """
 
     status: int
     body: Object
     warnings: tuple[str, ...] = ()
+    asked_before: bool = False
 
     @property
     def ok(self) -> bool:
@@ -76,7 +82,11 @@ class Reply:
         """Return the object; raises ApiError naming the request when it was refused."""
         if self.ok:
             return self.body
-        raise ApiError(f"{request}: {self.status}: {self.message}", status=self.status)
+        raise self.error(request)
+
+    def error(self, request: str) -> ApiError:
+        """Return the refusal as an error that names the request."""
+        return ApiError(f"{request}: {self.status}: {self.message}", status=self.status, asked_before=self.asked_before)
 
     def summary(self) -> str:
         """Return status, message and causes in a few lines."""
@@ -86,7 +96,7 @@ class Reply:
         return "\n".join((f"{self.status} {self.reason}".rstrip(), *(told or [self.message])))
 
 
-def read(status: int, content: bytes, warnings: Iterable[str] = ()) -> Reply:
+def read(status: int, content: bytes, warnings: Iterable[str] = (), *, asked_before: bool = False) -> Reply:
     """Read an answer; what is no JSON object is kept as the message of one."""
     text = content.decode(errors="replace")
     try:
@@ -95,7 +105,7 @@ def read(status: int, content: bytes, warnings: Iterable[str] = ()) -> Reply:
         body = text
     if not isinstance(body, dict):
         body = {"message": text[:500]}
-    return Reply(status, body, tuple(text for header in warnings for text in warning_texts(header)))
+    return Reply(status, body, tuple(text for header in warnings for text in warning_texts(header)), asked_before)
 
 
 def warning_texts(header: str) -> tuple[str, ...]:

@@ -6,13 +6,14 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from affinity.dataplane import conntrack
-from affinity.dataplane.iptables import endpoint_chains
+from affinity.dataplane.plug import of_client
 from affinity.verdicts.spread import judge_spread
 from affinity.verdicts.verdict import Finding, Verdict
 
 if TYPE_CHECKING:
     from affinity.dataplane.batch import NodeState
     from affinity.dataplane.model import ServiceState
+    from affinity.dataplane.plug import Dataplane
     from affinity.traffic.answers import Answers
 
 
@@ -44,24 +45,30 @@ def judge_even_spread(claim: str, service: ServiceState, client: str, answers: A
 
 
 def judge_answers_from_list(
-    claim: str, service: ServiceState, client: tuple[str, str], answers: Answers, state: NodeState
+    claim: str,
+    dataplane: Dataplane,
+    service: ServiceState,
+    client: tuple[str, str],
+    answers: Answers,
+    *,
+    state: NodeState,
 ) -> Verdict:
-    """Judge that the endpoint that answered is the one in whose list the client's node has the client.
+    """Judge that the endpoint that answered is the one, and the only one, that the client's node remembers it for.
 
     ``client`` is its name and address; ``state`` its node after the requests.
     """
     name, address = client
-    chains = endpoint_chains(service)
-    listed = [chains[one.name] for one in state.lists_with(address) if one.name in chains]
-    named = [endpoint.pod for endpoint in listed]
+    remembered = of_client(dataplane.remembered(state, service), address)
+    named = [one.endpoint.pod for one in remembered]
     answered = sorted(answers.by_endpoint)
     figure = f"{', '.join(answered) or 'nobody'} answered, {', '.join(named) or 'no endpoint'} has {address} listed"
     if named == answered and len(named) == 1 and not answers.failures:
         return Verdict(claim, figure, service=service)
     finding = Finding(
         state.node,
-        f"{address} ({name}) in the list of the endpoint that answered it, and in no other",
-        f"in the lists of: {', '.join(map(str, listed)) or 'none'}\nanswered: {answers.summary()}",
+        f"{address} ({name}) in the {dataplane.memory} of the endpoint that answered it, and in no other",
+        f"in the {dataplane.memory}s of: {', '.join(str(one.endpoint) for one in remembered) or 'none'}\n"
+        f"answered: {answers.summary()}",
     )
     return Verdict(claim, figure, (finding,), service)
 

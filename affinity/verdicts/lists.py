@@ -1,12 +1,12 @@
-"""Whom the nodes remember: read with the meaning of an entry, which stays listed after it expired."""
+"""Whom the nodes remember, and for how long: an entry of a list, an element of a set."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from affinity.dataplane.iptables import endpoint_chains
-from affinity.dataplane.xt_recent import MAX_STAMPS, Entry, RecentList
+from affinity.dataplane.plug import Remembered, of_client
+from affinity.dataplane.plugs import IPTABLES, NFTABLES
+from affinity.dataplane.xt_recent import MAX_STAMPS
 from affinity.verdicts.verdict import Finding, Verdict
 
 if TYPE_CHECKING:
@@ -14,28 +14,8 @@ if TYPE_CHECKING:
 
     from affinity.dataplane.batch import NodeState
     from affinity.dataplane.model import Endpoint, ServiceState
+    from affinity.dataplane.plug import Dataplane
     from affinity.traffic.answers import Answers
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A client's entry and the list it is in."""
-
-    chain: str
-    pod: str
-    entry: Entry
-
-
-def own_lists(service: ServiceState, state: NodeState) -> dict[str, RecentList]:
-    """Return the Service's lists on a node, by name."""
-    return {name: state.lists[name] for name in endpoint_chains(service) if name in state.lists}
-
-
-def listed(service: ServiceState, state: NodeState, address: str) -> tuple[Listed, ...]:
-    """Return the entries that a node has of a client for a Service, live or not."""
-    chains = endpoint_chains(service)
-    found = ((name, one.entry(address)) for name, one in own_lists(service, state).items())
-    return tuple(Listed(name, chains[name].pod, entry) for name, entry in found if entry)
 
 
 def judge_one_entry(
@@ -48,10 +28,9 @@ def judge_one_entry(
     findings: list[Finding] = []
     figures: list[str] = []
     for connections, state in rounds:
-        entries = listed(service, state, address)
-        live = [one for one in entries if one.entry.is_live(state.clock(hz), service.timeout_seconds or 0)]
+        entries = of_client(IPTABLES.remembered(state, service, hz), address)
         stamps = min(connections, MAX_STAMPS)
-        seen = [one.entry.connections for one in live]
+        seen = [len(one.stamps) for one in entries if one.is_live]
         figures.append(f"{'+'.join(map(str, seen)) or '0'} stamps after {connections}")
         if seen != ([stamps] if connections else []):
             where = f"one live entry with {stamps} stamps" if connections else "no entry"
@@ -59,45 +38,84 @@ def judge_one_entry(
                 Finding(
                     state.node,
                     f"{where} of {address} in the lists of the Service",
-                    _entries(entries, state, hz) or f"none in {_names(service, state)}",
+                    _told(entries) or f"none in {_names(IPTABLES, service, state)}",
                     f"after {connections} connections",
                 )
             )
     return Verdict(claim, ", ".join(figures), tuple(findings), service)
 
 
-def judge_strangers(
-    claim: str, service: ServiceState, address: str, home: str, states: Mapping[str, NodeState]
+def judge_one_element(
+    claim: str, service: ServiceState, address: str, before: NodeState, after: NodeState, *, seconds: float
 ) -> Verdict:
-    """Judge that every node but the client's own has the Service's lists, all of them empty."""
+    """Judge that the client is in no set before its requests, and in exactly one after, for the Service's timeout.
+
+    ``seconds`` is how long before the second read ended the first request was sent. What is left is rounded down.
+    """
+    timeout = service.timeout_seconds or 0
+    lowest = timeout - seconds - 1
+    first = of_client(NFTABLES.remembered(before, service), address)
+    elements = of_client(NFTABLES.remembered(after, service), address)
+    left = [one.seconds_left for one in elements]
+    figure = f"{len(first)} before, {len(elements)} after with {', '.join(map(_seconds, left)) or 'nothing'} left"
+    findings: list[Finding] = []
+    if first:
+        findings.append(Finding(before.node, f"{address} in no set of the Service before it asks", _told(first)))
+    if len(left) != 1 or left[0] is None or not lowest <= left[0] <= timeout:
+        findings.append(
+            Finding(
+                after.node,
+                f"{address} in one set of the Service, with {lowest:.1f} s to {timeout} s left",
+                _told(elements) or f"in none of {_names(NFTABLES, service, after)}",
+            )
+        )
+    return Verdict(claim, figure, tuple(findings), service)
+
+
+def judge_strangers(
+    claim: str, dataplane: Dataplane, service: ServiceState, client: tuple[str, str], states: Mapping[str, NodeState]
+) -> Verdict:
+    """Judge that every node but the client's own has the Service's lists or sets, all of them empty.
+
+    ``client`` is its address and its node.
+    """
+    address, home = client
     others = [state for name, state in states.items() if name != home]
-    findings = tuple(_strange(service, address, others))
-    entries = sum(len(one.entries) for state in others for one in own_lists(service, state).values())
+    findings = tuple(_strange(dataplane, service, address, others))
+    entries = sum(len(dataplane.remembered(state, service)) for state in others)
     figure = f"{entries} entries on {len(others)} other nodes"
     return Verdict(claim, figure, findings, service, (f"the client is {address} on {home}",))
 
 
 def judge_forgotten(
-    claim: str, service: ServiceState, without: Mapping[str, NodeState], again: Mapping[str, NodeState]
+    claim: str,
+    dataplane: Dataplane,
+    service: ServiceState,
+    without: Mapping[str, NodeState],
+    again: Mapping[str, NodeState],
 ) -> Verdict:
-    """Judge that None took the Service's lists away on every node, and ClientIP brought them back empty.
+    """Judge that None took the Service's lists or sets away on every node, and ClientIP brought them back empty.
 
     ``service`` has ClientIP; the states were read under None, and after ClientIP was set again.
     """
+    kind, wanted = dataplane.memory, len(dataplane.memories(service))
     findings = [
-        Finding(name, "no lists of the Service while its affinity is None", f"there are still {_names(service, state)}")
+        Finding(
+            name,
+            f"no {kind}s of the Service while its affinity is None",
+            f"there are still {_names(dataplane, service, state)}",
+        )
         for name, state in without.items()
-        if own_lists(service, state)
+        if dataplane.present(state, service)
     ]
     for name, state in again.items():
-        lists = own_lists(service, state)
-        entries = [entry for one in lists.values() for entry in one.entries]
-        if len(lists) != len(service.endpoints) or entries:
+        present, entries = dataplane.present(state, service), dataplane.remembered(state, service)
+        if len(present) != wanted or entries:
             findings.append(
                 Finding(
                     name,
-                    f"{len(service.endpoints)} empty lists once the affinity is ClientIP again",
-                    f"{len(lists)} lists with {len(entries)} entries: {', '.join(e.address for e in entries)}",
+                    f"{wanted} empty {kind}s once the affinity is ClientIP again",
+                    f"{len(present)} {kind}s with {len(entries)} entries: {', '.join(one.client for one in entries)}",
                 )
             )
     return Verdict(claim, f"0 entries kept on {len(again)} nodes" if not findings else "not forgotten", tuple(findings))
@@ -106,9 +124,9 @@ def judge_forgotten(
 def judge_follows(
     claim: str, service: ServiceState, node: str, followed: Sequence[tuple[Endpoint, Answers]]
 ) -> Verdict:
-    """Judge that, with the client's entry in the list of an endpoint on its node, that endpoint answered."""
+    """Judge that, with the client remembered for an endpoint on its node, that endpoint answered."""
     findings = tuple(
-        Finding(node, f"all answered by {endpoint.pod}, in whose list the client is", answers.summary())
+        Finding(node, f"all answered by {endpoint.pod}, for which the client is remembered", answers.summary())
         for endpoint, answers in followed
         if answers.only_endpoint != endpoint.pod
     )
@@ -116,28 +134,29 @@ def judge_follows(
     return Verdict(claim, figure, findings, service)
 
 
-def _strange(service: ServiceState, address: str, others: Sequence[NodeState]) -> Iterator[Finding]:
-    chains = endpoint_chains(service)
+def _strange(
+    dataplane: Dataplane, service: ServiceState, address: str, others: Sequence[NodeState]
+) -> Iterator[Finding]:
+    memories, kind = dataplane.memories(service), dataplane.memory
     for state in others:
-        lists = own_lists(service, state)
-        expected = f"{len(chains)} lists of the Service, without entries"
-        if entries := [entry.address for one in lists.values() for entry in one.entries]:
-            own = " (the client itself)" if address in entries else ""
-            yield Finding(state.node, expected, f"entries of {', '.join(entries)}{own}")
-        elif len(lists) != len(chains):
-            absent = ", ".join(name for name in chains if name not in lists)
-            yield Finding(state.node, expected, f"{len(lists)} lists; there is no {absent}")
+        present = dataplane.present(state, service)
+        expected = f"{len(memories)} {kind}s of the Service, without entries"
+        if clients := [one.client for one in dataplane.remembered(state, service)]:
+            own = " (the client itself)" if address in clients else ""
+            yield Finding(state.node, expected, f"entries of {', '.join(clients)}{own}")
+        elif len(present) != len(memories):
+            absent = ", ".join(name for name in memories if name not in present)
+            yield Finding(state.node, expected, f"{len(present)} {kind}s; there is no {absent}")
 
 
-def _entries(entries: Sequence[Listed], state: NodeState, hz: int) -> str:
-    clock = state.clock(hz)
-    return "\n".join(
-        f"{one.entry.address} in {one.chain} ({one.pod}): {one.entry.connections} stamps, "
-        f"last seen {one.entry.age(clock):.2f} s ago"
-        for one in entries
-    )
+def _told(remembered: Sequence[Remembered]) -> str:
+    return "\n".join(map(str, remembered))
 
 
-def _names(service: ServiceState, state: NodeState) -> str:
-    names = own_lists(service, state)
-    return ", ".join(names) or "the Service's lists, which the node does not have"
+def _seconds(left: float | None) -> str:
+    return "no end" if left is None else f"{left:g} s"
+
+
+def _names(dataplane: Dataplane, service: ServiceState, state: NodeState) -> str:
+    names = dataplane.present(state, service)
+    return ", ".join(names) or f"the Service's {dataplane.memory}s, which the node does not have"

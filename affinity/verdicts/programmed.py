@@ -6,26 +6,30 @@ from collections import Counter, defaultdict
 from difflib import unified_diff
 from typing import TYPE_CHECKING, Final
 
-from affinity.dataplane.iptables import Aspect, affinity_timeouts, expected, normalised
+from affinity.dataplane.differences import Aspect
 from affinity.dataplane.model import ProxyConfig
+from affinity.dataplane.plugs import PLUGS
 from affinity.verdicts.verdict import Finding, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from affinity.dataplane.batch import NodeState
-    from affinity.dataplane.iptables import Difference
+    from affinity.dataplane.differences import Difference
     from affinity.dataplane.model import ServiceState
+    from affinity.dataplane.plug import Dataplane
     from affinity.programming import Settled
 
 SHORT: Final = 40
 """How long an expectation may be to be told in the first line."""
 ASPECTS: Final[Mapping[str, tuple[Aspect, ...]]] = {
     "C14": (Aspect.CHAIN_NAMES, Aspect.LEFTOVER, Aspect.UNEXPECTED_RULE),
-    "C15": (Aspect.CHAIN_NAMES, Aspect.RCHECK_PRESENCE, Aspect.RCHECK_ORDER),
-    "C16": (Aspect.CHAIN_NAMES, Aspect.RCHECK_ARGUMENTS),
+    "C15": (Aspect.CHAIN_NAMES, Aspect.AFFINITY_PRESENCE, Aspect.AFFINITY_ORDER),
+    "C16": (Aspect.CHAIN_NAMES, Aspect.AFFINITY_ARGUMENTS),
+    "C16n": (Aspect.CHAIN_NAMES, Aspect.AFFINITY_ARGUMENTS, Aspect.MEMORY),
     "C17": (Aspect.CHAIN_NAMES, Aspect.BALANCING, Aspect.PROBABILITY),
-    "C18": (Aspect.CHAIN_NAMES, Aspect.SET_AND_DNAT),
+    "C18": (Aspect.CHAIN_NAMES, Aspect.TRANSLATION),
+    "C18n": (Aspect.CHAIN_NAMES, Aspect.TRANSLATION),
     "C51": (Aspect.ENTRY, Aspect.MASQUERADE),
 }
 """What each claim speaks of. A chain that is missing has none of the rules that belong in it."""
@@ -68,26 +72,26 @@ def judge_programmed(claim: str, service: ServiceState, settled: Settled) -> Ver
     return judge_differences(claim, service, found, settled.seconds, settled.waited)
 
 
-def judge_no_memory(service: ServiceState, states: Mapping[str, NodeState]) -> Verdict:
-    """Judge that no rule of a Service without affinity remembers or asks for clients, on any node."""
+def judge_no_memory(dataplane: Dataplane, service: ServiceState, states: Mapping[str, NodeState]) -> Verdict:
+    """Judge that nothing of a Service without affinity remembers or asks for clients, on any node."""
     findings = [
-        Finding(name, "no rule with -m recent", "\n".join(rules))
+        Finding(name, f"no rule that asks a {dataplane.memory} or adds to it", "\n".join(found))
         for name, state in states.items()
-        if (rules := [rule for rule in normalised(service, state.ruleset) if "-m recent" in rule])
+        if (found := dataplane.remembering(state, service))
     ]
-    present = [name for name, state in states.items() if normalised(service, state.ruleset)]
+    present = [name for name, state in states.items() if dataplane.normalised(state, service)]
     findings += [
         Finding(name, "the rules of the Service", "no rule of it at all") for name in states if name not in present
     ]
-    figure = f"no recent rule on {len(present)} nodes" if not findings else findings[0].seen
+    figure = f"nothing remembers on {len(present)} nodes" if not findings else findings[0].seen
     return Verdict("C19", figure, tuple(findings), service)
 
 
-def judge_same_everywhere(service: ServiceState, states: Mapping[str, NodeState]) -> Verdict:
-    """Judge that all nodes hold the same rules for a Service; counters and comments aside."""
+def judge_same_everywhere(dataplane: Dataplane, service: ServiceState, states: Mapping[str, NodeState]) -> Verdict:
+    """Judge that all nodes hold the same rules for a Service; clients, counters and comments aside."""
     held: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for name, state in states.items():
-        held[normalised(service, state.ruleset)].append(name)
+        held[dataplane.normalised(state, service)].append(name)
     # Most nodes are taken to be right; of two equally large groups the one that holds more.
     (most, agreed), *others = sorted(held.items(), key=lambda item: (-len(item[1]), -len(item[0])))
     findings = tuple(
@@ -97,18 +101,21 @@ def judge_same_everywhere(service: ServiceState, states: Mapping[str, NodeState]
     return Verdict("C20", figure, findings, service)
 
 
-def judge_timeouts(claim: str, services: Sequence[ServiceState], states: Mapping[str, NodeState]) -> Verdict:
-    """Judge that on every node all rules of each Service carry the Service's own timeout."""
+def judge_timeouts(
+    claim: str, dataplane: Dataplane, services: Sequence[ServiceState], states: Mapping[str, NodeState]
+) -> Verdict:
+    """Judge that on every node each Service's clients are remembered for the Service's own timeout."""
     findings: list[Finding] = []
     for service in services:
         for name, state in states.items():
-            seen = affinity_timeouts(service, state.ruleset)
+            seen = dataplane.affinity_timeouts(state, service)
             if list(seen.values()) != [service.timeout_seconds] * len(service.endpoints):
-                programmed = f"{len(seen)} rules: " + ", ".join(f"{chain} {wait} s" for chain, wait in seen.items())
-                wanted = f"{len(service.endpoints)} rules with --seconds {service.timeout_seconds}"
-                findings.append(Finding(name, wanted, programmed if seen else "no rule with a timeout", service.key))
+                programmed = f"{len(seen)} {dataplane.memory}s: "
+                programmed += ", ".join(f"{memory} {wait} s" for memory, wait in seen.items())
+                wanted = f"{len(service.endpoints)} {dataplane.memory}s with {service.timeout_seconds} s"
+                findings.append(Finding(name, wanted, programmed if seen else "no timeout at all", service.key))
     values = ", ".join(sorted({str(service.timeout_seconds) for service in services}, key=int))
-    figure = f"{values} s on {len(states)} nodes" if not findings else f"not every rule says {values} s"
+    figure = f"{values} s on {len(states)} nodes" if not findings else f"not everywhere {values} s"
     return Verdict(claim, figure, tuple(findings), services[0] if len(services) == 1 else None)
 
 
@@ -119,7 +126,8 @@ def _finding(difference: Difference) -> Finding:
 
 def _lacks_all(service: ServiceState, found: Sequence[Difference]) -> bool:
     absent = {one.chain for one in found if one.aspect is Aspect.CHAIN_NAMES}
-    return absent >= set(expected(service, ProxyConfig("iptables", None)).chains)
+    owed = (set(plug.expected(service, ProxyConfig(mode, None)).names) for mode, plug in PLUGS.items())
+    return any(names and absent >= names for names in owed)
 
 
 def _place(difference: Difference) -> str:

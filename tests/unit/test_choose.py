@@ -51,6 +51,7 @@ def test_the_provider_and_why(changes: dict[str, object], machine: Machine, prov
         ),
         ({"cluster": "kind", "kube_proxy": FILE}, "--kube-proxy says nothing to --cluster kind"),
         ({"cluster": "embedded", "node_image": "a/b"}, "--node-image says nothing to --cluster embedded"),
+        ({"cluster": "kind", "image_tags": True}, "--image-tags says nothing to --cluster kind"),
         ({"cluster": "embedded", "node_access": "agent"}, "--node-access says nothing to --cluster embedded"),
         ({"cluster": "external"}, "--cluster external needs --kubeconfig"),
         ({"context": "there"}, "--context needs --kubeconfig"),

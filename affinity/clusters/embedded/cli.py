@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +17,12 @@ from affinity.clusters.embedded import cluster as clusters
 from affinity.clusters.embedded.layout import WORKERS
 from affinity.clusters.embedded.prepare import PROXY_MODES, Request, prepare, resolve
 from affinity.clusters.embedded.state import cluster_names
-from affinity.errors import ClusterError, SuiteError, UsageError
+from affinity.command_line import run
+from affinity.errors import ClusterError, UsageError
 from affinity.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 _PROGRAM = "python -m affinity.clusters.embedded"
 _EXAMPLES = f"""\
@@ -40,19 +40,7 @@ Files of a cluster: ~/.local/state/session-affinity/clusters/NAME (SESSION_AFFIN
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; errors go to standard error as one message with the next step."""
-    parsed = _parser().parse_args(arguments)
-    verb: Callable[[argparse.Namespace], int] = parsed.verb
-    try:
-        return verb(parsed)
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except SuiteError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; what was begun has been removed", file=sys.stderr)
-        return 130
+    return run(_parser(), arguments)
 
 
 def _parser() -> argparse.ArgumentParser:

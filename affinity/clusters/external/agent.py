@@ -48,23 +48,28 @@ class AgentNode:
         return Completed(self.name, tuple(argv), ended.returncode, ended.stdout, ended.stderr)
 
 
-def manifests(namespace: str, registry: str | None = None) -> list[dict[str, Any]]:
-    """Return the agent's objects for a namespace, with the image from a mirror where one is named."""
+def manifests(namespace: str, source: images.Source = images.AS_NAMED) -> list[dict[str, Any]]:
+    """Return the agent's objects for a namespace, with the image from where images come from."""
     objects = []
     for one in yaml.safe_load_all(MANIFEST.read_text()):
         one["metadata"]["namespace"] = namespace
         if one["kind"] == "DaemonSet":
             template = one["spec"]["template"]
-            template["spec"] = images.from_mirror(template["spec"], registry)
+            template["spec"] = source.spec(template["spec"])
         objects.append(one)
     return objects
 
 
 def start(
-    api: Api, namespace: str, nodes: Iterable[str], registry: str | None = None, *, slowness: float = 1.0
+    api: Api,
+    namespace: str,
+    nodes: Iterable[str],
+    source: images.Source = images.AS_NAMED,
+    *,
+    slowness: float = 1.0,
 ) -> dict[str, AgentNode]:
     """Start an agent on every one of these nodes and return access to them; raises NotReadyError, ClusterError."""
-    for one in manifests(namespace, registry):
+    for one in manifests(namespace, source):
         try:
             api.apply(one)
         except ApiError as error:

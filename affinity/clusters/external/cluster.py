@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExternalCluster:
-    """Somebody's cluster (see ``clusters.base.Cluster``); ``registry`` is a mirror to take images from."""
+    """Somebody's cluster (see ``clusters.base.Cluster``); ``source`` is where its images come from."""
 
     name: str
     kubeconfig: Path
     context: str
     namespace: str
     placement: Placement
-    registry: str | None = None
+    source: images.Source = images.AS_NAMED
     nodes: Mapping[str, AgentNode] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     provider: str = "external"
 
     def adapt(self, pod: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return a sample pod for a node of this cluster, with its images from the mirror."""
+        """Return a sample pod for a node of this cluster, with its images from where they come from."""
         placed = placement.on_node(pod, self.placement)
-        return {**placed, "spec": images.from_mirror(placed["spec"], self.registry)}
+        return {**placed, "spec": self.source.spec(placed["spec"])}

@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
-import copy
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from affinity.clusters.images import by_tag, renamed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the images of a run come from: a mirror, if there is one, and whether their digests count.
+
+    ``tags`` is for nodes and mirrors that have an image of the same name under another digest.
+    """
+
+    registry: str | None = None
+    tags: bool = False
+
+    def named(self, image: str) -> str:
+        """Return the name by which a pod asks for an image."""
+        return mirrored(by_tag(image) if self.tags else image, self.registry)
+
+    def spec(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a pod's spec with all its images taken from here."""
+        return renamed(spec, self.named)
+
+
+AS_NAMED: Final = Source()
+"""Images are what the manifests say, by digest."""
 
 
 def mirrored(image: str, registry: str | None) -> str:
@@ -18,16 +43,8 @@ def mirrored(image: str, registry: str | None) -> str:
     return f"{registry.rstrip('/')}/{rest if is_host else image}"
 
 
-def from_mirror(spec: Mapping[str, Any], registry: str | None) -> dict[str, Any]:
-    """Return a pod's spec with all its images taken from a mirror."""
-    changed: dict[str, Any] = copy.deepcopy(dict(spec))
-    for container in (*changed["containers"], *changed.get("initContainers", ())):
-        container["image"] = mirrored(container["image"], registry)
-    return changed
-
-
-def images_of(objects: Iterable[Mapping[str, Any]], registry: str | None = None) -> tuple[str, ...]:
+def images_of(objects: Iterable[Mapping[str, Any]], source: Source = AS_NAMED) -> tuple[str, ...]:
     """Return the images of pods and of objects with a pod template, each once, sorted."""
     specs = [one["spec"].get("template", one)["spec"] for one in objects if "spec" in one]
     containers = [container for spec in specs for container in (*spec["containers"], *spec.get("initContainers", ()))]
-    return tuple(sorted({mirrored(container["image"], registry) for container in containers}))
+    return tuple(sorted({source.named(container["image"]) for container in containers}))

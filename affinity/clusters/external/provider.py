@@ -55,7 +55,7 @@ def open_external(options: ClusterOptions, progress: Progress) -> Iterator[Exter
             context=way.context,
             namespace=name,
             placement=placed,
-            registry=options.image_registry,
+            source=source_of(options),
             nodes={} if proxy.not_judged else nodes,
             facts={**facts_of(proxy, nodes, placed), **({"Kubernetes": version} if unseen else {})},
         )
@@ -95,13 +95,18 @@ def images_for(options: ClusterOptions) -> tuple[str, ...]:
     """Return the images that a run with these options pulls, sorted; the embedded cluster makes its own instead."""
     objects: list[dict[str, Any]] = _sample_pods()
     if options.node_access == "agent":
-        objects += [one for one in agent.manifests("", None) if one["kind"] == "DaemonSet"]
-    needed = images.images_of(objects, options.image_registry)
+        objects += [one for one in agent.manifests("") if one["kind"] == "DaemonSet"]
+    needed = images.images_of(objects, source_of(options))
     if options.cluster != "kind":
         return needed
     from affinity.clusters.kind.preflight import wanted
 
     return tuple(sorted((*needed, wanted(options.kubernetes, options.node_image).image)))
+
+
+def source_of(options: ClusterOptions) -> images.Source:
+    """Return where the images of a run with these options come from."""
+    return images.Source(options.image_registry, options.image_tags)
 
 
 @contextlib.contextmanager
@@ -153,7 +158,7 @@ def _agents(
         )
     wanted = [one.name for one in candidates if one.is_ready and one.is_linux]
     with progress.step(f"agents on {len(wanted)} nodes"):
-        return agent.start(api, name, wanted, options.image_registry, slowness=options.deadline_scale)
+        return agent.start(api, name, wanted, source_of(options), slowness=options.deadline_scale)
 
 
 def _limits(

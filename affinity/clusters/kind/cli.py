@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
 from affinity.clusters.kind import preflight
 from affinity.clusters.kind.cluster import Life
 from affinity.clusters.kind.engine import detect
 from affinity.clusters.kind.state import KindState, names
-from affinity.errors import ClusterError, SuiteError, UsageError
+from affinity.command_line import run
+from affinity.errors import ClusterError
 from affinity.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 _PROGRAM = "python -m affinity.clusters.kind"
 _EXAMPLES = f"""\
@@ -30,13 +30,7 @@ Files of a cluster: ~/.local/state/session-affinity/kind/NAME (SESSION_AFFINITY_
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; errors go to standard error as one message with the next step."""
-    parsed = _parser().parse_args(arguments)
-    verb: Callable[[argparse.Namespace], int] = parsed.verb
-    try:
-        return verb(parsed)
-    except SuiteError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
+    return run(_parser(), arguments)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,7 +7,7 @@ import re
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -37,13 +37,21 @@ _UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e]+")
 
 @dataclass(frozen=True)
 class KindCluster(OwnCluster):
-    """A running kind cluster (see ``clusters.base.Cluster``)."""
+    """A running kind cluster (see ``clusters.base.Cluster``).
+
+    ``images`` has the names under which the nodes have those images of the manifests that were put on them.
+    """
 
     name: str
     kubeconfig: Path
     nodes: Mapping[str, KindNode]
     facts: Mapping[str, str]
+    images: Mapping[str, str] = field(default_factory=dict)
     provider: str = "kind"
+
+    def image_name(self, image: str) -> str:
+        """Return the name under which the nodes have an image, or pull it (see ``OwnCluster``)."""
+        return self.images.get(image, image)
 
 
 def nodes_of(engine: Engine, containers: Sequence[Container]) -> dict[str, KindNode]:
@@ -123,10 +131,12 @@ class Life:
             with self._progress.step("nodes and kube-proxy") as step:
                 facts |= ready.wait(Api(self._state.kubeconfig), nodes, seconds=seconds, step=step)
             with self._progress.step("images of the sample pods"):
-                facts |= loading.result()
+                loaded = loading.result()
+                facts |= loaded.facts
         facts["cluster start"] = f"{time.monotonic() - began:.1f} s"
-        self._state.write(replace(record, nodes={one.name: one.id for one in containers}, facts=facts))
-        return KindCluster(self._state.name, self._state.kubeconfig, nodes, facts)
+        ids = {one.name: one.id for one in containers}
+        self._state.write(replace(record, nodes=ids, facts=facts, images=loaded.names))
+        return KindCluster(self._state.name, self._state.kubeconfig, nodes, facts, loaded.names)
 
     def adopt(self, record: Record, containers: Sequence[Container]) -> KindCluster:
         """Take over a cluster that an earlier run left; raises ClusterError when it cannot be read.
@@ -139,7 +149,8 @@ class Life:
             **ready.kube_proxy_facts(Api(self._state.kubeconfig)),
             "cluster start": "found running",
         }
-        return KindCluster(self._state.name, self._state.kubeconfig, nodes_of(self._engine, containers), facts)
+        nodes = nodes_of(self._engine, containers)
+        return KindCluster(self._state.name, self._state.kubeconfig, nodes, facts, record.images)
 
     def export_logs(self) -> None:
         """Write the logs of the nodes to the results; not being able to is worth a line, not an error of its own."""

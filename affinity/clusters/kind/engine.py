@@ -45,7 +45,8 @@ class Container:
 class Image:
     """An image that the engine has.
 
-    ``id`` is the digest of its configuration; ``description`` what its maker says it is, empty where it says nothing.
+    ``id`` is the digest of its configuration; ``description`` what its maker says it is, empty where it says nothing;
+    ``tags`` are all its names with a tag, none where it was pulled by digest.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Image:
     architecture: str
     entrypoint: tuple[str, ...]
     description: str = ""
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ class Engine:
                 str(found.get("Architecture", "")),
                 tuple(settings.get("Entrypoint") or ()),
                 str((settings.get("Labels") or {}).get(_DESCRIPTION, "")),
+                tuple(str(tag) for tag in found.get("RepoTags") or ()),
             )
         except (ValueError, LookupError) as error:
             raise ClusterError(f"{self.program} image inspect {name} answered {done.stdout[:200]!r}") from error
@@ -122,6 +125,14 @@ class Engine:
     def save(self, image: str, archive: str) -> None:
         """Write an image to an archive; raises ClusterError."""
         self._require("save", "--output", archive, image)
+
+    def tag(self, image: str, tag: str) -> None:
+        """Give an image one more name; raises ClusterError."""
+        self._require("tag", image, tag)
+
+    def untag(self, tag: str) -> None:
+        """Take a name from an image that has others; raises ClusterError."""
+        self._require("rmi", "--no-prune", tag)
 
     def has_network(self) -> bool:
         """Whether there is a network of the name that kind uses."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from affinity import versions
+from affinity.clusters.kind import images
 from affinity.clusters.kind.configuration import node_names, ports, sample_images, version_in
 from affinity.clusters.kind.engine import ANSWER_SECONDS, CLUSTER_LABEL, Engine, Image
 from affinity.errors import ClusterError, PreflightError, UsageError
@@ -99,7 +100,7 @@ def local_image(engine: Engine) -> str:
             f"{engine.program} has no node image of a supported Kubernetes version",
             next_step=f"{engine.program} pull {listed[0]}",
         )
-    missing = [name for name in sample_images() if engine.image(name) is None]
+    missing = [name for name in sample_images() if images.find(engine, name) is None]
     if missing:
         raise PreflightError(
             f"{engine.program} lacks images of the sample pods: {', '.join(missing)}",

@@ -33,7 +33,8 @@ class Record:
     """A cluster of this suite.
 
     ``nodes`` has the engine's ids of its containers by name, empty until the cluster has started; ``kept`` says that
-    it is to outlive its run; ``network_was_there`` that the network of kind's containers is not ours to remove.
+    it is to outlive its run; ``network_was_there`` that the network of kind's containers is not ours to remove;
+    ``images`` has the nodes' own names of images of the manifests.
     """
 
     node_image: str
@@ -43,6 +44,7 @@ class Record:
     kept: bool = False
     nodes: dict[str, str] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
+    images: dict[str, str] = field(default_factory=dict)
 
     @property
     def started(self) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from affinity import versions
 from affinity.clusters.kind.cli import main
 from affinity.clusters.kind.provider import open_kind
-from tests.kind_world import NODE_IMAGE
+from tests.kind_world import NETSHOOT, NODE_IMAGE, WHOAMI
 
 if TYPE_CHECKING:
     from affinity.clusters.choose import ClusterOptions
@@ -71,8 +71,8 @@ def test_the_kubeconfig_is_named(kept: World, capsys: pytest.CaptureFixture[str]
 def test_the_image_is_the_listed_one_or_any_of_a_supported_version(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    world.image("traefik/whoami")
-    world.image("nicolaka/netshoot")
+    world.image(WHOAMI)
+    world.image(NETSHOOT)
     assert main(["image"]) == 1
     assert "docker has no node image of a supported Kubernetes version" in capsys.readouterr().err
 
@@ -89,7 +89,7 @@ def test_a_cluster_without_sample_images_would_have_to_fetch_them(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world.write("images", f"{NODE_IMAGE}\n")
-    world.image("traefik/whoami")
+    world.image(WHOAMI)
 
     assert main(["image"]) == 1
-    assert "docker lacks images of the sample pods: nicolaka/netshoot" in capsys.readouterr().err
+    assert "docker lacks images of the sample pods: nicolaka/netshoot:v" in capsys.readouterr().err

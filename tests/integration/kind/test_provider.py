@@ -11,16 +11,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from affinity.clusters.images import by_tag, digest
 from affinity.clusters.kind import preflight, provider, ready
+from affinity.clusters.kind.configuration import sample_images
 from affinity.clusters.kind.provider import open_kind
 from affinity.clusters.kind.state import KindState
 from affinity.errors import ClusterError, NotReadyError, PreflightError, UsageError
-from tests.kind_world import MYK8S, NODE_IMAGE
+from tests.kind_world import MYK8S, NETSHOOT, NODE_IMAGE, WHOAMI
 
 if TYPE_CHECKING:
     from affinity.clusters.choose import ClusterOptions
+    from affinity.clusters.kind.cluster import KindCluster
     from tests.integration.kind.conftest import Told
     from tests.kind_world import World
+
+
+def origins(cluster: KindCluster) -> list[str]:
+    return [cluster.facts[f"image {name}"] for name in sample_images()]
 
 
 def kept(options: ClusterOptions, told: Told) -> None:
@@ -64,29 +71,61 @@ def test_a_network_that_was_there_stays(world: World, options: ClusterOptions, t
 def test_images_that_the_engine_has_are_loaded_and_others_left_to_the_nodes(
     world: World, options: ClusterOptions, told: Told
 ) -> None:
-    world.image("traefik/whoami", description="a stand-in")
+    world.image(WHOAMI, description="a stand-in")
 
     with open_kind(options, told.progress) as cluster:
-        assert cluster.facts["image traefik/whoami"] == "sha256:1234, loaded from docker (a stand-in)"
-        assert cluster.facts["image nicolaka/netshoot"] == "pulled by the nodes: docker has none"
+        assert origins(cluster) == [
+            "sha256:1234, loaded from docker as traefik/whoami, not compared with sha256:200689790a0a, a stand-in",
+            "pulled by the nodes: docker has none for amd64",
+        ]
+        # What is on the nodes is asked for by the name it has there, what is not by its digest.
+        assert list(map(cluster.image_name, sample_images())) == [WHOAMI, sample_images()[1]]
 
     assert world.calls("kind [load]") == ["kind [load] [docker-image] [traefik/whoami] [--name] [myk8s]"]
+
+
+def test_the_pinned_image_is_preferred_to_others_of_its_name(world: World, options: ClusterOptions, told: Told) -> None:
+    pinned = sample_images()[0]
+    world.image(WHOAMI)
+    world.image(by_tag(pinned))
+    world.image(f"{WHOAMI}@{digest(pinned)}", tags=["mine/whoami:v1"])
+
+    with open_kind(options, told.progress) as cluster:
+        assert cluster.image_name(pinned) == "mine/whoami:v1"
+        assert origins(cluster)[0] == f"sha256:1234, loaded from docker as {WHOAMI}@{digest(pinned)}"
+
+    assert not world.calls("docker [tag]")
+
+
+def test_an_image_without_a_tag_has_one_while_kind_loads_it(world: World, options: ClusterOptions, told: Told) -> None:
+    """In a repository of its own: with the last tag of one, docker removes the image that has no other."""
+    pinned = sample_images()[0]
+    world.image(f"{WHOAMI}@{digest(pinned)}")
+
+    with open_kind(options, told.progress) as cluster:
+        tag = cluster.image_name(pinned)
+
+    assert tag == "localhost/traefik/whoami:sha256-200689790a0a"
+    assert world.calls("docker [tag]") == [f"docker [tag] [{WHOAMI}@{digest(pinned)}] [{tag}]"]
+    assert world.calls("docker [rmi]") == [f"docker [rmi] [--no-prune] [{tag}]"]
 
 
 def test_an_image_that_does_not_load_or_is_for_another_machine_is_left_to_the_nodes(
     world: World, options: ClusterOptions, told: Told
 ) -> None:
-    world.image("traefik/whoami", architecture="arm64")
-    world.image("nicolaka/netshoot")
+    world.image(WHOAMI, architecture="arm64")
+    world.image(NETSHOOT)
     world.write("load-fails", "ctr: content digest sha256:12: not found")
 
     with open_kind(options, told.progress) as cluster:
-        assert cluster.facts["image traefik/whoami"] == "pulled by the nodes: docker has one for arm64"
-        assert "content digest sha256:12: not found" in cluster.facts["image nicolaka/netshoot"]
+        whoami, netshoot = origins(cluster)
+        assert whoami == "pulled by the nodes: docker has none for amd64"
+        assert "content digest sha256:12: not found" in netshoot
+        assert tuple(map(cluster.image_name, sample_images())) == sample_images()
 
 
 def test_podman_saves_images_for_kind(podman: World, options: ClusterOptions, told: Told) -> None:
-    podman.image("traefik/whoami")
+    podman.image(WHOAMI)
 
     with open_kind(options, told.progress) as cluster:
         assert cluster.nodes["myk8s-worker"].program == "podman"
@@ -160,9 +199,11 @@ def test_a_node_that_appears_late_is_deleted_too(world: World, options: ClusterO
 
 
 def test_a_kept_cluster_is_found_and_left_again(world: World, options: ClusterOptions, told: Told) -> None:
+    world.image(WHOAMI)
     kept(options, told)
     with open_kind(replace(options, node_image=None), told.progress) as cluster:
         assert tuple(cluster.nodes) == MYK8S
+        assert cluster.image_name(sample_images()[0]) == WHOAMI
         assert cluster.facts["node image"].startswith(NODE_IMAGE)
 
     assert len(world.calls("kind [create]")) == 1

@@ -8,6 +8,8 @@ from affinity.progress import quiet
 from fixtures import facts
 from fixtures.facts import RunFacts, told_times
 
+MEASURES_TIME = True
+
 
 def test_phases_are_told_with_the_whole() -> None:
     assert told_times({"API server": 3.71, "nodes": 1.26}, 45.04) == "API server 3.7 s, nodes 1.3 s, whole run 45.0 s"

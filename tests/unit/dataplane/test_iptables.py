@@ -314,14 +314,14 @@ def test_a_timeout_that_was_not_taken_over_reads_as_the_design_says() -> None:
         f"myk8s-worker2 {SVC} rule 3: --seconds 3600, expected 30 (Service default/svc-clusterip, timeoutSeconds 30)"
     )
     assert [(one.rule, one.aspect) for one in differences] == [
-        (number, Aspect.RCHECK_ARGUMENTS) for number in (2, 3, 4)
+        (number, Aspect.AFFINITY_ARGUMENTS) for number in (2, 3, 4)
     ]
 
 
 def test_a_missing_rcheck_is_one_difference_that_names_the_endpoint() -> None:
     difference = only(GOLDEN.replace(rcheck(SEP2) + "\n", ""))
 
-    assert (difference.rule, difference.aspect) == (None, Aspect.RCHECK_PRESENCE)
+    assert (difference.rule, difference.aspect) == (None, Aspect.AFFINITY_PRESENCE)
     assert "10.10.2.2:80 (pod webpod2 on myk8s-worker2)" in difference.seen
     assert difference.expected.endswith(f"-j {SEP2}")
 
@@ -329,7 +329,7 @@ def test_a_missing_rcheck_is_one_difference_that_names_the_endpoint() -> None:
 def test_an_rcheck_after_a_balancing_rule_comes_too_late() -> None:
     difference = only(moved(GOLDEN, rcheck(SEP2), after=balance(SEP1)))
 
-    assert (difference.rule, difference.aspect) == (5, Aspect.RCHECK_ORDER)
+    assert (difference.rule, difference.aspect) == (5, Aspect.AFFINITY_ORDER)
     assert "10.10.2.2:80" in difference.seen
     assert "before rule 4" in difference.expected
 
@@ -337,7 +337,7 @@ def test_an_rcheck_after_a_balancing_rule_comes_too_late() -> None:
 def test_rchecks_in_another_order_than_the_endpoints() -> None:
     difference = only(swapped(GOLDEN, rcheck(SEP2), rcheck(SEP3)))
 
-    assert (difference.rule, difference.aspect) == (3, Aspect.RCHECK_ORDER)
+    assert (difference.rule, difference.aspect) == (3, Aspect.AFFINITY_ORDER)
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def test_every_argument_of_rcheck_counts(old: str, new: str, seen: str, wanted: 
 
     differences = compare(GOLDEN.replace(line, line.replace(old, new)))
 
-    assert {one.aspect for one in differences} == {Aspect.RCHECK_ARGUMENTS}
+    assert {one.aspect for one in differences} == {Aspect.AFFINITY_ARGUMENTS}
     assert {one.rule for one in differences} == {3}
     assert (seen, wanted) in [(one.seen, one.expected) for one in differences]
 
@@ -400,7 +400,7 @@ def test_a_missing_balancing_rule_is_one_difference() -> None:
 def test_set_and_dnat_are_one_rule_with_one_name(old: str, new: str) -> None:
     differences = compare(GOLDEN.replace(old, new))
 
-    assert {(one.chain, one.rule, one.aspect) for one in differences} == {(SEP2, 2, Aspect.SET_AND_DNAT)}
+    assert {(one.chain, one.rule, one.aspect) for one in differences} == {(SEP2, 2, Aspect.TRANSLATION)}
 
 
 def test_a_set_in_a_rule_of_its_own_is_named_besides_the_dnat_rule_without_it() -> None:
@@ -408,7 +408,7 @@ def test_a_set_in_a_rule_of_its_own_is_named_besides_the_dnat_rule_without_it() 
     dnat = lines_of(GOLDEN, f"-A {SEP2}", "DNAT")[0]
     text = GOLDEN.replace(dnat, f"-A {SEP2} {recent}\n{dnat.replace(f' {recent}', '')}")
 
-    assert [(one.rule, one.aspect) for one in compare(text)] == [(2, Aspect.SET_AND_DNAT), (3, Aspect.SET_AND_DNAT)]
+    assert [(one.rule, one.aspect) for one in compare(text)] == [(2, Aspect.TRANSLATION), (3, Aspect.TRANSLATION)]
 
 
 def test_without_affinity_every_recent_rule_is_a_leftover() -> None:
@@ -423,7 +423,7 @@ def test_without_affinity_every_recent_rule_is_a_leftover() -> None:
 def test_with_affinity_rules_without_memory_lack_both_halves() -> None:
     aspects = [one.aspect for one in compare(without_affinity(GOLDEN))]
 
-    assert aspects == [Aspect.RCHECK_PRESENCE] * 3 + [Aspect.SET_AND_DNAT] * 3
+    assert aspects == [Aspect.AFFINITY_PRESENCE] * 3 + [Aspect.TRANSLATION] * 3
 
 
 def test_an_endpoint_that_is_gone_leaves_rules_and_a_chain() -> None:
@@ -488,7 +488,7 @@ def test_rules_that_nobody_asked_for() -> None:
     again = GOLDEN.replace(rcheck(SEP1), f"{rcheck(SEP1)}\n{rcheck(SEP1)}")
 
     assert (only(text).rule, only(text).aspect) == (1, Aspect.UNEXPECTED_RULE)
-    assert (only(again).rule, only(again).aspect) == (3, Aspect.RCHECK_PRESENCE)
+    assert (only(again).rule, only(again).aspect) == (3, Aspect.AFFINITY_PRESENCE)
 
 
 def test_the_mark_comes_before_whatever_leaves_the_chain() -> None:
@@ -522,7 +522,7 @@ def test_chains_for_traffic_from_outside_are_allowed_where_the_service_has_such(
 def test_explain_names_the_rule_the_service_and_every_endpoint() -> None:
     state = service(*ENDPOINTS, timeout=30)
 
-    text = iptables.explain(compare(GOLDEN, state), state)
+    text = iptables.explain(compare(GOLDEN, state), state, iptables.endpoint_chains(state))
 
     assert text.startswith("3 differences between the rules and Service default/svc-clusterip: cluster IP 10.200.1.201")
     assert "port svc-webport 9000/TCP, sessionAffinity ClientIP, timeoutSeconds 30" in text

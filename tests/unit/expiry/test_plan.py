@@ -25,14 +25,21 @@ def test_clients_are_asked_at_their_moments() -> None:
     assert moments(Group.EXPIRED) == [0, 31]
     assert moments(Group.SLIDING) == [0, 10, 31]
     assert moments(Group.CONTROL) == [0, 31]
+    assert moments(Group.GONE) == [0]
 
 
 def test_no_client_is_asked_by_another_group() -> None:
     schedule = plan.short_schedule(SHORT)
 
     asked = [target for step in schedule.steps for target in step.targets]
-    assert len(asked) == 2 * 15 + 3 * 6 + 2 * 6 + 2 * 6
+    assert len(asked) == 2 * 15 + 3 * 6 + 2 * 6 + 2 * 6 + 3
     assert set(asked) == set(schedule.groups)
+
+
+def test_a_group_that_is_not_there_is_not_asked() -> None:
+    schedule = plan.short_schedule({group: own for group, own in SHORT.items() if group is not Group.GONE})
+
+    assert len(schedule.steps[0].targets) == 15 + 3 * 6
 
 
 def test_clients_come_in_the_same_order_so_that_all_are_silent_equally_long() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from affinity.dataplane import iptables
 from affinity.dataplane.batch import NodeState
 from affinity.dataplane.model import CLIENT_IP, Endpoint, ServicePort, ServiceState
+from affinity.dataplane.plugs import IPTABLES
 from affinity.dataplane.xt_recent import Entry, RecentList
 from affinity.expiry.trials import Gap, Trial, Watch, trial
 from affinity.traffic.answers import Answer, Answers, Target
@@ -37,7 +38,7 @@ def node(uptime: float, **seconds: tuple[float, ...]) -> NodeState:
 
 
 def observed(during: NodeState, after: NodeState, *steps: StepAnswers) -> Trial:
-    return trial(SERVICE, steps, Watch(CLIENT, during, after, HZ))
+    return trial(SERVICE, steps, Watch(CLIENT, IPTABLES, during, after, HZ))
 
 
 def test_the_silence_is_that_of_the_nodes_stamps() -> None:

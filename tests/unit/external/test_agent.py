@@ -8,6 +8,7 @@ import pytest
 
 from affinity.clusters.external import agent
 from affinity.clusters.external.agent import AgentNode
+from affinity.clusters.external.images import Source
 from affinity.errors import ClusterError, NodeError, NotReadyError
 from affinity.kube.api import ApiError
 from affinity.kube.podexec import ExecError
@@ -74,10 +75,10 @@ def test_the_agent_has_the_rights_it_needs_and_no_other() -> None:
 def test_access_is_there_when_every_node_has_its_agent() -> None:
     api = Api([], [pod("a")], [pod("a"), pod("b", ready=False)], [pod("a"), pod("b"), pod("not-asked-for")])
 
-    nodes = agent.start(api, "ns", ["b", "a"], "mirror")
+    nodes = agent.start(api, "ns", ["b", "a"], Source("mirror", tags=True))
 
     assert {name: node.shell for name, node in nodes.items()} == {"a": "ns/agent-a", "b": "ns/agent-b"}
-    assert api.applied[1]["spec"]["template"]["spec"]["containers"][0]["image"] == "mirror/nicolaka/netshoot"
+    assert api.applied[1]["spec"]["template"]["spec"]["containers"][0]["image"] == "mirror/nicolaka/netshoot:v0.15"
 
 
 def test_an_image_that_cannot_be_had_is_named_without_waiting() -> None:

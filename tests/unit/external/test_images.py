@@ -7,7 +7,7 @@ import pytest
 from affinity.clusters.choose import ClusterOptions
 from affinity.clusters.external import agent
 from affinity.clusters.external.cluster import ExternalCluster
-from affinity.clusters.external.images import images_of, mirrored
+from affinity.clusters.external.images import Source, images_of, mirrored
 from affinity.clusters.external.placement import Placement
 from affinity.clusters.external.provider import images_for
 from fixtures.pods import sample_manifests
@@ -36,15 +36,18 @@ def test_without_a_mirror_names_are_left_alone() -> None:
 
 @pytest.mark.parametrize("access", ["none", "agent"])
 @pytest.mark.parametrize("registry", [None, "mirror.example"])
-def test_the_list_is_what_the_objects_of_a_run_name(access: str, registry: str | None) -> None:
-    options = ClusterOptions(cluster="external", node_access=access, image_registry=registry)
-    cluster = ExternalCluster("c", None, "c", "ns", Placement({}), registry)
+@pytest.mark.parametrize("tags", [False, True])
+def test_the_list_is_what_the_objects_of_a_run_name(access: str, registry: str | None, *, tags: bool) -> None:
+    options = ClusterOptions(cluster="external", node_access=access, image_registry=registry, image_tags=tags)
+    source = Source(registry, tags)
+    cluster = ExternalCluster("c", None, "c", "ns", Placement({}), source)
     applied = [dict(cluster.adapt(pod)) for pod in sample_manifests()]
     if access == "agent":
-        applied += [one for one in agent.manifests("ns", registry) if one["kind"] == "DaemonSet"]
+        applied += [one for one in agent.manifests("ns", source) if one["kind"] == "DaemonSet"]
 
     assert images_for(options) == images_of(applied)
     assert all(image.startswith("mirror.example/") for image in images_for(options)) == bool(registry)
+    assert any("@sha256:" in image for image in images_for(options)) != tags
 
 
 def test_a_kind_run_needs_its_node_image_too() -> None:

@@ -71,8 +71,8 @@ def test_the_archive_holds_the_three_images_that_the_manifests_ask_for(maker: Ma
     names = [image.name for image in made.images]
     assert names == [
         "registry.k8s.io/pause:3.10",
-        "docker.io/traefik/whoami:latest",
-        "docker.io/nicolaka/netshoot:latest",
+        build.WHOAMI,
+        build.NETSHOOT,
     ]
     with tarfile.open(made.archive) as tar:
         index = json.loads(tar.extractfile("index.json").read())  # type: ignore[union-attr]

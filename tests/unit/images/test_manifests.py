@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from affinity.clusters.base import OwnCluster
 from affinity.clusters.embedded.images import build
 
 pytestmark = pytest.mark.unit
@@ -21,8 +22,8 @@ def documents(name: str) -> list[dict[str, Any]]:
 
 
 def complete(image: str) -> str:
-    """Return what the kubelet makes of a short name."""
-    return f"docker.io/{image}:latest"
+    """Return what the kubelet makes of the short name by which an embedded cluster's pods ask for an image."""
+    return f"docker.io/{OwnCluster().image_name(image)}"
 
 
 def test_each_worker_has_one_endpoint() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from affinity.clusters.images import repository
 from affinity.clusters.kind import configuration
 from affinity.errors import SuiteError
 
@@ -69,4 +70,4 @@ def test_a_tag_may_tell_the_version(image: str, version: str | None) -> None:
 
 
 def test_sample_images_are_those_of_the_walk() -> None:
-    assert configuration.sample_images() == ("traefik/whoami", "nicolaka/netshoot")
+    assert tuple(map(repository, configuration.sample_images())) == ("traefik/whoami", "nicolaka/netshoot")

@@ -21,12 +21,13 @@ STORED = {"metadata": {"name": "svc", "namespace": "default"}, "spec": {"session
 
 
 class Server(BaseHTTPRequestHandler):
-    """Answers with what it is told to, and remembers what it was asked."""
+    """Answers with what it is told to, ``before`` that with other things; and remembers what it was asked."""
 
     protocol_version = "HTTP/1.1"
     asked: list[dict[str, Any]]
     answer: tuple[int, Any]
     warnings: tuple[str, ...]
+    before: list[tuple[int, Any]]
 
     def _serve(self) -> None:
         url = urlsplit(self.path)
@@ -41,7 +42,7 @@ class Server(BaseHTTPRequestHandler):
                 "body": json.loads(self.rfile.read(length) or b"null"),
             }
         )
-        status, said = self.answer
+        status, said = self.before.pop(0) if self.before else self.answer
         content = said.encode() if isinstance(said, str) else json.dumps(said).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
@@ -60,7 +61,7 @@ for method in ("GET", "POST", "PATCH", "DELETE"):
 
 @pytest.fixture
 def server() -> Iterator[ThreadingHTTPServer]:
-    Server.asked, Server.answer, Server.warnings = [], (200, STORED), ()
+    Server.asked, Server.answer, Server.warnings, Server.before = [], (200, STORED), (), []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
@@ -169,10 +170,50 @@ def test_a_refusal_says_why(api: Api) -> None:
 
 
 def test_a_refusal_in_plain_text_is_told_too(api: Api) -> None:
-    Server.answer = (503, "apiserver not ready")
+    Server.answer = (502, "no server behind this balancer")
 
-    with pytest.raises(ApiError, match="503: apiserver not ready"):
+    with pytest.raises(ApiError, match="502: no server behind this balancer"):
         api.server_version()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("affinity.kube.api._PAUSE_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("answer", [(429, "busy"), (503, "starting"), (504, "late"), (500, "etcd: request timed out")])
+def test_a_server_that_cannot_answer_now_is_asked_again(api: Api, answer: tuple[int, str]) -> None:
+    Server.before = [answer, answer]
+
+    assert api.get(SERVICES, "svc", "default") == STORED
+    assert len(Server.asked) == 3
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_server_that_never_can_is_told_of(kubeconfig: Path) -> None:
+    Server.answer = (503, "starting")
+
+    with pytest.raises(ApiError, match="503: starting") as refused:
+        Api(kubeconfig, request_seconds=0.5).get(SERVICES, "svc", "default")
+    assert refused.value.status == 503
+    assert len(Server.asked) > 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_object_that_was_made_although_time_ran_out_is_the_one_asked_for(api: Api) -> None:
+    Server.before = [(504, "late"), (409, "already exists")]
+
+    assert api.create({"apiVersion": "v1", "kind": "Service", **STORED}) == STORED
+    assert [one["method"] for one in Server.asked] == ["POST", "POST", "GET"]
+
+
+def test_an_object_that_was_there_before_is_refused(api: Api) -> None:
+    Server.answer = (409, "already exists")
+
+    with pytest.raises(ApiError, match="409: already exists"):
+        api.create({"apiVersion": "v1", "kind": "Service", **STORED})
+    assert len(Server.asked) == 1
 
 
 def test_deleting_what_is_gone_is_no_error(api: Api) -> None:

@@ -51,7 +51,7 @@ def client() -> Any:
 
 def run(monkeypatch: pytest.MonkeyPatch, client: Any, connection: Connection) -> podexec.Executed:
     monkeypatch.setattr(podexec, "_websocket_call", lambda *_, **__: connection)
-    return podexec.run(client, COMMAND, timeout=5)
+    return podexec.run(client, COMMAND, timeout=5, connect_seconds=5)
 
 
 def test_output_and_exit_code(monkeypatch: pytest.MonkeyPatch, client: Any) -> None:
@@ -95,7 +95,7 @@ def test_a_refused_connection_is_an_error(monkeypatch: pytest.MonkeyPatch, clien
 
     monkeypatch.setattr(podexec, "_websocket_call", refuse)
     with pytest.raises(ExecError, match=r"default/net-pod: curl .*Connection refused"):
-        podexec.run(client, COMMAND, timeout=5)
+        podexec.run(client, COMMAND, timeout=5, connect_seconds=5)
 
 
 def test_the_command_goes_word_by_word() -> None:

@@ -96,7 +96,7 @@ def test_list_entries_are_data_and_never_program_text() -> None:
 
     (argv,) = made["a"].asked
     assert argv[:2] == ("sh", "-c")
-    assert argv[3:] == ("write", "KUBE-SEP-X", "-10.10.0.6", "+10.10.0.6")
+    assert argv[3:] == ("write", "KUBE-SEP-X", "-10.10.0.6", "KUBE-SEP-X", "+10.10.0.6")
 
 
 def test_the_tick_rate_is_told_from_the_first_read_and_a_later_one() -> None:

@@ -11,9 +11,10 @@ import pytest
 from affinity import programming
 from affinity.dataplane import iptables
 from affinity.dataplane.batch import NodeState
+from affinity.dataplane.iptables_plug import RulesOfServices
 from affinity.dataplane.model import CLIENT_IP, Endpoint, ProxyConfig, ServicePort, ServiceState
 from affinity.errors import NotReadyError
-from affinity.programming import Programming, RulesOfServices
+from affinity.programming import Programming
 from affinity.traffic.answers import Answer, Answers, Target
 
 if TYPE_CHECKING:
@@ -170,13 +171,13 @@ class Witnessed:
         return Answers((Answer(target, "webpod1" if not error else None, 200, 1, 1, 0.001, error),))
 
 
-NFTABLES = ProxyConfig("nftables", None)
+IPVS = ProxyConfig("ipvs", None)
 
 
 def test_where_rules_cannot_be_read_a_witness_answers_for_the_change() -> None:
     witnessed = Witnessed(3)
 
-    settled = waiting(FollowingNodes(a=1), NFTABLES, witnessed, witnessed).settle(ONE, since=time.monotonic())
+    settled = waiting(FollowingNodes(a=1), IPVS, witnessed, witnessed).settle(ONE, since=time.monotonic())
 
     assert (settled.states, settled.differences) == ({}, {})
     assert witnessed.deleted == ["affinity-witness"]
@@ -195,5 +196,5 @@ def test_a_witness_that_never_answers_is_told_and_removed() -> None:
     witnessed = Witnessed(10**6)
 
     with pytest.raises(NotReadyError, match="a: a Service made after the change does not answer"):
-        waiting(FollowingNodes(a=1), NFTABLES, witnessed, witnessed).settle(ONE, since=time.monotonic())
+        waiting(FollowingNodes(a=1), IPVS, witnessed, witnessed).settle(ONE, since=time.monotonic())
     assert witnessed.deleted == ["affinity-witness"]

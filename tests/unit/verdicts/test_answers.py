@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from affinity.dataplane.conntrack import Flow
+from affinity.dataplane.plugs import IPTABLES
 from affinity.verdicts.answers import (
     judge_answers_from_list,
     judge_even_spread,
@@ -13,6 +14,8 @@ from affinity.verdicts.answers import (
 )
 
 if TYPE_CHECKING:
+    from affinity.dataplane.batch import NodeState
+    from affinity.verdicts.verdict import Verdict
     from conftest import World
 
 CLIENT = "10.10.0.6"
@@ -68,10 +71,15 @@ def test_an_even_spread_with_a_failure_does_not_hold(world: World) -> None:
     assert "failed 1: curl 28: timed out (1)" in verdict.explain()
 
 
+def judge_listed(world: World, state: NodeState) -> Verdict:
+    answers = world.answers("webpod2")
+    return judge_answers_from_list("C13", IPTABLES, world.service, ("net-pod", CLIENT), answers, state=state)
+
+
 def test_the_list_names_who_answered(world: World) -> None:
     state = world.node("myk8s-control-plane", {1: {CLIENT: (0,)}})
 
-    verdict = judge_answers_from_list("C13", world.service, ("net-pod", CLIENT), world.answers("webpod2"), state)
+    verdict = judge_listed(world, state)
 
     assert verdict.ok
     assert verdict.figure == "webpod2 answered, webpod2 has 10.10.0.6 listed"
@@ -80,7 +88,7 @@ def test_the_list_names_who_answered(world: World) -> None:
 def test_the_list_of_another_endpoint_does_not_hold(world: World) -> None:
     state = world.node("myk8s-control-plane", {0: {CLIENT: (0,)}})
 
-    verdict = judge_answers_from_list("C13", world.service, ("net-pod", CLIENT), world.answers("webpod2"), state)
+    verdict = judge_listed(world, state)
 
     assert "C13 does not hold on myk8s-control-plane" in verdict.explain()
     assert "in the lists of: 10.10.1.2:80 (pod webpod1 on myk8s-worker)" in verdict.explain()
@@ -89,7 +97,7 @@ def test_the_list_of_another_endpoint_does_not_hold(world: World) -> None:
 def test_two_lists_do_not_hold(world: World) -> None:
     state = world.node("myk8s-control-plane", {0: {CLIENT: (0,)}, 1: {CLIENT: (0,)}})
 
-    assert not judge_answers_from_list("C13", world.service, ("net-pod", CLIENT), world.answers("webpod2"), state).ok
+    assert not judge_listed(world, state).ok
 
 
 def flow(sport: int, to: str) -> Flow:

@@ -9,6 +9,7 @@ import pytest
 
 from affinity.dataplane import iptables
 from affinity.dataplane.model import ProxyConfig
+from affinity.dataplane.plugs import IPTABLES
 from affinity.expiry.trials import Trial
 from affinity.expiry.wait import Patch, Rest
 from affinity.programming import Settled
@@ -182,7 +183,7 @@ def patch(world: World, before: NodeState, after: NodeState, bad: NodeState | No
 def test_a_patch_that_arrived_and_kept_the_entries_holds(world: World) -> None:
     node = world.node(HOME, {0: {CLIENT: (5,)}})
 
-    verdict = judge_patch(patch(world, node, node), CLIENT, HOME)
+    verdict = judge_patch(IPTABLES, patch(world, node, node), CLIENT, HOME)
 
     assert verdict.ok
     assert verdict.figure == "30 s on 2 of 2 nodes, 1 of 1 entries kept"
@@ -192,7 +193,7 @@ def test_a_node_the_patch_did_not_reach_is_named(world: World) -> None:
     node = world.node(HOME, {0: {CLIENT: (5,)}})
     stale = world.programmed(WORKER, replace=("--seconds 30", "--seconds 10800"))
 
-    text = judge_patch(patch(world, node, node, stale), CLIENT, HOME).explain()
+    text = judge_patch(IPTABLES, patch(world, node, node, stale), CLIENT, HOME).explain()
 
     assert text.startswith("C22 does not hold on myk8s-worker2: 30 s on 1 of 2 nodes, 1 of 1 entries kept")
     assert "seen: those of 1 are not; is kube-proxy running there?" in text
@@ -203,9 +204,9 @@ def test_a_node_the_patch_did_not_reach_is_named(world: World) -> None:
 def test_an_entry_that_the_patch_lost_does_not_hold(world: World) -> None:
     before, after = world.node(HOME, {0: {CLIENT: (5,)}}), world.node(HOME)
 
-    text = judge_patch(patch(world, before, after), CLIENT, HOME).explain()
+    text = judge_patch(IPTABLES, patch(world, before, after), CLIENT, HOME).explain()
 
-    assert f"expected: {CLIENT} in {world.chains[0]} with the same stamps" in text
+    assert f"expected: {CLIENT} in {world.chains[0]}, as before" in text
     assert "seen: in no list, 0 entries" in text
 
 

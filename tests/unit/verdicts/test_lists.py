@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from affinity.dataplane.plugs import IPTABLES
 from affinity.verdicts.lists import judge_follows, judge_forgotten, judge_one_entry, judge_strangers
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def test_an_entry_before_any_traffic_does_not_hold(world: World) -> None:
     verdict = judge_one_entry("C21", world.service, CLIENT, [(0, world.node(HOME, {2: {CLIENT: (5,)}}))], HZ)
 
     assert "expected: no entry of 10.10.0.6" in verdict.explain()
-    assert f"{CLIENT} in {world.chains[2]} (webpod3): 1 stamps, last seen 5.00 s ago" in verdict.explain()
+    assert f"{CLIENT} in {world.chains[2]} (webpod3), 25.00 s left, 1 stamps" in verdict.explain()
 
 
 def test_two_live_entries_do_not_hold(world: World) -> None:
@@ -62,13 +63,13 @@ def test_a_flushed_list_does_not_hold(world: World) -> None:
 def test_other_nodes_have_empty_lists(world: World) -> None:
     states = {HOME: world.node(HOME, {0: {CLIENT: (0,)}}), WORKER: world.node(WORKER)}
 
-    assert judge_strangers("C21n", world.service, CLIENT, HOME, states).ok
+    assert judge_strangers("C21n", IPTABLES, world.service, (CLIENT, HOME), states).ok
 
 
 def test_a_client_on_another_node_does_not_hold(world: World) -> None:
     states = {HOME: world.node(HOME), WORKER: world.node(WORKER, {0: {CLIENT: (0,)}})}
 
-    text = judge_strangers("C21n", world.service, CLIENT, HOME, states).explain()
+    text = judge_strangers("C21n", IPTABLES, world.service, (CLIENT, HOME), states).explain()
 
     assert text.startswith("C21n does not hold on myk8s-worker:")
     assert "entries of 10.10.0.6 (the client itself)" in text
@@ -77,17 +78,17 @@ def test_a_client_on_another_node_does_not_hold(world: World) -> None:
 def test_a_node_without_lists_is_no_negative_control(world: World) -> None:
     states = {HOME: world.node(HOME), WORKER: world.node(WORKER, lists={})}
 
-    assert not judge_strangers("C21n", world.service, CLIENT, HOME, states).ok
+    assert not judge_strangers("C21n", IPTABLES, world.service, (CLIENT, HOME), states).ok
 
 
 def test_none_forgets(world: World) -> None:
     without = {HOME: world.node(HOME, lists={})}
 
-    assert judge_forgotten("C26", world.service, without, {HOME: world.node(HOME)}).ok
+    assert judge_forgotten("C26", IPTABLES, world.service, without, {HOME: world.node(HOME)}).ok
 
 
 def test_lists_under_none_do_not_hold(world: World) -> None:
-    verdict = judge_forgotten("C26", world.service, {HOME: world.node(HOME)}, {HOME: world.node(HOME)})
+    verdict = judge_forgotten("C26", IPTABLES, world.service, {HOME: world.node(HOME)}, {HOME: world.node(HOME)})
 
     assert "expected: no lists of the Service while its affinity is None" in verdict.explain()
 
@@ -95,7 +96,7 @@ def test_lists_under_none_do_not_hold(world: World) -> None:
 def test_an_entry_that_came_back_does_not_hold(world: World) -> None:
     again = {HOME: world.node(HOME, {0: {OTHER: (9,)}})}
 
-    verdict = judge_forgotten("C26", world.service, {HOME: world.node(HOME, lists={})}, again)
+    verdict = judge_forgotten("C26", IPTABLES, world.service, {HOME: world.node(HOME, lists={})}, again)
 
     assert "seen: 3 lists with 1 entries: 10.10.0.9" in verdict.explain()
 
@@ -112,4 +113,4 @@ def test_answers_that_stay_do_not_hold(world: World) -> None:
     verdict = judge_follows("C52", world.service, HOME, followed)
 
     assert verdict.figure == "1 of 3 moves followed"
-    assert "expected: all answered by webpod2, in whose list the client is" in verdict.explain()
+    assert "expected: all answered by webpod2, for which the client is remembered" in verdict.explain()

@@ -11,6 +11,7 @@ from affinity.dataplane import iptables
 from affinity.dataplane.batch import NodeState
 from affinity.dataplane.iptables import Aspect
 from affinity.dataplane.model import ProxyConfig
+from affinity.dataplane.plugs import IPTABLES
 from affinity.verdicts.programmed import (
     ASPECTS,
     judge_aspects,
@@ -83,21 +84,21 @@ def test_every_aspect_is_spoken_of() -> None:
 def test_no_memory_holds_without_affinity(world: World) -> None:
     plain = replace(world, service=replace(world.service, session_affinity="None", timeout_seconds=None))
 
-    assert judge_no_memory(plain.service, {GOOD: plain.programmed(GOOD)}).ok
+    assert judge_no_memory(IPTABLES, plain.service, {GOOD: plain.programmed(GOOD)}).ok
 
 
 def test_a_recent_rule_without_affinity_does_not_hold(world: World) -> None:
-    verdict = judge_no_memory(world.service, {GOOD: world.programmed(GOOD)})
+    verdict = judge_no_memory(IPTABLES, world.service, {GOOD: world.programmed(GOOD)})
 
-    assert "expected: no rule with -m recent" in verdict.explain()
+    assert "expected: no rule that asks a list or adds to it" in verdict.explain()
 
 
 def test_no_rule_at_all_is_no_proof_of_no_memory(world: World) -> None:
-    assert not judge_no_memory(world.service, {GOOD: NodeState(GOOD)}).ok
+    assert not judge_no_memory(IPTABLES, world.service, {GOOD: NodeState(GOOD)}).ok
 
 
 def test_equal_nodes_hold(world: World) -> None:
-    verdict = judge_same_everywhere(world.service, {name: world.programmed(name) for name in (GOOD, BAD)})
+    verdict = judge_same_everywhere(IPTABLES, world.service, {name: world.programmed(name) for name in (GOOD, BAD)})
 
     assert verdict.ok
     assert "the same on 2 of 2 nodes" in verdict.figure
@@ -108,7 +109,7 @@ def test_the_node_that_differs_from_most_is_named_with_its_rules(world: World) -
     states = {name: world.programmed(name) for name in names}
     states[BAD] = world.programmed(BAD, replace=("--seconds 30", "--seconds 3600"))
 
-    verdict = judge_same_everywhere(world.service, states)
+    verdict = judge_same_everywhere(IPTABLES, world.service, states)
 
     (finding,) = verdict.findings
     assert finding.where == BAD
@@ -117,7 +118,7 @@ def test_the_node_that_differs_from_most_is_named_with_its_rules(world: World) -
 
 
 def test_timeouts_of_several_services_are_told(world: World) -> None:
-    verdict = judge_timeouts("C05", [world.service], {GOOD: world.programmed(GOOD)})
+    verdict = judge_timeouts("C05", IPTABLES, [world.service], {GOOD: world.programmed(GOOD)})
 
     assert verdict.ok
     assert verdict.figure == "30 s on 1 nodes"
@@ -127,7 +128,7 @@ def test_timeouts_of_several_services_are_told(world: World) -> None:
 def test_a_timeout_that_is_not_programmed_does_not_hold(world: World, state: NodeState | None) -> None:
     bad = state or world.programmed(BAD, replace=("--seconds 30", "--seconds 10800"))
 
-    verdict = judge_timeouts("C05", [world.service], {GOOD: world.programmed(GOOD), BAD: bad})
+    verdict = judge_timeouts("C05", IPTABLES, [world.service], {GOOD: world.programmed(GOOD), BAD: bad})
 
     assert [finding.where for finding in verdict.findings] == [BAD]
-    assert "expected: 3 rules with --seconds 30" in verdict.explain()
+    assert "expected: 3 lists with 30 s" in verdict.explain()

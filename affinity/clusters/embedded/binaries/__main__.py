@@ -7,7 +7,7 @@ import signal
 import sys
 
 from affinity import versions
-from affinity.clusters.embedded.binaries import ensure, missing_packages
+from affinity.clusters.embedded.binaries import ensure, missing_packages, pins
 from affinity.errors import SuiteError
 from affinity.progress import Progress
 
@@ -27,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="print the Debian packages without which a program could not be built here, and do nothing else",
     )
+    parser.add_argument("--tool", help="get this program of the project's own checks, and print only its path")
     options = parser.parse_args(arguments)
     # A run that is ended takes the build it started with it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -34,6 +35,10 @@ def main(arguments: list[str] | None = None) -> int:
         release = versions.resolve(options.kubernetes).release
         if options.missing_packages:
             sys.stdout.writelines(f"{package}\n" for package in missing_packages(release, Progress(quiet=True)))
+            return 0
+        if options.tool:
+            found = ensure(release, Progress(quiet=options.quiet), components=(pins.tool(options.tool),))
+            sys.stdout.write(f"{found[options.tool]}\n")
             return 0
         binaries = ensure(release, Progress(quiet=options.quiet))
     except SuiteError as error:

@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from affinity.errors import BinaryError
+from affinity.errors import BinaryError, UsageError
 
 PINS_FILE: Final = Path(__file__).with_name("pins.json")
 ARCHITECTURES: Final = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
@@ -100,6 +100,14 @@ def components(kubernetes: str, arch: str = "") -> tuple[Component, ...]:
     """Return the components of a cluster of that Kubernetes release (``1.37.2``), those soon built first."""
     arch = arch or machine_arch()
     return tuple(_component(entry, kubernetes, arch) for entry in _document()["components"])
+
+
+def tool(name: str, arch: str = "") -> Component:
+    """Return a program that no cluster runs but the project's own checks do; raises UsageError when there is none."""
+    entries = {entry["name"]: entry for entry in _document()["tools"]}
+    if name not in entries:
+        raise UsageError(f"{PINS_FILE.name} has no tool {name}", next_step=f"choose from {', '.join(entries)}")
+    return _component(entries[name], "", arch or machine_arch())
 
 
 def go_pin() -> GoPin:

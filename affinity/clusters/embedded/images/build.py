@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 PAUSE = "registry.k8s.io/pause:3.10"
-WHOAMI = "docker.io/traefik/whoami:latest"
-NETSHOOT = "docker.io/nicolaka/netshoot:latest"
+WHOAMI = "docker.io/traefik/whoami:v1.11.0"
+NETSHOOT = "docker.io/nicolaka/netshoot:v0.15"
 
 _ARCHIVE = "images.tar"
 _RECORD = "images.json"

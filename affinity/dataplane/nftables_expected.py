@@ -1,0 +1,325 @@
+"""What kube-proxy in nftables mode owes to one Service: map elements, chains, and the sets that remember clients.
+
+Source: kube-proxy's pkg/proxy/nftables/proxier.go (setupNFTables, syncProxyRules, writeServiceToEndpointJumps and
+-DNATs), read for 1.33 to 1.37. Chains for traffic from outside the cluster (external-, firewall-) are known by name and
+not spelled out.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from affinity.dataplane import names
+from affinity.dataplane.alignment import ExpectedRule, Kind
+from affinity.dataplane.nftables_rules import Clause, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from affinity.dataplane.model import Endpoint, ProxyConfig, ServicePort, ServiceState
+    from affinity.dataplane.nftables_table import Key, Table
+
+SERVICES_CHAIN: Final = "services"
+SERVICE_IPS: Final = "service-ips"
+NO_ENDPOINTS: Final = "no-endpoint-services"
+CLUSTER_IPS: Final = "cluster-ips"
+HAIRPINS: Final = "hairpin-connections"
+MARK_CHAIN: Final = "mark-for-masquerade"
+REJECT: Final = "goto reject-chain"
+DROP: Final = "drop"
+
+CLUSTER_CHAIN: Final = "service-"
+LOCAL_CHAIN: Final = "local-"
+EXTERNAL_CHAIN: Final = "external-"
+FIREWALL_CHAIN: Final = "firewall-"
+ENDPOINT_CHAIN: Final = "endpoint-"
+_PREFIXES: Final = (CLUSTER_CHAIN, LOCAL_CHAIN, EXTERNAL_CHAIN, FIREWALL_CHAIN)
+
+
+class Layout(StrEnum):
+    """How kube-proxy lays out its table, which changed once since the mode is stable."""
+
+    CHAIN_PER_ENDPOINT = "a chain for each endpoint, marks for masquerading in the Service's chains"
+    """Up to 1.35."""
+    CHAIN_PER_STICKY_ENDPOINT = "chains of endpoints where they remember clients, marks for masquerading in one place"
+    """From 1.36."""
+
+
+def layout_of(table: Table) -> Layout:
+    """Return a table's layout, told by what it has beside the Services.
+
+    Not by a version: nodes may differ while a cluster is upgraded, and a kube-proxy of one's own has none that tells.
+    """
+    old = MARK_CHAIN in table and HAIRPINS not in table.sets
+    return Layout.CHAIN_PER_ENDPOINT if old else Layout.CHAIN_PER_STICKY_ENDPOINT
+
+
+@dataclass(frozen=True)
+class ExpectedElement:
+    """An element of a verdict map, or with an empty verdict of a set, and what it is there for."""
+
+    container: str
+    key: Key
+    verdict: str
+    kind: Kind
+    about: str
+
+    def __str__(self) -> str:
+        return f"{' . '.join(self.key)} : {self.verdict}" if self.verdict else " . ".join(self.key)
+
+
+@dataclass(frozen=True)
+class ExpectedSet:
+    """A set that remembers the clients of an endpoint; ``timeout`` is in seconds."""
+
+    name: str
+    type: str
+    timeout: int | None
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What one Service has on one node.
+
+    ``elements`` stand in maps and sets, ``shared`` are rules of the chain ``services``, among those of other Services.
+    ``chains`` and ``sets`` belong to the Service alone; ``external_chains`` may exist besides. ``optional`` are clauses
+    that a mark for masquerading has in some versions, and that say nothing new where it stands.
+    """
+
+    elements: tuple[ExpectedElement, ...]
+    shared: tuple[ExpectedRule[Rule], ...]
+    chains: Mapping[str, tuple[ExpectedRule[Rule], ...]]
+    sets: Mapping[str, ExpectedSet]
+    external_chains: tuple[str, ...] = ()
+    optional: frozenset[Clause] = field(default_factory=frozenset)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The chains and sets that belong to the Service alone."""
+        return (*self.chains, *self.sets)
+
+
+def expected(
+    service: ServiceState,
+    proxy: ProxyConfig,
+    node: str = "",
+    layout: Layout = Layout.CHAIN_PER_STICKY_ENDPOINT,
+) -> Expected:
+    """Return what a node owes to a Service; its name decides which endpoints are its own."""
+    elements: list[ExpectedElement] = []
+    services: dict[str, tuple[ExpectedRule[Rule], ...]] = {}
+    endpoints: dict[str, tuple[ExpectedRule[Rule], ...]] = {}
+    sets: dict[str, ExpectedSet] = {}
+    builders = [_Builder(service, port, proxy, layout) for port in (service.ports if service.cluster_ips else ())]
+    for builder in builders:
+        everyone = builder.port.endpoints
+        local = tuple(endpoint for endpoint in everyone if endpoint.node == node)
+        by_chain = {
+            builder.chain(CLUSTER_CHAIN): everyone if service.uses_cluster_endpoints else (),
+            builder.chain(LOCAL_CHAIN): local if service.uses_local_endpoints else (),
+        }
+        internal = builder.chain(LOCAL_CHAIN if service.internal_policy == "Local" else CLUSTER_CHAIN)
+        elements += builder.entries(internal, reached=bool(by_chain[internal]))
+        elements += builder.hairpins(node, {one for reached in by_chain.values() for one in reached})
+        for chain, reached in by_chain.items():
+            if reached:
+                services[chain] = tuple(builder.service_rules(chain, reached, is_internal=chain == internal))
+                for endpoint in reached if builder.has_endpoint_chains else ():
+                    endpoints[builder.endpoint_chain(endpoint)] = tuple(builder.endpoint_rules(endpoint))
+                for endpoint in reached if service.has_affinity else ():
+                    sets[builder.memory(endpoint)] = builder.expected_set(endpoint)
+    return Expected(
+        tuple(elements),
+        tuple(builders[0].shared_rules()) if builders else (),
+        MappingProxyType({**services, **endpoints}),
+        MappingProxyType(sets),
+        port_chains(service, EXTERNAL_CHAIN, FIREWALL_CHAIN) if service.external_policy and service.endpoints else (),
+        frozenset(Clause("match", f"{one.protocol} dport", str(one.port.port)) for one in builders),
+    )
+
+
+def port_chains(service: ServiceState, *prefixes: str) -> tuple[str, ...]:
+    """Return the names that chains of a Service's ports have or would have, all or those with these prefixes."""
+    return tuple(
+        names.nftables_service_chain(service.namespace, service.name, port.name, port.protocol, prefix)
+        for port in service.ports
+        for prefix in prefixes or _PREFIXES
+    )
+
+
+def endpoint_chains(service: ServiceState) -> Mapping[str, Endpoint]:
+    """Return the endpoints by the chain that each has while the Service has session affinity, or in any case."""
+    return {
+        names.nftables_endpoint_chain(service.namespace, service.name, port.name, port.protocol, endpoint.at): endpoint
+        for port in service.ports
+        for endpoint in port.endpoints
+    }
+
+
+def affinity_sets(service: ServiceState) -> Mapping[str, Endpoint]:
+    """Return the endpoints by the set that remembers the clients of each, whether or not it should exist."""
+    return {
+        names.nftables_affinity_set(service.namespace, service.name, port.name, port.protocol, endpoint.at): endpoint
+        for port in service.ports
+        for endpoint in port.endpoints
+    }
+
+
+def classify(rule: Rule) -> Kind:
+    """Return what a rule of a service or endpoint chain is for, judged by what it does."""
+    if rule.clause("update", "add"):
+        return Kind.REMEMBER
+    if rule.clause("set") or rule.target == MARK_CHAIN:
+        return Kind.MASQUERADE
+    if rule.clause("vmap") or (rule.clause("dnat") and not rule.chain.startswith(ENDPOINT_CHAIN)):
+        return Kind.BALANCE
+    if rule.clause("dnat"):
+        return Kind.TRANSLATE
+    return Kind.AFFINITY if rule.target.startswith(ENDPOINT_CHAIN) else Kind.OTHER
+
+
+def canonical(address: str) -> str:
+    """Return an address or prefix as nft prints it."""
+    return str(ipaddress.ip_network(address, strict=False)) if "/" in address else str(ipaddress.ip_address(address))
+
+
+@dataclass(frozen=True)
+class _Builder:
+    """Writes what a node owes to one port, in the words that rules are read in."""
+
+    service: ServiceState
+    port: ServicePort
+    proxy: ProxyConfig
+    layout: Layout
+
+    @property
+    def protocol(self) -> str:
+        return self.port.protocol.lower()
+
+    @property
+    def has_endpoint_chains(self) -> bool:
+        return self.service.has_affinity or self.layout is Layout.CHAIN_PER_ENDPOINT
+
+    def chain(self, prefix: str) -> str:
+        return names.nftables_service_chain(*self._port, prefix)
+
+    def endpoint_chain(self, endpoint: Endpoint) -> str:
+        return names.nftables_endpoint_chain(*self._port, endpoint.at)
+
+    def memory(self, endpoint: Endpoint) -> str:
+        return names.nftables_affinity_set(*self._port, endpoint.at)
+
+    def expected_set(self, endpoint: Endpoint) -> ExpectedSet:
+        kind = "ipv6_addr" if self.service.family == "IPv6" else "ipv4_addr"
+        return ExpectedSet(self.memory(endpoint), kind, self.service.timeout_seconds, endpoint)
+
+    def entries(self, chain: str, *, reached: bool) -> Iterator[ExpectedElement]:
+        """Yield how cluster IP and port lead to the chain, or are refused where no endpoint can be reached."""
+        where, verdict = (SERVICE_IPS, f"goto {chain}") if reached else (NO_ENDPOINTS, self._refusal)
+        for address in map(canonical, self.service.cluster_ips):
+            key = (address, self.protocol, str(self.port.port))
+            yield ExpectedElement(CLUSTER_IPS, (address,), "", Kind.ENTRY, self._about)
+            yield ExpectedElement(where, key, verdict, Kind.ENTRY, self._about)
+
+    def hairpins(self, node: str, reached: set[Endpoint]) -> Iterator[ExpectedElement]:
+        """Yield what has endpoints of the node itself masqueraded when they reach themselves through the Service."""
+        if self.layout is Layout.CHAIN_PER_ENDPOINT:
+            return
+        for endpoint in sorted(reached, key=lambda one: one.at):
+            if node and endpoint.node == node:
+                address = canonical(endpoint.address)
+                key = (address, address, self.protocol, str(endpoint.port))
+                yield ExpectedElement(HAIRPINS, key, "", Kind.MASQUERADE, str(endpoint))
+
+    def shared_rules(self) -> Iterator[ExpectedRule[Rule]]:
+        """Yield the rules that all Services share and that none works without."""
+        if self.layout is Layout.CHAIN_PER_STICKY_ENDPOINT and self.proxy.cluster_cidr:
+            clauses = (Clause("match", self._ip("daddr"), f"@{CLUSTER_IPS}"), self._from_outside, self._mark)
+            yield self._rule(Kind.MASQUERADE, SERVICES_CHAIN, *clauses, about="traffic from outside the cluster")
+        subject = f"{self._ip('daddr')} . meta l4proto . th dport"
+        yield self._rule(
+            Kind.ENTRY, SERVICES_CHAIN, Clause("vmap", subject, f"@{SERVICE_IPS}"), about="all cluster IPs"
+        )
+
+    def service_rules(
+        self, chain: str, endpoints: tuple[Endpoint, ...], *, is_internal: bool
+    ) -> Iterator[ExpectedRule[Rule]]:
+        if is_internal and self.layout is Layout.CHAIN_PER_ENDPOINT and self.proxy.cluster_cidr:
+            for address in map(canonical, self.service.cluster_ips):
+                clauses = (Clause("match", self._ip("daddr"), address), self._from_outside, _jump_to_mark())
+                yield self._rule(Kind.MASQUERADE, chain, *clauses, about=self._about)
+        for endpoint in endpoints if self.service.has_affinity else ():
+            asked = Clause("match", self._ip("saddr"), f"@{self.memory(endpoint)}")
+            leads = Clause("goto", operand=self.endpoint_chain(endpoint))
+            yield self._rule(Kind.AFFINITY, chain, asked, leads, about=str(endpoint), endpoint=endpoint)
+        yield self._rule(Kind.BALANCE, chain, *self._balance(endpoints), about=f"{len(endpoints)} endpoints")
+
+    def endpoint_rules(self, endpoint: Endpoint) -> Iterator[ExpectedRule[Rule]]:
+        chain, about = self.endpoint_chain(endpoint), str(endpoint)
+        if self.layout is Layout.CHAIN_PER_ENDPOINT:
+            own = Clause("match", self._ip("saddr"), canonical(endpoint.address))
+            yield self._rule(Kind.MASQUERADE, chain, own, _jump_to_mark(), about=about, endpoint=endpoint)
+        if self.service.has_affinity:
+            update = Clause("update", self._ip("saddr"), f"@{self.memory(endpoint)}")
+            yield self._rule(Kind.REMEMBER, chain, update, about=about, endpoint=endpoint)
+        clauses = (self._of_protocol, Clause("dnat", operand=endpoint.at))
+        yield self._rule(Kind.TRANSLATE, chain, *clauses, about=about, endpoint=endpoint)
+
+    def _balance(self, endpoints: tuple[Endpoint, ...]) -> tuple[Clause, ...]:
+        if self.has_endpoint_chains:
+            places = tuple(f"goto {self.endpoint_chain(endpoint)}" for endpoint in endpoints)
+            return (Clause("vmap", numgen(len(places)), branches=numbered(places)),)
+        places = tuple(endpoint.at for endpoint in endpoints)
+        return (self._of_protocol, Clause("dnat", numgen(len(places)), branches=numbered(places)))
+
+    @property
+    def _port(self) -> tuple[str, str, str, str]:
+        return self.service.namespace, self.service.name, self.port.name, self.port.protocol
+
+    @property
+    def _about(self) -> str:
+        return f"port {self.port.port}/{self.port.protocol}"
+
+    @property
+    def _refusal(self) -> str:
+        """What is done where no endpoint can be reached: dropped where one could be from another node."""
+        return DROP if self.port.endpoints else REJECT
+
+    @property
+    def _of_protocol(self) -> Clause:
+        return Clause("match", "meta l4proto", self.protocol)
+
+    @property
+    def _from_outside(self) -> Clause:
+        return Clause("match", self._ip("saddr"), f"!= {canonical(self.proxy.cluster_cidr or '')}")
+
+    @property
+    def _mark(self) -> Clause:
+        return Clause("set", "meta mark", f"meta mark | {1 << self.proxy.masquerade_bit}")
+
+    def _ip(self, part: str) -> str:
+        return f"{'ip6' if self.service.family == 'IPv6' else 'ip'} {part}"
+
+    def _rule(
+        self, kind: Kind, chain: str, *clauses: Clause, about: str, endpoint: Endpoint | None = None
+    ) -> ExpectedRule[Rule]:
+        return ExpectedRule(kind, Rule(chain, 1, clauses), about, endpoint)
+
+
+def _jump_to_mark() -> Clause:
+    return Clause("jump", operand=MARK_CHAIN)
+
+
+def numgen(number: int) -> str:
+    """Return what chooses evenly among so many endpoints."""
+    return f"numgen random mod {number}"
+
+
+def numbered(places: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Return branches, one number each."""
+    return tuple((str(number), place) for number, place in enumerate(places))

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Checks what CI runs: actionlint and zizmor on .github, shellcheck on the scripts. Usage: lint-workflows.sh VENV.
+# actionlint is no package of PyPI that brings its program along, so it comes as the cluster's programs do: the official
+# release, or built from its Go module. zizmor asks nobody (--offline).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+venv=$(cd "$1" && pwd)
+
+actionlint=$("$venv/bin/python" -m affinity.clusters.embedded.binaries --tool actionlint)
+"$actionlint" -shellcheck "$venv/bin/shellcheck" -pyflakes ''
+"$venv/bin/zizmor" --offline --quiet --pedantic .github
+"$venv/bin/shellcheck" scripts/*.sh .ci/run

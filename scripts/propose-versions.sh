@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Opens a pull request, or renews the one that is open, when there are newer Kubernetes releases or node images.
+# Usage: propose-versions.sh VENV [OPTION...], options as of python -m affinity.proposal. Needs git, gh and GH_TOKEN.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+venv=$1
+shift
+branch=kubernetes-versions
+title="Newer Kubernetes versions"
+
+body=$(mktemp)
+trap 'rm -f "$body"' EXIT
+"$venv/bin/python" -m affinity.proposal --write "$@" >"$body"
+[ -s "$body" ] || exit 0
+printf '\nChecks do not start by themselves on a pull request that a workflow opened: close and reopen it.\n' >>"$body"
+
+gh auth setup-git
+git switch --quiet --force-create "$branch"
+git -c user.name="github-actions[bot]" -c user.email="41898282+github-actions[bot]@users.noreply.github.com" \
+    commit --quiet --message "$title" -- .github/kubernetes-versions.json
+git push --quiet --force origin "$branch"
+if [ -n "$(gh pr list --head "$branch" --state open --json number --jq '.[].number')" ]; then
+    gh pr edit "$branch" --title "$title" --body-file "$body"
+else
+    gh pr create --head "$branch" --title "$title" --body-file "$body"
+fi

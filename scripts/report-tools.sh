@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# What a report needs: Node from PyPI in the Python environment, and Allure 3 from npm in report/node_modules.
+# Usage: report-tools.sh VENV. Says nothing and takes no time when all is there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+venv=$(cd "$1" && pwd)
+
+if ! cmp -s requirements-report.lock "$venv/requirements-report.lock"; then
+    echo "installing Node in $1" >&2
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-report.lock
+    cp requirements-report.lock "$venv/requirements-report.lock"
+fi
+# The stamp is the lock it was made from, as in setup.sh. npm's cache would outlive it, so it has one for this once.
+if ! cmp -s report/package-lock.json report/node_modules/package-lock.json; then
+    echo "installing Allure in report/node_modules" >&2
+    cache=$(mktemp -d)
+    trap 'rm -rf "$cache"' EXIT
+    PATH="$venv/bin:$PATH" npm ci --prefix report --cache "$cache" --ignore-scripts --no-audit --no-fund \
+        --no-update-notifier --loglevel error >/dev/null
+    cp report/package-lock.json report/node_modules/package-lock.json
+fi

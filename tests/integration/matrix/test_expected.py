@@ -1,0 +1,36 @@
+"""What a leg has to judge is what pytest would run for it; no cluster is started to know it."""
+
+from __future__ import annotations
+
+import pytest
+
+from affinity.claims import CATALOGUE
+from affinity.errors import UsageError
+from affinity.matrix.expected import collect
+from affinity.matrix.legs import Leg
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.mark.parametrize("mode", ["iptables", "nftables"])
+def test_every_claim_of_the_catalogue_is_judged_or_skipped_by_its_dataplane(mode: str) -> None:
+    plan = collect([Leg("1.37", mode, "kind")], [])
+
+    (leg,) = plan.expectations
+    assert plan.untested == ()
+    assert set(leg.judged) == {one.id for one in CATALOGUE.values() if not one.dataplanes or mode in one.dataplanes}
+    assert set(leg.skipped) == set(CATALOGUE) - set(leg.judged)
+
+
+def test_a_selection_is_what_is_expected() -> None:
+    (leg,) = collect([Leg("1.36", "nftables", "embedded")], ["-m", "C10 or C16"]).expectations
+
+    assert (leg.judged, leg.skipped) == ({"C10": 1}, {"C16": 1})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"), [(["--no-such-option"], "--no-such-option"), (["-m", "C10 and not C10"], "no leg judges")]
+)
+def test_arguments_that_cannot_be_meant_are_refused(arguments: list[str], why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        collect([Leg("1.37", "iptables", "embedded")], arguments)
