@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.defects import distribution, expiry, fields, lists, rules
+from tests.defects import distribution, expiry, fields, lists, nftables, rules
 
-_SUBJECTS = (fields, distribution, rules, lists, expiry)
+_SUBJECTS = (fields, distribution, rules, lists, expiry, nftables)
 
 DEFECTS = tuple(defect for subject in _SUBJECTS for defect in subject.DEFECTS)
 

@@ -46,7 +46,7 @@ def written(sed: str, *, at: Place = Place.SICK, program: str = "iptables-restor
 
 
 def stopped(*, at: Place = Place.SICK, program: str = "kube-proxy", once: str = "", times: int = 1) -> Injection:
-    """Have a program of a node stop (SIGSTOP): at once, or when its nat rules match ``once`` so many ``times``."""
+    """Have a program of a node hang (SIGSTOP): at once, or when the node's rules match ``once`` so many ``times``."""
 
     @contextlib.contextmanager
     def injected(sick: SickCluster) -> Iterator[None]:
@@ -64,7 +64,7 @@ def stopped(*, at: Place = Place.SICK, program: str = "kube-proxy", once: str = 
 
     def stop(sick: SickCluster, stopping: threading.Event) -> None:
         pattern = re.compile(once)
-        while once and len(pattern.findall(sick.on_node(at, "iptables-save", "-t", "nat"))) < times:
+        while once and len(pattern.findall(sick.rules(at))) < times:
             if stopping.wait(0.02):
                 return
         sick.on_node(at, "pkill", "-STOP", "-x", program)

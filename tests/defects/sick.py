@@ -23,7 +23,7 @@ from affinity.programming import Programming
 from affinity.progress import quiet
 from affinity.services import Services, Wish, manifest, target
 from affinity.traffic.client import client_in
-from tests.defects.defect import Place, Shape
+from tests.defects.defect import NFTABLES, Place, Shape
 from tests.defects.judged import Judged, read
 
 if TYPE_CHECKING:
@@ -86,6 +86,14 @@ class SickCluster:
     def on_node(self, place: Place, *command: str) -> str:
         """Run a command on a node and return what it printed."""
         return self.cluster.nodes[self.node(place)].run(command).stdout
+
+    def rules(self, place: Place) -> str:
+        """Return what a node holds for all Services, as the dataplane's own program prints it."""
+        commands = {
+            "iptables": ("iptables-save", "-t", "nat"),
+            "nftables": ("nft", "list", "table", "ip", "kube-proxy"),
+        }
+        return self.on_node(place, *commands[self.shape.proxy_mode])
 
     def api(self) -> Api:
         """Return the cluster's API."""
