@@ -23,7 +23,7 @@ from affinity.programming import Programming
 from affinity.progress import quiet
 from affinity.services import Services, Wish, manifest, target
 from affinity.traffic.client import client_in
-from tests.defects.defect import NFTABLES, Place, Shape
+from tests.defects.defect import Place, Shape
 from tests.defects.judged import Judged, read
 
 if TYPE_CHECKING:
