@@ -12,12 +12,16 @@ from affinity.clusters.embedded.state import STATE_VARIABLE
 from tests.defects import sick as sick_clusters
 from tests.defects.catalogue import DEFECTS
 from tests.defects.comfort import Comfort
+from tests.defects.sick import RUN_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.defects.defect import Shape
     from tests.defects.sick import SickCluster
+
+
+HEAL_SECONDS = 120
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,6 +39,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept = [item for item in items if bool(item.get_closest_marker("behaviour")) == asked]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
+    for item in kept:
+        item.add_marker(pytest.mark.timeout((RUN_SECONDS + HEAL_SECONDS) * config.getoption("--deadline-scale")))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -37,6 +37,7 @@ PROBE = "affinity-defect-probe"
 """The name of the Service that a changed API treats unlike all others, so that the change is seen to be in effect."""
 CLAIM_SECONDS = 120
 RUN_SECONDS = 280
+"""What one claim and one run may take, on a machine that is not slow."""
 _DEADLINE_SECONDS = 60.0
 
 _KUBE_PROXY = """\
@@ -112,11 +113,13 @@ class SickCluster:
         results = self.directory / "results.xml"
         results.unlink(missing_ok=True)
         argv = (
-            *(sys.executable, "-m", "pytest", "-m", selection, f"--junitxml={results}", f"--timeout={CLAIM_SECONDS}"),
+            *(sys.executable, "-m", "pytest", "-m", selection, f"--junitxml={results}"),
+            f"--timeout={CLAIM_SECONDS * self.slowness:g}",
             *("--cluster=embedded", f"--cluster-name={self.cluster.name}", "--keep-cluster", *self.shape.options),
             *("-p", "no:cacheprovider", f"--deadline-scale={self.slowness:g}", *options),
         )
-        done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=RUN_SECONDS)
+        seconds = RUN_SECONDS * self.slowness
+        done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=seconds)
         said = done.stdout + done.stderr
         assert results.exists(), said
         return read(results.read_text(), said)
@@ -133,7 +136,9 @@ class SickCluster:
             marked = not said.ok or PROBE in said.body["metadata"]["labels"] or any(PROBE in w for w in said.warnings)
             return marked == differs
 
-        assert until(time.monotonic() + _DEADLINE_SECONDS, seen), f"the API still answers {self.probe()}"
+        assert until(time.monotonic() + _DEADLINE_SECONDS * self.slowness, seen), (
+            f"the API still answers {self.probe()}"
+        )
 
     def require_healthy(self) -> None:
         """Check that nothing of a defect is left: a Service made now is programmed everywhere and keeps its client."""
