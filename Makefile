@@ -12,6 +12,7 @@ RESULTS ?= results/allure-results
 CLUSTER ?=
 KUBERNETES ?=
 PROXY_MODE ?=
+IP_FAMILY ?=
 KUBE_PROXY ?=
 KEEP ?=
 ARGS ?=
@@ -20,10 +21,11 @@ VERSIONS ?=
 MODES ?=
 PASSED_ON := $(if $(KUBE_PROXY),--kube-proxy=$(KUBE_PROXY)) $(ARGS)
 OPTIONS := $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(KUBERNETES),--kubernetes $(KUBERNETES)) \
-	$(if $(PROXY_MODE),--proxy-mode $(PROXY_MODE)) $(if $(KUBE_PROXY),--kube-proxy=$(KUBE_PROXY)) $(if $(KEEP),--keep-cluster)
+	$(if $(PROXY_MODE),--proxy-mode $(PROXY_MODE)) $(if $(IP_FAMILY),--ip-family $(IP_FAMILY)) \
+	$(if $(KUBE_PROXY),--kube-proxy=$(KUBE_PROXY)) $(if $(KEEP),--keep-cluster)
 
 help: ## this list
-	@echo "make TARGET [CLUSTER=kind] [KUBERNETES=1.36] [PROXY_MODE=nftables] [KUBE_PROXY=path] [KEEP=1] [ARGS='-m C10']"
+	@echo "make TARGET [CLUSTER=kind] [KUBERNETES=1.36] [PROXY_MODE=nftables] [IP_FAMILY=dual] [KUBE_PROXY=path] [KEEP=1] [ARGS='-m C10']"
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 affinity: setup ## check session affinity on a real four-node cluster, started and removed by the run

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
+from affinity import observed
+from affinity.clusters.base import shown_command
 from affinity.dataplane import batch, xt_recent
 from affinity.errors import NodeError
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 
     from affinity.clusters.base import Completed, Node
     from affinity.dataplane.batch import NodeState
+    from affinity.dataplane.model import Family
     from affinity.dataplane.xt_recent import ClockSample
 
 READ_SECONDS: Final = 15.0
@@ -25,10 +29,11 @@ CLOCK_SECONDS: Final = 1.0
 class Nodes:
     """The nodes of a cluster that lets commands be run on them; may be shared by threads.
 
-    ``slowness`` stretches what a read may take.
+    ``family`` is the IP family whose rules and connections are read; ``slowness`` stretches what a read may take.
     """
 
-    def __init__(self, nodes: Mapping[str, Node], *, slowness: float = 1.0) -> None:
+    def __init__(self, nodes: Mapping[str, Node], *, family: Family = "IPv4", slowness: float = 1.0) -> None:
+        self.family = family
         self._nodes = dict(nodes)
         self._timeout = READ_SECONDS * slowness
         self._lock = threading.Lock()
@@ -41,33 +46,46 @@ class Nodes:
         """The names of the nodes; none where commands cannot be run on them."""
         return tuple(self._nodes)
 
+    def in_family(self, family: Family) -> Nodes:
+        """Return the same nodes, with the same clocks, for reading what they hold of another IP family."""
+        other = copy.copy(self)
+        other.family = family
+        return other
+
     def run(self, name: str, argv: Sequence[str]) -> Completed:
         """Run a command on a node; raises NodeError when there is no such node or it does not end in time."""
-        if name not in self._nodes:
-            raise NodeError(
-                f"no access to node {name}", next_step=f"the cluster gives access to {', '.join(self._nodes) or 'none'}"
-            )
-        return self._nodes[name].run(argv, timeout=self._timeout)
+        began = time.time()
+        done = self._run(name, argv)
+        observed.tell(observed.Did(f"ran {shown_command(argv)}", name), since=began)
+        return done
 
     def run_everywhere(self, argv: Sequence[str]) -> dict[str, Completed]:
         """Run a command on all nodes at the same time; raises NodeError."""
         if not self._nodes:
             return {}
+        began = time.time()
         with ThreadPoolExecutor(len(self._nodes), thread_name_prefix="run") as pool:
-            return dict(zip(self._nodes, pool.map(lambda name: self.run(name, argv), self._nodes), strict=True))
+            done = dict(zip(self._nodes, pool.map(lambda name: self._run(name, argv), self._nodes), strict=True))
+        observed.tell(observed.Did(f"ran {shown_command(argv)}", "every node"), since=began)
+        return done
 
-    def read(self, names: Iterable[str] | None = None, argv: Sequence[str] = batch.READ_ARGV) -> dict[str, NodeState]:
+    def read(self, names: Iterable[str] | None = None) -> dict[str, NodeState]:
         """Read nodes, all unless some are named, at the same time; raises NodeError."""
         wanted = list(self._nodes if names is None else names)
         if not wanted:
             return {}
+        began = time.time()
         with ThreadPoolExecutor(len(wanted), thread_name_prefix="read") as pool:
-            states = list(pool.map(lambda name: self._read(name, argv), wanted))
-        return {state.node: state for state in states}
+            states = {state.node: state for state in pool.map(self.read_one, wanted)}
+        observed.tell(observed.Looked(states, self.family), since=began)
+        return states
 
     def read_one(self, name: str, *, flows: bool = False) -> NodeState:
         """Read one node, on request with the connections it tracks; raises NodeError."""
-        return self._read(name, batch.READ_WITH_FLOWS_ARGV if flows else batch.READ_ARGV)
+        began = time.time()
+        state = self._read(name, (batch.READ_WITH_FLOWS_ARGV if flows else batch.READ_ARGV)[self.family])
+        observed.tell(observed.Looked({name: state}, self.family), since=began)
+        return state
 
     def tell_time_by(self, lists: Iterable[str]) -> None:
         """Have these client lists stamped to tell the time, on nodes that hide their clock from an agent."""
@@ -91,16 +109,25 @@ class Nodes:
 
     def write_list(self, name: str, chain: str, *entries: str) -> None:
         """Write to one of a node's client lists, one write an entry; raises NodeError."""
+        began = time.time()
         pairs = (word for entry in entries for word in (chain, entry))
-        done = self.run(name, ("sh", "-c", xt_recent.WRITE_SCRIPT, "write", *pairs))
+        done = self._run(name, ("sh", "-c", xt_recent.WRITE_SCRIPT, "write", *pairs))
         if done.returncode:
             said = done.stderr.strip() or f"exit code {done.returncode}"
             raise NodeError(f"{name}: cannot write {' '.join(entries)} to list {chain}: {said}")
+        observed.tell(observed.Did(f"wrote {observed.listed(entries)} to list {chain}", name), since=began)
+
+    def _run(self, name: str, argv: Sequence[str]) -> Completed:
+        if name not in self._nodes:
+            raise NodeError(
+                f"no access to node {name}", next_step=f"the cluster gives access to {', '.join(self._nodes) or 'none'}"
+            )
+        return self._nodes[name].run(argv, timeout=self._timeout)
 
     def _read(self, name: str, argv: Sequence[str]) -> NodeState:
         if self._clock_lists:
             argv = batch.with_clock(argv, self._clock_lists)
-        state = batch.parse(name, self.run(name, argv).check().stdout)
+        state = batch.parse(name, self._run(name, argv).check().stdout)
         if state.jiffies is not None:
             with self._lock:
                 self._first.setdefault(name, state.sample)

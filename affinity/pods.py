@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from affinity import observed
 from affinity.errors import ClusterError, NotReadyError
 from affinity.kube import podstate
 from affinity.kube.api import ApiError
@@ -43,7 +44,7 @@ class PodWish:
     """A pod to be made: a short name of what it is for, what runs in it, its labels and where.
 
     ``node`` is empty where the scheduler may choose. ``spec`` are further fields of the pod's specification;
-    ``container`` of each container's.
+    ``container`` of each container's. ``commands`` is what a role's container runs in place of what it does by itself.
     """
 
     purpose: str
@@ -52,6 +53,7 @@ class PodWish:
     node: str = ""
     spec: Mapping[str, Any] = field(default_factory=dict)
     container: Mapping[str, Any] = field(default_factory=dict)
+    commands: Mapping[Role, Sequence[str]] = field(default_factory=dict)
 
 
 class Pods:
@@ -77,8 +79,12 @@ class Pods:
 
     def run(self, *wishes: PodWish) -> list[Pod]:
         """Make pods and wait until all are Ready; return them as the API has them. Raises ClusterError."""
-        names = [self.create(wish) for wish in wishes]
+        began = time.time()
+        with observed.untold():
+            names = [self.create(wish) for wish in wishes]
         found = until_ready(self._api, self._namespace, names, self._patience)
+        placed = [f"{name} on {pod['spec'].get('nodeName')}" for name, pod in found.items()]
+        observed.tell(observed.Did(f"made pods {observed.listed(placed)}, all Ready"), since=began)
         return [found[name] for name in names]
 
     def create(self, wish: PodWish) -> str:
@@ -88,12 +94,15 @@ class Pods:
             self._api.create(pod)
         except ApiError as error:
             raise refused(pod, error) from error
-        return str(pod["metadata"]["name"])
+        name = str(pod["metadata"]["name"])
+        observed.tell(observed.Did(f"made pod {name}"))
+        return name
 
     def delete(self, *names: str) -> None:
         """Remove pods; one that is gone already is no error."""
         for name in names:
             self._api.delete(PODS, name, self._namespace)
+        observed.tell(observed.Did(f"removed pods {observed.listed(names)}"))
 
     def delete_all(self) -> None:
         """Remove every pod that a test made, also those that a killed run left."""
@@ -104,7 +113,7 @@ def manifest(name: str, namespace: str, wish: PodWish, templates: Mapping[Role, 
     """Return the pod that a wish asks for, made from the sample pods of its roles."""
     samples = [copy.deepcopy(dict(templates[role]["spec"])) for role in wish.roles]
     containers = [
-        {**container, "name": str(role), **wish.container}
+        {**container, "name": str(role), **wish.container, **_command(wish, role)}
         for role, sample in zip(wish.roles, samples, strict=True)
         for container in sample["containers"]
     ]
@@ -114,6 +123,10 @@ def manifest(name: str, namespace: str, wish: PodWish, templates: Mapping[Role, 
         spec["nodeName"] = wish.node
     metadata = {"name": name, "namespace": namespace, "labels": {**wish.labels, **LABELS}}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def _command(wish: PodWish, role: Role) -> dict[str, list[str]]:
+    return {"command": list(wish.commands[role]), "args": []} if role in wish.commands else {}
 
 
 def running(api: Api, namespace: str, names: Collection[str]) -> dict[str, Pod]:

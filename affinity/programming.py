@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from affinity import observed
 from affinity.dataplane import plugs
 from affinity.errors import NotReadyError
 from affinity.nodes import until
@@ -111,9 +112,14 @@ class Programming:
         The wait ends early for a node that is overtaken: it will not change its mind. ``since`` is the
         ``time.monotonic()`` of the change. Raises NotReadyError only where rules cannot be read.
         """
-        if self.reads_rules:
-            return self._by_rules(services, since, nodes or self.nodes.names)
-        return self._by_witness(services, since)
+        began = time.time()
+        with observed.untold():
+            if self.reads_rules:
+                settled = self._by_rules(services, since, nodes or self.nodes.names)
+            else:
+                settled = self._by_witness(services, since)
+        observed.tell(settled, since=began)
+        return settled
 
     def settle_client(self, *services: ServiceState, since: float) -> Settled:
         """Wait until the client's node has got the change: all that a claim about what clients see may wait for.
@@ -125,6 +131,10 @@ class Programming:
     def compare(self, state: NodeState, service: ServiceState) -> tuple[Difference, ...]:
         """Return how a node's rules for a Service differ from what it calls for; chains of former endpoints count."""
         return self.dataplane.compare(state, service, self.proxy)
+
+    def read(self, service: ServiceState) -> dict[str, tuple[Difference, ...]]:
+        """Read every node anew and return how its rules for a Service differ from what it calls for."""
+        return {name: self.compare(state, service) for name, state in self.nodes.read().items()}
 
     def differences(self, state: NodeState, services: Iterable[ServiceState]) -> tuple[Difference, ...]:
         """Return how a node's rules for many Services differ from what they call for."""

@@ -74,7 +74,7 @@ class Progress:
     def note(self, text: str) -> None:
         """Say something worth a line of its own."""
         if not self._quiet:
-            self._console.print(text, markup=False, soft_wrap=True)
+            self._console.print(text, markup=False, emoji=False, soft_wrap=True)
 
     @contextmanager
     def step(self, name: str, position: tuple[int, int] | None = None) -> Iterator[Step]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from affinity import observed
 from affinity.dataplane.model import ServiceState
 from affinity.errors import NotReadyError
 from affinity.kube.resources import ENDPOINT_SLICES, SERVICES
@@ -17,6 +19,7 @@ from affinity.traffic.answers import Target
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from affinity.dataplane.model import Family
     from affinity.kube.api import Api, Object
 
 LABELS: Final = {"app.kubernetes.io/part-of": PART_OF, "app.kubernetes.io/component": "service-under-test"}
@@ -52,9 +55,23 @@ class Services:
     """Makes, changes and removes Services in one namespace; may be shared by threads.
 
     ``endpoints`` is how many ready endpoints a port is to have before it is used, where a wish does not say.
+    ``family`` is the IP family that Services are seen in, which is the cluster's primary one unless ``spec``, further
+    fields of every Service's specification, asks for another.
     """
 
-    def __init__(self, api: Api, namespace: str, endpoints: int, *, slowness: float = 1.0) -> None:
+    def __init__(
+        self,
+        api: Api,
+        namespace: str,
+        endpoints: int,
+        *,
+        family: Family = "IPv4",
+        spec: Mapping[str, Any] = MappingProxyType({}),
+        slowness: float = 1.0,
+    ) -> None:
+        self.family = family
+        self._spec = spec
+        self._slowness = slowness
         self._api = api
         self._namespace = namespace
         self._endpoints = endpoints
@@ -62,13 +79,19 @@ class Services:
         # A server that is slow gets slower by being asked for several things at once.
         self._at_once = max(round(AT_ONCE / slowness), 1)
 
+    def in_family(self, family: Family) -> Services:
+        """Return a maker of Services that have addresses of this family only, which need not be the primary one."""
+        only = {"ipFamilyPolicy": "SingleStack", "ipFamilies": [family]}
+        return Services(self._api, self._namespace, self._endpoints, family=family, spec=only, slowness=self._slowness)
+
     def create(self, wish: Wish) -> ServiceState:
         """Make a Service and wait for its endpoints; raises NotReadyError."""
         return self.create_all([wish])[0]
 
     def create_all(self, wishes: Sequence[Wish]) -> list[ServiceState]:
         """Make several Services and wait for the endpoints of all; raises NotReadyError."""
-        manifests = [manifest(unique_name(wish.purpose), self._namespace, wish) for wish in wishes]
+        own = [replace(wish, spec={**self._spec, **wish.spec}) for wish in wishes]
+        manifests = [manifest(unique_name(wish.purpose), self._namespace, wish) for wish in own]
         return self._make(manifests, [wish.endpoints for wish in wishes])
 
     def create_anew(self, given: Mapping[str, Any]) -> ServiceState:
@@ -80,16 +103,18 @@ class Services:
 
     def _make(self, manifests: Sequence[Mapping[str, Any]], endpoints: Sequence[int | None]) -> list[ServiceState]:
         wanted = [self._endpoints if number is None else number for number in endpoints]
+        began = time.time()
         with ThreadPoolExecutor(min(self._at_once, len(manifests)), thread_name_prefix="create") as pool:
             stored = list(pool.map(self._api.create, manifests))
         states: list[ServiceState] = []
+        slices: list[Object] = []
 
         def late() -> list[tuple[ServiceState, int]]:
             return [pair for pair in zip(states, wanted, strict=True) if not _has(*pair)]
 
         def all_have_endpoints() -> bool:
-            slices = self._api.objects(ENDPOINT_SLICES, self._namespace, labels=SELECTOR)
-            states[:] = _states(stored, slices)
+            slices[:] = self._api.objects(ENDPOINT_SLICES, self._namespace, labels=SELECTOR)
+            states[:] = [ServiceState.from_objects(one, slices, family=self.family) for one in stored]
             return not late()
 
         if not until(time.monotonic() + self._patience, all_have_endpoints):
@@ -100,28 +125,57 @@ class Services:
                 f"{self._patience:.0f} s; {state.key} has {has}",
                 next_step="see whether the pods behind it are Ready and the controller manager runs",
             )
+        observed.tell(observed.Stored(tuple(states), tuple(stored), tuple(slices)), since=began)
         return states
 
     def switch(self, service: ServiceState, affinity: str, timeout_seconds: int | None = None) -> ServiceState:
         """Change a Service's affinity in place and return it as stored."""
         change = {"spec": {"sessionAffinity": affinity, **_config(timeout_seconds)}}
+        began = time.time()
         stored = self._api.patch(SERVICES, service.name, service.namespace, change)
-        return _with_endpoints_of(service, stored)
+        changed = _with_endpoints_of(service, stored)
+        observed.tell(observed.Stored((changed,), (stored,), how=observed.CHANGED), since=began)
+        return changed
 
     def patch_timeouts(self, services: Sequence[ServiceState], timeout_seconds: int) -> list[ServiceState]:
         """Change the timeout of Services in place and return them as stored."""
         change = {"spec": _config(timeout_seconds)}
+        began = time.time()
         with ThreadPoolExecutor(min(self._at_once, len(services)), thread_name_prefix="patch") as pool:
-            stored = pool.map(lambda one: self._api.patch(SERVICES, one.name, one.namespace, change), services)
-            return [_with_endpoints_of(service, new) for service, new in zip(services, stored, strict=True)]
+            stored = list(pool.map(lambda one: self._api.patch(SERVICES, one.name, one.namespace, change), services))
+        changed = [_with_endpoints_of(service, new) for service, new in zip(services, stored, strict=True)]
+        observed.tell(observed.Stored(tuple(changed), tuple(stored), how=observed.CHANGED), since=began)
+        return changed
 
     def stored(self, service: ServiceState) -> tuple[Object, list[Object]]:
         """Return a Service and its EndpointSlices as the API has them."""
         return self._api.service_with_slices(service.namespace, service.name)
 
+    def seen_in(self, family: Family, service: ServiceState) -> ServiceState:
+        """Return a Service as it is in another of its families, once it has as many endpoints there.
+
+        Raises NotReadyError when it has not in time, or has no address of that family.
+        """
+        states: list[ServiceState] = []
+
+        def has_endpoints() -> bool:
+            states[:] = [ServiceState.from_objects(*self.stored(service), family=family)]
+            return len(states[0].endpoints) == len(service.endpoints)
+
+        found = until(time.monotonic() + self._patience, has_endpoints)
+        if not states[0].cluster_ips or not found:
+            raise NotReadyError(
+                f"Service {service.key} has {len(states[0].cluster_ips)} cluster IPs and {len(states[0].endpoints)} "
+                f"endpoints of {family} after {self._patience:.0f} s",
+                next_step="see whether --service-cluster-ip-range of the API server has ranges of both families",
+            )
+        return states[0]
+
     def delete(self, service: ServiceState) -> None:
         """Remove a Service; one that is gone already is no error."""
+        began = time.time()
         self._api.delete(SERVICES, service.name, service.namespace)
+        observed.tell(observed.Did(f"removed Service {service.key}"), since=began)
 
     def delete_all(self) -> None:
         """Remove every Service that a test made, also those that a killed run left."""
@@ -155,10 +209,6 @@ def _has(state: ServiceState, number: int) -> bool:
     return not number or all(len(port.endpoints) == number for port in state.ports)
 
 
-def _states(stored: Sequence[Mapping[str, Any]], slices: Sequence[Mapping[str, Any]]) -> list[ServiceState]:
-    return [ServiceState.from_objects(service, slices) for service in stored]
-
-
 def _with_endpoints_of(service: ServiceState, stored: Mapping[str, Any]) -> ServiceState:
     """Return a Service as stored now, with the endpoints it had: they do not change with its affinity."""
-    return replace(ServiceState.from_objects(stored, ()), ports=service.ports)
+    return replace(ServiceState.from_objects(stored, (), family=service.family), ports=service.ports)

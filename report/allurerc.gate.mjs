@@ -1,6 +1,5 @@
 // The gate alone: with a history file "allure quality-gate" would append to it a second time.
-import report from "./allurerc.mjs";
+import { environments } from "./legs.mjs";
+import { rules } from "./gate.mjs";
 
-const { historyPath, historyLimit, plugins, ...gate } = report;
-
-export default gate;
+export default { environments, qualityGate: { rules } };

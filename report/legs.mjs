@@ -32,9 +32,12 @@ const known = versions.flatMap(({ minor, release, kind, proxy_modes }) =>
   ),
 );
 
+// What each leg was found to be, by its id, where its run has told it.
+const facts = process.env.AFFINITY_FACTS ? JSON.parse(readFileSync(process.env.AFFINITY_FACTS, "utf8")) : {};
+
 /** The environments of the report: one a leg, so that a leg's results never stand for another's. */
 export const environments = Object.fromEntries(
-  known.map((leg) => [leg.id, { name: leg.name, variables: leg.variables, matcher: ranOn(leg) }]),
+  known.map((leg) => [leg.id, { name: leg.name, variables: { ...leg.variables, ...facts[leg.id] }, matcher: ranOn(leg) }]),
 );
 
 /** What the legs of this report were to run; empty for the report of a single run. */

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from affinity.claims import api, distribution, expiry, lists, rules
+from affinity.claims import api, distribution, expiry, families, lists, paths, rules
 from affinity.claims.claim import (
     ALL_STAY,
     BUDGET,
@@ -37,9 +37,10 @@ __all__ = [
     "Claim",
     "Promise",
     "find",
+    "subject_of",
 ]
 
-_SUBJECTS: Final = (api, distribution, rules, lists, expiry)
+_SUBJECTS: Final = (api, distribution, rules, lists, families, paths, expiry)
 
 CATALOGUE: Final[dict[str, Claim]] = {claim.id: claim for subject in _SUBJECTS for claim in subject.CLAIMS}
 
@@ -49,3 +50,9 @@ def find(claim_id: str) -> Claim:
     if claim_id not in CATALOGUE:
         raise UsageError(f"there is no claim {claim_id}", next_step="affinity/claims lists them")
     return CATALOGUE[claim_id]
+
+
+def subject_of(claim: Claim) -> str:
+    """Return what a claim is about, in the words its module begins with."""
+    module = next(subject for subject in _SUBJECTS if claim in subject.CLAIMS)
+    return (module.__doc__ or "").strip().splitlines()[0].rstrip(".")

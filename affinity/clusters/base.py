@@ -104,3 +104,6 @@ class Cluster(Protocol):
     @property
     def facts(self) -> Mapping[str, str]:
         """What the provider knows and the API does not tell: where images and binaries came from, timings."""
+
+    def kube_proxy_log(self, node: str) -> str:
+        """Return the end of what kube-proxy on a node logged; raises ClusterError saying why it is not to be had."""

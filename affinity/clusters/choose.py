@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from affinity import versions
+from affinity.clusters.addresses import families_of
 from affinity.errors import SuiteError, UsageError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ _ONLY: Final = {
     "--image-tags": ("external",),
     "--kubernetes": ("embedded", "kind"),
     "--proxy-mode": ("embedded", "kind"),
+    "--ip-family": ("embedded", "kind"),
 }
 """The options that only some providers can honour; what an external cluster is, is read from it."""
 
@@ -50,6 +52,7 @@ class ClusterOptions:
     cluster: str = "auto"
     kubernetes: str | None = None
     proxy_mode: str | None = None
+    ip_family: str | None = None
     kube_proxy: Path | None = None
     keep: bool = False
     name: str = "myk8s"
@@ -76,6 +79,7 @@ class ClusterOptions:
             "--image-tags": self.image_tags,
             "--kubernetes": self.kubernetes,
             "--proxy-mode": self.proxy_mode,
+            "--ip-family": self.ip_family,
         }
         return tuple(name for name, value in said.items() if value)
 
@@ -119,6 +123,8 @@ def check(options: ClusterOptions) -> None:
             f"{_listed(options.given) or '--cluster external'} needs --kubeconfig: no cluster is taken unasked",
             next_step="name its kubeconfig: --cluster external --kubeconfig FILE",
         )
+    if options.ip_family:
+        families_of(options.ip_family)
     _check_version(options)
 
 

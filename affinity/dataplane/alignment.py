@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -23,7 +23,12 @@ class Kind(StrEnum):
     BALANCE = "balancing"
     REMEMBER = "remembering"
     TRANSLATE = "DNAT"
+    EXTERNAL = "external"
     OTHER = "other"
+
+
+OUTSIDE_ORDER: Final = "pods and the node before all others"
+"""How rules for traffic from outside are ordered."""
 
 
 class Numbered(Protocol):
@@ -69,19 +74,19 @@ def align(
 
 
 def shuffled(
-    pairs: Sequence[tuple[ExpectedRule[RuleT], RuleT]], kind: Kind
+    pairs: Sequence[tuple[ExpectedRule[RuleT], RuleT]], *kinds: Kind, order: str = "in the order of the endpoints"
 ) -> list[tuple[ExpectedRule[RuleT], RuleT, str, str]]:
-    """Return the fewest rules of a kind that stand out of the order of the endpoints.
+    """Return the fewest rules of some kinds that stand out of order, which is told by a phrase.
 
     With each: what should be and what is.
     """
-    same = [pair for pair in pairs if pair[0].kind is kind]
+    same = [pair for pair in pairs if pair[0].kind in kinds]
     places = sorted(range(len(same)), key=lambda place: same[place][1].number)
     return [
         (
             *same[place],
-            f"{place + 1} of {len(same)}, in the order of the endpoints",
-            f"{kind} rule for {same[place][0].about} is {places.index(place) + 1} of {len(same)}",
+            f"{place + 1} of {len(same)}, {order}",
+            f"{same[place][0].kind} rule for {same[place][0].about} is {places.index(place) + 1} of {len(same)}",
         )
         for place in out_of_order(places)
     ]

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from affinity.dataplane import conntrack, iptables_save, nftables_table, xt_recent
+from affinity.dataplane.model import FAMILIES, Family
 from affinity.errors import NodeError
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from affinity.dataplane.conntrack import Flow
     from affinity.dataplane.iptables_save import Ruleset
-    from affinity.dataplane.model import Family
     from affinity.dataplane.nftables_table import Table
     from affinity.dataplane.xt_recent import Clock, ClockSample, RecentList
 
@@ -53,6 +53,8 @@ stamp() {
   done
 } 2>/dev/null
 """
+_UPTIME: Final = r"""read -r uptime rest </proc/uptime && printf 'uptime: %s\n' "$uptime"
+"""
 # One grep reads every list: it puts the file's name before each line.
 _LISTS: Final = rf"""{_STAMP}
 if [ -d /proc/net/xt_recent ]; then
@@ -63,8 +65,7 @@ else
 fi
 say clock
 grep -m1 '^jiffies:' /proc/timer_list 2>/dev/null || stamp "$@"
-read -r uptime rest </proc/uptime && printf 'uptime: %s\n' "$uptime"
-"""
+{_UPTIME}"""
 _NFTABLES: Final = r"""
 if has nft; then
   table=$(nft -j list table ip@6@ kube-proxy 2>/dev/null) && { say nft; printf '%s\n' "$table"; }
@@ -83,7 +84,7 @@ else
   say missing conntrack
 fi
 """
-_END: Final = "say end\nexit 0\n"
+_END: Final = f"say end\n{_UPTIME}exit 0\n"
 
 
 def with_clock(argv: Sequence[str], lists: Iterable[str]) -> tuple[str, ...]:
@@ -99,12 +100,14 @@ def _argv(family: Family, *parts: str) -> tuple[str, ...]:
     return ("sh", "-c", "".join((*parts, _END)).replace("@6@", six).replace("@46@", version))
 
 
-READ_ARGV: Final = _argv("IPv4", _RULES, _LISTS, _NFTABLES)
-"""Reads rules, client lists, clock and the nftables table of kube-proxy."""
-READ_WITH_FLOWS_ARGV: Final = _argv("IPv4", _RULES, _LISTS, _NFTABLES, _FLOWS)
-"""Reads the connections too, which takes longer the more there are."""
-READ_IPV6_ARGV: Final = _argv("IPv6", _RULES, _LISTS, _NFTABLES, _FLOWS)
-"""Reads all of it for IPv6."""
+READ_ARGV: Final[Mapping[Family, tuple[str, ...]]] = {
+    family: _argv(family, _RULES, _LISTS, _NFTABLES) for family in FAMILIES
+}
+"""By IP family: reads rules, client lists, clock and the nftables table of kube-proxy."""
+READ_WITH_FLOWS_ARGV: Final[Mapping[Family, tuple[str, ...]]] = {
+    family: _argv(family, _RULES, _LISTS, _NFTABLES, _FLOWS) for family in FAMILIES
+}
+"""By IP family: reads the connections too, which takes longer the more there are."""
 READ_LISTS_ARGV: Final = _argv("IPv4", "say() { printf '@@affinity %s\\n' \"$*\"; }\n", _LISTS)
 """Reads client lists and clock alone."""
 
@@ -116,8 +119,9 @@ class NodeState:
     ``program`` is the save program whose rules these are and ``variant`` its backend, nf_tables or legacy; both are
     empty where there is none. ``lists`` has one entry a file, empty lists included. ``flows`` is None when connections
     were not asked for or cannot be read. ``nftables`` is kube-proxy's table, None where there is none.
-    ``jiffies`` is None where /proc/timer_list is hidden and no list was there to be stamped. ``missing`` says what
-    could not be read.
+    ``jiffies`` is None where /proc/timer_list is hidden and no list was there to be stamped. ``uptime`` is the moment
+    of ``jiffies``, ``read_until`` that of the end: the rest was read between them. ``missing`` says what could not be
+    read.
     """
 
     node: str
@@ -127,6 +131,7 @@ class NodeState:
     nftables: Table | None = None
     jiffies: int | None = None
     uptime: float | None = None
+    read_until: float | None = None
     program: str = ""
     variant: str = ""
     missing: tuple[str, ...] = ()
@@ -176,7 +181,10 @@ def _sections(stdout: str) -> Iterator[tuple[str, tuple[str, str]]]:
 def _state(node: str, sections: Mapping[str, tuple[str, str]]) -> NodeState:
     nothing = ("", "")
     program, rules = sections.get("rules", nothing)
-    clock = dict(line.split(": ", 1) for line in sections.get("clock", nothing)[1].splitlines() if ": " in line)
+    clock, end = (
+        dict(line.split(": ", 1) for line in sections.get(name, nothing)[1].splitlines() if ": " in line)
+        for name in ("clock", "end")
+    )
     nft = sections.get("nft")
     flows = sections.get("flows")
     return NodeState(
@@ -187,6 +195,7 @@ def _state(node: str, sections: Mapping[str, tuple[str, str]]) -> NodeState:
         nftables=nftables_table.parse(_json(nft[1])) if nft else None,
         jiffies=int(clock["jiffies"]) if "jiffies" in clock else None,
         uptime=float(clock["uptime"]) if "uptime" in clock else None,
+        read_until=float(end["uptime"]) if "uptime" in end else None,
         program=program,
         variant=_variant(rules) if program else "",
         missing=tuple(head for head in sections if head.startswith(("missing ", "failed "))),

@@ -17,6 +17,7 @@ class Aspect(StrEnum):
 
     CHAIN_NAMES = "names of chains and sets"
     ENTRY = "entry to the Service's chain"
+    EXTERNAL = "way for traffic from outside"
     MASQUERADE = "mark for masquerading"
     AFFINITY_PRESENCE = "affinity rule per endpoint"
     AFFINITY_ORDER = "affinity rules before balancing, in endpoint order"

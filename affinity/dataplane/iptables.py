@@ -3,7 +3,7 @@
 from affinity.dataplane.alignment import ExpectedRule, Kind
 from affinity.dataplane.differences import Aspect, Difference, explain, of_aspect
 from affinity.dataplane.iptables_compare import compare
-from affinity.dataplane.iptables_expected import Expected, endpoint_chains, expected
+from affinity.dataplane.iptables_expected import Expected, endpoint_chains, expected, port_chains
 from affinity.dataplane.iptables_questions import affinity_timeouts, belonging, normalised
 from affinity.dataplane.iptables_save import Chain, Match, Option, Rule, Ruleset, parse
 
@@ -27,4 +27,5 @@ __all__ = [
     "normalised",
     "of_aspect",
     "parse",
+    "port_chains",
 ]

@@ -9,16 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from affinity.dataplane.alignment import ExpectedRule, Kind, align, shuffled
+from affinity.dataplane import names
+from affinity.dataplane.alignment import OUTSIDE_ORDER, ExpectedRule, Kind, align, shuffled
 from affinity.dataplane.differences import Aspect, Difference
 from affinity.dataplane.iptables_align import destination, network, unequal
 from affinity.dataplane.iptables_expected import (
+    ENTRY_CHAINS,
+    NODE_PORTS_CHAIN,
     SERVICES_CHAIN,
     Expected,
-    balancing_chains,
     classify,
     endpoint_chains,
     expected,
+    port_chains,
 )
 from affinity.dataplane.iptables_questions import own_endpoint_chains, translates_to
 
@@ -34,6 +37,7 @@ _MISSING: Final = {
     Kind.AFFINITY: Aspect.AFFINITY_PRESENCE,
     Kind.BALANCE: Aspect.BALANCING,
     Kind.TRANSLATE: Aspect.TRANSLATION,
+    Kind.EXTERNAL: Aspect.EXTERNAL,
     Kind.OTHER: Aspect.UNEXPECTED_RULE,
 }
 _WRONG: Final = {**_MISSING, Kind.AFFINITY: Aspect.AFFINITY_ARGUMENTS}
@@ -71,34 +75,68 @@ class _Comparison:
         return Difference(self.node, chain, number, aspect, wanted, seen, reason)
 
     def _entries(self) -> Iterator[Difference]:
-        addresses = {network(address) for address in self.service.cluster_ips}
-        ports = {(port.protocol.lower(), str(port.port)) for port in self.service.ports}
-        mine = [
-            rule
-            for rule in self.ruleset.rules(SERVICES_CHAIN)
-            if rule.target in balancing_chains(self.service)
-            or (destination(rule)[0] in addresses and destination(rule)[1:] in ports)
-        ]
+        for chain in ENTRY_CHAINS:
+            yield from self._entries_in(chain)
+        yield from self._node_ports()
+
+    def _node_ports(self) -> Iterator[Difference]:
+        """Yield that nothing leads to node ports; what it matches first depends on kube-proxy's nodePortAddresses."""
+        leading = [rule for rule in self.ruleset.rules(SERVICES_CHAIN) if rule.target == NODE_PORTS_CHAIN]
+        if any(port.node_port for port in self.service.ports) and not leading:
+            wanted, seen = f"a rule that leads to {NODE_PORTS_CHAIN}", "no such rule"
+            yield self._at(SERVICES_CHAIN, Aspect.EXTERNAL, wanted=wanted, seen=seen, reason=self._service)
+
+    def _entries_in(self, chain: str) -> Iterator[Difference]:
+        wanted = [one for one in self.expected.entries if one.rule.chain == chain]
         pairs, missing, surplus = align(
-            self.expected.entries,
-            mine,
+            wanted,
+            [rule for rule in self.ruleset.rules(chain) if self._leads_here(rule) and not self._is_for_loopback(rule)],
             lambda rule: (*destination(rule), rule.target),
             destination,
             lambda rule: rule.target,
         )
         yield from self._paired_and_missing(pairs, missing)
         for rule in surplus:
-            aspect = Aspect.ENTRY if self.expected.entries else Aspect.LEFTOVER
+            aspect = _MISSING[wanted[0].kind] if wanted else Aspect.LEFTOVER
             reason = self._service if self.service.endpoints else f"{self._service} has no ready endpoint"
             yield self._at(rule, aspect, wanted="no such rule", seen=rule.spec, reason=reason)
+
+    def _leads_here(self, rule: Rule) -> bool:
+        """Whether an entry leads to the Service's chains, or away from its addresses and ports."""
+        if rule.target in port_chains(self.service):
+            return True
+        address, *port = destination(rule)
+        if rule.chain == NODE_PORTS_CHAIN:
+            return not address and port in [[one.protocol.lower(), str(one.node_port)] for one in self.service.ports]
+        own = (*self.service.cluster_ips, *self.service.external_ips, *self.service.balancer_ips)
+        ports = [[one.protocol.lower(), str(one.port)] for one in self.service.ports]
+        return address in map(network, own) and port in ports
+
+    def _is_for_loopback(self, rule: Rule) -> bool:
+        """Whether a rule counts what comes for a node port by a loopback address, as some versions do in some kernels.
+
+        It leads where the rule after it leads (kube-proxy's option iptables.localhostNodePorts).
+        """
+        loopback = rule.chain == NODE_PORTS_CHAIN and (rule.value("-d") or "").startswith("127.")
+        return loopback and any(
+            (rule.target, rule.value("--dport")) == _leads(one.rule) for one in self.expected.entries
+        )
 
     def _chain(self, chain: str, rules: Sequence[ExpectedRule[Rule]]) -> Iterator[Difference]:
         pairs, missing, surplus = align(
             rules,
             self.ruleset.rules(chain),
+            lambda rule: (
+                classify(rule),
+                rule.target,
+                rule.value("--name"),
+                rule.value("-s"),
+                rule.value("--src-type"),
+            ),
             lambda rule: (classify(rule), rule.target, rule.value("--name")),
             lambda rule: (classify(rule), rule.target),
             lambda rule: (classify(rule), rule.value("--name")) if rule.value("--name") else None,
+            lambda rule: (rule.value("-s"), rule.value("--src-type")) if classify(rule) is Kind.EXTERNAL else None,
         )
         yield from self._paired_and_missing(pairs, missing)
         late = list(_too_late(pairs))
@@ -110,6 +148,9 @@ class _Comparison:
         for kind, aspect in ((Kind.AFFINITY, Aspect.AFFINITY_ORDER), (Kind.BALANCE, Aspect.BALANCING)):
             for _, rule, should, does in shuffled(in_time, kind):
                 yield self._at(rule, aspect, wanted=should, seen=does, reason=self._service)
+        if chain in port_chains(self.service, names.EXTERNAL_CHAIN):
+            for _, rule, should, does in shuffled(pairs, Kind.MASQUERADE, Kind.EXTERNAL, order=OUTSIDE_ORDER):
+                yield self._at(rule, Aspect.EXTERNAL, wanted=should, seen=does, reason=self._service)
         for rule in surplus:
             yield self._surplus(rule)
 
@@ -169,6 +210,10 @@ class _Comparison:
         if with_timeout:
             return f"{self._service}, timeoutSeconds {self.service.timeout_seconds}"
         return f"{self._service}, {'endpoint ' if wanted.endpoint else ''}{wanted.about}"
+
+
+def _leads(entry: Rule) -> tuple[str, str | None]:
+    return entry.target, entry.value("--dport")
 
 
 def _too_late(pairs: Sequence[tuple[ExpectedRule[Rule], Rule]]) -> Iterator[tuple[ExpectedRule[Rule], Rule, Rule]]:

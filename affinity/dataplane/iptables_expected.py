@@ -1,7 +1,8 @@
 """The nat rules that kube-proxy in iptables mode owes to one Service.
 
 Source: kube-proxy's pkg/proxy/iptables/proxier.go (syncProxyRules, writeServiceToEndpointRules), unchanged in this part
-from 1.24 on. Chains for traffic from outside the cluster (KUBE-EXT, KUBE-FW) are known by name and not spelled out.
+from 1.24 on. The chains that filter by the source ranges of a load balancer (KUBE-FW) are known by name and not spelled
+out.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from affinity.dataplane import names
 from affinity.dataplane.alignment import ExpectedRule, Kind
 from affinity.dataplane.iptables_save import Rule, parse_rule
+from affinity.dataplane.topology import reached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from affinity.dataplane.model import Endpoint, ProxyConfig, ServicePort, ServiceState
 
 SERVICES_CHAIN: Final = "KUBE-SERVICES"
+NODE_PORTS_CHAIN: Final = "KUBE-NODEPORTS"
+ENTRY_CHAINS: Final = (SERVICES_CHAIN, NODE_PORTS_CHAIN)
+"""The chains that lead to those of Services."""
 MASQUERADE_CHAIN: Final = "KUBE-MARK-MASQ"
 _FULL_LENGTH: Final = {"IPv4": 32, "IPv6": 128}
 _PREFIXES: Final = (names.CLUSTER_CHAIN, names.LOCAL_CHAIN, names.EXTERNAL_CHAIN, names.FIREWALL_CHAIN)
@@ -31,9 +36,9 @@ FULL_MASK: Final = {"IPv4": "255.255.255.255", "IPv6": "ffff:ffff:ffff:ffff:ffff
 class Expected:
     """The nat rules of one Service on one node.
 
-    ``entries`` stand in KUBE-SERVICES among those of other Services. ``chains`` belong to the Service alone, in the
-    order service chains, endpoint chains. ``port_chains`` are all the names its ports could use, with or without a
-    chain there now; ``external_chains`` those that may exist besides.
+    ``entries`` stand in KUBE-SERVICES and KUBE-NODEPORTS among those of other Services. ``chains`` belong to the
+    Service alone, in the order service chains, endpoint chains. ``port_chains`` are all the names its ports could use,
+    with or without a chain there now; ``external_chains`` those that may exist besides.
     """
 
     entries: tuple[ExpectedRule[Rule], ...]
@@ -53,30 +58,33 @@ class Expected:
 
 
 def expected(service: ServiceState, proxy: ProxyConfig, node: str = "") -> Expected:
-    """Return what a node owes to a Service; its name matters only where a traffic policy is Local."""
+    """Return what a node owes to a Service; its name tells its zone and which endpoints are its own."""
     entries: list[ExpectedRule[Rule]] = []
     services: dict[str, tuple[ExpectedRule[Rule], ...]] = {}
     endpoints: dict[str, tuple[ExpectedRule[Rule], ...]] = {}
     for port in service.ports if service.cluster_ips else ():
         builder = _Builder(service, port, proxy)
-        local = tuple(endpoint for endpoint in port.endpoints if endpoint.node == node)
+        usable = reached(service, port, node, proxy.zones.get(node, ""))
         by_chain = {
-            builder.chain(names.CLUSTER_CHAIN): port.endpoints if service.uses_cluster_endpoints else (),
-            builder.chain(names.LOCAL_CHAIN): local if service.uses_local_endpoints else (),
+            builder.chain(names.CLUSTER_CHAIN): usable.cluster,
+            builder.chain(names.LOCAL_CHAIN): usable.local,
         }
         internal = builder.chain(names.LOCAL_CHAIN if service.internal_policy == "Local" else names.CLUSTER_CHAIN)
         if by_chain[internal]:
             entries += builder.entries(internal)
-        for chain, reached in by_chain.items():
-            if reached:
-                services[chain] = tuple(builder.service_rules(chain, reached, is_internal=chain == internal))
-                endpoints |= {builder.endpoint_chain(e): tuple(builder.endpoint_rules(e)) for e in reached}
-    from_outside = service.external_policy and service.endpoints
+        if builder.is_reached_from_outside:
+            entries += builder.external_entries()
+            services[builder.chain(names.EXTERNAL_CHAIN)] = tuple(builder.external_rules(has_local=bool(usable.local)))
+        for chain, balanced in by_chain.items():
+            if balanced:
+                services[chain] = tuple(builder.service_rules(chain, balanced, is_internal=chain == internal))
+                endpoints |= {builder.endpoint_chain(e): tuple(builder.endpoint_rules(e)) for e in balanced}
+    filtered = service.source_ranges and service.balancer_ips and service.endpoints
     return Expected(
         tuple(entries),
         MappingProxyType({**services, **endpoints}),
         port_chains(service),
-        port_chains(service, names.EXTERNAL_CHAIN, names.FIREWALL_CHAIN) if from_outside else (),
+        port_chains(service, names.FIREWALL_CHAIN) if filtered else (),
     )
 
 
@@ -111,6 +119,8 @@ def classify(rule: Rule) -> Kind:
         return Kind.TRANSLATE
     if rule.target.startswith(names.ENDPOINT_CHAIN):
         return Kind.AFFINITY if rule.match("recent") else Kind.BALANCE
+    if rule.target.startswith((names.CLUSTER_CHAIN, names.LOCAL_CHAIN)):
+        return Kind.EXTERNAL
     return Kind.OTHER
 
 
@@ -128,16 +138,53 @@ class _Builder:
     def endpoint_chain(self, endpoint: Endpoint) -> str:
         return names.iptables_endpoint_chain(self.service.port_name(self.port), self.port.protocol, endpoint.at)
 
+    @property
+    def is_reached_from_outside(self) -> bool:
+        outer = self.port.node_port or self.service.external_ips or self.service.balancer_ips
+        return bool(outer and self.port.endpoints)
+
     def entries(self, chain: str) -> Iterator[ExpectedRule[Rule]]:
         for address in self.service.cluster_ips:
             yield self._rule(Kind.ENTRY, SERVICES_CHAIN, f"{self._to_port(address)} -j {chain}", self._about)
 
+    def external_entries(self) -> Iterator[ExpectedRule[Rule]]:
+        """Yield how external addresses, a load balancer's and the node port lead to the external chain."""
+        chain = self.chain(names.EXTERNAL_CHAIN)
+        filtering = self.chain(names.FIREWALL_CHAIN) if self.service.source_ranges else chain
+        leads = [(address, chain) for address in self.service.external_ips]
+        leads += [(address, filtering) for address in self.service.balancer_ips]
+        for address, target in leads:
+            yield self._rule(Kind.EXTERNAL, SERVICES_CHAIN, f"{self._to_port(address)} -j {target}", self._about)
+        if self.port.node_port:
+            text = f"{self._with_port(self.port.node_port)} -j {chain}"
+            yield self._rule(Kind.EXTERNAL, NODE_PORTS_CHAIN, text, f"node port {self.port.node_port}")
+
+    def external_rules(self, *, has_local: bool) -> Iterator[ExpectedRule[Rule]]:
+        """Yield how traffic from outside goes on: to all endpoints, or under Local to the node's own.
+
+        What comes from pods and from the node itself goes to all of them under either policy.
+        """
+        chain, balancing = self.chain(names.EXTERNAL_CHAIN), self.chain(names.CLUSTER_CHAIN)
+        if self.service.external_policy != "Local":
+            yield self._rule(Kind.MASQUERADE, chain, f"-j {MASQUERADE_CHAIN}", self._about)
+            yield self._rule(Kind.EXTERNAL, chain, f"-j {balancing}", self._about)
+            return
+        if pods := self.proxy.pod_range(self.service.family):
+            text = f"-s {pods} -j {balancing}"
+            yield self._rule(Kind.EXTERNAL, chain, text, f"pods, {self._about}")
+        from_node = "-m addrtype --src-type LOCAL"
+        yield self._rule(Kind.MASQUERADE, chain, f"{from_node} -j {MASQUERADE_CHAIN}", f"the node, {self._about}")
+        yield self._rule(Kind.EXTERNAL, chain, f"{from_node} -j {balancing}", f"the node, {self._about}")
+        if has_local:
+            yield self._rule(Kind.EXTERNAL, chain, f"-j {self.chain(names.LOCAL_CHAIN)}", self._about)
+
     def service_rules(
         self, chain: str, endpoints: tuple[Endpoint, ...], *, is_internal: bool
     ) -> Iterator[ExpectedRule[Rule]]:
-        if is_internal and self.proxy.cluster_cidr:
+        pods = self.proxy.pod_range(self.service.family)
+        if is_internal and pods:
             for address in self.service.cluster_ips:
-                text = f"! -s {self.proxy.cluster_cidr} {self._to_port(address)} -j {MASQUERADE_CHAIN}"
+                text = f"! -s {pods} {self._to_port(address)} -j {MASQUERADE_CHAIN}"
                 yield self._rule(Kind.MASQUERADE, chain, text, self._about)
         for endpoint in endpoints if self.service.has_affinity else ():
             target = self.endpoint_chain(endpoint)
@@ -166,8 +213,11 @@ class _Builder:
         return ExpectedRule(kind, parse_rule(f"-A {chain} {text}"), about, endpoint)
 
     def _to_port(self, address: str) -> str:
+        return f"-d {self._host(address)} {self._with_port(self.port.port)}"
+
+    def _with_port(self, number: int) -> str:
         protocol = self.port.protocol.lower()
-        return f"-d {self._host(address)} -p {protocol} -m {protocol} --dport {self.port.port}"
+        return f"-p {protocol} -m {protocol} --dport {number}"
 
     def _recent(self, what: str, name: str) -> str:
         return f"-m recent {what} --name {name} --mask {FULL_MASK[self.service.family]} --rsource"

@@ -6,7 +6,13 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from affinity.dataplane import iptables_compare, iptables_expected, iptables_questions, xt_recent
-from affinity.dataplane.iptables_expected import SERVICES_CHAIN, endpoint_chains, port_chains
+from affinity.dataplane.iptables_align import destination
+from affinity.dataplane.iptables_expected import (
+    NODE_PORTS_CHAIN,
+    SERVICES_CHAIN,
+    endpoint_chains,
+    port_chains,
+)
 from affinity.dataplane.iptables_save import Chain, Ruleset
 from affinity.dataplane.names import CLUSTER_CHAIN
 from affinity.dataplane.plug import Remembered
@@ -30,15 +36,25 @@ class RulesOfServices:
     def __init__(self, ruleset: Ruleset) -> None:
         self._chains = ruleset.chains()
         self._entries: dict[str, list[Rule]] = defaultdict(list)
+        self._node_ports: dict[tuple[str, ...], list[Rule]] = defaultdict(list)
+        self._to_node_ports = [rule for rule in ruleset.rules(SERVICES_CHAIN) if rule.target == NODE_PORTS_CHAIN]
         for rule in ruleset.rules(SERVICES_CHAIN):
             self._entries[(rule.value("-d") or "").partition("/")[0]].append(rule)
+        for rule in ruleset.rules(NODE_PORTS_CHAIN):
+            self._node_ports[destination(rule)[1:]].append(rule)
 
     def of(self, service: ServiceState) -> Ruleset:
         """Return the rules of one Service."""
         names = (*port_chains(service), *endpoint_chains(service))
-        entries = [rule for address in service.cluster_ips for rule in self._entries.get(address, ())]
+        addresses = (*service.cluster_ips, *service.external_ips, *service.balancer_ips)
+        ports = [(port.protocol.lower(), str(port.node_port)) for port in service.ports if port.node_port]
+        leading = [rule for address in addresses for rule in self._entries.get(address, ())]
+        entries = {
+            SERVICES_CHAIN: [*leading, *self._to_node_ports],
+            NODE_PORTS_CHAIN: [rule for port in ports for rule in self._node_ports.get(port, ())],
+        }
         chains = {name: self._chains[name] for name in names if name in self._chains}
-        return Ruleset({"nat": {SERVICES_CHAIN: Chain(SERVICES_CHAIN, rules=tuple(entries)), **chains}})
+        return Ruleset({"nat": {**{name: Chain(name, rules=tuple(own)) for name, own in entries.items()}, **chains}})
 
 
 class Iptables:
@@ -74,6 +90,10 @@ class Iptables:
     def normalised(self, state: NodeState, service: ServiceState) -> tuple[str, ...]:
         """Return a Service's rules without counters and comments."""
         return iptables_questions.normalised(service, state.ruleset)
+
+    def owed(self, state: NodeState, service: ServiceState, proxy: ProxyConfig) -> tuple[str, ...]:
+        """Return the nat rules of a Service on a node, one a line."""
+        return tuple(map(str, iptables_expected.expected(service, proxy, state.node).rules))
 
     def remembering(self, state: NodeState, service: ServiceState) -> tuple[str, ...]:
         """Return a Service's rules that match with ``recent``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from affinity.dataplane import names
-from affinity.dataplane.iptables_expected import SERVICES_CHAIN, balancing_chains, endpoint_chains, port_chains
+from affinity.dataplane.iptables_expected import ENTRY_CHAINS, balancing_chains, endpoint_chains, port_chains
 
 if TYPE_CHECKING:
     from affinity.dataplane.iptables_save import Ruleset
@@ -35,7 +35,7 @@ def normalised(service: ServiceState, ruleset: Ruleset) -> tuple[str, ...]:
     chains = [chain for chain in port_chains(service) if ruleset.chain(chain)]
     reached = {rule.target for chain in chains for rule in ruleset.rules(chain)} | set(endpoint_chains(service))
     chains += sorted(chain for chain in reached if chain.startswith(names.ENDPOINT_CHAIN))
-    entries = [rule for rule in ruleset.rules(SERVICES_CHAIN) if rule.target in chains]
+    entries = [rule for entry in ENTRY_CHAINS for rule in ruleset.rules(entry) if rule.target in chains]
     return tuple(str(rule) for rule in (*entries, *(rule for chain in chains for rule in ruleset.rules(chain))))
 
 
@@ -49,7 +49,7 @@ def belonging(service: ServiceState, ruleset: Ruleset) -> tuple[str, ...]:
     chains = [chain for chain in port_chains(service) if ruleset.chain(chain)]
     present = [chain for chain in endpoint_chains(service) if ruleset.chain(chain)]
     chains += sorted({*own_endpoint_chains(service, ruleset), *present})
-    entries = [rule for rule in ruleset.rules(SERVICES_CHAIN) if rule.target in chains]
+    entries = [rule for entry in ENTRY_CHAINS for rule in ruleset.rules(entry) if rule.target in chains]
     return (*map(str, entries), *(f"chain {chain}" for chain in chains))
 
 

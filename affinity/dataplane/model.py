@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 Family = Literal["IPv4", "IPv6"]
+FAMILIES: Final[tuple[Family, ...]] = ("IPv4", "IPv6")
 
 CLIENT_IP = "ClientIP"
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
@@ -25,17 +26,25 @@ def family_of(address: str) -> Family:
     return "IPv4" if ipaddress.ip_address(address).version == 4 else "IPv6"
 
 
+def family_of_range(cidr: str) -> Family:
+    """Return the IP family of a range in CIDR notation; raises ValueError when it is none."""
+    return family_of(cidr.partition("/")[0])
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """A ready endpoint of one port of a Service.
 
-    ``pod`` and ``node`` are empty when the EndpointSlice names none.
+    ``pod`` and ``node`` are empty when the EndpointSlice names none. ``for_zones`` and ``for_nodes`` are its hints: the
+    zones and nodes whose clients are to use it.
     """
 
     address: str
     port: int
     pod: str = ""
     node: str = ""
+    for_zones: tuple[str, ...] = ()
+    for_nodes: tuple[str, ...] = ()
 
     @property
     def at(self) -> str:
@@ -49,12 +58,20 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class ServicePort:
-    """A port of a Service with its endpoints; ``protocol`` is TCP, UDP or SCTP, ``name`` is empty when unnamed."""
+    """A port of a Service with its endpoints; ``protocol`` is TCP, UDP or SCTP, ``name`` is empty when unnamed.
+
+    ``node_port`` is the port of every node that leads to it, 0 where there is none.
+    """
 
     name: str
     protocol: str
     port: int
     endpoints: tuple[Endpoint, ...] = ()
+    node_port: int = 0
+
+    def __str__(self) -> str:
+        name = f"{self.name} " if self.name else ""
+        return f"{name}{self.port}/{self.protocol}" + (f" at node port {self.node_port}" if self.node_port else "")
 
 
 @dataclass(frozen=True)
@@ -63,6 +80,8 @@ class ServiceState:
 
     ``cluster_ips`` holds this family's addresses only and is empty for a headless Service. ``timeout_seconds`` is None
     without session affinity. ``external_policy`` is empty for a Service that nothing outside the cluster can reach.
+    ``external_ips`` are the addresses of spec.externalIPs, ``balancer_ips`` those of a load balancer that nodes answer
+    for, which takes clients of ``source_ranges`` only where there are any; all of this family.
     """
 
     namespace: str
@@ -74,6 +93,9 @@ class ServiceState:
     family: Family = "IPv4"
     internal_policy: str = "Cluster"
     external_policy: str = ""
+    external_ips: tuple[str, ...] = ()
+    balancer_ips: tuple[str, ...] = ()
+    source_ranges: tuple[str, ...] = ()
 
     @classmethod
     def from_objects(
@@ -87,6 +109,7 @@ class ServiceState:
         """
         meta, spec = service["metadata"], service["spec"]
         addresses = spec.get("clusterIPs") or [spec.get("clusterIP")]
+        balancer = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
         affinity = spec.get("sessionAffinity") or "None"
         client_ip = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
         own = [
@@ -97,13 +120,16 @@ class ServiceState:
         return cls(
             namespace=meta["namespace"],
             name=meta["name"],
-            cluster_ips=tuple(a for a in addresses if a and a != "None" and family_of(a) == family),
+            cluster_ips=_of_family(family, addresses),
             session_affinity=affinity,
             timeout_seconds=client_ip.get("timeoutSeconds") if affinity == CLIENT_IP else None,
             ports=tuple(_service_port(port, own) for port in spec.get("ports") or ()),
             family=family,
             internal_policy=spec.get("internalTrafficPolicy") or "Cluster",
             external_policy=(spec.get("externalTrafficPolicy") or "Cluster") if _reachable_from_outside(spec) else "",
+            external_ips=_of_family(family, spec.get("externalIPs") or ()),
+            balancer_ips=_of_family(family, [one.get("ip") for one in balancer if one.get("ipMode", "VIP") == "VIP"]),
+            source_ranges=_of_family(family, spec.get("loadBalancerSourceRanges") or ()),
         )
 
     @property
@@ -137,7 +163,7 @@ class ServiceState:
 
     def describe(self) -> str:
         """Return the Service in one line: addresses, ports, affinity and timeout."""
-        ports = ", ".join(f"{port.name + ' ' if port.name else ''}{port.port}/{port.protocol}" for port in self.ports)
+        ports = ", ".join(map(str, self.ports))
         timeout = "" if self.timeout_seconds is None else f", timeoutSeconds {self.timeout_seconds}"
         return (
             f"Service {self.key}: cluster IP {', '.join(self.cluster_ips) or 'none'}, port {ports or 'none'}, "
@@ -149,12 +175,20 @@ class ServiceState:
 class ProxyConfig:
     """What the expected state needs to know of a node's kube-proxy.
 
-    ``cluster_cidr`` is None where it does not tell pods from others, and so marks nothing at the cluster IP.
+    ``cluster_cidr`` is a range, or those of two families with a comma between; None where it does not tell pods from
+    others, and so marks nothing at the cluster IP. ``zones`` are those of the nodes by name; they matter to Services
+    whose endpoints have hints.
     """
 
     mode: str
     cluster_cidr: str | None
     masquerade_bit: int = 14
+    zones: Mapping[str, str] = field(default_factory=dict)
+
+    def pod_range(self, family: Family) -> str | None:
+        """Return the part of ``cluster_cidr`` of one family; None where it does not tell that family's pods."""
+        ranges = (self.cluster_cidr or "").split(",")
+        return next((one for one in ranges if one and family_of_range(one) == family), None)
 
 
 def _belongs(piece: Mapping[str, Any], namespace: str, name: str) -> bool:
@@ -164,6 +198,10 @@ def _belongs(piece: Mapping[str, Any], namespace: str, name: str) -> bool:
     return found == (namespace, name)
 
 
+def _of_family(family: Family, addresses: Iterable[str | None]) -> tuple[str, ...]:
+    return tuple(one for one in addresses if one and one != "None" and family_of(one.partition("/")[0]) == family)
+
+
 def _reachable_from_outside(spec: Mapping[str, Any]) -> bool:
     return spec.get("type") in ("NodePort", "LoadBalancer") or bool(spec.get("externalIPs"))
 
@@ -171,7 +209,8 @@ def _reachable_from_outside(spec: Mapping[str, Any]) -> bool:
 def _service_port(port: Mapping[str, Any], slices: Sequence[Mapping[str, Any]]) -> ServicePort:
     name, protocol = port.get("name") or "", port.get("protocol") or "TCP"
     found = {endpoint.at: endpoint for piece in slices for endpoint in _endpoints(piece, name, protocol)}
-    return ServicePort(name, protocol, int(port["port"]), tuple(found[at] for at in sorted(found)))
+    endpoints = tuple(found[at] for at in sorted(found))
+    return ServicePort(name, protocol, int(port["port"]), endpoints, int(port.get("nodePort") or 0))
 
 
 def _endpoints(piece: Mapping[str, Any], name: str, protocol: str) -> Iterator[Endpoint]:
@@ -183,4 +222,12 @@ def _endpoints(piece: Mapping[str, Any], name: str, protocol: str) -> Iterator[E
             if addresses and (endpoint.get("conditions") or {}).get("ready") is not False:
                 target = endpoint.get("targetRef") or {}
                 pod = target.get("name", "") if target.get("kind", "Pod") == "Pod" else ""
-                yield Endpoint(addresses[0], int(port["port"]), pod, endpoint.get("nodeName") or "")
+                hints = endpoint.get("hints") or {}
+                yield Endpoint(
+                    address=addresses[0],
+                    port=int(port["port"]),
+                    pod=pod,
+                    node=endpoint.get("nodeName") or "",
+                    for_zones=tuple(sorted(one["name"] for one in hints.get("forZones") or ())),
+                    for_nodes=tuple(sorted(one["name"] for one in hints.get("forNodes") or ())),
+                )

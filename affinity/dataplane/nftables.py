@@ -1,7 +1,16 @@
 """kube-proxy's nftables mode: read a node's table, say what it should hold, and how the two differ."""
 
 from affinity.dataplane.nftables_compare import compare
-from affinity.dataplane.nftables_expected import Expected, Layout, affinity_sets, endpoint_chains, expected, layout_of
+from affinity.dataplane.nftables_expected import (
+    Expected,
+    Layout,
+    affinity_sets,
+    endpoint_chains,
+    expected,
+    layout_of,
+    pod_ranges,
+    port_chains,
+)
 from affinity.dataplane.nftables_rules import Clause, Rule
 from affinity.dataplane.nftables_table import Element, NftSet, Table, parse
 
@@ -19,4 +28,6 @@ __all__ = [
     "expected",
     "layout_of",
     "parse",
+    "pod_ranges",
+    "port_chains",
 ]

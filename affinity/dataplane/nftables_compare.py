@@ -11,11 +11,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from affinity.dataplane.alignment import ExpectedRule, Kind, align, shuffled
+from affinity.dataplane.alignment import OUTSIDE_ORDER, ExpectedRule, Kind, align, shuffled
 from affinity.dataplane.differences import Aspect, Difference
 from affinity.dataplane.nftables_expected import (
-    CLUSTER_CHAIN,
-    LOCAL_CHAIN,
+    EXTERNAL_CHAIN,
+    NO_ENDPOINT_NODE_PORTS,
+    SERVICE_NODE_PORTS,
     SERVICES_CHAIN,
     Expected,
     ExpectedElement,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from affinity.dataplane.model import ProxyConfig, ServiceState
-    from affinity.dataplane.nftables_table import Table
+    from affinity.dataplane.nftables_table import Key, Table
 
 _MISSING: Final = {
     Kind.ENTRY: Aspect.ENTRY,
@@ -43,6 +44,7 @@ _MISSING: Final = {
     Kind.BALANCE: Aspect.BALANCING,
     Kind.REMEMBER: Aspect.TRANSLATION,
     Kind.TRANSLATE: Aspect.TRANSLATION,
+    Kind.EXTERNAL: Aspect.EXTERNAL,
     Kind.OTHER: Aspect.UNEXPECTED_RULE,
 }
 _WRONG: Final = {**_MISSING, Kind.AFFINITY: Aspect.AFFINITY_ARGUMENTS}
@@ -99,18 +101,28 @@ class _Comparison:
                 text = f"no element {' . '.join(one.key)}" if seen is None else f"{' . '.join(one.key)} : {seen}"
                 reason = f"{self._service}, {one.about}"
                 yield self._at(one.container, _MISSING[one.kind], wanted=str(one), seen=text, reason=reason)
-        own = {canonical(address) for address in self.service.cluster_ips}
-        addressed = [element for address in own for element in self.table.elements_of(address)]
-        leading = [
-            element
-            for chain in port_chains(self.service, CLUSTER_CHAIN, LOCAL_CHAIN)
-            for element in self.table.elements_to(chain)
-        ]
-        for container, key, verdict in dict.fromkeys((*addressed, *leading)):
+        for container, key, verdict in dict.fromkeys(self._own_elements()):
             if (container, key) not in wanted:
                 reason = self._service if self.service.endpoints else f"{self._service} has no ready endpoint"
                 seen_text = f"{' . '.join(key)} : {verdict}"
                 yield self._at(container, Aspect.LEFTOVER, wanted="no such element", seen=seen_text, reason=reason)
+
+    def _own_elements(self) -> Iterator[tuple[str, Key, str]]:
+        """Yield map, key and verdict of what is for the Service's addresses and node ports, or leads to its chains.
+
+        An external address may be that of other Services too: what is for their ports is none of this one's.
+        """
+        for address in map(canonical, self.service.cluster_ips):
+            yield from self.table.elements_of(address)
+        ports = {(port.protocol.lower(), str(port.port)) for port in self.service.ports}
+        for address in map(canonical, (*self.service.external_ips, *self.service.balancer_ips)):
+            yield from (element for element in self.table.elements_of(address) if element[1][1:] in ports)
+        for key in ((port.protocol.lower(), str(port.node_port)) for port in self.service.ports if port.node_port):
+            for container in (SERVICE_NODE_PORTS, NO_ENDPOINT_NODE_PORTS):
+                if verdict := self.table.maps.get(container, {}).get(key):
+                    yield container, key, verdict
+        for chain in port_chains(self.service):
+            yield from self.table.elements_to(chain)
 
     def _verdict(self, one: ExpectedElement) -> str | None:
         """Return where an element leads, empty for one of a set; None when it is not there."""
@@ -129,6 +141,11 @@ class _Comparison:
         )
         yield from self._paired_and_missing(pairs, missing)
         yield from self._late(pairs)
+        leading = [rule for rule in self.table.rules(SERVICES_CHAIN) if _leads_to(rule, SERVICE_NODE_PORTS)]
+        if any(port.node_port for port in self.service.ports) and not leading:
+            # What it matches first depends on kube-proxy's nodePortAddresses.
+            wanted = f"a rule that looks in {SERVICE_NODE_PORTS}"
+            yield self._at(SERVICES_CHAIN, Aspect.EXTERNAL, wanted=wanted, seen="no such rule")
 
     def _chain(self, chain: str, rules: Sequence[ExpectedRule[Rule]]) -> Iterator[Difference]:
         asks = "ip6 saddr" if self.service.family == "IPv6" else "ip saddr"
@@ -138,6 +155,7 @@ class _Comparison:
             lambda rule: (classify(rule), rule.target, rule.looks_for(asks)),
             lambda rule: (classify(rule), rule.target),
             lambda rule: (classify(rule), rule.looks_for(asks)) if rule.looks_for(asks) else None,
+            lambda rule: rule.clauses[:-1] if classify(rule) is Kind.EXTERNAL else None,
         )
         yield from self._paired_and_missing(pairs, missing)
         late = list(self._late(pairs))
@@ -146,6 +164,9 @@ class _Comparison:
         in_time = [pair for pair in pairs if pair[1].number not in numbers]
         for _, rule, should, does in shuffled(in_time, Kind.AFFINITY):
             yield self._at(rule, Aspect.AFFINITY_ORDER, wanted=should, seen=does)
+        if chain in port_chains(self.service, EXTERNAL_CHAIN):
+            for _, rule, should, does in shuffled(pairs, Kind.MASQUERADE, Kind.EXTERNAL, order=OUTSIDE_ORDER):
+                yield self._at(rule, Aspect.EXTERNAL, wanted=should, seen=does)
         for rule in surplus:
             yield self._surplus(rule)
 
@@ -257,6 +278,11 @@ _CHOICES: Final = ("vmap", "dnat")
 
 def _choice(rule: Rule) -> Clause:
     return rule.clause(*_CHOICES) or Clause("")
+
+
+def _leads_to(rule: Rule, verdicts: str) -> bool:
+    choice = rule.clause("vmap")
+    return bool(choice and choice.operand == f"@{verdicts}")
 
 
 def _place(clause: Clause) -> str:

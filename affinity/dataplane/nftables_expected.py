@@ -1,8 +1,8 @@
 """What kube-proxy in nftables mode owes to one Service: map elements, chains, and the sets that remember clients.
 
 Source: kube-proxy's pkg/proxy/nftables/proxier.go (setupNFTables, syncProxyRules, writeServiceToEndpointJumps and
--DNATs), read for 1.33 to 1.37. Chains for traffic from outside the cluster (external-, firewall-) are known by name and
-not spelled out.
+-DNATs), read for 1.33 to 1.37. The chains that filter by the source ranges of a load balancer (firewall-) are known by
+name and not spelled out.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from affinity.dataplane import names
 from affinity.dataplane.alignment import ExpectedRule, Kind
 from affinity.dataplane.nftables_rules import Clause, Rule
+from affinity.dataplane.topology import reached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 
 SERVICES_CHAIN: Final = "services"
 SERVICE_IPS: Final = "service-ips"
+SERVICE_NODE_PORTS: Final = "service-nodeports"
 NO_ENDPOINTS: Final = "no-endpoint-services"
+NO_ENDPOINT_NODE_PORTS: Final = "no-endpoint-nodeports"
+FIREWALL_IPS: Final = "firewall-ips"
 CLUSTER_IPS: Final = "cluster-ips"
 HAIRPINS: Final = "hairpin-connections"
 MARK_CHAIN: Final = "mark-for-masquerade"
@@ -117,28 +121,28 @@ def expected(
     sets: dict[str, ExpectedSet] = {}
     builders = [_Builder(service, port, proxy, layout) for port in (service.ports if service.cluster_ips else ())]
     for builder in builders:
-        everyone = builder.port.endpoints
-        local = tuple(endpoint for endpoint in everyone if endpoint.node == node)
-        by_chain = {
-            builder.chain(CLUSTER_CHAIN): everyone if service.uses_cluster_endpoints else (),
-            builder.chain(LOCAL_CHAIN): local if service.uses_local_endpoints else (),
-        }
+        usable = reached(service, builder.port, node, proxy.zones.get(node, ""))
+        by_chain = {builder.chain(CLUSTER_CHAIN): usable.cluster, builder.chain(LOCAL_CHAIN): usable.local}
         internal = builder.chain(LOCAL_CHAIN if service.internal_policy == "Local" else CLUSTER_CHAIN)
         elements += builder.entries(internal, reached=bool(by_chain[internal]))
-        elements += builder.hairpins(node, {one for reached in by_chain.values() for one in reached})
-        for chain, reached in by_chain.items():
-            if reached:
-                services[chain] = tuple(builder.service_rules(chain, reached, is_internal=chain == internal))
-                for endpoint in reached if builder.has_endpoint_chains else ():
+        elements += builder.external_entries(reached=bool(by_chain[builder.external_policy_chain]))
+        elements += builder.hairpins(node, {*usable.cluster, *usable.local})
+        if builder.is_open and builder.port.endpoints:
+            rules = tuple(builder.external_rules(reached=bool(by_chain[builder.external_policy_chain])))
+            services[builder.chain(EXTERNAL_CHAIN)] = rules
+        for chain, balanced in by_chain.items():
+            if balanced:
+                services[chain] = tuple(builder.service_rules(chain, balanced, is_internal=chain == internal))
+                for endpoint in balanced if builder.has_endpoint_chains else ():
                     endpoints[builder.endpoint_chain(endpoint)] = tuple(builder.endpoint_rules(endpoint))
-                for endpoint in reached if service.has_affinity else ():
+                for endpoint in balanced if service.has_affinity else ():
                     sets[builder.memory(endpoint)] = builder.expected_set(endpoint)
     return Expected(
         tuple(elements),
         tuple(builders[0].shared_rules()) if builders else (),
         MappingProxyType({**services, **endpoints}),
         MappingProxyType(sets),
-        port_chains(service, EXTERNAL_CHAIN, FIREWALL_CHAIN) if service.external_policy and service.endpoints else (),
+        port_chains(service, FIREWALL_CHAIN) if service.source_ranges and service.balancer_ips else (),
         frozenset(Clause("match", f"{one.protocol} dport", str(one.port.port)) for one in builders),
     )
 
@@ -180,7 +184,22 @@ def classify(rule: Rule) -> Kind:
         return Kind.BALANCE
     if rule.clause("dnat"):
         return Kind.TRANSLATE
-    return Kind.AFFINITY if rule.target.startswith(ENDPOINT_CHAIN) else Kind.OTHER
+    if rule.target.startswith(ENDPOINT_CHAIN):
+        return Kind.AFFINITY
+    return Kind.EXTERNAL if rule.target.startswith((CLUSTER_CHAIN, LOCAL_CHAIN)) else Kind.OTHER
+
+
+def pod_ranges(table: Table) -> frozenset[str]:
+    """Return the ranges that the table takes pods to be in: what comes from elsewhere is marked for masquerading."""
+    chains = [SERVICES_CHAIN, *(chain for chain in table.written if chain.startswith((CLUSTER_CHAIN, LOCAL_CHAIN)))]
+    asked = (
+        rule.looks_for(f"{ip} saddr")
+        for chain in chains
+        for rule in table.rules(chain)
+        for ip in ("ip", "ip6")
+        if classify(rule) is Kind.MASQUERADE
+    )
+    return frozenset(operand.removeprefix("!= ") for operand in asked if operand.startswith("!= "))
 
 
 def canonical(address: str) -> str:
@@ -226,6 +245,62 @@ class _Builder:
             yield ExpectedElement(CLUSTER_IPS, (address,), "", Kind.ENTRY, self._about)
             yield ExpectedElement(where, key, verdict, Kind.ENTRY, self._about)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether clients outside of the cluster have a way to the port."""
+        return bool(self.port.node_port or self.service.external_ips or self.service.balancer_ips)
+
+    @property
+    def external_policy_chain(self) -> str:
+        return self.chain(LOCAL_CHAIN if self.service.external_policy == "Local" else CLUSTER_CHAIN)
+
+    def external_entries(self, *, reached: bool) -> Iterator[ExpectedElement]:
+        """Yield how external addresses and the node port lead to the external chain.
+
+        They do where any node has an endpoint, as what comes from pods and from the node is sent there; what is left
+        is refused where no endpoint can be reached under the Service's policy.
+        """
+        addresses = tuple(map(canonical, (*self.service.external_ips, *self.service.balancer_ips)))
+        ways: list[tuple[str, str, Key, str]] = [
+            (SERVICE_IPS, NO_ENDPOINTS, (address, self.protocol, str(self.port.port)), self._about)
+            for address in addresses
+        ]
+        if self.port.node_port:
+            key = (self.protocol, str(self.port.node_port))
+            about = f"node port {self.port.node_port}"
+            ways.append((SERVICE_NODE_PORTS, NO_ENDPOINT_NODE_PORTS, key, about))
+        for leading, refusing, way, about in ways:
+            if self.port.endpoints:
+                leads = f"goto {self.chain(EXTERNAL_CHAIN)}"
+                yield ExpectedElement(leading, way, leads, Kind.EXTERNAL, about)
+            if not reached:
+                yield ExpectedElement(refusing, way, self._refusal, Kind.EXTERNAL, about)
+        for address in map(canonical, self.service.balancer_ips if self.service.source_ranges else ()):
+            filtered = (address, self.protocol, str(self.port.port))
+            leads = f"goto {self.chain(FIREWALL_CHAIN)}"
+            yield ExpectedElement(FIREWALL_IPS, filtered, leads, Kind.EXTERNAL, self._about)
+
+    def external_rules(self, *, reached: bool) -> Iterator[ExpectedRule[Rule]]:
+        """Yield how traffic from outside goes on: to all endpoints, or under Local to the node's own.
+
+        What comes from pods and from the node itself goes to all of them under either policy.
+        """
+        chain = self.chain(EXTERNAL_CHAIN)
+        mark = _jump_to_mark() if self.layout is Layout.CHAIN_PER_ENDPOINT else self._mark
+        to_all = Clause("goto", operand=self.chain(CLUSTER_CHAIN))
+        if self.service.external_policy != "Local":
+            yield self._rule(Kind.MASQUERADE, chain, mark, about=self._about)
+        else:
+            if pods := self._pods:
+                from_pods = Clause("match", self._ip("saddr"), canonical(pods))
+                yield self._rule(Kind.EXTERNAL, chain, from_pods, to_all, about=f"pods, {self._about}")
+            from_node, about = Clause("match", "fib saddr type", "local"), f"the node, {self._about}"
+            yield self._rule(Kind.MASQUERADE, chain, from_node, mark, about=about)
+            yield self._rule(Kind.EXTERNAL, chain, from_node, to_all, about=about)
+        if reached:
+            onward = Clause("goto", operand=self.external_policy_chain)
+            yield self._rule(Kind.EXTERNAL, chain, onward, about=self._about)
+
     def hairpins(self, node: str, reached: set[Endpoint]) -> Iterator[ExpectedElement]:
         """Yield what has endpoints of the node itself masqueraded when they reach themselves through the Service."""
         if self.layout is Layout.CHAIN_PER_ENDPOINT:
@@ -238,7 +313,7 @@ class _Builder:
 
     def shared_rules(self) -> Iterator[ExpectedRule[Rule]]:
         """Yield the rules that all Services share and that none works without."""
-        if self.layout is Layout.CHAIN_PER_STICKY_ENDPOINT and self.proxy.cluster_cidr:
+        if self.layout is Layout.CHAIN_PER_STICKY_ENDPOINT and self._pods:
             clauses = (Clause("match", self._ip("daddr"), f"@{CLUSTER_IPS}"), self._from_outside, self._mark)
             yield self._rule(Kind.MASQUERADE, SERVICES_CHAIN, *clauses, about="traffic from outside the cluster")
         subject = f"{self._ip('daddr')} . meta l4proto . th dport"
@@ -249,7 +324,7 @@ class _Builder:
     def service_rules(
         self, chain: str, endpoints: tuple[Endpoint, ...], *, is_internal: bool
     ) -> Iterator[ExpectedRule[Rule]]:
-        if is_internal and self.layout is Layout.CHAIN_PER_ENDPOINT and self.proxy.cluster_cidr:
+        if is_internal and self.layout is Layout.CHAIN_PER_ENDPOINT and self._pods:
             for address in map(canonical, self.service.cluster_ips):
                 clauses = (Clause("match", self._ip("daddr"), address), self._from_outside, _jump_to_mark())
                 yield self._rule(Kind.MASQUERADE, chain, *clauses, about=self._about)
@@ -296,7 +371,12 @@ class _Builder:
 
     @property
     def _from_outside(self) -> Clause:
-        return Clause("match", self._ip("saddr"), f"!= {canonical(self.proxy.cluster_cidr or '')}")
+        return Clause("match", self._ip("saddr"), f"!= {canonical(self._pods or '')}")
+
+    @property
+    def _pods(self) -> str | None:
+        """The range that pods of the Service's family are told by."""
+        return self.proxy.pod_range(self.service.family)
 
     @property
     def _mark(self) -> Clause:

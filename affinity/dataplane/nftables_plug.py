@@ -11,6 +11,7 @@ from affinity.dataplane.nftables_expected import (
     CLUSTER_IPS,
     ENDPOINT_CHAIN,
     EXTERNAL_CHAIN,
+    HAIRPINS,
     LOCAL_CHAIN,
     NO_ENDPOINTS,
     affinity_sets,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from affinity.dataplane.differences import Difference
     from affinity.dataplane.model import Endpoint, ProxyConfig, ServiceState
     from affinity.dataplane.nftables_expected import Expected
+    from affinity.dataplane.nftables_rules import Rule
 
 TABLE: Final = "kube-proxy"
 _NOTHING: Final = Table()
@@ -70,10 +72,18 @@ class Nftables:
         """Return a Service's map elements, rules and sets; what concerns a node's own endpoints alone is left out."""
         return tuple(_lines(_table(state), service))
 
+    def owed(self, state: NodeState, service: ServiceState, proxy: ProxyConfig) -> tuple[str, ...]:
+        """Return a Service's map elements, rules and sets in the layout of the node's table."""
+        layout = nftables_expected.layout_of(_table(state))
+        return tuple(_expected_lines(nftables_expected.expected(service, proxy, state.node, layout)))
+
     def remembering(self, state: NodeState, service: ServiceState) -> tuple[str, ...]:
-        """Return a Service's sets, and its rules that ask or update one."""
-        lines = self.normalised(state, service)
-        return tuple(line for line in lines if line.startswith("set ") or "@affinity-" in line)
+        """Return a Service's sets, and its rules that ask a set for the client or add it to one."""
+        table = _table(state)
+        names = table.named_after(service.key)
+        rules = (rule for name in names if name in table for rule in table.rules(name))
+        found = [str(rule) for rule in rules if rule.clause("update", "add") or _asks_a_set(rule)]
+        return (*found, *(line for line in _lines(table, service) if line.startswith("set ")))
 
     def belonging(self, state: NodeState, service: ServiceState) -> tuple[str, ...]:
         """Return the map elements, chains and sets of a Service.
@@ -121,6 +131,10 @@ def _table(state: NodeState) -> Table:
     return state.nftables or _NOTHING
 
 
+def _asks_a_set(rule: Rule) -> bool:
+    return any(rule.looks_for(f"{ip} saddr").startswith("@") for ip in ("ip", "ip6"))
+
+
 def _lines(table: Table, service: ServiceState) -> Iterator[str]:
     yield from _elements(table, service)
     names = [name for name in table.named_after(service.key) if name in table]
@@ -131,6 +145,14 @@ def _lines(table: Table, service: ServiceState) -> Iterator[str]:
         found = table.sets[name]
         timeout = "" if found.timeout is None else f" timeout {found.timeout:g} s"
         yield f"set {name} {' . '.join(found.type)}{timeout}"
+
+
+def _expected_lines(expected: Expected) -> Iterator[str]:
+    elements = (one for one in expected.elements if one.container != HAIRPINS)
+    yield from (f"element {one.container} {one}" for one in elements)
+    yield from (str(one.rule) for rules in expected.chains.values() for one in rules)
+    for one in expected.sets.values():
+        yield f"set {one.name} {one.type}{'' if one.timeout is None else f' timeout {one.timeout} s'}"
 
 
 def _elements(table: Table, service: ServiceState) -> Iterator[str]:

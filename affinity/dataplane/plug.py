@@ -93,6 +93,12 @@ class Dataplane(Protocol):
     def normalised(self, state: NodeState, service: ServiceState) -> tuple[str, ...]:
         """Return what a node holds for a Service in one spelling, without clients and counters, to compare nodes."""
 
+    def owed(self, state: NodeState, service: ServiceState, proxy: ProxyConfig) -> tuple[str, ...]:
+        """Return what ``normalised`` would say of a node that holds what it owes to a Service, to show both together.
+
+        Whether they differ is for ``compare`` to tell: versions write the same in different ways.
+        """
+
     def remembering(self, state: NodeState, service: ServiceState) -> tuple[str, ...]:
         """Return what of it remembers clients or asks for them."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from affinity.errors import NodeError
@@ -69,7 +69,7 @@ class Entry:
     """A client in a list. ``last_seen`` and ``stamps`` are jiffies; ``ttl`` is 0 for one added by hand.
 
     ``index`` (the file calls it oldest_pkt) is the ring slot of the next stamp, so ``stamps`` is unsorted once
-    MAX_STAMPS connections were seen.
+    MAX_STAMPS connections were seen. ``written`` is the address as the file has it (see ``as_listed``).
     """
 
     address: str
@@ -77,6 +77,7 @@ class Entry:
     last_seen: int
     index: int
     stamps: tuple[int, ...]
+    written: str = field(default="", compare=False)
 
     @property
     def connections(self) -> int:
@@ -123,6 +124,11 @@ def canonical(address: str) -> str:
     return str(ipaddress.ip_address(address))
 
 
+def as_listed(address: str) -> str:
+    """Return an address as the kernel writes it to a list: IPv6 in eight full groups (%pI6). Raises ValueError."""
+    return ipaddress.ip_address(address).exploded
+
+
 def parse(name: str, text: str) -> RecentList:
     """Read the text of one list; raises NodeError on a line that is none of the format."""
     return RecentList(name, tuple(_entry(name, line) for line in text.splitlines() if line.strip()))
@@ -160,6 +166,7 @@ def _entry(name: str, line: str) -> Entry:
                 int(match["last_seen"]),
                 int(match["index"]),
                 tuple(int(stamp) for stamp in match["stamps"].replace(",", " ").split()),
+                match["address"],
             )
     except ValueError:
         pass

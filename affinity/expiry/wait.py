@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from affinity import observed
 from affinity.dataplane.model import CLIENT_IP
 from affinity.errors import ClusterError, NotReadyError
 from affinity.expiry import plan
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from affinity.traffic.answers import Answer, Answers
     from affinity.traffic.schedule import StepAnswers
 
+TOLD_EVERY_SECONDS: Final = 0.25
 OVERTIME_SECONDS: Final = 90.0
 """What all the rest may take beside the wait itself, on a machine that is not slow."""
 
@@ -94,12 +96,15 @@ class Observations:
         """Return the trials of a group; raises what kept them from being made."""
         if self.obstacle:
             raise self.obstacle
+        if self.rest is not None:
+            observed.tell(observed.Looked({self.rest.at_end.node: self.rest.at_end}))
         return self.trials[group]
 
     def patched(self) -> Patch:
         """Return what the patch did to the nodes; raises ClusterError where that cannot be read."""
         if self.patch is None:
             raise ClusterError("the nodes' rules cannot be read here, so the patch was not followed")
+        observed.tell(self.patch.after)
         return self.patch
 
     def silent(self) -> Rest:
@@ -108,6 +113,9 @@ class Observations:
             raise self.obstacle
         if self.rest is None:
             raise ClusterError("the nodes' lists cannot be read here, so no one was watched without being asked")
+        for state in filter(None, (self.rest.at_end, self.rest.probed)):
+            observed.tell(observed.Looked({state.node: state}))
+        observed.tell(self.rest)
         return self.rest
 
     def departed(self) -> Departure:
@@ -116,6 +124,8 @@ class Observations:
             raise self.obstacle
         if self.departure is None:
             raise ClusterError("the nodes cannot be read here, or they list clients whose time is over")
+        for state in (self.departure.during, self.departure.after):
+            observed.tell(observed.Looked({state.node: state}))
         return self.departure
 
 
@@ -146,11 +156,18 @@ class SharedWait:
         since = time.monotonic() if self._followed_since is None else self._followed_since
         return max(since + plan.JUST_AFTER - time.monotonic(), 0.0)
 
-    def result(self) -> Observations:
-        """Wait for the end and return what was seen; raises what kept it from being seen."""
+    def result(self, told: Callable[[float], None] = lambda _: None) -> Observations:
+        """Wait for the end and return what was seen; raises what kept it from being seen.
+
+        Meanwhile ``told`` is called, several times a second, with about how many seconds are left.
+        """
         limit = plan.JUST_AFTER + OVERTIME_SECONDS * self._programming.slowness
+        deadline = max(self._began + limit, time.monotonic() + 1.0)
+        while not self._result.done() and time.monotonic() < deadline:
+            told(self.remaining())
+            wait([self._result], timeout=min(TOLD_EVERY_SECONDS, max(deadline - time.monotonic(), 0.0)))
         try:
-            return self._result.result(timeout=max(self._began + limit - time.monotonic(), 1.0))
+            return self._result.result(timeout=0)
         except TimeoutError:
             raise ClusterError(
                 f"the shared wait for expiry did not end within {limit:.0f} s",

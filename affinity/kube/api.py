@@ -136,6 +136,12 @@ class Api:
         """Return the version that the API server tells, ``v1.37.0``."""
         return str(self._request("GET", "/version")["gitVersion"])
 
+    def text(self, path: str, *, query: Mapping[str, str] | None = None) -> str:
+        """Return what the API has at a path that is no object: a log, metrics; raises ApiError."""
+        said = self._ask("GET", path, query=query)
+        said.granted(f"GET {path}")
+        return said.text
+
     def exec(
         self, namespace: str, pod: str, argv: Sequence[str], *, timeout: float, container: str = ""
     ) -> podexec.Executed:
@@ -164,7 +170,7 @@ class Api:
         content_type: str = "application/json",
     ) -> Reply:
         client = self._client()
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json, */*"}
         if body is not None:
             headers["Content-Type"] = str(content_type)
         request = client.param_serialize(

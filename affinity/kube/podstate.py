@@ -21,6 +21,13 @@ def is_ready(pod: Mapping[str, Any]) -> bool:
     return ready and "deletionTimestamp" not in pod["metadata"]
 
 
+def addresses(pod: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the addresses of a pod, one a family, the primary one first."""
+    status = pod.get("status") or {}
+    found = [one["ip"] for one in status.get("podIPs") or ()] or [status.get("podIP")]
+    return tuple(str(one) for one in found if one)
+
+
 def trouble(pod: Mapping[str, Any], now: datetime.datetime | None = None) -> str:
     """Return why a pod will not run, naming image and node; empty while it may still come up."""
     if "deletionTimestamp" in pod["metadata"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from affinity.errors import ClusterError
@@ -43,13 +43,14 @@ class Cause:
 class Reply:
     """What the API said: ``body`` is the object as stored, or the Status that says why there is none.
 
-    ``warnings`` are the texts of the Warning headers. ``asked_before`` says that the server had left open what became
-    of the same request.
+    ``warnings`` are the texts of the Warning headers, ``text`` is the whole answer as it came. ``asked_before`` says
+    that the server had left open what became of the same request.
     """
 
     status: int
     body: Object
     warnings: tuple[str, ...] = ()
+    text: str = field(default="", repr=False, compare=False)
     asked_before: bool = False
 
     @property
@@ -105,7 +106,7 @@ def read(status: int, content: bytes, warnings: Iterable[str] = (), *, asked_bef
         body = text
     if not isinstance(body, dict):
         body = {"message": text[:500]}
-    return Reply(status, body, tuple(text for header in warnings for text in warning_texts(header)), asked_before)
+    return Reply(status, body, tuple(text for header in warnings for text in warning_texts(header)), text, asked_before)
 
 
 def warning_texts(header: str) -> tuple[str, ...]:

@@ -97,11 +97,12 @@ def _run(parsed: argparse.Namespace) -> int:
     from affinity.matrix.run import run_all
 
     allure = _allure()
-    legs = _legs_here(versions.load(), parsed.versions, parsed.modes)
+    legs = legs_here(versions.load(), parsed.versions, parsed.modes)
     plan = collect(legs, parsed.arguments)
     judged = sum(sum(one.judged.values()) for one in plan.expectations)
     print(f"{len(legs)} legs, {judged} claims to judge: {', '.join(leg.name for leg in legs)}")
-    shutil.rmtree(parsed.results, ignore_errors=True)
+    for before in parsed.results.glob("k8s-*"):
+        shutil.rmtree(before)
     ended = []
     for leg in run_all(legs, parsed.arguments, parsed.results, lambda text: print(text, flush=True)):
         ended.append(leg)
@@ -110,7 +111,11 @@ def _run(parsed: argparse.Namespace) -> int:
     return _merged(plan, parsed, allure)
 
 
-def _legs_here(known: KubernetesVersions, minors: Sequence[str], modes: Sequence[str]) -> tuple[Leg, ...]:
+def legs_here(known: KubernetesVersions, minors: Sequence[str], modes: Sequence[str]) -> tuple[Leg, ...]:
+    """Return the legs to run on embedded clusters; of the versions in the cache, or the default, where none is named.
+
+    Raises UsageError for a name that chooses nothing.
+    """
     from affinity.matrix.run import available
 
     legs = matrix.planned(known, matrix.Breadth.ALL, "embedded")
@@ -148,7 +153,7 @@ def _report(parsed: argparse.Namespace) -> int:
     if (parsed.results / report.EXPECTED).is_file():
         _merged(expected.read(parsed.results / report.EXPECTED), parsed, allure)
     else:
-        shutil.rmtree(parsed.output, ignore_errors=True)
+        report.clear(parsed.output)
         report.generate(results.directories(parsed.results), parsed.output, parsed.history, allure)
         print(f"report of {parsed.results}: {parsed.output}/index.html")
     if sys.stdout.isatty():

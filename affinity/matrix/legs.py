@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from affinity.clusters.addresses import DEFAULT_IP_FAMILY
 from affinity.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,8 +42,9 @@ class Leg:
 
     @property
     def options(self) -> list[str]:
-        """The options of the suite that choose this leg."""
-        return ["--cluster", self.provider, "--kubernetes", self.kubernetes, "--proxy-mode", self.proxy_mode]
+        """The options of the suite that choose this leg: nothing is left open that decides what can be judged."""
+        cluster = ["--cluster", self.provider, "--kubernetes", self.kubernetes, "--proxy-mode", self.proxy_mode]
+        return [*cluster, "--ip-family", DEFAULT_IP_FAMILY]
 
 
 class Breadth(StrEnum):

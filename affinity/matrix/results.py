@@ -11,7 +11,7 @@ from affinity.errors import SuiteError
 from affinity.matrix.legs import Leg
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 STATUSES: Final = ("failed", "broken", "passed", "skipped")
@@ -58,10 +58,8 @@ def newest(root: Path) -> Path:
 
 
 def report_ids(paths: Iterable[Path]) -> frozenset[str]:
-    """Return what the report calls the results in some directories, of claims or not."""
-    return frozenset(
-        report_id(str(file.name).removesuffix("-result.json")) for path in paths for file in path.glob("*-result.json")
-    )
+    """Return what the report calls the results in some directories, of claims or not. Raises ResultsError."""
+    return frozenset(report_id(_document(file)["uuid"]) for path in paths for file in _files(path))
 
 
 def read(paths: Iterable[Path]) -> tuple[Result, ...]:
@@ -69,7 +67,7 @@ def read(paths: Iterable[Path]) -> tuple[Result, ...]:
 
     Raises ResultsError, naming the file, for one that cannot be read or does not say which leg it is of.
     """
-    found = (_result(file) for path in paths for file in sorted(path.glob("*-result.json")))
+    found = (_result(file, _document(file)) for path in paths for file in _files(path))
     return tuple(sorted((one for one in found if one), key=lambda one: (one.started, one.id)))
 
 
@@ -78,20 +76,27 @@ def report_id(uuid: str) -> str:
     return md5(uuid.encode(), usedforsecurity=False).hexdigest()
 
 
-def _status(status: str) -> str:
-    if status not in STATUSES:
-        raise ValueError(f"status {status!r} is none of {', '.join(STATUSES)}")
-    return status
+def _files(path: Path) -> list[Path]:
+    return sorted(path.glob("*-result.json"))
 
 
-def _written(file: Path) -> float:
-    return file.stat().st_mtime
-
-
-def _result(file: Path) -> Result | None:
+def _document(file: Path) -> dict[str, Any]:
     try:
         document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        labels: dict[str, str] = {label["name"]: label["value"] for label in document.get("labels", [])}
+        return {**document, "uuid": str(document["uuid"])}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: Path, error: Exception) -> ResultsError:
+    return ResultsError(
+        f"{file} is not a result of allure-pytest: {error!r}", next_step="remove it, or run that leg again"
+    )
+
+
+def _result(file: Path, document: Mapping[str, Any]) -> Result | None:
+    try:
+        labels: dict[str, str] = {label["name"]: label["value"] for label in document["labels"]}
         if "claim" not in labels:
             return None
         details = document.get("statusDetails") or {}
@@ -109,7 +114,15 @@ def _result(file: Path) -> Result | None:
             f"{file} has no {error}, so that nobody can tell what it is a result of",
             next_step="remove it, or run that leg again",
         ) from error
-    except (OSError, TypeError, ValueError, AttributeError) as error:
-        raise ResultsError(
-            f"{file} is not a result of allure-pytest: {error}", next_step="remove it, or run that leg again"
-        ) from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise _unreadable(file, error) from error
+
+
+def _status(status: str) -> str:
+    if status not in STATUSES:
+        raise ValueError(f"status {status!r} is none of {', '.join(STATUSES)}")
+    return status
+
+
+def _written(file: Path) -> float:
+    return file.stat().st_mtime

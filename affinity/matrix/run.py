@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
 CLUSTER_NAME: Final = "matrix"
 RESULTS: Final = "allure-results"
+STOP_SECONDS: Final = 60.0
+"""How long an interrupted leg may take to remove its cluster."""
 ENDED: Final = {0: "all passed", 1: "not all passed", 2: "interrupted", 3: "no cluster", 4: "unusable options"}
 """What the exit codes of pytest mean here."""
 
@@ -69,14 +70,21 @@ def run_all(legs: Sequence[Leg], arguments: Sequence[str], root: Path, say: Call
 
 
 def _ended(command: Sequence[str]) -> int:
-    """Return a command's exit code; an interruption reaches it too, and is passed on once it has cleared up."""
-    with ending_orderly(), subprocess.Popen(command, start_new_session=False) as process:
+    """Return a command's exit code; an interruption reaches it too, and goes on once it has cleared up."""
+    with ending_orderly(), subprocess.Popen(command) as process:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            # From a terminal the interrupt came to both; from elsewhere only to this process.
-            if not os.isatty(0):
-                process.send_signal(signal.SIGINT)
-            with contextlib.suppress(KeyboardInterrupt):
-                process.wait()
+            _end(process)
             raise
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    # From a terminal the interrupt came to both; from elsewhere only to this process.
+    if not os.isatty(0):
+        process.send_signal(signal.SIGINT)
+    try:
+        process.wait(STOP_SECONDS)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        # It does not listen, or is not to be waited for: the cluster ends with it all the same.
+        process.terminate()

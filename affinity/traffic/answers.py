@@ -29,7 +29,8 @@ class Answer:
     ``endpoint`` is the host name in the answer, None when there was none; then ``error`` says why. ``connects`` is how
     many connections were opened for it: 1 for a new one, 0 for one that was open already. ``seconds`` is its duration.
     ``not_before`` and ``not_after`` bound the moment its answer began, in seconds of the client's uptime, where it was
-    taken down; None elsewhere.
+    taken down; None elsewhere. ``local_address`` is what the client had for its own address; empty where it was not
+    told.
     """
 
     target: Target
@@ -41,6 +42,7 @@ class Answer:
     error: str = ""
     not_before: float | None = None
     not_after: float | None = None
+    local_address: str = ""
 
     @property
     def ok(self) -> bool:
@@ -79,9 +81,9 @@ class Answers:
         counts = self.by_endpoint
         return next(iter(counts)) if len(counts) == 1 and not self.failures else None
 
-    def of(self, target: Target) -> Answers:
-        """Return the answers of one target."""
-        return Answers(tuple(answer for answer in self.answers if answer.target == target))
+    def of(self, *targets: Target) -> Answers:
+        """Return the answers of one target, or of several."""
+        return Answers(tuple(answer for answer in self.answers if answer.target in targets))
 
     def summary(self) -> str:
         """Return who answered how often, most first, and how many requests failed."""

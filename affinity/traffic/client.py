@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from affinity import observed
+from affinity.dataplane.model import family_of
 from affinity.errors import TrafficError
-from affinity.traffic import atonce, curl, schedule
+from affinity.kube import podstate
+from affinity.traffic import atonce, curl, datagrams, schedule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from affinity.dataplane.model import Family
     from affinity.kube.api import Api
     from affinity.traffic.answers import Answers, Target
 
 EXEC_SECONDS: Final = 10.0
 """What starting a command in a pod may take, on a machine that is not slow."""
+CONTAINER: Final = "client"
 NO_PROGRAM: Final = (126, 127)
 """What a shell ends with when it cannot run a program, and when there is none."""
 
@@ -24,7 +30,8 @@ NO_PROGRAM: Final = (126, 127)
 class Client:
     """A pod with curl; ``address`` is what the dataplane sees it by. May be shared by threads.
 
-    ``slowness`` stretches what a request may take.
+    ``slowness`` stretches what a request may take; ``share`` is how much of it one is given. ``container``
+    is empty in a pod that has one.
     """
 
     api: Api
@@ -33,11 +40,18 @@ class Client:
     address: str
     node: str
     slowness: float = 1.0
+    share: float = 1.0
+    container: str = ""
 
     @property
     def patience(self) -> curl.Patience:
         """How long one request may take."""
-        return curl.Patience().scaled(self.slowness)
+        return curl.Patience().scaled(self.slowness * self.share)
+
+    @property
+    def impatient(self) -> Client:
+        """The same client, waiting a quarter of the time: for requests that are not to be answered."""
+        return replace(self, share=self.share / 4)
 
     def request(self, *targets: Target, count: int = 1) -> Answers:
         """Send ``count`` requests to each target in turn, every one on a new connection, in one exec.
@@ -48,7 +62,10 @@ class Client:
         requests = len(targets) * count
         # Room for many requests to wait in vain: then the answers say that the Service is what is wrong.
         timeout = EXEC_SECONDS * self.slowness + self.patience.connect * min(requests, 30)
-        return curl.require_new_connections(curl.parse(self._run(argv, timeout), requests))
+        began = time.time()
+        answers = curl.require_new_connections(curl.parse(self._run(argv, timeout), requests))
+        observed.tell(observed.Asked(self.pod, self.address, self.node, answers), since=began)
+        return answers
 
     def request_at_once(self, target: Target, count: int, hold_seconds: float = 1.0) -> atonce.AtOnce:
         """Send requests over connections that are all open at the same time; raises TrafficError where they were not.
@@ -66,17 +83,38 @@ class Client:
         timeout = last + 2 * EXEC_SECONDS * self.slowness + self.patience.total * 6
         return schedule.parse(self._run(schedule.argv(steps, self.patience), timeout), steps)
 
+    def exchange(self, *rounds: datagrams.Round) -> tuple[Answers, ...]:
+        """Send rounds of datagrams, in one exec, and return the answers of each; raises TrafficError."""
+        timeout = EXEC_SECONDS * self.slowness + sum(one.pause for one in rounds)
+        timeout += self.patience.connect * min(sum(len(one.sent_to) for one in rounds), 30)
+        began = time.time()
+        found = datagrams.parse(self._run(datagrams.argv(rounds, self.patience.connect), timeout), rounds)
+        for answers in found:
+            observed.tell(observed.Asked(self.pod, self.address, self.node, answers), since=began)
+        return found
+
     def _run(self, argv: Sequence[str], timeout: float) -> str:
-        ended = self.api.exec(self.namespace, self.pod, argv, timeout=timeout)
+        ended = self.api.exec(self.namespace, self.pod, argv, timeout=timeout, container=self.container)
         if ended.returncode in NO_PROGRAM:
             raise TrafficError(
                 f"{self.namespace}/{self.pod}: {ended.stderr.strip()[-300:] or 'a program is missing'}",
-                next_step="the client's image needs sh and curl 7.88 or later",
+                next_step="the client's image needs sh, bash and curl 7.88 or later",
             )
         return ended.stdout
 
 
-def client_in(api: Api, pod: Mapping[str, Any], slowness: float = 1.0) -> Client:
-    """Return the client that a running pod is; ``pod`` is as the API has it."""
+def client_in(api: Api, pod: Mapping[str, Any], slowness: float = 1.0, *, family: Family | None = None) -> Client:
+    """Return the client that a running pod is; ``pod`` is as the API has it.
+
+    Its address is that of an IP family, or the primary one; raises TrafficError when it has none of that family. Of
+    several containers it is the one of that role (see ``pods.Role``).
+    """
     metadata, spec = pod["metadata"], pod["spec"]
-    return Client(api, metadata["namespace"], metadata["name"], pod["status"]["podIP"], spec["nodeName"], slowness)
+    addresses = podstate.addresses(pod)
+    found = next((one for one in addresses if family in (None, family_of(one))), None)
+    if found is None:
+        raise TrafficError(
+            f"pod {metadata['name']} has no address of {family or 'any family'}, only {', '.join(addresses) or 'none'}"
+        )
+    container = CONTAINER if len(spec["containers"]) > 1 else ""
+    return Client(api, metadata["namespace"], metadata["name"], found, spec["nodeName"], slowness, container=container)

@@ -112,6 +112,7 @@ def answer(text: str, endpoint: str | None, not_before: float | None = None, not
             error=_error(exit_code, said.get("errormsg"), status, endpoint),
             not_before=not_before,
             not_after=not_after,
+            local_address=str(said.get("local_ip") or ""),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise TrafficError(f"curl said what is no answer: {text[:300]!r} ({error!r})") from error

@@ -18,9 +18,22 @@ if TYPE_CHECKING:
 
     from affinity.traffic.answers import Answers, Target
 
-SCRIPT: Final = r"""
+CLOCK: Final = r"""
 uptime() { read -r up idle < /proc/uptime; }
 hundredths() { uptime; whole=${up%.*} part=${up#*.}; now=$(( whole * 100 + 1$part - 100 )); }
+wait_until() {
+  hundredths; left=$(( $1 - now ))
+  if [ "$left" -gt 0 ]; then
+    part=$(( left % 100 )); [ "$part" -ge 10 ] || part=0$part
+    sleep "$(( left / 100 )).$part"
+  fi
+}
+"""
+"""Shell functions that tell the time of a pod and wait for one, in hundredths of a second of its uptime."""
+
+SCRIPT: Final = (
+    CLOCK
+    + r"""
 stamped() { while IFS= read -r line; do uptime; printf '%s %s\n' "$up" "$line"; done; }
 step() {
   count=$1; shift; taken=0; given=$#
@@ -34,16 +47,13 @@ step() {
 hundredths; start=$now
 while [ $# -gt 0 ]; do
   at=$1 count=$2; shift 2
-  hundredths; left=$(( start + at - now ))
-  if [ "$left" -gt 0 ]; then
-    part=$(( left % 100 )); [ "$part" -ge 10 ] || part=0$part
-    sleep "$(( left / 100 )).$part"
-  fi
+  wait_until "$(( start + at ))"
   step "$count" "$@"
   shift "$count"
 done
 uptime; printf '@end %s\n' "$up"
 """
+)
 """Takes, for each step: when (hundredths of a second after the start), how many arguments follow, curl's arguments."""
 
 _STEP = re.compile(r"^@(?:step|end) (?P<uptime>\d+\.\d\d)$", re.MULTILINE)

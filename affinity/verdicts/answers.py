@@ -38,10 +38,10 @@ def judge_even_spread(claim: str, service: ServiceState, client: str, answers: A
     counts = " + ".join(str(count) for count in spread.counts.values())
     figure = f"{counts} of {len(answers)}, chi-square {spread.chi2:.2f} of {spread.threshold:.2f} allowed"
     if spread.ok and not answers.failures:
-        return Verdict(claim, figure, service=service)
+        return Verdict(claim, figure, service=service, spread=spread)
     expected = f"{len(answers)} requests answered, about {spread.expected:.0f} by each endpoint"
     finding = Finding(client, expected, f"{answers.summary()}\n{spread.explain()}")
-    return Verdict(claim, figure, (finding,), service)
+    return Verdict(claim, figure, (finding,), service, spread=spread)
 
 
 def judge_answers_from_list(

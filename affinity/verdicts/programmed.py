@@ -31,6 +31,7 @@ ASPECTS: Final[Mapping[str, tuple[Aspect, ...]]] = {
     "C18": (Aspect.CHAIN_NAMES, Aspect.TRANSLATION),
     "C18n": (Aspect.CHAIN_NAMES, Aspect.TRANSLATION),
     "C51": (Aspect.ENTRY, Aspect.MASQUERADE),
+    **dict.fromkeys(("C32c", "C46c", "C47b", "C65", "C66b", "C67b"), tuple(Aspect)),
 }
 """What each claim speaks of. A chain that is missing has none of the rules that belong in it."""
 

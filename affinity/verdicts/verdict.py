@@ -9,6 +9,7 @@ from affinity import claims
 
 if TYPE_CHECKING:
     from affinity.dataplane.model import ServiceState
+    from affinity.verdicts.spread import SpreadVerdict
 
 MOST_FINDINGS = 12
 
@@ -33,7 +34,7 @@ class Verdict:
     """Whether a claim holds, with its numbers.
 
     ``figure`` is the one number or phrase that tells how it went, also when it went well. ``background`` are lines that
-    help to understand a failure.
+    help to understand a failure. ``spread`` has the numbers of a claim about how evenly answers spread.
     """
 
     claim: str
@@ -41,6 +42,7 @@ class Verdict:
     findings: tuple[Finding, ...] = ()
     service: ServiceState | None = None
     background: tuple[str, ...] = ()
+    spread: SpreadVerdict | None = None
 
     def __repr__(self) -> str:
         return f"<{self.claim} {'holds' if self.ok else 'does not hold'}>"
@@ -86,4 +88,5 @@ def combine(claim: str, *verdicts: Verdict) -> Verdict:
     findings = tuple(finding for verdict in wrong for finding in verdict.findings)
     figure = "; ".join(dict.fromkeys(verdict.figure for verdict in (wrong or verdicts)))
     background = tuple(line for verdict in wrong for line in verdict.background)
-    return Verdict(claim, figure, findings, (wrong or list(verdicts))[0].service, background)
+    spread = next((verdict.spread for verdict in (*wrong, *verdicts) if verdict.spread), None)
+    return Verdict(claim, figure, findings, (wrong or list(verdicts))[0].service, background, spread)

@@ -67,7 +67,7 @@ DEFECTS = (
     ),
     Defect(
         "lists of no one are asked on the client's node",
-        written("s/(--rcheck .*--name KUBE-SEP-)[A-Z0-9]{8}/\\1AAAAAAAA/", at=Place.CLIENT),
+        written(r"s/(--name KUBE-SEP-)[A-Z0-9]{8}([A-Z0-9]+ --rcheck)/\1AAAAAAAA\2/", at=Place.CLIENT),
         fails={"C16": "KUBE-SEP-AAAAAAAA", "C52": "all answered by webpod"},
         passes=("C09", "C18"),
         at=Place.CLIENT,

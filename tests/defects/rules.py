@@ -13,7 +13,7 @@ DEFECTS = (
         "timeout of another Service",
         written("s/--seconds (30|10800) /--seconds 3600 /"),
         fails={
-            "C05": r"3 rules with --seconds 30.*3600 s",
+            "C05": "3 lists with 30 s.*3600 s",
             "C16": r"--seconds 3600, expected 10800",
             "C20": r"--seconds 10800.*--seconds 3600",
         },
@@ -28,7 +28,7 @@ DEFECTS = (
     ),
     Defect(
         "rcheck rule names the list of no one",
-        written("s/(--rcheck .*--name KUBE-SEP-)[A-Z0-9]{8}/\\1AAAAAAAA/"),
+        written(r"s/(--name KUBE-SEP-)[A-Z0-9]{8}([A-Z0-9]+ --rcheck)/\1AAAAAAAA\2/"),
         fails={"C16": "KUBE-SEP-AAAAAAAA", "C20": "KUBE-SEP-AAAAAAAA"},
         passes=("C14", "C15", "C17", "C18", "C51"),
     ),

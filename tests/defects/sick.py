@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from affinity import versions
 from affinity.clusters.embedded import binaries
 from affinity.clusters.embedded import cluster as clusters
-from affinity.clusters.embedded.layout import POD_CIDR
 from affinity.clusters.embedded.process import PATH
 from affinity.dataplane.model import CLIENT_IP, ProxyConfig
 from affinity.kube.api import Api
@@ -150,7 +149,7 @@ class SickCluster:
         client = client_in(api, api.get(PODS, "net-pod", "default"), self.slowness)
         services = Services(api, "default", 3, slowness=self.slowness)
         nodes = Nodes(self.cluster.nodes, slowness=self.slowness)
-        proxy = ProxyConfig(self.shape.proxy_mode, POD_CIDR)
+        proxy = ProxyConfig(self.shape.proxy_mode, self.cluster.facts["cluster CIDR"])
         programming = Programming(nodes, proxy, client, services, self.slowness)
         service = services.create(Wish("healed", CLIENT_IP))
         try:

@@ -30,6 +30,8 @@ FILE = Path("some.kubeconfig")
         ({"kube_proxy": FILE}, BOTH, "embedded", "because only it takes --kube-proxy"),
         ({"node_image": "a/b"}, NOTHING, "kind", "because only it takes --node-image"),
         ({"kubernetes": "1.36"}, BOTH, "kind", "because kind is here and docker 28.2.2 answers"),
+        ({"ip_family": "dual"}, NOTHING, "embedded", "because kind is not on PATH"),
+        ({"ip_family": "dual"}, BOTH, "kind", "because kind is here and docker 28.2.2 answers"),
         ({"cluster": "embedded"}, BOTH, "embedded", "as asked"),
         ({"cluster": "kind"}, NOTHING, "kind", "as asked"),
         ({"cluster": "external", "kubeconfig": FILE, "node_access": "agent"}, NOTHING, "external", "as asked"),
@@ -59,6 +61,12 @@ def test_the_provider_and_why(changes: dict[str, object], machine: Machine, prov
         ({"kube_proxy": FILE, "node_image": "a/b"}, "no provider takes --kube-proxy and --node-image together"),
         ({"kubeconfig": FILE, "kubernetes": "1.37"}, "no provider takes --kubeconfig and --kubernetes together"),
         ({"cluster": "external", "kubeconfig": FILE, "proxy_mode": "nftables"}, "it belongs to embedded or kind"),
+        (
+            {"cluster": "external", "kubeconfig": FILE, "ip_family": "dual"},
+            "--ip-family says nothing to --cluster external: it belongs to embedded or kind\n  next: leave out --ip-f",
+        ),
+        ({"kubeconfig": FILE, "ip_family": "ipv6"}, "no provider takes --kubeconfig and --ip-family together"),
+        ({"ip_family": "ipx"}, "IP family 'ipx' is not known; there are: ipv4, ipv6, dual"),
         ({"kubernetes": "1.12"}, "Kubernetes '1.12' is not a supported version"),
         (
             {"cluster": "kind", "kubernetes": "1.37.9"},

@@ -70,11 +70,12 @@ class Bootstrap:
             "name": node.name,
             "labels": {"kubernetes.io/hostname": node.name, "kubernetes.io/os": "linux", **role},
         }
-        spec: dict[str, Any] = {"podCIDR": node.pod_cidr, "podCIDRs": [node.pod_cidr]}
+        spec: dict[str, Any] = {"podCIDR": node.pod_cidrs[0], "podCIDRs": list(node.pod_cidrs)}
         # kube-proxy waits 30 s for its node's address, and ends when one comes later (pkg/proxy/node.go): on a slow
         # machine that is before kubelet tells it.
         addresses = [
-            {"type": "InternalIP", "address": node.address}, {"type": "Hostname", "address": node.name}
+            *({"type": "InternalIP", "address": address} for address in node.addresses),
+            {"type": "Hostname", "address": node.name},
         ]  # fmt: skip
         body = {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": spec}
         self._create("/api/v1/nodes", {**body, "status": {"addresses": addresses}})

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affinity import versions
+from affinity.clusters.addresses import DEFAULT_IP_FAMILY, IP_FAMILIES
 from affinity.clusters.embedded import cluster as clusters
 from affinity.clusters.embedded.layout import WORKERS
 from affinity.clusters.embedded.prepare import PROXY_MODES, Request, prepare, resolve
@@ -54,6 +55,12 @@ def _parser() -> argparse.ArgumentParser:
     _version_option(up)
     up.add_argument("--proxy-mode", choices=PROXY_MODES, default="iptables", help="how kube-proxy works [iptables]")
     up.add_argument("--kube-proxy", type=Path, metavar="PATH", help="run this kube-proxy instead of the release's")
+    up.add_argument(
+        "--ip-family",
+        choices=IP_FAMILIES,
+        default=DEFAULT_IP_FAMILY,
+        help=f"addresses of nodes, pods and Services; with both, IPv4 is the primary one [{DEFAULT_IP_FAMILY}]",
+    )
     up.add_argument("--workers", type=int, default=WORKERS, metavar="N", help=f"how many worker nodes [{WORKERS}]")
     up.add_argument(
         "--deadline-scale", type=float, default=1.0, metavar="X", help="stretch all deadlines, for slow machines [1]"
@@ -106,6 +113,7 @@ def _request(parsed: argparse.Namespace) -> Request:
         proxy_mode=parsed.proxy_mode,
         kube_proxy=parsed.kube_proxy,
         workers=parsed.workers,
+        ip_family=parsed.ip_family,
         deadline_scale=parsed.deadline_scale,
     )
 
@@ -131,12 +139,17 @@ def _up(parsed: argparse.Namespace) -> int:
 
 
 def _require_alike(running: clusters.EmbeddedCluster, request: Request, release: str) -> None:
-    have = (running.layout.kubernetes, running.layout.proxy_mode, len(running.layout.nodes) - 1)
-    want = (release if request.kubernetes else have[0], request.proxy_mode, request.workers)
+    layout = running.layout
+    have = (layout.kubernetes, layout.proxy_mode, layout.ip_family, f"{len(layout.nodes) - 1} workers")
+    want = (
+        release if request.kubernetes else layout.kubernetes,
+        request.proxy_mode,
+        request.ip_family,
+        f"{request.workers} workers",
+    )
     if have != want:
         raise UsageError(
-            f"cluster {request.name} runs Kubernetes {have[0]}, {have[1]}, {have[2]} workers;"
-            f" asked for were {want[0]}, {want[1]}, {want[2]}",
+            f"cluster {request.name} runs Kubernetes {', '.join(have)}; asked for were {', '.join(want)}",
             next_step=f"take it down first, or use another --name than {request.name}",
         )
 
@@ -146,23 +159,30 @@ def _status(parsed: argparse.Namespace) -> int:
     if not names:
         print("no clusters")
         return 0
-    damaged = False
-    for name in names:
+    well = [_told(name) for name in names]
+    return 0 if all(well) else 1
+
+
+def _told(name: str) -> bool:
+    """Say how a cluster is; return whether all is well."""
+    try:
         running = clusters.find(name)
-        if running is None:
-            print(f"{name}: not running")
-            damaged = True
-            continue
-        dead = running.dead()
-        damaged = damaged or bool(dead)
-        layout = running.layout
-        state = f"damaged: {'; '.join(dead)}" if dead else "all programs run"
-        print(f"{name}: Kubernetes {layout.kubernetes}, {layout.proxy_mode}, {len(layout.nodes)} nodes, {state}")
-        for node in layout.nodes:
-            print(f"  {node.name}  {node.address}  pods {node.pod_cidr}")
-        print(f"  kubeconfig {running.kubeconfig}")
-        print(f"  logs       {running.state.root / 'logs'}")
-    return 1 if damaged else 0
+    except ClusterError as error:
+        print(f"{name}: {error}")
+        return False
+    if running is None:
+        print(f"{name}: not running")
+        return False
+    dead = running.dead()
+    layout = running.layout
+    state = f"damaged: {'; '.join(dead)}" if dead else "all programs run"
+    kind = f"Kubernetes {layout.kubernetes}, {layout.proxy_mode}, {layout.ip_family}, {len(layout.nodes)} nodes"
+    print(f"{name}: {kind}, {state}")
+    for node in layout.nodes:
+        print(f"  {node.name}  {', '.join(node.addresses)}  pods {', '.join(node.pod_cidrs)}")
+    print(f"  kubeconfig {running.kubeconfig}")
+    print(f"  logs       {running.state.root / 'logs'}")
+    return not dead
 
 
 def _kubeconfig(parsed: argparse.Namespace) -> int:

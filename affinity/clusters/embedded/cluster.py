@@ -18,10 +18,11 @@ from affinity.clusters.base import OwnCluster
 from affinity.clusters.embedded.bootstrap import Bootstrap
 from affinity.clusters.embedded.cgroups import ClusterCgroups
 from affinity.clusters.embedded.configuration import processes_of, write_configuration
-from affinity.clusters.embedded.layout import POD_CIDR, Layout
+from affinity.clusters.embedded.layout import Layout
 from affinity.clusters.embedded.node import EmbeddedNode
 from affinity.clusters.embedded.state import KEEP, ProcessId, Running, StateDirectory
 from affinity.errors import ClusterError
+from affinity.kube.logs import LINES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +61,13 @@ class EmbeddedCluster(OwnCluster):
         """The nodes by name, the control plane first."""
         directories = tuple(dict.fromkeys(str(Path(p).parent) for p in self.layout.programs.values()))
         return {name: EmbeddedNode(name, process, directories) for name, process in self.running.nodes.items()}
+
+    def kube_proxy_log(self, node: str) -> str:
+        """Return the end of the file that kube-proxy on a node writes (see ``clusters.base.Cluster``)."""
+        file = self.state.log(node, "kube-proxy")
+        if not file.exists():
+            raise ClusterError(f"{node}: there is no {file}", next_step="see whether the cluster still runs")
+        return "\n".join(file.read_text(errors="replace").splitlines()[-LINES:])
 
     def dead(self) -> tuple[str, ...]:
         """Return what should run and does not, as ``node: program (exit code)``."""
@@ -207,7 +215,7 @@ class Starting:
         facts = {
             **self._facts,
             "proxy mode": self._layout.proxy_mode,
-            "cluster CIDR": POD_CIDR,
+            "cluster CIDR": self._layout.pod_range,
             "cluster start": f"{time.monotonic() - began:.1f} s",
         }
         self._state.facts.write_text(json.dumps(facts, indent=1))

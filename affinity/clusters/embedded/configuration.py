@@ -6,16 +6,20 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from affinity.clusters.embedded.layout import API_PORT, ETCD_PORT, POD_CIDR, SERVICE_CIDR, Layout, NodeLayout
+from affinity.clusters.embedded.layout import API_PORT, ETCD_PORT, Layout, NodeLayout
 from affinity.clusters.embedded.process import Gate, Process
+from affinity.dataplane.model import family_of, host_port
 
 if TYPE_CHECKING:
     from affinity.clusters.embedded.state import StateDirectory
 
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 PAUSE_IMAGE = "registry.k8s.io/pause:3.10"
-CLUSTER_DNS = "10.200.1.10"
-API_SERVICE = "10.200.1.1"
+CLUSTER_DNS = 10
+"""The place of the DNS Service's cluster IP in the Service range."""
+API_SERVICE = 1
+"""The place of that of Service default/kubernetes."""
+_ANYWHERE = {"IPv4": "0.0.0.0/0", "IPv6": "::/0"}
 
 
 def processes_of(layout: Layout, node: NodeLayout, state: StateDirectory) -> tuple[Process, ...]:
@@ -25,7 +29,7 @@ def processes_of(layout: Layout, node: NodeLayout, state: StateDirectory) -> tup
 
 
 def _api_ready(layout: Layout, state: StateDirectory) -> Gate:
-    return Gate("ready", f"{layout.control_plane.address}:{API_PORT}", str(state.pki / "ca.crt"))
+    return Gate("ready", host_port(layout.control_plane.address, API_PORT), str(state.pki / "ca.crt"))
 
 
 def _control_plane_processes(layout: Layout, state: StateDirectory) -> tuple[Process, ...]:
@@ -65,7 +69,7 @@ def _control_plane_processes(layout: Layout, state: StateDirectory) -> tuple[Pro
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
             f"--service-account-key-file={pki}/service-accounts.pub",
             f"--service-account-signing-key-file={pki}/service-accounts.key",
-            f"--service-cluster-ip-range={SERVICE_CIDR}", "--allow-privileged=true", "--profiling=false",
+            f"--service-cluster-ip-range={layout.service_range}", "--allow-privileged=true", "--profiling=false",
         ),
     )  # fmt: skip
     manager = Process(
@@ -76,7 +80,7 @@ def _control_plane_processes(layout: Layout, state: StateDirectory) -> tuple[Pro
             "--bind-address=127.0.0.1", "--leader-elect=false", "--use-service-account-credentials=true",
             # The default of 20 requests a second makes it spend five seconds on its own service accounts.
             "--kube-api-qps=300", "--kube-api-burst=600",
-            "--allocate-node-cidrs=false", f"--cluster-cidr={POD_CIDR}", "--profiling=false",
+            "--allocate-node-cidrs=false", f"--cluster-cidr={layout.pod_range}", "--profiling=false",
             f"--service-account-private-key-file={pki}/service-accounts.key", f"--root-ca-file={pki}/ca.crt",
             f"--cluster-signing-cert-file={pki}/ca.crt", f"--cluster-signing-key-file={pki}/ca.key",
             "--flex-volume-plugin-dir=/var/lib/kubelet/plugins-exec",
@@ -111,7 +115,7 @@ def _node_processes(layout: Layout, node: NodeLayout, state: StateDirectory) -> 
         "kubelet",
         (
             programs["kubelet"], f"--config={directory}/kubelet.yaml", f"--kubeconfig={directory}/kubelet.kubeconfig",
-            f"--hostname-override={node.name}", f"--node-ip={node.address}", "--root-dir=/var/lib/kubelet",
+            f"--hostname-override={node.name}", f"--node-ip={','.join(node.addresses)}", "--root-dir=/var/lib/kubelet",
         ),
         after=(Gate("done", images.name), _api_ready(layout, state)),
     )  # fmt: skip
@@ -128,9 +132,11 @@ def write_configuration(layout: Layout, state: StateDirectory, api_port: int) ->
     _write_credentials(layout, state, api_port)
     for node in layout.nodes:
         directory = state.node(node.name)
-        _write_json(directory / "kubelet.yaml", _kubelet(node, state))
+        _write_json(directory / "kubelet.yaml", _kubelet(layout, node, state))
         _write_json(directory / "kube-proxy.yaml", _kube_proxy(layout, node, state))
-        (directory / "resolv.conf").write_text(f"nameserver {CLUSTER_DNS}\n")
+        (directory / "resolv.conf").write_text(
+            "".join(f"nameserver {address}\n" for address in layout.service_addresses(CLUSTER_DNS))
+        )
         (directory / "cni").mkdir()
         _write_json(directory / "cni" / "10-pods.conflist", _cni(node))
         (directory / "containerd.toml").write_text(_containerd(layout, directory))
@@ -140,7 +146,7 @@ def _write_credentials(layout: Layout, state: StateDirectory, api_port: int) -> 
     from affinity.clusters.embedded.pki import Authority, Credential
 
     authority = Authority(state.pki, f"session-affinity cluster {layout.name}")
-    server = f"https://{layout.control_plane.address}:{API_PORT}"
+    server = f"https://{host_port(layout.control_plane.address, API_PORT)}"
     authority.key_pair("service-accounts")
     authority.issue("etcd", "etcd", names=("127.0.0.1", "localhost"), server=True)
     authority.issue("etcd-client", "kube-apiserver-etcd-client")
@@ -149,7 +155,8 @@ def _write_credentials(layout: Layout, state: StateDirectory, api_port: int) -> 
         "apiserver",
         "kube-apiserver",
         names=(
-            layout.control_plane.address, layout.control_plane.name, "127.0.0.1", "localhost", API_SERVICE,
+            *layout.control_plane.addresses, layout.control_plane.name, "127.0.0.1", "localhost",
+            *layout.service_addresses(API_SERVICE),
             "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
         ),
         server=True,
@@ -169,7 +176,7 @@ def _write_credentials(layout: Layout, state: StateDirectory, api_port: int) -> 
         directory = state.node(node.name)
         user = f"system:node:{node.name}"
         credential = authority.issue(
-            f"kubelet-{node.name}", user, "system:nodes", names=(node.address, node.name), server=True
+            f"kubelet-{node.name}", user, "system:nodes", names=(*node.addresses, node.name), server=True
         )
         kubeconfig(directory / "kubelet.kubeconfig", server, user, credential)
         kubeconfig(directory / "kube-proxy.kubeconfig", server, "system:kube-proxy", proxy)
@@ -180,7 +187,7 @@ def _write_json(file: Path, content: dict[str, Any]) -> None:
     file.write_text(json.dumps(content, indent=1))
 
 
-def _kubelet(node: NodeLayout, state: StateDirectory) -> dict[str, Any]:
+def _kubelet(layout: Layout, node: NodeLayout, state: StateDirectory) -> dict[str, Any]:
     taint = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -206,7 +213,7 @@ def _kubelet(node: NodeLayout, state: StateDirectory) -> dict[str, Any]:
         "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
         "volumePluginDir": "/var/lib/kubelet/plugins-exec",
         "resolvConf": str(state.node(node.name) / "resolv.conf"),
-        "clusterDNS": [CLUSTER_DNS],
+        "clusterDNS": list(layout.service_addresses(CLUSTER_DNS)),
         "clusterDomain": "cluster.local",
         "registerWithTaints": [taint] if node.control_plane else [],
         # The default of 10 s is how long a node can stay NotReady after its network is there.
@@ -227,10 +234,10 @@ def _kube_proxy(layout: Layout, node: NodeLayout, state: StateDirectory) -> dict
         "kind": "KubeProxyConfiguration",
         "clientConnection": {"kubeconfig": str(state.node(node.name) / "kube-proxy.kubeconfig")},
         "mode": layout.proxy_mode,
-        "clusterCIDR": POD_CIDR,
+        "clusterCIDR": layout.pod_range,
         "hostnameOverride": node.name,
         "bindAddress": node.address,
-        "healthzBindAddress": f"{node.address}:10256",
+        "healthzBindAddress": host_port(node.address, 10256),
         "metricsBindAddress": "127.0.0.1:10249",
         # 0: leave the table's size alone, it cannot be set from a network namespace of one's own.
         "conntrack": {"maxPerCore": 0, "min": 0},
@@ -243,8 +250,8 @@ def _cni(node: NodeLayout) -> dict[str, Any]:
     addresses = {
         "type": "host-local",
         "dataDir": "/run/cni-addresses",
-        "routes": [{"dst": "0.0.0.0/0"}],
-        "ranges": [[{"subnet": node.pod_cidr}]],
+        "routes": [{"dst": _ANYWHERE[family_of(address)]} for address in node.addresses],
+        "ranges": [[{"subnet": pods}] for pods in node.pod_cidrs],
     }
     return {
         "cniVersion": "1.0.0",

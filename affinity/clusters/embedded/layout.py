@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from affinity.clusters.addresses import DEFAULT_IP_FAMILY, ranges_of
+from affinity.errors import ClusterError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-POD_CIDR = "10.10.0.0/16"
-SERVICE_CIDR = "10.200.1.0/24"
-NODE_CIDR = "172.30.0.0/16"
 API_PORT = 6443
 ETCD_PORT = 2379
 WORKERS = 3
@@ -20,12 +19,20 @@ WORKERS = 3
 
 @dataclass(frozen=True)
 class NodeLayout:
-    """One node: its name, its address among the nodes, and the range its pods get addresses from."""
+    """One node: its name, its addresses among the nodes, and the ranges its pods get addresses from.
+
+    There is one of each for every IP family of the cluster, that of the primary family first.
+    """
 
     name: str
-    address: str
-    pod_cidr: str
+    addresses: tuple[str, ...]
+    pod_cidrs: tuple[str, ...]
     control_plane: bool
+
+    @property
+    def address(self) -> str:
+        """The address of the primary family."""
+        return self.addresses[0]
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,7 @@ class Layout:
     image_archive: str
     nodes: tuple[NodeLayout, ...]
     proxy_origin: str = "the cluster's own"
+    ip_family: str = DEFAULT_IP_FAMILY
 
     @property
     def control_plane(self) -> NodeLayout:
@@ -46,9 +54,18 @@ class Layout:
         return self.nodes[0]
 
     @property
-    def node_prefix(self) -> int:
-        """The prefix length of the network between the nodes."""
-        return ipaddress.ip_network(NODE_CIDR).prefixlen
+    def pod_range(self) -> str:
+        """The range of all pods, one a family with a comma between, as Kubernetes takes it."""
+        return ",".join(ranges.pods for ranges in ranges_of(self.ip_family))
+
+    @property
+    def service_range(self) -> str:
+        """The range of cluster IPs, in the same form."""
+        return ",".join(ranges.services for ranges in ranges_of(self.ip_family))
+
+    def service_addresses(self, number: int) -> tuple[str, ...]:
+        """Return one cluster IP of each family, by its place in the range."""
+        return tuple(ranges.service_address(number) for ranges in ranges_of(self.ip_family))
 
     def write(self, file: Path) -> None:
         """Store for the keeper and for later runs."""
@@ -56,21 +73,35 @@ class Layout:
 
     @classmethod
     def read(cls, file: Path) -> Layout:
-        """Load what ``write`` stored."""
-        data: dict[str, Any] = json.loads(file.read_text())
-        data["nodes"] = tuple(NodeLayout(**node) for node in data["nodes"])
-        return cls(**data)
+        """Load what ``write`` stored; raises ClusterError when another version of the suite did."""
+        try:
+            data: dict[str, Any] = json.loads(file.read_text())
+            return cls(**{**data, "nodes": tuple(_node(node) for node in data["nodes"])})
+        except (TypeError, LookupError, ValueError) as error:
+            raise ClusterError(
+                f"{file}: not written by this version of the suite ({error})",
+                next_step=f"take it down: python -m affinity.clusters.embedded down --name {file.parent.name}",
+            ) from error
 
 
-def node_layouts(cluster: str, workers: int = WORKERS) -> tuple[NodeLayout, ...]:
+def _node(data: dict[str, Any]) -> NodeLayout:
+    lists = {name: tuple(data[name]) for name in ("addresses", "pod_cidrs")}
+    return NodeLayout(**{**data, **lists})
+
+
+def node_layouts(cluster: str, workers: int = WORKERS, ip_family: str = DEFAULT_IP_FAMILY) -> tuple[NodeLayout, ...]:
     """Lay out one control plane and its workers, named and numbered as kind does it.
 
     Node N has the pod range 10.10.N.0/24, so that the chain names of the walk this suite began with come out the same.
     """
-    pods = tuple(ipaddress.ip_network(POD_CIDR).subnets(new_prefix=24))
-    addresses = ipaddress.ip_network(NODE_CIDR)
+    ranges = ranges_of(ip_family)
     names = [f"{cluster}-control-plane", f"{cluster}-worker", *(f"{cluster}-worker{n}" for n in range(2, workers + 1))]
     return tuple(
-        NodeLayout(name, str(addresses[index + 2]), str(pods[index]), control_plane=index == 0)
-        for index, name in enumerate(names[: workers + 1])
+        NodeLayout(
+            name,
+            tuple(one.node_address(number) for one in ranges),
+            tuple(one.pods_of_node(number) for one in ranges),
+            control_plane=number == 0,
+        )
+        for number, name in enumerate(names[: workers + 1])
     )

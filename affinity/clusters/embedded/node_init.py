@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from affinity.clusters.addresses import families_of
 from affinity.clusters.embedded import fabric, linux
 from affinity.clusters.embedded.process import PATH
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from affinity.clusters.embedded.layout import Layout, NodeLayout
     from affinity.clusters.embedded.process import Gate, Process
     from affinity.clusters.embedded.state import StateDirectory
+    from affinity.dataplane.model import Family
 
 _POLL_SECONDS = 0.02
 _PATIENCE = 3.0
@@ -34,7 +36,14 @@ _MADE_INSIDE = (
     "/run/lock", "/run/netns", "/run/containerd", "/run/home",
     "/var/lib/kubelet", "/var/lib/cni", "/var/lib/containerd", "/var/lib/etcd", "/var/log/pods", "/var/log/containers",
 )  # fmt: skip
-_SYSCTLS = {"net/ipv4/ip_forward": "1", "net/ipv4/conf/all/rp_filter": "0", "net/ipv4/conf/default/rp_filter": "0"}
+_SYSCTLS: dict[Family, dict[str, str]] = {
+    "IPv4": {"net/ipv4/ip_forward": "1", "net/ipv4/conf/all/rp_filter": "0", "net/ipv4/conf/default/rp_filter": "0"},
+    # Links to pods come later and have their addresses at once: nobody else can have them (dad_transmits).
+    "IPv6": {
+        "net/ipv6/conf/all/disable_ipv6": "0", "net/ipv6/conf/default/disable_ipv6": "0",
+        "net/ipv6/conf/all/forwarding": "1", "net/ipv6/conf/default/dad_transmits": "0",
+    },
+}  # fmt: skip
 # Of the whole machine, not of a namespace: kubelet sets them where they differ (setupKernelTunables), and here reads
 # what it wants from files laid over them. The host keeps its own.
 _SHADOWED_SYSCTLS = {
@@ -71,9 +80,8 @@ class NodeInit:
         self._mount()
         os.read(wired, 1)
         os.close(wired)
+        self._set_sysctls()
         fabric.configure_node(self._node, self._layout)
-        for name, value in _SYSCTLS.items():
-            Path("/proc/sys", name).write_text(value)
         self._supervise(list(processes))
 
     def _mount(self) -> None:
@@ -94,6 +102,11 @@ class NodeInit:
         linux.mount("sysfs", "/sys", "sysfs")
         self._cgroups.mount_in_node()
         socket.sethostname(self._node.name)
+
+    def _set_sysctls(self) -> None:
+        for family in families_of(self._layout.ip_family):
+            for name, value in _SYSCTLS[family].items():
+                Path("/proc/sys", name).write_text(value)
 
     @staticmethod
     def _shadow_sysctls() -> None:

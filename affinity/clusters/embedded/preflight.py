@@ -12,11 +12,19 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from affinity.clusters.embedded import cgroups
+from affinity.dataplane.iptables_expected import FULL_MASK
 from affinity.errors import PreflightError
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from affinity.dataplane.model import Family
+
 _TRY_SECONDS = 60.0
+_IPV6_SETTINGS = Path("/proc/sys/net/ipv6/conf")
 _INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
 INOTIFY_PER_NODE = 13
 """As counted on running clusters: containerd, its shims, kubelet and kube-proxy."""
@@ -44,6 +52,7 @@ _TOOLS = (
     Tool("curl", "curl"),
     Tool("ip", "iproute2"),
 )
+_IPV6_TOOLS = (Tool("ip6tables-save", "iptables"), Tool("ip6tables-restore", "iptables"))
 _NFTABLES_TOOL = Tool("nft", "nftables")
 
 
@@ -61,8 +70,20 @@ def _nat_rule(rule: str) -> str:
     return f"*nat\n:TRY - [0:0]\n-A TRY {rule}\nCOMMIT\n"
 
 
-def _iptables(name: str, rule: str, provided_by: str) -> Feature:
-    return Feature(name, ("iptables-restore", "--noflush"), _nat_rule(rule), provided_by)
+def _iptables(name: str, rule: str, provided_by: str, program: str = "iptables") -> Feature:
+    return Feature(f"the {program} {name}", (f"{program}-restore", "--noflush"), _nat_rule(rule), provided_by)
+
+
+def _nft(family: str, address: str, provided_by: str) -> Feature:
+    return Feature(
+        f"nftables with dynamic sets and DNAT, family {family}",
+        ("nft", "-f", "-"),
+        f"add table {family} try\n"
+        f"add set {family} try s {{ type ipv{4 if family == 'ip' else 6}_addr; flags dynamic,timeout; timeout 30s; }}\n"
+        f"add chain {family} try c {{ type nat hook prerouting priority -100; }}\n"
+        f"add rule {family} try c meta l4proto tcp update @s {{ {family} saddr }} dnat to {address}:80\n",
+        provided_by,
+    )
 
 
 _NETWORK = (
@@ -71,36 +92,37 @@ _NETWORK = (
 )
 _IPTABLES = (
     _iptables(
-        "the iptables match `recent`, which is how kube-proxy remembers clients",
+        "match `recent`, which is how kube-proxy remembers clients",
         "-m recent --rcheck --seconds 30 --reap --name TRY --mask 255.255.255.255 --rsource -j RETURN",
         "module xt_recent (CONFIG_NETFILTER_XT_MATCH_RECENT)",
     ),
     _iptables(
-        "the iptables match `statistic`",
+        "match `statistic`",
         "-m statistic --mode random --probability 0.5 -j RETURN",
         "module xt_statistic",
     ),
-    _iptables("the iptables match `comment`", '-m comment --comment "try" -j RETURN', "module xt_comment"),
-    _iptables("the iptables match `addrtype`", "-m addrtype --dst-type LOCAL -j RETURN", "module xt_addrtype"),
-    _iptables("the iptables target MARK", "-j MARK --or-mark 0x4000", "module xt_mark"),
-    _iptables("the iptables target DNAT", "-p tcp -j DNAT --to-destination 127.0.0.1:80", "modules nf_nat, xt_nat"),
-    _iptables("the iptables target MASQUERADE", "-j MASQUERADE --random-fully", "module xt_MASQUERADE"),
+    _iptables("match `comment`", '-m comment --comment "try" -j RETURN', "module xt_comment"),
+    _iptables("match `addrtype`", "-m addrtype --dst-type LOCAL -j RETURN", "module xt_addrtype"),
+    _iptables("target MARK", "-j MARK --or-mark 0x4000", "module xt_mark"),
+    _iptables("target DNAT", "-p tcp -j DNAT --to-destination 127.0.0.1:80", "modules nf_nat, xt_nat"),
+    _iptables("target MASQUERADE", "-j MASQUERADE --random-fully", "module xt_MASQUERADE"),
 )
-_NFTABLES = (
-    Feature(
-        "nftables with dynamic sets and DNAT",
-        ("nft", "-f", "-"),
-        "add table ip try\n"
-        "add set ip try s { type ipv4_addr; flags dynamic,timeout; timeout 30s; }\n"
-        "add chain ip try c { type nat hook prerouting priority -100; }\n"
-        "add rule ip try c ip protocol tcp update @s { ip saddr } dnat to 127.0.0.1:80\n",
-        "modules nf_tables, nft_nat, nft_dynset",
+_IP6TABLES = (
+    _iptables(
+        "match `recent`",
+        f"-m recent --rcheck --seconds 30 --reap --name TRY --mask {FULL_MASK['IPv6']} --rsource -j RETURN",
+        "modules ip6_tables, xt_recent",
+        "ip6tables",
     ),
+    _iptables("target DNAT", "-p tcp -j DNAT --to-destination [::1]:80", "modules ip6table_nat, xt_nat", "ip6tables"),
+    _iptables("target MASQUERADE", "-j MASQUERADE --random-fully", "module xt_MASQUERADE", "ip6tables"),
 )
+_NFTABLES = (_nft("ip", "127.0.0.1", "modules nf_tables, nft_nat, nft_dynset"),)
+_NFTABLES_IPV6 = (_nft("ip6", "[::1]", "modules nf_tables_ipv6, nft_nat, nft_dynset"),)
 
 
-def check(proxy_mode: str, nodes: int = 4) -> None:
-    """Raise PreflightError naming everything that is missing, and how to get it."""
+def check(proxy_mode: str, nodes: int = 4, families: Sequence[Family] = ("IPv4",)) -> None:
+    """Raise PreflightError naming everything that is missing for these IP families, and how to get it."""
     if platform.system() != "Linux":
         raise PreflightError(
             f"the embedded cluster is made of Linux namespaces, and this is {platform.system()}",
@@ -111,7 +133,8 @@ def check(proxy_mode: str, nodes: int = 4) -> None:
             "the embedded cluster needs root: it makes network, mount and PID namespaces for its nodes",
             next_step="run the same command as root (sudo)",
         )
-    tools = (*_TOOLS, _NFTABLES_TOOL) if proxy_mode == "nftables" else _TOOLS
+    of_mode = (_NFTABLES_TOOL,) if proxy_mode == "nftables" else ()
+    tools = (*_TOOLS, *of_mode, *(_IPV6_TOOLS if "IPv6" in families else ()))
     missing = [tool for tool in tools if shutil.which(tool.name) is None]
     if missing:
         packages = " ".join(dict.fromkeys(tool.package for tool in missing))
@@ -122,11 +145,27 @@ def check(proxy_mode: str, nodes: int = 4) -> None:
     cgroups.require_controllers()
     _require_overlay()
     _require_inotify(nodes)
-    refused = refusals((*_NETWORK, *(_NFTABLES if proxy_mode == "nftables" else _IPTABLES)))
+    if "IPv6" in families:
+        _require_ipv6()
+    refused = refusals((*_NETWORK, *_features(proxy_mode, families)))
     if refused:
         raise PreflightError(
             "this kernel lacks:\n" + "\n".join(f"    {line}" for line in refused),
             next_step="load the modules named (modprobe), or boot a kernel that has them",
+        )
+
+
+def _features(proxy_mode: str, families: Sequence[Family]) -> tuple[Feature, ...]:
+    """Return what kube-proxy needs of the kernel; it programs IPv4 whatever the cluster's families are."""
+    ipv4, ipv6 = (_NFTABLES, _NFTABLES_IPV6) if proxy_mode == "nftables" else (_IPTABLES, _IP6TABLES)
+    return (*ipv4, *(ipv6 if "IPv6" in families else ()))
+
+
+def _require_ipv6() -> None:
+    if not _IPV6_SETTINGS.exists():
+        raise PreflightError(
+            "IPv6 is disabled in this kernel: it was built without, or booted with ipv6.disable=1",
+            next_step="boot it with IPv6, or use --ip-family ipv4",
         )
 
 

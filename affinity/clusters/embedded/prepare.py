@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from affinity import versions
+from affinity.clusters.addresses import DEFAULT_IP_FAMILY, families_of
 from affinity.clusters.embedded import binaries, images, preflight
 from affinity.clusters.embedded.layout import WORKERS, Layout, node_layouts
 from affinity.errors import UsageError
@@ -33,6 +34,7 @@ class Request:
     proxy_mode: str = "iptables"
     kube_proxy: Path | None = None
     workers: int = WORKERS
+    ip_family: str = DEFAULT_IP_FAMILY
     deadline_scale: float = 1.0
 
 
@@ -51,7 +53,7 @@ def prepare(request: Request, progress: Progress) -> Prepared:
     """
     release = resolve(request)
     with progress.step("machine"):
-        preflight.check(request.proxy_mode, request.workers + 1)
+        preflight.check(request.proxy_mode, request.workers + 1, families_of(request.ip_family))
     with progress.step("programs"):
         programs = binaries.ensure(release, progress)
     with progress.step("images"):
@@ -68,7 +70,8 @@ def prepare(request: Request, progress: Progress) -> Prepared:
         proxy_mode=request.proxy_mode,
         programs=paths,
         image_archive=str(image_set.archive),
-        nodes=node_layouts(request.name, request.workers),
+        nodes=node_layouts(request.name, request.workers, request.ip_family),
+        ip_family=request.ip_family,
     )
     return Prepared(layout, facts)
 
@@ -77,6 +80,7 @@ def resolve(request: Request) -> str:
     """Return the release a request means; raises UsageError for what no cluster could be."""
     if request.proxy_mode not in PROXY_MODES:
         raise UsageError(f"proxy mode {request.proxy_mode!r} is not known; there are: {', '.join(PROXY_MODES)}")
+    families_of(request.ip_family)
     if not 1 <= request.workers <= MAX_WORKERS:
         raise UsageError(f"{request.workers} workers: a cluster has 1 to {MAX_WORKERS}")
     binary = request.kube_proxy

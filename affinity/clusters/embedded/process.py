@@ -43,7 +43,7 @@ class Gate:
         import ssl
 
         context = ssl.create_default_context(cafile=self.authority)
-        connection = http.client.HTTPSConnection(host, int(port), timeout=_PROBE_SECONDS, context=context)
+        connection = http.client.HTTPSConnection(host.strip("[]"), int(port), timeout=_PROBE_SECONDS, context=context)
         try:
             connection.request("GET", "/readyz")
             return connection.getresponse().status == http.HTTPStatus.OK

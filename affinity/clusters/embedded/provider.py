@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from affinity import versions
+from affinity.clusters.addresses import DEFAULT_IP_FAMILY
 from affinity.clusters.embedded import cluster as clusters
 from affinity.errors import UsageError
 
@@ -36,6 +37,7 @@ def open_embedded(options: ClusterOptions, progress: Progress) -> Iterator[Embed
         kubernetes=options.kubernetes or "",
         proxy_mode=options.proxy_mode or "iptables",
         kube_proxy=options.kube_proxy,
+        ip_family=options.ip_family or DEFAULT_IP_FAMILY,
         deadline_scale=options.deadline_scale,
     )
     prepared = prepare(request, progress)
@@ -66,6 +68,7 @@ def _require_same(kept: EmbeddedCluster, options: ClusterOptions) -> None:
     asked = {
         "--kubernetes": (options.kubernetes and versions.resolve(options.kubernetes).release, kept.layout.kubernetes),
         "--proxy-mode": (options.proxy_mode, kept.layout.proxy_mode),
+        "--ip-family": (options.ip_family, kept.layout.ip_family),
         "--kube-proxy": (options.kube_proxy and str(options.kube_proxy.resolve()), kept.layout.programs["kube-proxy"]),
     }
     for option, (wanted, there) in asked.items():

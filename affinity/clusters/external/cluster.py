@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from affinity.clusters.external import images, placement
+from affinity.kube import logs
+from affinity.kube.api import Api
+from affinity.kube.logs import LOG_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +31,10 @@ class ExternalCluster:
     nodes: Mapping[str, AgentNode] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     provider: str = "external"
+
+    def kube_proxy_log(self, node: str) -> str:
+        """Return the end of the log of the kube-proxy pod on a node (see ``clusters.base.Cluster``)."""
+        return logs.of_kube_proxy(Api(self.kubeconfig, context=self.context, request_seconds=LOG_SECONDS), node)
 
     def adapt(self, pod: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a sample pod for a node of this cluster, with its images from where they come from."""

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from affinity.dataplane.iptables_expected import MASQUERADE_CHAIN, SERVICES_CHAIN
+from affinity.dataplane.model import FAMILIES, family_of_range
 from affinity.dataplane.names import CLUSTER_CHAIN
+from affinity.dataplane.nftables import pod_ranges
 from affinity.kube.api import ApiError
 from affinity.kube.resources import CONFIG_MAPS
 from affinity.nodes import Nodes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from affinity.clusters.base import Node
     from affinity.dataplane.batch import NodeState
@@ -51,8 +53,9 @@ exit 0
 class Proxy:
     """What is known of kube-proxy; ``source`` is where it was read.
 
-    ``local_by`` is how it tells pods from others; with ClusterCIDR, ``cluster_cidr`` is the range, None for none.
-    ``cidr_source`` is where that was read if elsewhere.
+    ``local_by`` is how it tells pods from others; with ClusterCIDR, ``cluster_cidr`` is the range, or those of two
+    families with a comma between; None for none.
+    ``cidr_source`` is where that was read if elsewhere; ``unread`` says which nodes' rules the agents cannot read.
     """
 
     mode: str
@@ -62,10 +65,13 @@ class Proxy:
     masquerade_all: bool = False
     local_by: str = BY_CLUSTER_CIDR
     cidr_source: str = ""
+    unread: str = ""
 
     @property
     def not_judged(self) -> str:
         """Why no claim about nodes can be judged; empty when those about this mode can, if there are any."""
+        if self.unread:
+            return self.unread
         if self.mode == NONE:
             return f"the cluster has no kube-proxy ({self.source}): claims about its rules cannot be judged here"
         if self.mode == UNKNOWN:
@@ -92,13 +98,34 @@ def discover(api: Api, nodes: Mapping[str, Node], *, slowness: float = 1.0) -> P
     if not nodes:
         return configured or Proxy(UNKNOWN, "no ConfigMap kube-proxy can be read in kube-system, and no node")
     reader = Nodes(nodes, slowness=slowness)
+    found = _from_nodes(reader, configured)
+    # Without this, rules that are there and cannot be read would count as rules that are not there.
+    unread = unreadable(reader.read().values()) if found.mode in (IPTABLES, NONE) else ""
+    return replace(found, mode=UNKNOWN if found.mode == NONE else found.mode, unread=unread) if unread else found
+
+
+def unreadable(states: Iterable[NodeState]) -> str:
+    """Return in words which nodes have rules in the legacy tables that the agent's image has no program for."""
+    blind = [
+        state.node
+        for state in states
+        if SERVICES_CHAIN not in state.ruleset.chains() and any("legacy-save" in what for what in state.missing)
+    ]
+    if not blind:
+        return ""
+    return f"rules are in the legacy iptables' tables on {', '.join(blind)}, which the agent's image cannot read"
+
+
+def _from_nodes(reader: Nodes, configured: Proxy | None) -> Proxy:
     told = from_answers({name: ended.check().stdout for name, ended in reader.run_everywhere(_ASK).items()})
     if told and told.local_by:
         return told
     if configured:
         mode, source = (told.mode, f"{told.source}, the rest from {configured.source}") if told else ("", "")
         return replace(configured, mode=mode or configured.mode, source=source or configured.source)
-    seen = from_rules(reader.read().values())
+    # kube-proxy has rules of both families, whatever the cluster's are; ranges stand in those it has pods of.
+    states = [state for family in FAMILIES for state in reader.in_family(family).read().values()]
+    seen = from_rules(states)
     return replace(seen, mode=told.mode, source=told.source, cidr_source=seen.source) if told else seen
 
 
@@ -144,7 +171,7 @@ def from_settings(settings: Mapping[str, Any], source: str) -> Proxy:
     return Proxy(
         mode,
         source,
-        _ipv4(str(settings.get("clusterCIDR") or "")),
+        _spelled(str(settings.get("clusterCIDR") or "")),
         masquerade_bit=int(own.get("masqueradeBit") or 14),
         masquerade_all=bool(own.get("masqueradeAll")),
         local_by=str(settings.get("detectLocalMode") or BY_CLUSTER_CIDR),
@@ -154,18 +181,22 @@ def from_settings(settings: Mapping[str, Any], source: str) -> Proxy:
 def from_rules(states: Iterable[NodeState]) -> Proxy:
     """Return what the rules on the nodes show."""
     seen = list(states)
-    source = f"the rules of {len(seen)} nodes"
-    if any(state.nftables for state in seen):
-        return Proxy(NFTABLES, source)
+    source = f"the rules of {len({state.node for state in seen})} nodes"
+    if tables := [state.nftables for state in seen if state.nftables]:
+        return _with_range(NFTABLES, source, {range_ for table in tables for range_ in pod_ranges(table)})
     with_rules = [state for state in seen if SERVICES_CHAIN in state.ruleset.chains()]
     if not with_rules:
         missing = sorted({what for state in seen for what in state.missing if "save" in what or "nft" in what})
         unread = f"; {', '.join(missing)}" if missing else ""
         return Proxy(NONE, f"none answers at {METRICS}, and {source} show none{unread}")
-    ranges = {range_ for state in with_rules for range_ in _ranges(state)}
-    if len(ranges) > 1:
-        return Proxy(IPTABLES, source, local_by=f"several ranges ({', '.join(sorted(ranges))})")
-    return Proxy(IPTABLES, source, next(iter(ranges), None))
+    return _with_range(IPTABLES, source, {range_ for state in with_rules for range_ in _ranges(state)})
+
+
+def _with_range(mode: str, source: str, found: Collection[str]) -> Proxy:
+    ranges = sorted(found, key=lambda one: (":" in one, one))
+    if len({family_of_range(one) for one in ranges}) < len(ranges):
+        return Proxy(mode, source, local_by=f"several ranges ({', '.join(ranges)})")
+    return Proxy(mode, source, ",".join(ranges) or None)
 
 
 def _answer(text: str) -> Proxy | None:
@@ -188,8 +219,9 @@ def _ranges(state: NodeState) -> Iterable[str]:
                     yield source.value
 
 
-def _ipv4(ranges: str) -> str | None:
-    return next((one.strip() for one in ranges.split(",") if one.strip() and ":" not in one), None)
+def _spelled(ranges: str) -> str | None:
+    """Return ranges with nothing but a comma between; None where there is none."""
+    return ",".join(one.strip() for one in ranges.split(",") if one.strip()) or None
 
 
 def _short(proxy: Proxy) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from affinity.clusters.addresses import families_of
 from affinity.clusters.base import OwnCluster
 from affinity.clusters.interrupts import uninterrupted
 from affinity.clusters.kind import configuration, images, ready
@@ -18,7 +19,9 @@ from affinity.clusters.kind.manager import KindManager
 from affinity.clusters.kind.node import KindNode
 from affinity.clusters.kind.state import Record
 from affinity.errors import ClusterError
+from affinity.kube import logs
 from affinity.kube.api import Api
+from affinity.kube.logs import LOG_SECONDS
 from affinity.progress import quiet
 
 if TYPE_CHECKING:
@@ -48,6 +51,10 @@ class KindCluster(OwnCluster):
     facts: Mapping[str, str]
     images: Mapping[str, str] = field(default_factory=dict)
     provider: str = "kind"
+
+    def kube_proxy_log(self, node: str) -> str:
+        """Return the end of the log of the kube-proxy pod on a node (see ``clusters.base.Cluster``)."""
+        return logs.of_kube_proxy(Api(self.kubeconfig, context=self.context, request_seconds=LOG_SECONDS), node)
 
     def image_name(self, image: str) -> str:
         """Return the name under which the nodes have an image, or pull it (see ``OwnCluster``)."""
@@ -118,6 +125,7 @@ class Life:
             node_image=image.image.name,
             kubernetes=image.kubernetes,
             proxy_mode=configuration.proxy_mode_of(config),
+            ip_family=configuration.ip_family_of(config),
             network_was_there=self._engine.has_network(),
         )
         self._state.begin(config, record)
@@ -129,7 +137,8 @@ class Life:
         with ThreadPoolExecutor(1, thread_name_prefix="images") as pool:
             loading = pool.submit(images.load, self._engine, self._manager(), self._state, self._progress)
             with self._progress.step("nodes and kube-proxy") as step:
-                facts |= ready.wait(Api(self._state.kubeconfig), nodes, seconds=seconds, step=step)
+                family = families_of(record.ip_family)[0]
+                facts |= ready.wait(Api(self._state.kubeconfig), nodes, seconds=seconds, step=step, family=family)
             with self._progress.step("images of the sample pods"):
                 loaded = loading.result()
                 facts |= loaded.facts

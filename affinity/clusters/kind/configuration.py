@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import yaml
 
+from affinity.clusters.addresses import DEFAULT_IP_FAMILY, ranges_of
 from affinity.errors import SuiteError
 
 MANIFESTS: Final = Path(__file__).parents[3] / "manifests"
@@ -18,8 +19,8 @@ _ANY_ADDRESS: Final = str(ipaddress.IPv4Address(0))
 _TAG: Final = re.compile(r":v(?P<version>\d+\.\d+\.\d+)(?:@|$)")
 
 
-def render(name: str, image: str, proxy_mode: str | None) -> dict[str, Any]:
-    """Return kind's configuration of a cluster.
+def render(name: str, image: str, proxy_mode: str | None, ip_family: str | None = None) -> dict[str, Any]:
+    """Return kind's configuration of a cluster; what is None stays as the manifest has it.
 
     The image stands on every node, because one given to kind beside a configuration would not count for a node that
     names its own. Raises SuiteError when the manifest cannot be read.
@@ -27,12 +28,30 @@ def render(name: str, image: str, proxy_mode: str | None) -> dict[str, Any]:
     try:
         found: dict[str, Any] = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))
         nodes = [{**node, "image": image} for node in found["nodes"]]
-        networking = {**(found.get("networking") or {}), **({"kubeProxyMode": proxy_mode} if proxy_mode else {})}
+        networking = {
+            **(found.get("networking") or {}),
+            **({"kubeProxyMode": proxy_mode} if proxy_mode else {}),
+            **(_of_family(ip_family) if ip_family else {}),
+        }
     except (OSError, yaml.YAMLError, TypeError, LookupError) as error:
         raise SuiteError(
             f"{MANIFEST}: no configuration of a kind cluster: {error}", next_step="restore it: git checkout manifests"
         ) from error
     return {**found, "name": name, "networking": networking, "nodes": nodes}
+
+
+def _of_family(ip_family: str) -> dict[str, str]:
+    ranges = ranges_of(ip_family)
+    return {
+        "ipFamily": ip_family,
+        "podSubnet": ",".join(one.pods for one in ranges),
+        "serviceSubnet": ",".join(one.services for one in ranges),
+    }
+
+
+def ip_family_of(configuration: dict[str, Any]) -> str:
+    """Return the addresses the cluster will have, as ``--ip-family`` names them; kind's default is IPv4."""
+    return str(configuration["networking"].get("ipFamily") or DEFAULT_IP_FAMILY)
 
 
 def proxy_mode_of(configuration: dict[str, Any]) -> str:

@@ -42,7 +42,7 @@ def open_kind(options: ClusterOptions, progress: Progress) -> Iterator[KindClust
         if found is not None:
             yield found
             return
-        config = configuration.render(options.name, wish.image, options.proxy_mode)
+        config = configuration.render(options.name, wish.image, options.proxy_mode, options.ip_family)
         preflight.require_room(engine, config)
         image = preflight.node_image(engine, wish, progress)
         facts = {
@@ -103,6 +103,7 @@ def _misfit(record: Record, options: ClusterOptions) -> str:
     asked = {
         "--node-image": (options.node_image, record.node_image, record.node_image == options.node_image),
         "--kubernetes": (version, record.kubernetes, f"{record.kubernetes}.".startswith(f"{version}.")),
+        "--ip-family": (options.ip_family, record.ip_family, record.ip_family == options.ip_family),
         "--proxy-mode": (options.proxy_mode, record.proxy_mode, record.proxy_mode == options.proxy_mode),
     }
     wrong = [

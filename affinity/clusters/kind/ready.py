@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from affinity.clusters.base import Node
+    from affinity.dataplane.model import Family
     from affinity.kube.api import Api
     from affinity.progress import Step
 
@@ -51,8 +52,8 @@ def kube_proxy_facts(api: Api) -> dict[str, str]:
     return {name: value for name, value in facts.items() if value}
 
 
-def wait(api: Api, nodes: Mapping[str, Node], *, seconds: float, step: Step) -> dict[str, str]:
-    """Wait until the cluster can be judged and return the facts about kube-proxy.
+def wait(api: Api, nodes: Mapping[str, Node], *, seconds: float, step: Step, family: Family = "IPv4") -> dict[str, str]:
+    """Wait until the cluster can be judged and return the facts about kube-proxy; ``family`` is its primary one.
 
     Raises NotReadyError after ``seconds``, with what was seen last.
     """
@@ -60,7 +61,7 @@ def wait(api: Api, nodes: Mapping[str, Node], *, seconds: float, step: Step) -> 
     _until(deadline, "its nodes are Ready", lambda: _not_ready(api, nodes), step)
     _until(deadline, "pods get a service account", lambda: _no_account(api), step)
     facts = kube_proxy_facts(api)
-    _until(deadline, "kube-proxy has synced", lambda: _not_synced(nodes, facts["proxy mode"]), step)
+    _until(deadline, "kube-proxy has synced", lambda: _not_synced(nodes, facts["proxy mode"], family), step)
     return facts
 
 
@@ -106,17 +107,17 @@ def _no_account(api: Api) -> str:
     return ""
 
 
-def _not_synced(nodes: Mapping[str, Node], mode: str) -> str:
+def _not_synced(nodes: Mapping[str, Node], mode: str, family: Family) -> str:
     if mode not in _PROGRAMMED:
         return ""
     with ThreadPoolExecutor(len(nodes), thread_name_prefix="synced") as pool:
-        lacking = list(pool.map(lambda node: _lacks(node, mode), nodes.values()))
+        lacking = list(pool.map(lambda node: _lacks(node, mode, family), nodes.values()))
     return "; ".join(one for one in lacking if one)
 
 
-def _lacks(node: Node, mode: str) -> str:
+def _lacks(node: Node, mode: str, family: Family) -> str:
     try:
-        said = node.run(batch.READ_ARGV, timeout=_READ_SECONDS).check().stdout
+        said = node.run(batch.READ_ARGV[family], timeout=_READ_SECONDS).check().stdout
     except NodeError as error:
         return error.what
     return "" if _PROGRAMMED[mode] in said else f"{node.name}: no rules of Service default/kubernetes"

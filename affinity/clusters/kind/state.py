@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
+from affinity.clusters.addresses import DEFAULT_IP_FAMILY
 from affinity.clusters.embedded.state import states_root
 from affinity.errors import ClusterError, PreflightError, UsageError
 
@@ -45,6 +46,7 @@ class Record:
     nodes: dict[str, str] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
     images: dict[str, str] = field(default_factory=dict)
+    ip_family: str = DEFAULT_IP_FAMILY
 
     @property
     def started(self) -> bool:

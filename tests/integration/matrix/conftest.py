@@ -41,9 +41,12 @@ def ran(tmp_path: Path) -> Writer:
         for leg in legs:
             directory = tmp_path / "results" / leg.id / "allure-results"
             directory.mkdir(parents=True, exist_ok=True)
+            (directory / "environment.properties").write_text(
+                f"Kubernetes = v{leg.kubernetes}.1\nkernel = 6.18\nseconds_nodes = 2.5\n"
+            )
             for claim in CLAIMS:
                 result = _result(leg, claim, "failed" if (leg, claim) in failed else "passed", at * 1_000_000)
-                (directory / f"{result['uuid']}-result.json").write_text(json.dumps(result))
+                (directory / f"{uuid.uuid4()}-result.json").write_text(json.dumps(result))
 
     return write
 

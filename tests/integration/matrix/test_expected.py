@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from affinity.claims import CATALOGUE
+from affinity.claims import CATALOGUE, families
 from affinity.errors import UsageError
 from affinity.matrix.expected import collect
 from affinity.matrix.legs import Leg
@@ -13,12 +13,14 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.mark.parametrize("mode", ["iptables", "nftables"])
-def test_every_claim_of_the_catalogue_is_judged_or_skipped_by_its_dataplane(mode: str) -> None:
-    plan = collect([Leg("1.37", mode, "kind")], [])
+@pytest.mark.parametrize("ip_family", ["ipv4", "dual"])
+def test_every_claim_is_judged_or_skipped_by_its_dataplane_and_ip_families(mode: str, ip_family: str) -> None:
+    plan = collect([Leg("1.37", mode, "kind")], ["--ip-family", ip_family])
 
     (leg,) = plan.expectations
-    assert plan.untested == ()
-    assert set(leg.judged) == {one.id for one in CATALOGUE.values() if not one.dataplanes or mode in one.dataplanes}
+    of_mode = {one.id for one in CATALOGUE.values() if not one.dataplanes or mode in one.dataplanes}
+    of_two_families = {one.id for one in families.CLAIMS}
+    assert set(leg.judged) == (of_mode if ip_family == "dual" else of_mode - of_two_families)
     assert set(leg.skipped) == set(CATALOGUE) - set(leg.judged)
 
 

@@ -11,13 +11,20 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["pytester"]
 
-NAMES = ("options", "claims", "selection", "listing", "evidence", "reporting")
+NAMES = (
+    *("options", "claims", "selection", "listing", "facts", "evidence"),
+    *("reporting", "summary", "results", "runfiles"),
+)
 PLUGINS = [word for name in NAMES for word in ("-p", f"fixtures.{name}")]
 SUITE = """
 import pytest
 from affinity.errors import NotReadyError
 from fixtures.claims import claim
 from fixtures.evidence import Evidence
+
+@pytest.fixture(scope="session")
+def run_facts():
+    "There is no cluster here."
 
 @pytest.fixture
 def expiry():

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from affinity.progress import quiet
-from fixtures import facts
-from fixtures.facts import RunFacts, told_times
+from fixtures import runfiles
+from fixtures.facts import RunFacts
+from fixtures.summary import told_times
 
 MEASURES_TIME = True
 
@@ -29,7 +30,7 @@ def test_the_steps_of_a_start_stand_for_the_cluster_fixture() -> None:
     [("proxy mode", "proxy_mode"), ("image docker.io/x:latest", "image_docker.io/x_latest")],
 )
 def test_names_are_keys_that_java_reads_whole(name: str, key: str) -> None:
-    assert facts._key(name) == key
+    assert runfiles.key(name) == key
 
 
 def test_what_is_shared_is_not_charged_to_the_test_that_asks_first(pytester: pytest.Pytester) -> None:

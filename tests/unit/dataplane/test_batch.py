@@ -14,6 +14,8 @@ from affinity.errors import NodeError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from affinity.dataplane.model import Family
+
 pytestmark = pytest.mark.unit
 
 OUTPUT = """\
@@ -37,6 +39,7 @@ uptime: 2208.87
 @@affinity flows
 tcp 6 119 TIME_WAIT src=10.10.0.6 dst=10.2.0.1 sport=4 dport=9 src=10.10.2.2 dst=10.10.0.6 sport=80 dport=4 use=1
 @@affinity end
+uptime: 2208.91
 """
 
 
@@ -48,6 +51,7 @@ def test_every_section_is_read() -> None:
     assert {name: len(one.entries) for name, one in state.lists.items()} == {"KUBE-SEP-A": 2, "KUBE-SEP-B": 0}
     assert [one.name for one in state.lists_with("fd00:10::6")] == ["KUBE-SEP-A"]
     assert (state.jiffies, state.uptime, state.clock(250).hz) == (4295444458, 2208.87, 250)
+    assert state.read_until == 2208.91
     assert state.nftables is not None
     assert "services" in state.nftables
     assert state.flows is not None
@@ -86,30 +90,38 @@ def test_an_unreadable_section_names_the_node() -> None:
 
 def test_the_command_ends_well_where_nothing_is_installed() -> None:
     """Run it with a search path that has no program at all: only the shell's own words are left."""
-    for argv in (batch.READ_ARGV, batch.READ_WITH_FLOWS_ARGV, batch.READ_IPV6_ARGV, batch.READ_LISTS_ARGV):
+    for argv in (*batch.READ_ARGV.values(), *batch.READ_WITH_FLOWS_ARGV.values(), batch.READ_LISTS_ARGV):
         shell = shutil.which(argv[0])
         assert shell is not None
 
         done = subprocess.run([shell, *argv[1:]], env={"PATH": "/nowhere"}, capture_output=True, text=True, check=False)
 
         assert done.returncode == 0, done.stderr
-        assert batch.parse("here", done.stdout).uptime is not None
+        state = batch.parse("here", done.stdout)
+        assert state.uptime is not None
+        assert state.read_until is not None
+        assert state.uptime <= state.read_until
 
 
-def test_the_command_takes_the_variant_that_holds_the_services(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("family", "tables"), [("IPv4", "iptables"), ("IPv6", "ip6tables")])
+def test_the_command_takes_the_variant_that_holds_the_services(family: Family, tables: str, tmp_path: Path) -> None:
     """Stand-ins for the save programs: the default one is empty, the other one has the chains."""
-    printed = {"iptables-save": ":KUBE-KUBELET-CANARY - [0:0]", "iptables-nft-save": ":KUBE-SERVICES - [0:0]"}
+    printed = {f"{tables}-save": ":KUBE-KUBELET-CANARY - [0:0]", f"{tables}-nft-save": ":KUBE-SERVICES - [0:0]"}
     for name, chain in printed.items():
         program = tmp_path / name
         program.write_text(f"#!/bin/sh\nprintf '*nat\\n{chain}\\nCOMMIT\\n'\n")
         program.chmod(0o755)
 
     done = subprocess.run(
-        ["/bin/sh", *batch.READ_ARGV[1:]], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
+        ["/bin/sh", *batch.READ_ARGV[family][1:]],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     state = batch.parse("here", done.stdout)
-    assert state.program == "iptables-nft-save"
+    assert state.program == f"{tables}-nft-save"
     assert list(state.ruleset.chains()) == ["KUBE-SERVICES"]
 
 

@@ -261,6 +261,23 @@ def test_without_a_cluster_cidr_nothing_is_marked_at_the_cluster_ip() -> None:
     assert only(GOLDEN.replace(line + "\n", "")).aspect is Aspect.MASQUERADE
 
 
+def test_each_family_marks_what_is_not_from_its_own_pods() -> None:
+    dual = ProxyConfig("iptables", "10.10.0.0/16,fd00:10::/56")
+    ipv6 = replace(
+        STICKY,
+        cluster_ips=("fd00:200::c9",),
+        family="IPv6",
+        ports=(replace(STICKY.ports[0], endpoints=(Endpoint("fd00:10::2", 80),)),),
+    )
+
+    marked = [
+        [rule.value("-s") for rule in iptables.expected(state, dual).rules if rule.option("-d") and rule.option("-s")]
+        for state in (STICKY, ipv6)
+    ]
+
+    assert marked == [["10.10.0.0/16"], ["fd00:10::/56"]]
+
+
 def test_ipv6_has_its_own_lengths_and_masks() -> None:
     state = ServiceState(
         "default", "s", ("fd00:200::c9",), "ClientIP", 30, (ServicePort("", "UDP", 53, (Endpoint("fd00:10::2", 53),)),),
@@ -508,11 +525,10 @@ def test_other_services_are_none_of_its_business() -> None:
     assert compare(GOLDEN.replace("COMMIT", "\n".join([*rules, "COMMIT"]))) == ()
 
 
-def test_chains_for_traffic_from_outside_are_allowed_where_the_service_has_such() -> None:
+def test_a_chain_for_traffic_from_outside_is_none_of_a_service_that_has_no_such() -> None:
     chain = SVC.replace("SVC", "EXT")
     text = GOLDEN.replace("COMMIT", f":{chain} - [0:0]\n-A {chain} -j KUBE-MARK-MASQ\n-A {chain} -j {SVC}\nCOMMIT")
 
-    assert compare(text, replace(STICKY, external_policy="Cluster")) == ()
     assert only(text).aspect is Aspect.LEFTOVER
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from affinity.dataplane.model import Endpoint, ServiceState
+from affinity.dataplane.model import Endpoint, Family, ProxyConfig, ServiceState
 
 pytestmark = pytest.mark.unit
 
@@ -127,3 +127,42 @@ def test_an_unnamed_port_adds_nothing_to_the_name() -> None:
     state = ServiceState.from_objects(service(ports=[{"port": 80}]), [])
 
     assert state.port_name(state.ports[0]) == "default/svc-clusterip"
+
+
+@pytest.mark.parametrize(
+    ("ranges", "family", "found"),
+    [
+        ("10.10.0.0/16", "IPv4", "10.10.0.0/16"),
+        ("10.10.0.0/16", "IPv6", None),
+        ("10.10.0.0/16,fd00:10::/56", "IPv4", "10.10.0.0/16"),
+        ("10.10.0.0/16,fd00:10::/56", "IPv6", "fd00:10::/56"),
+        ("fd00:10::/56,10.10.0.0/16", "IPv4", "10.10.0.0/16"),
+        (None, "IPv4", None),
+    ],
+)
+def test_pods_of_each_family_are_told_by_the_range_of_that_family(
+    ranges: str | None, family: Family, found: str | None
+) -> None:
+    assert ProxyConfig("iptables", ranges).pod_range(family) == found
+
+
+def test_addresses_and_ports_for_traffic_from_outside_are_those_of_the_family() -> None:
+    ports = [{"name": "svc-webport", "protocol": "TCP", "port": 9000, "nodePort": 30123}]
+    given = service(type="LoadBalancer", ports=ports, externalIPs=["203.0.113.7", "2001:db8::7"])
+    ingress = [{"ip": "198.51.100.9"}, {"ip": "198.51.100.10", "ipMode": "Proxy"}, {"hostname": "lb.example.org"}]
+    given["status"] = {"loadBalancer": {"ingress": ingress}}
+
+    four, six = (ServiceState.from_objects(given, [], family=family) for family in ("IPv4", "IPv6"))
+
+    assert (four.external_ips, four.balancer_ips) == (("203.0.113.7",), ("198.51.100.9",))
+    assert (six.external_ips, six.balancer_ips) == (("2001:db8::7",), ())
+    assert four.ports[0].node_port == 30123
+    assert "svc-webport 9000/TCP at node port 30123" in four.describe()
+
+
+def test_an_endpoint_has_the_hints_of_its_slice() -> None:
+    hints = {"forZones": [{"name": "b"}, {"name": "a"}], "forNodes": [{"name": "n"}]}
+
+    (found,) = ServiceState.from_objects(service(), [piece({**endpoint("10.10.1.2"), "hints": hints})]).endpoints
+
+    assert (found.for_zones, found.for_nodes) == (("a", "b"), ("n",))

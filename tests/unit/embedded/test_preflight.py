@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from affinity.dataplane.model import Family
+
 
 @pytest.fixture
 def fine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,6 +39,7 @@ def _answering(code: int, stderr: str) -> Callable[..., subprocess.CompletedProc
 def test_a_machine_with_everything_passes() -> None:
     preflight.check("iptables")
     preflight.check("nftables")
+    preflight.check("iptables", families=("IPv4", "IPv6"))
 
 
 @pytest.mark.usefixtures("fine")
@@ -68,6 +71,44 @@ def test_a_kernel_feature_that_is_refused_is_named_with_its_module(monkeypatch: 
         preflight.check("iptables")
 
     assert "more" not in caught.value.what
+
+
+@pytest.mark.usefixtures("fine")
+@pytest.mark.parametrize("families", [("IPv6",), ("IPv4", "IPv6")])
+def test_a_kernel_without_ipv6_is_named_where_it_is_needed(
+    families: tuple[Family, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(preflight, "_IPV6_SETTINGS", tmp_path / "none")
+
+    preflight.check("iptables")
+    with pytest.raises(PreflightError, match="IPv6 is disabled in this kernel") as caught:
+        preflight.check("iptables", families=families)
+
+    assert "--ip-family ipv4" in caught.value.next_step
+
+
+@pytest.mark.usefixtures("fine")
+def test_missing_ip6tables_are_named_where_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking = ("ip6tables-save", "ip6tables-restore")
+    monkeypatch.setattr(preflight.shutil, "which", lambda name: None if name in lacking else name)
+
+    preflight.check("iptables")
+    with pytest.raises(PreflightError, match="not found: ip6tables-save, ip6tables-restore"):
+        preflight.check("iptables", families=("IPv6",))
+
+
+@pytest.mark.usefixtures("fine")
+@pytest.mark.parametrize(("mode", "named"), [("iptables", "the ip6tables match"), ("nftables", "family ip6")])
+def test_ipv6_features_are_tried_where_they_are_needed(mode: str, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight.subprocess, "run", _answering(1, "no"))
+
+    with pytest.raises(PreflightError) as ipv4:
+        preflight.check(mode)
+    with pytest.raises(PreflightError) as dual:
+        preflight.check(mode, families=("IPv4", "IPv6"))
+
+    assert named not in ipv4.value.what
+    assert named in dual.value.what
 
 
 def test_a_limit_on_watching_that_is_nearly_reached_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

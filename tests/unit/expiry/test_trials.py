@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from affinity.dataplane import iptables
 from affinity.dataplane.batch import NodeState
 from affinity.dataplane.model import CLIENT_IP, Endpoint, ServicePort, ServiceState
-from affinity.dataplane.plugs import IPTABLES
+from affinity.dataplane.nftables import Element, NftSet, Table
+from affinity.dataplane.plugs import IPTABLES, NFTABLES
 from affinity.dataplane.xt_recent import Entry, RecentList
 from affinity.expiry.trials import Gap, Trial, Watch, trial
 from affinity.traffic.answers import Answer, Answers, Target
@@ -82,3 +85,25 @@ def test_without_lists_the_clients_clock_counts() -> None:
     seen = trial(SERVICE, [step(100, 1), step(129, 1)], Watch(CLIENT))
 
     assert str(seen.silence()) == "28.98..29.02 s"
+
+
+def node_with_sets(uptime: float, left: float) -> NodeState:
+    (name, *_) = NFTABLES.memories(SERVICE)
+    known = NftSet(name, ("ipv4_addr",), 30, {(CLIENT,): Element((CLIENT,), None, left)})
+    return NodeState("myk8s-control-plane", nftables=Table({name: known}), uptime=uptime)
+
+
+@pytest.mark.parametrize(("left", "renewed"), [(4, False), (5, True), (28, True)])
+def test_more_time_left_than_the_connection_gave_is_a_renewal(left: float, *, renewed: bool) -> None:
+    watch = Watch(CLIENT, NFTABLES, node_with_sets(126, left), node_with_sets(132, 29))
+
+    seen = trial(SERVICE, [step(100, 1, 0, 0), step(131, 1)], watch)
+
+    assert seen.renewed is renewed
+    assert (seen.stamps, str(seen.silence())) == (None, "30.98..31.02 s")
+
+
+def test_sets_that_were_read_after_the_probe_do_not_count() -> None:
+    watch = Watch(CLIENT, NFTABLES, node_with_sets(131.5, 29), node_with_sets(132, 29))
+
+    assert not trial(SERVICE, [step(100, 1), step(131, 1)], watch).renewed

@@ -13,6 +13,7 @@ from affinity.clusters.external import discovery
 from affinity.clusters.external.discovery import Proxy, discover, from_answers, from_rules, from_settings
 from affinity.dataplane import iptables_save
 from affinity.dataplane.batch import NodeState
+from affinity.dataplane.nftables import Table
 from affinity.kube.api import ApiError
 
 pytestmark = pytest.mark.unit
@@ -58,11 +59,12 @@ class Api:
 class Node:
     """Answers what it is asked as a node with this kube-proxy does."""
 
-    def __init__(self, name: str, told: str = "", rules: str = "") -> None:
-        self.name, self.told, self.rules = name, told, rules
+    def __init__(self, name: str, told: str = "", rules: str = "", missing: str = "") -> None:
+        self.name, self.told, self.rules, self.missing = name, told, rules, missing
 
     def run(self, argv: Any, **_: object) -> Completed:
         read = f"@@affinity rules iptables-save\n{self.rules}" if self.rules else ""
+        read += f"@@affinity missing {self.missing}\n" if self.missing else ""
         stdout = self.told if argv == discovery._ASK else f"{read}@@affinity end\n"
         return Completed(self.name, tuple(argv), 0, stdout, "")
 
@@ -74,7 +76,7 @@ def found(*nodes: Node, settings: dict[str, Any] | None = None) -> Proxy:
 def test_kube_proxy_itself_is_believed_first() -> None:
     proxy = found(Node("a", configz()), Node("b", configz()), settings={"mode": "nftables"})
 
-    assert (proxy.mode, proxy.cluster_cidr, proxy.masquerade_bit) == ("iptables", "10.10.0.0/16", 15)
+    assert (proxy.mode, proxy.cluster_cidr, proxy.masquerade_bit) == ("iptables", "10.10.0.0/16,fd00::/48", 15)
     assert proxy.source == "kube-proxy itself (127.0.0.1:10249/configz) on 2 of 2 nodes"
     assert proxy.not_judged == ""
 
@@ -83,7 +85,7 @@ def test_without_nodes_the_config_map_tells() -> None:
     proxy = found(settings=SETTINGS)
 
     assert str(proxy) == (
-        "kube-proxy: iptables mode, cluster CIDR 10.10.0.0/16, read from ConfigMap kube-system/kube-proxy"
+        "kube-proxy: iptables mode, cluster CIDR 10.10.0.0/16,fd00::/48, read from ConfigMap kube-system/kube-proxy"
     )
 
 
@@ -107,7 +109,7 @@ def test_a_kube_proxy_that_tells_its_mode_only_is_completed_from_the_rules() -> 
 def test_a_kube_proxy_that_tells_its_mode_only_is_completed_from_the_config_map() -> None:
     proxy = found(Node("a", "mode nftables\n"), settings=SETTINGS)
 
-    assert (proxy.mode, proxy.cluster_cidr) == ("nftables", "10.10.0.0/16")
+    assert (proxy.mode, proxy.cluster_cidr) == ("nftables", "10.10.0.0/16,fd00::/48")
     assert "the rest from ConfigMap" in proxy.source
 
 
@@ -124,11 +126,20 @@ def test_a_cluster_without_kube_proxy_says_so() -> None:
     assert proxy.not_judged.startswith("the cluster has no kube-proxy (none answers at 127.0.0.1:10249, and the rules")
 
 
+@pytest.mark.parametrize("told", [configz(), ""])
+def test_rules_that_the_agent_cannot_read_are_not_taken_for_missing(told: str) -> None:
+    """On a node whose kube-proxy writes with the legacy iptables, in an image that has only that of nftables."""
+    proxy = found(Node("a", told, missing="iptables-legacy-save"))
+
+    assert proxy.mode == ("iptables" if told else discovery.UNKNOWN)
+    assert proxy.not_judged == ("rules are in the legacy iptables' tables on a, which the agent's image cannot read")
+
+
 def test_nodes_that_disagree_are_named_with_what_they_say() -> None:
     proxy = found(Node("a", configz()), Node("b", configz(mode="nftables")))
 
     assert proxy.mode == discovery.UNKNOWN
-    assert "a: iptables, ClusterCIDR 10.10.0.0/16; b: nftables" in proxy.not_judged
+    assert "a: iptables, ClusterCIDR 10.10.0.0/16,fd00::/48; b: nftables" in proxy.not_judged
 
 
 def test_a_node_without_kube_proxy_among_others_is_named() -> None:
@@ -166,8 +177,14 @@ def test_a_range_for_each_node_is_no_cluster_cidr() -> None:
     assert "several ranges (10.10.0.0/24, 10.10.1.0/24)" in proxy.not_judged
 
 
+def test_a_range_of_each_family_is_one_cluster_cidr() -> None:
+    proxy = from_rules([rules("fd00:1::/56"), rules("10.10.0.0/16")])
+
+    assert (proxy.cluster_cidr, proxy.source) == ("10.10.0.0/16,fd00:1::/56", "the rules of 1 nodes")
+
+
 def test_the_table_of_nftables_tells_the_mode() -> None:
-    assert from_rules([NodeState("n", nftables={"nftables": []})]).mode == "nftables"
+    assert from_rules([NodeState("n", nftables=Table())]).mode == "nftables"
 
 
 def test_an_answer_that_is_no_configuration_is_passed_over() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from affinity.clusters.addresses import RANGES
 from affinity.clusters.images import repository
 from affinity.clusters.kind import configuration
 from affinity.errors import SuiteError
@@ -26,6 +27,28 @@ def test_name_mode_and_image_are_put_in() -> None:
     assert config["name"] == "other"
     assert configuration.proxy_mode_of(config) == "nftables"
     assert {node["image"] for node in config["nodes"]} == {"some/node:v1.37.2"}
+
+
+@pytest.mark.parametrize(
+    ("ip_family", "pods", "services"),
+    [
+        ("ipv4", "10.10.0.0/16", "10.200.1.0/24"),
+        ("ipv6", RANGES["IPv6"].pods, RANGES["IPv6"].services),
+        ("dual", f"10.10.0.0/16,{RANGES['IPv6'].pods}", f"10.200.1.0/24,{RANGES['IPv6'].services}"),
+    ],
+)
+def test_an_ip_family_has_its_ranges(ip_family: str, pods: str, services: str) -> None:
+    config = configuration.render("other", "some/node:v1.37.2", None, ip_family)
+
+    assert configuration.ip_family_of(config) == config["networking"]["ipFamily"] == ip_family
+    assert (config["networking"]["podSubnet"], config["networking"]["serviceSubnet"]) == (pods, services)
+
+
+def test_without_an_ip_family_the_cluster_has_ipv4() -> None:
+    config = configuration.render("other", "some/node:v1.37.2", None)
+
+    assert configuration.ip_family_of(config) == "ipv4"
+    assert config["networking"]["podSubnet"] == RANGES["IPv4"].pods
 
 
 def test_a_manifest_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

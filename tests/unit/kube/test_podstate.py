@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from affinity.kube.podstate import is_ready, trouble
+from affinity.kube.podstate import addresses, is_ready, trouble
 
 pytestmark = pytest.mark.unit
 
@@ -85,3 +85,12 @@ def test_a_pod_on_its_way_out_is_neither_ready_nor_in_trouble() -> None:
 
     assert not is_ready(going)
     assert trouble(going, NOW) == ""
+
+
+def test_addresses_are_one_a_family_with_the_primary_first() -> None:
+    assert addresses({"status": {"podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]}}) == (
+        "10.0.0.1",
+        "fd00::1",
+    )
+    assert addresses({"status": {"podIP": "10.0.0.1"}}) == ("10.0.0.1",)
+    assert addresses({}) == ()

@@ -22,7 +22,7 @@ LABELS = {"k8s": "1.37", "proxy": "iptables", "provider": "kind", "claim": "C10"
 def written(directory: Path, uuid: str = "a-b", *, labels: dict[str, str] | None = None, **fields: Any) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     listed = [{"name": name, "value": value} for name, value in (LABELS if labels is None else labels).items()]
-    file = directory / f"{uuid}-result.json"
+    file = directory / f"file-of-{uuid}-result.json"  # as allure-pytest does: the name is not the UUID's
     file.write_text(json.dumps({"uuid": uuid, "status": "passed", "start": 7, "labels": listed, **fields}))
     return file
 
@@ -62,7 +62,7 @@ def test_a_result_of_no_leg_is_refused(tmp_path: Path, label: str) -> None:
         results.read([tmp_path])
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"labels": 3}', "null"])
+@pytest.mark.parametrize("content", ["", "[]", '{"uuid": "u", "labels": 3}', "null", "{}"])
 def test_what_is_no_result_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "x-result.json").write_text(content)
 
@@ -91,5 +91,5 @@ def test_the_last_run_is_the_one_whose_results_are_the_newest(tmp_path: Path) ->
         os.utime(file, (1000 - age, 1000 - age))
 
     assert results.newest(tmp_path) == tmp_path / "new"
-    os.utime(tmp_path / "matrix" / "leg" / "allure-results" / "a-b-result.json", (2000, 2000))
+    os.utime(tmp_path / "matrix" / "leg" / "allure-results" / "file-of-a-b-result.json", (2000, 2000))
     assert results.newest(tmp_path) == tmp_path / "matrix"

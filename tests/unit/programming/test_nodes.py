@@ -72,7 +72,22 @@ def test_connections_are_read_on_request() -> None:
     reader.read_one("a")
     reader.read_one("a", flows=True)
 
-    assert made["a"].asked == [batch.READ_ARGV, batch.READ_WITH_FLOWS_ARGV]
+    assert made["a"].asked == [batch.READ_ARGV["IPv4"], batch.READ_WITH_FLOWS_ARGV["IPv4"]]
+
+
+def test_the_same_nodes_are_read_in_another_family_by_the_same_clock() -> None:
+    reader, made = nodes("a")
+    made["a"].began -= 10
+    reader.read()
+    made["a"].began -= 2
+    rate = reader.hz("a")
+    asked = len(made["a"].asked)
+
+    other = reader.in_family("IPv6")
+    other.read()
+
+    assert (reader.family, other.family, other.hz("a")) == ("IPv4", "IPv6", rate)
+    assert made["a"].asked[asked:] == [batch.READ_ARGV["IPv6"]]
 
 
 def test_an_unknown_node_is_named_with_those_there_are() -> None:

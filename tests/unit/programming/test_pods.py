@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from affinity.errors import NotReadyError, UsageError
 from affinity.pods import Pods, PodWish, Role, manifest
+from affinity.traffic.client import Client, client_in
 from fixtures.pods import NAMESPACE, on_cluster, sample_manifests
+
+if TYPE_CHECKING:
+    from affinity.kube.api import Api
 
 SAMPLES = {pod["metadata"]["name"]: pod for pod in sample_manifests()}
 TEMPLATES = {Role.CLIENT: SAMPLES["net-pod"], Role.ENDPOINT: SAMPLES["webpod1"]}
@@ -71,6 +75,32 @@ def test_a_pod_of_a_test_may_be_client_and_endpoint_at_once() -> None:
     assert [container["name"] for container in spec["containers"]] == ["endpoint", "client"]
     assert (spec["nodeName"], spec["hostNetwork"]) == ("myk8s-worker", True)
     assert "hostNetwork" not in TEMPLATES[Role.ENDPOINT]["spec"]
+
+
+def test_a_role_may_run_another_command_than_its_own() -> None:
+    wish = PodWish("answers", (Role.CLIENT, Role.ENDPOINT), commands={Role.CLIENT: ("sh", "-c", "exec socat")})
+
+    client, endpoint = manifest("affinity-answers-1", "default", wish, TEMPLATES)["spec"]["containers"]
+
+    assert (client["command"], client["args"]) == (["sh", "-c", "exec socat"], [])
+    assert "command" not in endpoint
+
+
+@pytest.mark.parametrize(("roles", "container"), [((Role.CLIENT,), ""), ((Role.ENDPOINT, Role.CLIENT), "client")])
+def test_of_several_containers_the_client_is_that_of_its_role(roles: tuple[Role, ...], container: str) -> None:
+    pod = manifest("affinity-both-1", "default", PodWish("both", roles, node="worker"), TEMPLATES)
+    pod["status"] = {"podIP": "10.10.1.9", "podIPs": [{"ip": "10.10.1.9"}]}
+
+    client = client_in(cast("Api", None), pod)
+
+    assert (client.container, client.address, client.node) == (container, "10.10.1.9", "worker")
+
+
+def test_an_impatient_client_waits_a_quarter_of_the_time() -> None:
+    client = Client(cast("Api", None), "default", "net-pod", "10.10.0.2", "control-plane", slowness=2)
+
+    assert (client.patience.connect, client.impatient.patience.connect) == (4, 1)
+    assert client.impatient.slowness == 2
 
 
 class OnePodApi:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from affinity import programming
-from affinity.dataplane import iptables
+from affinity.dataplane import iptables, nftables
 from affinity.dataplane.batch import NodeState
 from affinity.dataplane.iptables_plug import RulesOfServices
 from affinity.dataplane.model import CLIENT_IP, Endpoint, ProxyConfig, ServicePort, ServiceState
@@ -198,3 +200,43 @@ def test_a_witness_that_never_answers_is_told_and_removed() -> None:
     with pytest.raises(NotReadyError, match="a: a Service made after the change does not answer"):
         waiting(FollowingNodes(a=1), IPVS, witnessed, witnessed).settle(ONE, since=time.monotonic())
     assert witnessed.deleted == ["affinity-witness"]
+
+
+# nftables: names tell what is whose, and rules are read there as well.
+
+
+class FollowingTables(FollowingNodes):
+    """Nodes in nftables mode that hold the Service from their n-th read on."""
+
+    def read(self, names: Iterable[str]) -> dict[str, NodeState]:
+        self.reads.append(list(names))
+        states = {}
+        for name in self.reads[-1]:
+            self.left[name] -= 1
+            states[name] = NodeState(name, nftables=DUMP if self.left[name] <= 0 else None)
+        return states
+
+
+DUMP = nftables.parse(json.loads((Path(__file__).parents[1] / "dataplane/dumps/nftables-1.37.json").read_text()))
+DUMPED = replace(ONE, name="sticky", cluster_ips=("10.200.1.17",), timeout_seconds=10800)
+
+
+def test_in_nftables_mode_each_node_is_read_until_it_follows() -> None:
+    nodes = FollowingTables(a=1, b=2)
+
+    settled = waiting(nodes, replace(PROXY, mode="nftables")).settle(DUMPED, since=time.monotonic())
+
+    assert nodes.reads == [["a", "b"], ["b"]]
+    assert settled.require() is settled
+
+
+@pytest.mark.usefixtures("impatient")
+def test_in_nftables_mode_a_node_that_does_not_follow_is_named_with_what_it_lacks() -> None:
+    services = Witnessed(0)
+
+    settled = waiting(FollowingTables(a=10**6), replace(PROXY, mode="nftables"), services=services).settle(
+        DUMPED, since=time.monotonic()
+    )
+
+    with pytest.raises(NotReadyError, match=r"a cluster-ips: no element 10\.200\.1\.17"):
+        settled.require()

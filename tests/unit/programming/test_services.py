@@ -12,9 +12,16 @@ from affinity.names import unique_name
 from affinity.services import Services, Wish, manifest, target
 from affinity.traffic.answers import Target
 
+POD = {"IPv4": "10.10.{}.2", "IPv6": "fd00:1:{}::2"}
+
 
 class FakeApi:
-    """Stores Services, and has a slice with ``ready`` endpoints for each."""
+    """Stores Services, and has a slice with ``ready`` endpoints for each of a Service's IP families.
+
+    A Service that prefers dual-stack has both, where the cluster is not ``single`` stack.
+    """
+
+    single = False
 
     def __init__(self, ready: int = 3) -> None:
         self.ready = ready
@@ -22,7 +29,10 @@ class FakeApi:
 
     def create(self, body: dict[str, Any]) -> dict[str, Any]:
         number = len(self.stored) + 1
-        spec = {"sessionAffinity": "None", "clusterIPs": [f"10.200.1.{number}"], **body["spec"]}
+        both = body["spec"].get("ipFamilyPolicy") == "PreferDualStack" and not self.single
+        families = ["IPv4", "IPv6"] if both else body["spec"].get("ipFamilies", ["IPv4"])
+        addresses = [{"IPv4": f"10.200.1.{number}", "IPv6": f"fd00:2::{number}"}[family] for family in families]
+        spec = {"sessionAffinity": "None", "clusterIPs": addresses, **body["spec"], "ipFamilies": families}
         if spec["sessionAffinity"] == "ClientIP":
             spec.setdefault("sessionAffinityConfig", {"clientIP": {"timeoutSeconds": 10800}})
         self.stored[body["metadata"]["name"]] = {"metadata": body["metadata"], "spec": spec}
@@ -36,12 +46,16 @@ class FakeApi:
         return [
             {
                 "metadata": {"namespace": "default", "labels": {"kubernetes.io/service-name": name}},
-                "addressType": "IPv4",
+                "addressType": family,
                 "ports": [{"name": "web", "port": 80, "protocol": "TCP"}],
-                "endpoints": [{"addresses": [f"10.10.{number}.2"]} for number in range(1, self.ready + 1)],
+                "endpoints": [{"addresses": [POD[family].format(number)]} for number in range(1, self.ready + 1)],
             }
-            for name in self.stored
+            for name, service in self.stored.items()
+            for family in service["spec"]["ipFamilies"]
         ]
+
+    def service_with_slices(self, _: str, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        return self.stored[name], self.objects()
 
 
 def make(ready: int = 3) -> Services:
@@ -130,3 +144,42 @@ def test_a_switched_service_keeps_its_endpoints() -> None:
     sticky = maker.switch(plain, "ClientIP", 60)
 
     assert (sticky.session_affinity, sticky.timeout_seconds, sticky.ports) == ("ClientIP", 60, plain.ports)
+
+
+def test_services_are_made_in_one_family_that_need_not_be_the_primary_one() -> None:
+    service = make().in_family("IPv6").create(Wish("second"))
+
+    assert (service.family, service.cluster_ips, len(service.endpoints)) == ("IPv6", ("fd00:2::1",), 3)
+    assert str(target(service)) == "[fd00:2::1]:9000"
+
+
+def test_a_service_of_both_families_is_seen_in_each() -> None:
+    services = make()
+    service = services.create(Wish("dual", spec={"ipFamilyPolicy": "PreferDualStack"}))
+
+    second = services.seen_in("IPv6", service)
+
+    assert [str(endpoint) for endpoint in service.endpoints] == ["10.10.1.2:80", "10.10.2.2:80", "10.10.3.2:80"]
+    assert [str(endpoint) for endpoint in second.endpoints] == [f"[fd00:1:{one}::2]:80" for one in (1, 2, 3)]
+    assert (service.cluster_ips, second.cluster_ips) == (("10.200.1.1",), ("fd00:2::1",))
+
+
+def test_a_changed_service_is_told_in_its_own_family() -> None:
+    services = make()
+    second = services.seen_in("IPv6", services.create(Wish("dual", spec={"ipFamilyPolicy": "PreferDualStack"})))
+
+    switched = services.switch(second, "ClientIP")
+
+    assert (switched.family, switched.cluster_ips, len(switched.endpoints)) == ("IPv6", ("fd00:2::1",), 3)
+
+
+def test_a_service_without_an_address_of_a_family_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "ENDPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(FakeApi, "single", True)
+    made = make()
+    service = made.create(Wish("dual", spec={"ipFamilyPolicy": "PreferDualStack"}))
+
+    with pytest.raises(NotReadyError, match="has 0 cluster IPs and 0 endpoints of IPv6") as caught:
+        made.seen_in("IPv6", service)
+
+    assert "--service-cluster-ip-range" in caught.value.next_step

@@ -9,6 +9,8 @@ import pytest
 from affinity.dataplane import iptables
 from affinity.dataplane.batch import NodeState
 from affinity.dataplane.model import CLIENT_IP, Endpoint, ProxyConfig, ServicePort, ServiceState
+from affinity.dataplane.nftables import Element, NftSet, Table
+from affinity.dataplane.plugs import NFTABLES
 from affinity.dataplane.xt_recent import Entry, RecentList
 from affinity.traffic.answers import Answer, Answers, Target
 
@@ -37,6 +39,12 @@ class World:
             )
         )
 
+    def contact(self, endpoint: str | None, at: float) -> Answer:
+        """Return the answer to a request that went out within 20 ms around a moment of the client's clock."""
+        error = "" if endpoint else "curl 28: timed out"
+        target = Target(self.service.cluster_ips[0], 9000)
+        return Answer(target, endpoint, 200, 40000, 1, 0.001, error, not_before=at - 0.01, not_after=at + 0.01)
+
     def node(
         self, name: str, entries: dict[int, dict[str, tuple[int, ...]]] | None = None, **changes: object
     ) -> NodeState:
@@ -52,6 +60,21 @@ class World:
             for place, chain in enumerate(self.chains)
         }
         return NodeState(**{"node": name, "lists": lists, "jiffies": NOW, "uptime": 1000.0, **changes})
+
+    def node_with_sets(
+        self, name: str, elements: dict[int, dict[str, float]] | None = None, **changes: object
+    ) -> NodeState:
+        """Return a node with the Service's sets; elements by endpoint number and client, as seconds left."""
+        sets = {
+            memory: NftSet(
+                memory,
+                ("ipv4_addr",),
+                30,
+                {(client,): Element((client,), None, left) for client, left in (elements or {}).get(place, {}).items()},
+            )
+            for place, memory in enumerate(NFTABLES.memories(self.service))
+        }
+        return NodeState(**{"node": name, "nftables": Table(sets), "uptime": 1000.0, **changes})
 
     def programmed(self, name: str, without: str = "", replace: tuple[str, str] = ("", "")) -> NodeState:
         """Return a node whose rules are right, except for lines that hold a text or a text that is replaced."""

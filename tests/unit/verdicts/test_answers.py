@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from affinity.dataplane.conntrack import Flow
-from affinity.dataplane.plugs import IPTABLES
+from affinity.dataplane.plugs import IPTABLES, NFTABLES
 from affinity.verdicts.answers import (
     judge_answers_from_list,
     judge_even_spread,
@@ -98,6 +98,14 @@ def test_two_lists_do_not_hold(world: World) -> None:
     state = world.node("myk8s-control-plane", {0: {CLIENT: (0,)}, 1: {CLIENT: (0,)}})
 
     assert not judge_listed(world, state).ok
+
+
+def test_the_set_names_who_answered(world: World) -> None:
+    state = world.node_with_sets("myk8s-control-plane", {1: {CLIENT: 29}})
+    who = ("net-pod", CLIENT)
+
+    assert judge_answers_from_list("C13", NFTABLES, world.service, who, world.answers("webpod2"), state=state).ok
+    assert not judge_answers_from_list("C13", NFTABLES, world.service, who, world.answers("webpod3"), state=state).ok
 
 
 def flow(sport: int, to: str) -> Flow:

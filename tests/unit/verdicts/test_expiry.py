@@ -7,43 +7,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.dataplane import iptables
-from affinity.dataplane.model import ProxyConfig
-from affinity.dataplane.plugs import IPTABLES
 from affinity.expiry.trials import Trial
-from affinity.expiry.wait import Patch, Rest
-from affinity.programming import Settled
-from affinity.traffic.answers import Answer, Target
 from affinity.verdicts.expiry import (
     UntimelyError,
     Window,
     judge_free,
-    judge_inert,
     judge_kept,
     judge_not_renewed_by_traffic,
-    judge_patch,
     just_after,
     just_before,
 )
 
 if TYPE_CHECKING:
-    from affinity.dataplane.batch import NodeState
     from conftest import World
 
-CLIENT, HOME, WORKER = "10.10.0.6", "myk8s-control-plane", "myk8s-worker2"
 HZ = 250
-PROXY = ProxyConfig("iptables", "10.10.0.0/16")
-TARGET = Target("10.200.1.17", 9000)
-
-
-def contact(endpoint: str | None, at: float) -> Answer:
-    error = "" if endpoint else "curl 28: timed out"
-    return Answer(TARGET, endpoint, 200, 40000, 1, 0.001, error, not_before=at - 0.01, not_after=at + 0.01)
 
 
 def trial(world: World, gap: float, *, moved: bool, reused: int = 0, renewed: bool = False) -> Trial:
     probe = "webpod2" if moved else "webpod1"
-    contacts = (contact("webpod1", 100.0), contact(probe, 100.0 + gap))
+    contacts = (world.contact("webpod1", 100.0), world.contact(probe, 100.0 + gap))
     stamp = 4295540812
     return Trial(world.service, contacts, reused, (stamp,), stamp + round(gap * HZ), renewed, HZ)
 
@@ -106,7 +89,7 @@ def test_a_move_before_the_timeout_is_no_proof_of_expiry(world: World) -> None:
 
 
 def test_a_failed_request_does_not_hold_whenever_it_came(world: World) -> None:
-    failed = replace(trial(world, 50, moved=False), contacts=(contact("webpod1", 100), contact(None, 150)))
+    failed = replace(trial(world, 50, moved=False), contacts=(world.contact("webpod1", 100), world.contact(None, 150)))
 
     verdict = judge_free("C24", [failed] * 2, just_after(30))
 
@@ -132,7 +115,7 @@ def test_a_silence_whose_bounds_reach_past_the_timeout_cannot_tell(world: World)
 
 def test_a_renewed_client_is_judged_from_its_first_contact(world: World) -> None:
     stamp = 4295540812
-    contacts = (contact("webpod1", 100), contact("webpod1", 110), contact("webpod1", 131))
+    contacts = (world.contact("webpod1", 100), world.contact("webpod1", 110), world.contact("webpod1", 131))
     sliding = Trial(world.service, contacts, 0, (stamp, stamp + 10 * HZ), stamp + 31 * HZ, hz=HZ)
 
     assert judge_kept("C24b", [sliding] * 6, just_after(30), since=-3).figure == "sticky at 31.00 s, 6 of 6 stayed"
@@ -169,72 +152,3 @@ def test_clients_that_traffic_kept_bound_do_not_hold(world: World) -> None:
 def test_connections_that_closed_cannot_tell(world: World) -> None:
     with pytest.raises(UntimelyError, match="did not stay open"):
         judge_not_renewed_by_traffic("C24c", [trial(world, 31.0, moved=True)] * 15, just_after(30))
-
-
-def patch(world: World, before: NodeState, after: NodeState, bad: NodeState | None = None) -> Patch:
-    states = {HOME: replace(after, ruleset=world.programmed(HOME).ruleset), WORKER: bad or world.programmed(WORKER)}
-    differences = {name: iptables.compare(name, world.service, PROXY, state.ruleset) for name, state in states.items()}
-    seconds = {name: 0.8 for name, found in differences.items() if not found}
-    late = {name: (world.service,) for name, found in differences.items() if found}
-    settled = Settled((world.service,), states, seconds, differences, late, 10.2)
-    return Patch((world.service,), {HOME: before}, settled)
-
-
-def test_a_patch_that_arrived_and_kept_the_entries_holds(world: World) -> None:
-    node = world.node(HOME, {0: {CLIENT: (5,)}})
-
-    verdict = judge_patch(IPTABLES, patch(world, node, node), CLIENT, HOME)
-
-    assert verdict.ok
-    assert verdict.figure == "30 s on 2 of 2 nodes, 1 of 1 entries kept"
-
-
-def test_a_node_the_patch_did_not_reach_is_named(world: World) -> None:
-    node = world.node(HOME, {0: {CLIENT: (5,)}})
-    stale = world.programmed(WORKER, replace=("--seconds 30", "--seconds 10800"))
-
-    text = judge_patch(IPTABLES, patch(world, node, node, stale), CLIENT, HOME).explain()
-
-    assert text.startswith("C22 does not hold on myk8s-worker2: 30 s on 1 of 2 nodes, 1 of 1 entries kept")
-    assert "seen: those of 1 are not; is kube-proxy running there?" in text
-    assert "rule 2: --seconds 10800, expected 30 (Service default/affinity-sticky-x7k2p, timeoutSeconds 30)" in text
-    assert "read 10.2 s after the patch; programmed: myk8s-control-plane 0.80 s" in text
-
-
-def test_an_entry_that_the_patch_lost_does_not_hold(world: World) -> None:
-    before, after = world.node(HOME, {0: {CLIENT: (5,)}}), world.node(HOME)
-
-    text = judge_patch(IPTABLES, patch(world, before, after), CLIENT, HOME).explain()
-
-    assert f"expected: {CLIENT} in {world.chains[0]}, as before" in text
-    assert "seen: in no list, 0 entries" in text
-
-
-def rest(world: World, age: int, probes: list[str], *, listed: bool = True) -> Rest:
-    at_end = world.node(HOME, {0: {CLIENT: (age,)}} if listed else {})
-    services = (world.service,) * len(probes)
-    return Rest(services, world.answers(*["webpod1"] * len(probes)), at_end, world.answers(*probes))
-
-
-def test_listed_entries_that_bind_no_one_hold(world: World) -> None:
-    verdict = judge_inert(rest(world, 36, ["webpod1"] * 14 + ["webpod3"]), CLIENT, HZ)
-
-    assert verdict.ok
-    assert verdict.figure == "15 listed 36.00 s after, 1 of 15 moved"
-
-
-def test_expired_entries_that_bind_do_not_hold(world: World) -> None:
-    verdict = judge_inert(rest(world, 36, ["webpod1"] * 15), CLIENT, HZ)
-
-    assert "seen: all answered by the endpoint of their expired entry" in verdict.explain()
-
-
-def test_an_expired_entry_that_is_gone_does_not_hold(world: World) -> None:
-    verdict = judge_inert(rest(world, 36, ["webpod2"], listed=False), CLIENT, HZ)
-
-    assert "expected: the entry of 10.10.0.6" in verdict.explain()
-
-
-def test_an_entry_that_is_not_yet_expired_cannot_tell(world: World) -> None:
-    with pytest.raises(UntimelyError, match=r"29\.00 s after its last connection"):
-        judge_inert(rest(world, 29, ["webpod2"]), CLIENT, HZ)

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from affinity.dataplane.plugs import IPTABLES
-from affinity.verdicts.lists import judge_follows, judge_forgotten, judge_one_entry, judge_strangers
+import pytest
+
+from affinity.dataplane.batch import NodeState
+from affinity.dataplane.plugs import IPTABLES, NFTABLES
+from affinity.verdicts.lists import (
+    judge_follows,
+    judge_forgotten,
+    judge_one_element,
+    judge_one_entry,
+    judge_strangers,
+)
 
 if TYPE_CHECKING:
     from conftest import World
@@ -114,3 +123,61 @@ def test_answers_that_stay_do_not_hold(world: World) -> None:
 
     assert verdict.figure == "1 of 3 moves followed"
     assert "expected: all answered by webpod2, for which the client is remembered" in verdict.explain()
+
+
+# Sets.
+
+
+def test_a_client_is_in_one_set_for_what_is_left_of_the_timeout(world: World) -> None:
+    before, after = world.node_with_sets(HOME), world.node_with_sets(HOME, {1: {CLIENT: 29}})
+
+    verdict = judge_one_element("C21s", world.service, CLIENT, before, after, seconds=0.4)
+
+    assert verdict.ok
+    assert verdict.figure == "0 before, 1 after with 29 s left"
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [{}, {0: {CLIENT: 29}, 1: {CLIENT: 29}}, {0: {CLIENT: 28}}, {0: {CLIENT: 31}}, {0: {OTHER: 29}}],
+    ids=["in-none", "in-two", "too-little", "too-much", "another"],
+)
+def test_a_client_that_is_remembered_otherwise_does_not_hold(
+    world: World, elements: dict[int, dict[str, float]]
+) -> None:
+    after = world.node_with_sets(HOME, elements)
+
+    verdict = judge_one_element("C21s", world.service, CLIENT, world.node_with_sets(HOME), after, seconds=0.4)
+
+    assert f"expected: {CLIENT} in one set of the Service, with 28.6 s to 30 s left" in verdict.explain()
+
+
+def test_a_client_that_is_in_a_set_before_it_asks_does_not_hold(world: World) -> None:
+    state = world.node_with_sets(HOME, {1: {CLIENT: 29}})
+
+    text = judge_one_element("C21s", world.service, CLIENT, state, state, seconds=0.4).explain()
+
+    assert "in no set of the Service before it asks" in text
+
+
+def test_other_nodes_have_empty_sets(world: World) -> None:
+    states = {HOME: world.node_with_sets(HOME, {0: {CLIENT: 29}}), WORKER: world.node_with_sets(WORKER)}
+
+    assert judge_strangers("C21n", NFTABLES, world.service, (CLIENT, HOME), states).ok
+    states[WORKER] = world.node_with_sets(WORKER, {2: {OTHER: 3}})
+    assert not judge_strangers("C21n", NFTABLES, world.service, (CLIENT, HOME), states).ok
+
+
+def test_a_node_without_sets_is_no_negative_control(world: World) -> None:
+    states = {WORKER: NodeState(WORKER)}
+
+    text = judge_strangers("C21n", NFTABLES, world.service, (CLIENT, HOME), states).explain()
+
+    assert "0 sets; there is no affinity-" in text
+
+
+def test_none_forgets_sets(world: World) -> None:
+    empty = {HOME: world.node_with_sets(HOME)}
+
+    assert judge_forgotten("C26", NFTABLES, world.service, {HOME: NodeState(HOME)}, empty).ok
+    assert not judge_forgotten("C26", NFTABLES, world.service, empty, empty).ok

@@ -44,7 +44,10 @@ REQUIRED: Mapping[str, str] = {
 }
 """The Debian package of every command that the client must have."""
 
-_RULE_READERS = ("iptables-save", "iptables-nft-save", "iptables-legacy-save", "nft")
+_RULE_READERS = (
+    *(f"{tables}{variant}-save" for tables in ("iptables", "ip6tables") for variant in ("", "-nft", "-legacy")),
+    "nft",
+)
 OPTIONAL = ("awk", "getent", "hostname", "nc", "xargs", "zsh", *_RULE_READERS)
 """Commands that the image has where the host has them; as a node agent it reads rules with some of them."""
 

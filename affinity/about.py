@@ -1,0 +1,37 @@
+"""Which suite this is: its version, and the commit it runs from."""
+
+from __future__ import annotations
+
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+DISTRIBUTION: Final = "session-affinity-conformance"
+_ROOT: Final = Path(__file__).parents[1]
+_GIT_SECONDS: Final = 5.0
+
+
+def version() -> str:
+    """Return the version as installed; ``unknown`` where only the source is there."""
+    try:
+        return metadata.version(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def commit(root: Path = _ROOT) -> str:
+    """Return the commit of a checkout, with a plus when files of it were changed; empty where there is none."""
+    if not (root / ".git").exists():
+        return ""
+    try:
+        told = subprocess.run(
+            ("git", "-C", str(root), "describe", "--always", "--dirty=+", "--exclude=*"),
+            capture_output=True,
+            text=True,
+            timeout=_GIT_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return told.stdout.strip()

@@ -1,0 +1,94 @@
+"""The end of a run on the terminal, which leg it was, and who ran it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from affinity import about
+from fixtures import runfiles, summary
+from fixtures.environment import Leg, minor
+
+FACTS = {
+    "cluster": "myk8s",
+    "provider": "embedded",
+    "Kubernetes": "v1.37.2",
+    "nodes": "4",
+    "proxy mode": "iptables",
+    "rules told by": "iptables-save, nf_tables",
+    "kernel": "6.1.0",
+}
+
+
+def report(claim: str, figure: str = "", longrepr: Any = None) -> Any:
+    properties = [("claim", claim), *([("key number", figure)] if figure else [])]
+    return SimpleNamespace(user_properties=properties, longrepr=longrepr)
+
+
+SKIPPED = ("x.py", 1, "Skipped: iptables mode")
+STATS = {
+    "passed": [report("C10", "100 of 100 from webpod2"), report("C02"), SimpleNamespace(user_properties=[])],
+    "failed": [report("C05", "not every rule says 30 s")],
+    "skipped": [report("C16n", longrepr=SKIPPED), report("C18n", longrepr=SKIPPED)],
+}
+
+
+def test_each_claim_has_a_line_in_the_order_of_the_catalogue() -> None:
+    assert list(summary.told_claims(STATS)) == [
+        "passed  C02   A Service says None and no timeout unless told otherwise",
+        "passed  C10   100 of 100 from webpod2",
+        "failed  C05   The Service's own timeout is programmed: not every rule says 30 s",
+        "skipped C16n C18n: iptables mode",
+    ]
+
+
+def test_claims_are_counted_and_other_tests_are_not() -> None:
+    assert summary.told_counts(STATS) == "1 failed, 2 passed, 2 skipped"
+    assert summary.told_counts({}) == "no claim judged"
+
+
+def test_what_chance_may_cost_is_that_of_the_claims_that_were_judged() -> None:
+    assert summary.told_false_alarm(STATS) == "at most 0.0e+00, 1e-06 is allowed"
+    assert summary.told_false_alarm({"passed": [report("C09")]}) == "at most 1.0e-07, 1e-06 is allowed"
+
+
+def test_the_cluster_is_told_in_a_line() -> None:
+    assert summary.told_cluster(FACTS) == (
+        "myk8s, embedded, Kubernetes v1.37.2, 4 nodes, kube-proxy iptables (iptables-save, nf_tables), kernel 6.1.0"
+    )
+
+
+@pytest.mark.parametrize(("version", "expected"), [("v1.37.2", "1.37"), ("1.36", "1.36"), ("", ""), ("main", "")])
+def test_legs_are_told_apart_by_minor_versions(version: str, expected: str) -> None:
+    assert minor(version) == expected
+
+
+def test_a_family_is_a_parameter_where_it_is_not_the_usual_one() -> None:
+    assert "ip family" not in Leg("1.37", "iptables", "kind").parameters
+    assert Leg("1.37", "iptables", "kind", "dual").parameters["ip family"] == "dual"
+    assert Leg("1.37", "iptables", "kind").labels["family"] == "ipv4"
+
+
+def test_a_workflow_is_named_with_its_address() -> None:
+    environment = {
+        "GITHUB_RUN_ID": "42",
+        "GITHUB_SERVER_URL": "https://github.com",
+        "GITHUB_REPOSITORY": "owner/name",
+        "GITHUB_WORKFLOW": "conformance",
+        "GITHUB_RUN_NUMBER": "7",
+    }
+
+    assert runfiles.executor(environment) == {
+        "name": "GitHub Actions",
+        "type": "github",
+        "buildName": "conformance #7",
+        "buildUrl": "https://github.com/owner/name/actions/runs/42",
+    }
+    assert runfiles.executor({})["type"] == "local"
+
+
+def test_a_directory_without_history_has_no_commit(tmp_path: Any) -> None:
+    assert about.commit(tmp_path) == ""
+    assert about.version() != "unknown"

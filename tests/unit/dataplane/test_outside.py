@@ -1,0 +1,246 @@
+"""Traffic from outside in both modes, judged by what real nodes hold: dumps of kube-proxy 1.37, of two Services.
+
+``through`` has a node port; ``local`` has one too, an external address, and externalTrafficPolicy Local. Both have
+ClientIP and an endpoint on each worker; the control plane has none.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from affinity.dataplane import iptables, nftables
+from affinity.dataplane.batch import NodeState
+from affinity.dataplane.differences import Aspect
+from affinity.dataplane.model import CLIENT_IP, Endpoint, ProxyConfig, ServicePort, ServiceState
+from affinity.dataplane.plugs import IPTABLES, NFTABLES
+
+if TYPE_CHECKING:
+    from affinity.dataplane.differences import Difference
+
+pytestmark = pytest.mark.unit
+
+DUMPS = Path(__file__).parent / "dumps"
+CONTROL, WORKER = "control-plane", "worker"
+NODES = (CONTROL, WORKER)
+CIDR = "10.10.0.0/16"
+ENDPOINTS = tuple(
+    Endpoint(f"10.10.{number}.2", 80, f"webpod{number}", f"worker{number if number > 1 else ''}")
+    for number in (1, 2, 3)
+)
+THROUGH = ServiceState(
+    "default",
+    "through",
+    ("10.200.1.27",),
+    CLIENT_IP,
+    10800,
+    (ServicePort("web", "TCP", 9000, ENDPOINTS, 30127),),
+    external_policy="Cluster",
+)
+LOCAL = replace(
+    THROUGH,
+    name="local",
+    cluster_ips=("10.200.1.28",),
+    ports=(ServicePort("web", "TCP", 9000, ENDPOINTS, 30128),),
+    external_policy="Local",
+    external_ips=("198.51.100.77",),
+)
+SERVICES = (THROUGH, LOCAL)
+(EXT,) = iptables.port_chains(THROUGH, "KUBE-EXT-")
+(EXT_LOCAL,) = iptables.port_chains(LOCAL, "KUBE-EXT-")
+(SVC_LOCAL,) = iptables.port_chains(LOCAL, "KUBE-SVC-")
+(SVL_LOCAL,) = iptables.port_chains(LOCAL, "KUBE-SVL-")
+
+
+@cache
+def printed(mode: str, node: str) -> str:
+    suffix = {"iptables": "txt", "nftables": "json"}[mode]
+    return (DUMPS / f"{mode}-outside-1.37-{node}.{suffix}").read_text()
+
+
+def held(mode: str, node: str, *changes: tuple[str, str], without: tuple[str, ...] = ()) -> NodeState:
+    """Return a node, texts replaced and the lines left out that hold all of some texts; both have to be there."""
+    text = printed(mode, node)
+    if without:
+        kept = [line for line in text.splitlines() if not all(part in line for part in without)]
+        assert len(kept) < len(text.splitlines())
+        text = "\n".join(kept).replace(",\n]", "\n]")
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    if mode == "iptables":
+        return NodeState(node, iptables.parse(text))
+    return NodeState(node, nftables=nftables.parse(json.loads(text)))
+
+
+def found(state: NodeState, service: ServiceState) -> tuple[Difference, ...]:
+    plug = IPTABLES if state.nftables is None else NFTABLES
+    return plug.compare(state, service, ProxyConfig(plug.mode, CIDR))
+
+
+def only(state: NodeState, service: ServiceState) -> tuple[str, Aspect]:
+    (difference,) = found(state, service)
+    return difference.chain, difference.aspect
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda one: one.name)
+@pytest.mark.parametrize("node", NODES)
+@pytest.mark.parametrize("mode", ["iptables", "nftables"])
+def test_a_real_node_holds_what_it_owes(mode: str, node: str, service: ServiceState) -> None:
+    state = held(mode, node)
+
+    assert found(state, service) == ()
+    many = (IPTABLES if mode == "iptables" else NFTABLES).compare_many(state, SERVICES, ProxyConfig(mode, CIDR))
+    assert many == dict.fromkeys(SERVICES, ())
+
+
+def test_a_node_without_an_endpoint_lacks_the_chain_of_its_own() -> None:
+    without, with_one = (iptables.expected(LOCAL, ProxyConfig("iptables", CIDR), node).chains for node in NODES)
+
+    assert SVL_LOCAL not in without
+    assert [one.rule.target for one in with_one[EXT_LOCAL]] == [SVC_LOCAL, "KUBE-MARK-MASQ", SVC_LOCAL, SVL_LOCAL]
+    assert [one.rule.target for one in without[EXT_LOCAL]] == [SVC_LOCAL, "KUBE-MARK-MASQ", SVC_LOCAL]
+
+
+def test_a_balancer_with_source_ranges_is_led_to_the_filtering_chain() -> None:
+    balanced = replace(THROUGH, balancer_ips=("198.51.100.9",))
+    ranged = replace(balanced, source_ranges=("203.0.113.0/24",))
+    proxy = ProxyConfig("iptables", CIDR)
+
+    plain, filtered = (iptables.expected(one, proxy, WORKER) for one in (balanced, ranged))
+
+    (chain,) = iptables.port_chains(ranged, "KUBE-FW-")
+    assert [one.rule.target for one in plain.entries] == [*iptables.port_chains(THROUGH, "KUBE-SVC-"), EXT, EXT]
+    assert [one.rule.target for one in filtered.entries][1:] == [chain, EXT]
+    assert (plain.external_chains, filtered.external_chains) == ((), (chain,))
+
+
+# What is wrong is named, alone and by its place.
+
+
+def test_a_node_port_that_leads_nowhere() -> None:
+    state = held("iptables", WORKER, without=("-A KUBE-NODEPORTS -p tcp", "--dport 30127"))
+
+    assert only(state, THROUGH) == ("KUBE-NODEPORTS", Aspect.EXTERNAL)
+    assert found(state, LOCAL) == ()
+
+
+def test_a_node_port_that_leads_to_another_service() -> None:
+    state = held("iptables", WORKER, (f"--dport 30127 -j {EXT}", f"--dport 30127 -j {EXT_LOCAL}"))
+
+    assert {one.chain for one in found(state, THROUGH)} == {"KUBE-NODEPORTS"}
+
+
+def test_nothing_leads_to_node_ports() -> None:
+    assert only(held("iptables", WORKER, without=("-j KUBE-NODEPORTS",)), THROUGH) == ("KUBE-SERVICES", Aspect.EXTERNAL)
+    state = held("nftables", WORKER, ('"@service-nodeports"', '"@other"'))
+    assert only(state, THROUGH) == ("services", Aspect.EXTERNAL)
+
+
+def test_the_rule_that_counts_loopback_traffic_may_be_missing() -> None:
+    assert found(held("iptables", WORKER, without=("-d 127.0.0.0/8",)), THROUGH) == ()
+
+
+def test_an_external_address_that_leads_past_the_external_chain() -> None:
+    state = held("iptables", WORKER, (f"--dport 9000 -j {EXT_LOCAL}", f"--dport 9000 -j {SVC_LOCAL}"))
+
+    assert only(state, LOCAL) == ("KUBE-SERVICES", Aspect.EXTERNAL)
+
+
+def test_an_external_chain_without_its_mark() -> None:
+    state = held("iptables", WORKER, without=(f"-A {EXT} ", "KUBE-MARK-MASQ"))
+
+    assert only(state, THROUGH) == (EXT, Aspect.MASQUERADE)
+
+
+def test_an_external_chain_that_is_missing() -> None:
+    state = held("iptables", WORKER, without=(EXT,))
+
+    assert {(one.chain, one.aspect) for one in found(state, THROUGH)} == {
+        ("KUBE-NODEPORTS", Aspect.EXTERNAL),
+        (EXT, Aspect.CHAIN_NAMES),
+    }
+
+
+@pytest.mark.parametrize("part", ["-s 10.10.0.0/16", f"--src-type LOCAL -j {SVC_LOCAL}"])
+def test_traffic_of_pods_and_of_the_node_that_is_not_sent_to_all_endpoints(part: str) -> None:
+    (difference,) = found(held("iptables", WORKER, without=(f"-A {EXT_LOCAL}", part)), LOCAL)
+
+    assert (difference.chain, difference.rule, difference.aspect) == (EXT_LOCAL, None, Aspect.EXTERNAL)
+
+
+def test_traffic_from_outside_that_is_sent_to_all_endpoints() -> None:
+    (difference,) = found(held("iptables", WORKER, (f"-j {SVL_LOCAL}", f"-j {SVC_LOCAL}")), LOCAL)
+
+    assert (difference.chain, difference.rule, difference.aspect) == (EXT_LOCAL, 4, Aspect.EXTERNAL)
+
+
+def test_traffic_of_pods_that_comes_after_all_other() -> None:
+    line = next(one for one in printed("iptables", WORKER).splitlines() if f"-A {EXT_LOCAL} -s" in one)
+    last = f"-A {EXT_LOCAL} -j {SVL_LOCAL}"
+
+    state = held("iptables", WORKER, (f"{line}\n", ""), (last, f"{last}\n{line}"))
+
+    (difference,) = found(state, LOCAL)
+    assert (difference.chain, difference.aspect) == (EXT_LOCAL, Aspect.EXTERNAL)
+    assert "pods and the node before all others" in difference.expected
+
+
+def test_an_endpoint_that_is_not_the_nodes_own() -> None:
+    own = next(iter(iptables.endpoint_chains(LOCAL)))
+    other = list(iptables.endpoint_chains(LOCAL))[1]
+    rule = f"-A {SVL_LOCAL} -m recent --rcheck --seconds 10800 --reap --name {other} --rsource -j {other}"
+    state = held("iptables", WORKER, ("COMMIT", f"{rule}\nCOMMIT"))
+
+    (difference,) = found(state, LOCAL)
+    assert (difference.chain, difference.aspect) == (SVL_LOCAL, Aspect.AFFINITY_PRESENCE)
+    assert own != other
+
+
+# The same in nftables.
+
+(NFT_EXT,) = nftables.port_chains(THROUGH, "external-")
+(NFT_LOCAL,) = nftables.port_chains(LOCAL, "external-")
+
+
+def test_nft_a_node_port_that_leads_nowhere() -> None:
+    element = f'[{{"concat": ["tcp", 30127]}}, {{"goto": {{"target": "{NFT_EXT}"}}}}], '
+
+    assert only(held("nftables", WORKER, (element, "")), THROUGH) == ("service-nodeports", Aspect.EXTERNAL)
+
+
+def test_nft_what_is_not_refused_on_a_node_without_an_endpoint() -> None:
+    state = held(
+        "nftables",
+        CONTROL,
+        (
+            '"elem": [[{"elem": {"val": {"concat": ["tcp", 30128]}, ',
+            '"was": [[{"elem": {"val": {"concat": ["tcp", 30128]}, ',
+        ),
+    )
+
+    assert only(state, LOCAL) == ("no-endpoint-nodeports", Aspect.EXTERNAL)
+
+
+def test_nft_an_external_chain_without_its_mark() -> None:
+    assert only(held("nftables", WORKER, without=(f'"chain": "{NFT_EXT}"', '"mangle"')), THROUGH) == (
+        NFT_EXT,
+        Aspect.MASQUERADE,
+    )
+
+
+@pytest.mark.parametrize("part", ['"short-circuit pod traffic"', '"short-circuit local traffic"'])
+def test_nft_traffic_of_pods_and_of_the_node_that_is_not_sent_to_all_endpoints(part: str) -> None:
+    assert only(held("nftables", WORKER, without=(NFT_LOCAL, part)), LOCAL) == (NFT_LOCAL, Aspect.EXTERNAL)
+
+
+def test_nft_another_service_may_have_the_same_external_address() -> None:
+    element = '[{"concat": ["198.51.100.77", "tcp", 9000]}'
+    other = f'[{{"concat": ["198.51.100.77", "tcp", 9001]}}, {{"goto": {{"target": "external-x"}}}}], {element}'
+
+    assert found(held("nftables", WORKER, (element, other)), LOCAL) == ()

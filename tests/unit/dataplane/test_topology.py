@@ -1,0 +1,61 @@
+"""Which endpoints a node uses, as kube-proxy's CategorizeEndpoints says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from affinity.dataplane.model import Endpoint, ServicePort, ServiceState
+from affinity.dataplane.topology import reached
+
+pytestmark = pytest.mark.unit
+
+ENDPOINTS = (
+    Endpoint("10.10.1.2", 80, "webpod1", "worker", for_zones=("east",)),
+    Endpoint("10.10.2.2", 80, "webpod2", "worker2", for_zones=("east",)),
+    Endpoint("10.10.3.2", 80, "webpod3", "worker3", for_zones=("west",)),
+)
+
+
+def used(
+    *endpoints: Endpoint, node: str = "worker2", zone: str = "east", internal: str = "Cluster", external: str = ""
+) -> tuple[list[str], list[str]]:
+    port = ServicePort("web", "TCP", 9000, endpoints)
+    state = ServiceState(
+        "default", "svc", ("10.200.1.7",), "ClientIP", 30, (port,), internal_policy=internal, external_policy=external
+    )
+    found = reached(state, port, node, zone)
+    return [one.pod for one in found.cluster], [one.pod for one in found.local]
+
+
+def without_zones(endpoint: Endpoint) -> Endpoint:
+    return replace(endpoint, for_zones=())
+
+
+def test_a_node_uses_the_endpoints_hinted_for_its_zone() -> None:
+    assert used(*ENDPOINTS) == (["webpod1", "webpod2"], [])
+    assert used(*ENDPOINTS, zone="west") == (["webpod3"], [])
+
+
+@pytest.mark.parametrize("zone", ["", "north"])
+def test_a_node_whose_zone_nobody_is_hinted_for_uses_all(zone: str) -> None:
+    assert used(*ENDPOINTS, zone=zone)[0] == ["webpod1", "webpod2", "webpod3"]
+
+
+def test_one_endpoint_without_a_hint_makes_every_node_use_all() -> None:
+    assert used(*ENDPOINTS[:2], without_zones(ENDPOINTS[2]))[0] == ["webpod1", "webpod2", "webpod3"]
+
+
+def test_hints_for_nodes_come_before_hints_for_zones_where_every_endpoint_has_one() -> None:
+    hinted = [replace(one, for_nodes=(one.node,)) for one in ENDPOINTS]
+
+    assert used(*hinted)[0] == ["webpod2"]
+    assert used(*hinted, node="control-plane")[0] == ["webpod1", "webpod2"]
+    assert used(*hinted[:2], ENDPOINTS[2])[0] == ["webpod1", "webpod2"]
+
+
+def test_local_policies_use_the_nodes_own_endpoints_whatever_the_hints() -> None:
+    assert used(*ENDPOINTS, node="worker3", internal="Local") == ([], ["webpod3"])
+    assert used(*ENDPOINTS, node="worker3", external="Local") == (["webpod1", "webpod2"], ["webpod3"])
+    assert used(*ENDPOINTS, node="control-plane", internal="Local") == ([], [])

@@ -1,0 +1,19 @@
+"""What is said is said as it is."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+from rich.console import Console
+
+from affinity.progress import Progress
+
+
+def test_a_note_is_no_markup_and_no_emoji() -> None:
+    """An IPv6 address has parts between colons, and a list stands in brackets."""
+    written = StringIO()
+    text = "pods fda1:e50:a682:100::/56 [red] [/]"
+
+    Progress(console=Console(file=written)).note(text)
+
+    assert written.getvalue() == f"{text}\n"
