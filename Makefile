@@ -1,7 +1,7 @@
 # Two commands do everything: `make affinity` is the main job, `make test` checks the project itself.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help affinity matrix report merge test lint types unit workflows integration setup report-tools lock clean distclean
+.PHONY: help affinity matrix report merge test lint types unit workflows integration defects fast-defects behaviour docs setup report-tools lock clean distclean
 
 PYTHON ?= python3
 VENV := .venv
@@ -41,7 +41,7 @@ report: setup report-tools ## make the HTML report of the last run, and serve it
 merge: setup report-tools ## one report and verdict of the legs below RESULTS, as EVENT asks for (CI)
 	@$(RUN) -m affinity.matrix merge $(RESULTS) --event $(EVENT) --provider $(or $(CLUSTER),kind) -- $(ARGS)
 
-test: lint types unit workflows integration ## lint, types, unit tests, workflows, and the suite's own tests on embedded clusters
+test: lint types unit workflows integration fast-defects ## lint, types, unit tests, workflows, and the suite's own tests on embedded clusters
 
 lint: setup ## ruff
 	$(VENV)/bin/ruff check
@@ -56,6 +56,21 @@ unit: setup ## tests that need no cluster and no root
 integration: setup ## tests that start embedded clusters and damage them, and a kind cluster where that can run
 	@$(RUN) -m affinity.clusters.embedded build >/dev/null
 	$(RUN) -m pytest tests/integration $(ARGS)
+
+defects: setup ## break a cluster in every way we know, and see the claims notice; ARGS='-k "kube-proxy hangs"' selects
+	@$(RUN) -m affinity.clusters.embedded build >/dev/null
+	$(RUN) -m pytest tests/defects $(ARGS)
+
+fast-defects: setup
+	$(RUN) -m pytest tests/defects -m fast
+
+behaviour: setup ## the same defects where only behaviour is judged: what docs/claims.md says of false comfort
+	@$(RUN) -m affinity.clusters.embedded build >/dev/null
+	$(RUN) -m pytest tests/defects --behaviour $(ARGS)
+	$(RUN) -m affinity.claims docs
+
+docs: setup ## write docs/claims.md anew from the claims and their tests
+	$(RUN) -m affinity.claims docs
 
 workflows: setup ## actionlint, zizmor and shellcheck on what CI runs
 	@scripts/lint-workflows.sh $(VENV)

@@ -9,7 +9,7 @@ import pytest
 
 from affinity import claims
 from affinity.dataplane.model import CLIENT_IP
-from affinity.services import DEFAULT_TIMEOUT, NO_AFFINITY, Wish, target
+from affinity.services import NO_AFFINITY, target
 from affinity.verdicts.answers import (
     judge_answers_from_list,
     judge_even_spread,
@@ -17,13 +17,10 @@ from affinity.verdicts.answers import (
     judge_translation,
 )
 from affinity.verdicts.programmed import judge_programmed
-from affinity.verdicts.stored import judge_stored
 from affinity.verdicts.verdict import combine
 from fixtures.claims import claim
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from affinity.dataplane.model import ServiceState
     from affinity.dataplane.plug import Dataplane
     from affinity.nodes import Nodes
@@ -36,42 +33,6 @@ pytestmark = [pytest.mark.affinity, pytest.mark.distribution]
 
 SPREAD_REQUESTS = 300
 STICKY_REQUESTS = 100
-
-
-@claim("C02")
-def test_a_service_has_no_affinity_by_default(
-    stored_service: Callable[[Wish], ServiceState], evidence: Evidence
-) -> None:
-    """A Service says None and no timeout unless told otherwise.
-
-    Preconditions: none.
-    Steps: create a Service that does not mention session affinity.
-    Expected: stored with sessionAffinity None, without a timeout.
-    """
-    service = stored_service(Wish("default"))
-
-    verdict = judge_stored("C02", service, NO_AFFINITY, None)
-
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
-
-
-@claim("C03")
-def test_client_ip_is_stored_with_the_default_timeout(
-    stored_service: Callable[[Wish], ServiceState], evidence: Evidence
-) -> None:
-    """ClientIP without a timeout is stored with 10800 seconds.
-
-    Preconditions: none.
-    Steps: create a Service with sessionAffinity ClientIP that does not mention a timeout.
-    Expected: stored with timeoutSeconds 10800.
-    """
-    service = stored_service(Wish("default", CLIENT_IP))
-
-    verdict = judge_stored("C03", service, CLIENT_IP, DEFAULT_TIMEOUT)
-
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
 
 
 @claim("C09")

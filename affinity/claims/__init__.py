@@ -10,13 +10,28 @@ from __future__ import annotations
 from typing import Final
 
 from affinity.claims import api, distribution, expiry, families, lifecycle, limits, lists, paths, rules, upkeep
-from affinity.claims.claim import ALL_STAY, BUDGET, FREE_TRIALS, SPREAD_FALSE_ALARM, Claim, Promise
+from affinity.claims.claim import (
+    ALL_STAY,
+    BUDGET,
+    CROWD,
+    CROWD_FALSE_ALARM,
+    CROWD_SERVICES,
+    CROWD_SPREAD,
+    FREE_TRIALS,
+    SPREAD_FALSE_ALARM,
+    Claim,
+    Promise,
+)
 from affinity.errors import UsageError
 
 __all__ = [
     "ALL_STAY",
     "BUDGET",
     "CATALOGUE",
+    "CROWD",
+    "CROWD_FALSE_ALARM",
+    "CROWD_SERVICES",
+    "CROWD_SPREAD",
     "FREE_TRIALS",
     "SPREAD_FALSE_ALARM",
     "Claim",

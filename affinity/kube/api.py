@@ -2,56 +2,54 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from kubernetes import config
 
-from affinity.errors import ClusterError
-from affinity.kube import podexec
+from affinity.kube import podexec, reply
 from affinity.kube.podshell import PodShell
 from affinity.kube.podstream import PodStream
+from affinity.kube.reply import ApiError, Object, Reply
 from affinity.kube.resources import ENDPOINT_SLICES, SERVICES, Resource, resource_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from kubernetes.client.api_client import ApiClient
+
+__all__ = ["FIELD_MANAGER", "REQUEST_SECONDS", "Api", "ApiError", "Change", "Object", "Patch"]
+
+Change = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+"""The body of a patch."""
 
 FIELD_MANAGER: Final = "session-affinity-conformance"
 REQUEST_SECONDS: Final = 15.0
 NOT_NOW: Final = (429, 503, 504)
 """An API server that is overloaded, starting, or did not come to an end in time; 500 may mean that too."""
 _PAUSE_SECONDS: Final = 0.5
-MERGE_PATCH: Final = "application/merge-patch+json"
-STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
-APPLY_PATCH: Final = "application/apply-patch+yaml"
-
-Object = dict[str, Any]
 
 # The client declares no types for this one.
 _load: Any = config.new_client_from_config
 
 
-class ApiError(ClusterError):
-    """The API refused a request or did not answer it; ``status`` is the HTTP status, 0 when there was no answer.
+class Patch(StrEnum):
+    """How the body of a PATCH is meant; the value is its media type."""
 
-    ``asked_before`` says that the server had left open what became of the same request.
-    """
-
-    def __init__(self, what: str, *, status: int = 0, asked_before: bool = False, next_step: str = "") -> None:
-        self.status = status
-        self.asked_before = asked_before
-        super().__init__(what, next_step=next_step)
+    MERGE = "application/merge-patch+json"
+    STRATEGIC = "application/strategic-merge-patch+json"
+    JSON = "application/json-patch+json"
+    APPLY = "application/apply-patch+yaml"
 
 
 class Api:
     """The API of one cluster. May be shared by threads: each has its own connection.
 
-    ``request_seconds`` bounds every request, and for as long a server that cannot answer now is asked again.
+    ``request_seconds`` bounds every request, and for as long a server that cannot answer now is asked again. What
+    ``try_...`` return is the API's word on the request, granted or refused; without one they raise ApiError as all do.
     """
 
     def __init__(
@@ -64,42 +62,65 @@ class Api:
 
     def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
         """Return an object; raises ApiError, with status 404 when there is none."""
-        return self._request("GET", resource.path(namespace, name))
+        return self.try_get(resource, name, namespace).granted(f"GET {resource.path(namespace, name)}")
+
+    def try_get(self, resource: Resource, name: str, namespace: str = "") -> Reply:
+        """Ask for an object and return what the API said."""
+        return self._ask("GET", resource.path(namespace, name))
 
     def objects(self, resource: Resource, namespace: str = "", *, labels: str = "") -> list[Object]:
         """Return the objects of a namespace, or of all, that a label selector selects."""
         query = {"labelSelector": labels} if labels else {}
         return list(self._request("GET", resource.path(namespace), query=query).get("items") or ())
 
-    def create(self, manifest: Mapping[str, Any]) -> Object:
-        """Create an object and return it as stored; raises ApiError, with status 409 when there is one already."""
-        resource, query = resource_of(manifest), {"fieldManager": FIELD_MANAGER}
-        path = resource.path(_namespace(manifest))
-        try:
-            return self._request("POST", path, query=query, body=manifest)
-        except ApiError as error:
+    def create(self, manifest: Mapping[str, Any], resource: Resource | None = None) -> Object:
+        """Create an object, of a kind the suite knows unless its resource is named, and return it as stored.
+
+        Raises ApiError, with status 409 when there is one already.
+        """
+        resource = resource or resource_of(manifest)
+        return self.try_create(manifest, resource).granted(f"POST {resource.path(_namespace(manifest))}")
+
+    def try_create(
+        self, manifest: Mapping[str, Any], resource: Resource | None = None, *, dry_run: bool = False
+    ) -> Reply:
+        """Ask to create an object, on request without storing it, and return what the API said, granted or not."""
+        resource = resource or resource_of(manifest)
+        query = {"fieldManager": FIELD_MANAGER, **({"dryRun": "All"} if dry_run else {})}
+        said = self._ask("POST", resource.path(_namespace(manifest)), query=query, body=manifest)
+        if said.status == 409 and said.asked_before:
             # A server that ran out of time may have stored it all the same: then it is this very one that is there.
-            if error.status != 409 or not error.asked_before:
-                raise
-            return self.get(resource, manifest["metadata"]["name"], _namespace(manifest))
+            return self.try_get(resource, manifest["metadata"]["name"], _namespace(manifest))
+        return said
 
     def apply(self, manifest: Mapping[str, Any]) -> Object:
         """Create or change an object by server-side apply and return it as stored."""
         path = resource_of(manifest).path(_namespace(manifest), manifest["metadata"]["name"])
-        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
-        return self._request("PATCH", path, query=query, body=manifest, content_type=APPLY_PATCH)
+        return self.try_apply(manifest, FIELD_MANAGER, force=True).granted(f"PATCH {path}")
 
-    def patch(self, resource: Resource, name: str, namespace: str, change: Mapping[str, Any]) -> Object:
-        """Change an object in place by a merge patch and return it as stored."""
+    def try_apply(self, manifest: Mapping[str, Any], manager: str, *, force: bool = False) -> Reply:
+        """Ask to apply an object as a field manager, and return what the API said, granted or not."""
+        path = resource_of(manifest).path(_namespace(manifest), manifest["metadata"]["name"])
+        query = {"fieldManager": manager, **({"force": "true"} if force else {})}
+        return self._ask("PATCH", path, query=query, body=manifest, content_type=Patch.APPLY)
+
+    def patch(self, resource: Resource, name: str, namespace: str, change: Change, kind: Patch = Patch.MERGE) -> Object:
+        """Change an object in place and return it as stored; a JSON patch is a list of operations."""
+        said = self.try_patch(resource, name, namespace, change, kind)
+        return said.granted(f"PATCH {resource.path(namespace, name)}")
+
+    def try_patch(
+        self, resource: Resource, name: str, namespace: str, change: Change, kind: Patch = Patch.MERGE
+    ) -> Reply:
+        """Ask to change an object in place, and return what the API said, granted or not."""
         query = {"fieldManager": FIELD_MANAGER}
-        return self._request(
-            "PATCH", resource.path(namespace, name), query=query, body=change, content_type=MERGE_PATCH
-        )
+        return self._ask("PATCH", resource.path(namespace, name), query=query, body=change, content_type=kind)
 
     def patch_status(self, resource: Resource, name: str, namespace: str, status: Mapping[str, Any]) -> None:
         """Change an object's status by a strategic merge patch: conditions of other types stay."""
         path, query = resource.path(namespace, name, "status"), {"fieldManager": FIELD_MANAGER}
-        self._request("PATCH", path, query=query, body={"status": status}, content_type=STRATEGIC_PATCH)
+        said = self._ask("PATCH", path, query=query, body={"status": status}, content_type=Patch.STRATEGIC)
+        said.granted(f"PATCH {path}")
 
     def delete(self, resource: Resource, name: str, namespace: str = "", *, grace_seconds: int | None = None) -> None:
         """Delete an object; one that is gone already is no error."""
@@ -125,7 +146,9 @@ class Api:
 
     def text(self, path: str, *, query: Mapping[str, str] | None = None) -> str:
         """Return what the API has at a path that is no object: a log, metrics; raises ApiError."""
-        return self._content("GET", path, query=query).decode(errors="replace")
+        said = self._ask("GET", path, query=query)
+        said.granted(f"GET {path}")
+        return said.text
 
     def exec(
         self, namespace: str, pod: str, argv: Sequence[str], *, timeout: float, container: str = ""
@@ -147,32 +170,22 @@ class Api:
         command = podexec.PodCommand(namespace, pod, ("sh",), stdin=True)
         return PodShell(f"{namespace}/{pod}", lambda: podexec.connect(self._client(), command, self._request_seconds))
 
-    def _request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: Mapping[str, Any] | None = None,
-        content_type: str = "application/json",
-    ) -> Object:
-        content = self._content(method, path, query=query, body=body, content_type=content_type)
-        answer: Object = json.loads(content or b"{}")
-        return answer
+    def _request(self, method: str, path: str, *, query: Mapping[str, str] | None = None) -> Object:
+        return self._ask(method, path, query=query).granted(f"{method} {path}")
 
-    def _content(
+    def _ask(
         self,
         method: str,
         path: str,
         *,
         query: Mapping[str, str] | None = None,
-        body: Mapping[str, Any] | None = None,
+        body: Change | None = None,
         content_type: str = "application/json",
-    ) -> bytes:
+    ) -> Reply:
         client = self._client()
         headers = {"Accept": "application/json, */*"}
         if body is not None:
-            headers["Content-Type"] = content_type
+            headers["Content-Type"] = str(content_type)
         request = client.param_serialize(
             method,
             path,
@@ -186,18 +199,17 @@ class Api:
         while True:
             try:
                 response = client.call_api(*request, _request_timeout=self._request_seconds)
-                content: bytes = response.response.data or b""
+                content = response.response.data or b""
             except Exception as error:
                 raise ApiError(
                     f"{method} {path}: no answer from the API: {error}", next_step="see whether the API server runs"
                 ) from error
-            if 200 <= response.status <= 299:
-                return content
-            reason = _reason(content)
-            if not _not_now(response.status, reason) or time.monotonic() + _PAUSE_SECONDS > deadline:
-                raise ApiError(
-                    f"{method} {path}: {response.status}: {reason}", status=response.status, asked_before=asked_before
-                )
+            warnings = response.response.headers.getlist("Warning")
+            said = reply.read(response.status, content, warnings, asked_before=asked_before)
+            if not _not_now(said):
+                return said
+            if time.monotonic() + _PAUSE_SECONDS > deadline:
+                raise said.error(f"{method} {path}")
             asked_before = True
             time.sleep(_PAUSE_SECONDS)
 
@@ -213,14 +225,6 @@ def _namespace(manifest: Mapping[str, Any]) -> str:
     return str(manifest["metadata"].get("namespace", "default"))
 
 
-def _not_now(status: int, reason: str) -> bool:
+def _not_now(said: Reply) -> bool:
     """Whether an answer says that the same request may be answered later: 500 is also what a slow etcd makes of it."""
-    return status in NOT_NOW or (status == 500 and "timed out" in reason)
-
-
-def _reason(content: bytes) -> str:
-    text = content.decode(errors="replace")
-    try:
-        return str(json.loads(text).get("message") or text)
-    except (ValueError, AttributeError):
-        return text[:500]
+    return said.status in NOT_NOW or (said.status == 500 and "timed out" in said.message)

@@ -62,6 +62,9 @@ class Answers:
     def __len__(self) -> int:
         return len(self.answers)
 
+    def __add__(self, later: Answers) -> Answers:
+        return Answers((*self.answers, *later.answers))
+
     @property
     def failures(self) -> tuple[Answer, ...]:
         """The requests that no endpoint answered."""

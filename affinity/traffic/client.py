@@ -10,7 +10,7 @@ from affinity import observed
 from affinity.dataplane.model import family_of
 from affinity.errors import TrafficError
 from affinity.kube import podstate
-from affinity.traffic import curl, datagrams, schedule
+from affinity.traffic import atonce, curl, datagrams, schedule
 from affinity.traffic import stream as streams
 
 if TYPE_CHECKING:
@@ -67,6 +67,16 @@ class Client:
         answers = curl.require_new_connections(curl.parse(self._run(argv, timeout), requests))
         observed.tell(observed.Asked(self.pod, self.address, self.node, answers), since=began)
         return answers
+
+    def request_at_once(self, target: Target, count: int, hold_seconds: float = 1.0) -> atonce.AtOnce:
+        """Send requests over connections that are all open at the same time; raises TrafficError where they were not.
+
+        Each is answered after ``hold_seconds``, stretched on a slow machine.
+        """
+        hold = hold_seconds * self.slowness
+        argv = atonce.argv(target, count, hold, self.patience)
+        timeout = EXEC_SECONDS * self.slowness + self.patience.total + hold
+        return atonce.parse(self._run(argv, timeout), count, hold)
 
     def follow(self, steps: Sequence[schedule.Step]) -> tuple[schedule.StepAnswers, ...]:
         """Send requests at given moments, in one exec; raises TrafficError."""

@@ -87,15 +87,20 @@ def _answers(lines: Iterable[str]) -> Iterator[Answer]:
         if line.startswith(MARK):
             # A request that failed printed nothing of its own, so its line is what dates it.
             ended = began if began is not None else stamp
-            yield _answer(line.removeprefix(MARK), endpoint, previous, ended)
+            yield answer(line.removeprefix(MARK), endpoint, previous, ended)
             endpoint, previous, began = None, ended, None
         elif line.strip() and began is None:
             began = stamp
-            if line.startswith("Hostname:"):
-                endpoint = line.partition(":")[2].strip()
+            endpoint = host_of(line) or endpoint
 
 
-def _answer(text: str, endpoint: str | None, not_before: float | None, not_after: float | None) -> Answer:
+def host_of(line: str) -> str | None:
+    """Return the host that an answer's line names; None where it is another line."""
+    return line.partition(":")[2].strip() if line.startswith("Hostname:") else None
+
+
+def answer(text: str, endpoint: str | None, not_before: float | None = None, not_after: float | None = None) -> Answer:
+    """Read what curl reports of one request, answered by an endpoint or by none; raises TrafficError."""
     try:
         said: dict[str, Any] = json.loads(text)
         url = urlsplit(said["url_effective"])

@@ -94,6 +94,15 @@ def test_the_answer_has_the_lines_of_traefik_whoami_in_their_order(port: int) ->
     ]
 
 
+def test_an_answer_waits_when_it_is_asked_to(port: int) -> None:
+    with connect(port) as connection:
+        began = time.monotonic()
+        ask(connection, "/?wait=300ms&number=1")
+        waited = time.monotonic() - began
+        ask(connection, "/?wait=never")
+    assert 0.3 <= waited < 0.3 + AT_ONCE_SECONDS
+
+
 def test_a_connection_is_kept_for_further_requests(port: int) -> None:
     with connect(port) as connection:
         ask(connection)

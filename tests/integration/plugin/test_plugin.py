@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["pytester"]
 
-PLUGINS = [
-    word
-    for name in ("options", "claims", "selection", "facts", "evidence", "reporting", "summary", "results", "runfiles")
-    for word in ("-p", f"fixtures.{name}")
-]
+NAMES = (
+    *("options", "claims", "selection", "listing", "facts", "evidence"),
+    *("reporting", "summary", "results", "runfiles"),
+)
+PLUGINS = [word for name in NAMES for word in ("-p", f"fixtures.{name}")]
 SUITE = """
 import pytest
 from affinity.errors import NotReadyError
@@ -119,6 +119,14 @@ def test_claims_are_selected(pytester: pytest.Pytester, suite: Path, expression:
     result = run(pytester, str(suite), "--collect-only", "-q", "-m", expression)
 
     assert [line.partition("::")[2] for line in result.outlines if "::" in line] == selected
+
+
+def test_claims_are_listed_as_they_are_selected_and_nothing_runs(pytester: pytest.Pytester, suite: Path) -> None:
+    result = run(pytester, str(suite), "--claims", "-m", "api")
+
+    assert result.ret == pytest.ExitCode.OK
+    listed = [line.split()[0] for line in result.outlines if line]
+    assert listed == ["id", "C10", "C24", "2"]
 
 
 def test_tests_of_the_wait_come_last_and_the_others_as_in_the_catalogue(pytester: pytest.Pytester, suite: Path) -> None:

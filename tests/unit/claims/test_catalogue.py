@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 import math
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from affinity import claims
+from affinity.claims.told import EVERY_CLAIM, claim_ids
+from affinity.claims.told import read_suite as read_told
 from affinity.errors import UsageError
-from affinity.verdicts.spread import none_moved
+from affinity.verdicts.spread import all_on_one, none_moved
 
 SUITE = Path(__file__).parents[3] / "suite"
 
@@ -21,11 +24,7 @@ def read_suite() -> list[tuple[str, ast.FunctionDef]]:
     for module in sorted(SUITE.glob("test_*.py")):
         for test in ast.parse(module.read_text()).body:
             if isinstance(test, ast.FunctionDef) and test.name.startswith("test_"):
-                ids = [
-                    call.args[0].value
-                    for call in test.decorator_list
-                    if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "claim"
-                ]
+                ids = claim_ids(test)
                 found.append((ids[0] if ids else "", test))
     return found
 
@@ -61,6 +60,22 @@ def test_false_alarms_stay_within_the_budget() -> None:
 
 def test_the_chance_that_all_stay_is_that_of_the_trials() -> None:
     assert none_moved(3, claims.FREE_TRIALS) == pytest.approx(claims.ALL_STAY)
+
+
+def test_the_chance_that_two_of_a_crowd_agree_is_that_of_its_services() -> None:
+    pairs = math.comb(claims.CROWD, 2)
+    expected = pairs * all_on_one(3, 2) ** claims.CROWD_SERVICES + claims.CROWD_SPREAD
+
+    assert pytest.approx(expected) == claims.CROWD_FALSE_ALARM
+
+
+def test_every_claim_has_a_subject_and_every_subject_is_a_marker() -> None:
+    settings = tomllib.loads((SUITE.parent / "pyproject.toml").read_text())["tool"]["pytest"]
+    registered = {marker.partition(":")[0] for marker in settings["markers"]}
+
+    for told in read_told():
+        assert told.subjects, told.test
+        assert registered.issuperset({EVERY_CLAIM, *told.subjects}), told.test
 
 
 def test_an_unknown_claim_is_refused() -> None:

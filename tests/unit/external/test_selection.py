@@ -7,6 +7,7 @@ import pytest
 from affinity.clusters.external.discovery import NO_ACCESS, NONE, Proxy
 from affinity.clusters.external.placement import Placement
 from affinity.clusters.external.provider import facts_of
+from fixtures.options import ONLY_BEHAVIOUR
 
 pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.unit
@@ -61,6 +62,13 @@ def test_a_kubeconfig_is_enough_to_mean_an_external_cluster(pytester: pytest.Pyt
 
 def test_with_node_access_every_claim_is_judged(pytester: pytest.Pytester) -> None:
     run(pytester, "--kubeconfig=f", "--node-access=agent").assert_outcomes(passed=2, failed=2)
+
+
+def test_claims_about_nodes_are_skipped_where_only_behaviour_is_asked_for(pytester: pytest.Pytester) -> None:
+    result = run(pytester, "--cluster=embedded", "--only-behaviour", "-m", "claim(id='C16')")
+
+    result.assert_outcomes(skipped=1, deselected=3)
+    result.stdout.fnmatch_lines([f"SKIPPED*{ONLY_BEHAVIOUR}"])
 
 
 def test_what_the_cluster_cannot_be_judged_by_is_skipped_once_it_is_known(pytester: pytest.Pytester) -> None:

@@ -10,8 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from affinity.kube.api import Api, ApiError
-from affinity.kube.resources import SERVICES
+from affinity.kube.api import Api, ApiError, Patch
+from affinity.kube.resources import SERVICES, Resource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,7 @@ class Server(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     asked: list[dict[str, Any]]
     answer: tuple[int, Any]
+    warnings: tuple[str, ...]
     before: list[tuple[int, Any]]
 
     def _serve(self) -> None:
@@ -45,6 +46,8 @@ class Server(BaseHTTPRequestHandler):
         content = said.encode() if isinstance(said, str) else json.dumps(said).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
+        for warning in self.warnings:
+            self.send_header("Warning", warning)
         self.end_headers()
         self.wfile.write(content)
 
@@ -58,7 +61,7 @@ for method in ("GET", "POST", "PATCH", "DELETE"):
 
 @pytest.fixture
 def server() -> Iterator[ThreadingHTTPServer]:
-    Server.asked, Server.answer, Server.before = [], (200, STORED), []
+    Server.asked, Server.answer, Server.warnings, Server.before = [], (200, STORED), (), []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
@@ -123,6 +126,39 @@ def test_writes(api: Api, call: str, method: str, content_type: str, *, forced: 
     assert (asked()["method"], asked()["type"], asked()["body"]) == (method, content_type, manifest)
     assert asked()["query"].get("force") == ("true" if forced else None)
     assert asked()["query"]["fieldManager"] == "session-affinity-conformance"
+
+
+@pytest.mark.parametrize("kind", [Patch.STRATEGIC, Patch.JSON])
+def test_patches_of_every_kind(api: Api, kind: Patch) -> None:
+    change = [{"op": "remove", "path": "/spec/sessionAffinity"}]
+
+    api.patch(SERVICES, "svc", "default", change, kind)
+
+    assert (asked()["type"], asked()["body"]) == (kind.value, change)
+
+
+def test_what_the_api_says_beside_its_answer_is_kept(api: Api) -> None:
+    Server.warnings = ('299 - "one"', '299 - "two"')
+
+    said = api.try_create({"apiVersion": "v1", "kind": "Service", **STORED}, dry_run=True)
+
+    assert (said.ok, said.body, said.warnings) == (True, STORED, ("one", "two"))
+    assert asked()["query"]["dryRun"] == "All"
+
+
+def test_a_refusal_that_was_asked_about_is_no_error(api: Api) -> None:
+    Server.answer = (409, {"reason": "Conflict", "message": "by another"})
+
+    said = api.try_apply({"apiVersion": "v1", "kind": "Service", **STORED}, "someone")
+
+    assert (said.ok, said.reason, said.message) == (False, "Conflict", "by another")
+    assert asked()["query"] == {"fieldManager": "someone"}
+
+
+def test_a_kind_of_another_project_is_created_where_its_resource_says(api: Api) -> None:
+    api.create({"metadata": {"name": "x"}}, Resource("example.org/v1", "things", namespaced=False))
+
+    assert asked()["path"] == "/apis/example.org/v1/things"
 
 
 def test_a_refusal_says_why(api: Api) -> None:

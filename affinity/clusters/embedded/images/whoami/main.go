@@ -2,7 +2,8 @@
 //
 // It is a stand-in for the image traefik/whoami where no registry can be reached. Over HTTP it
 // answers every path with the host name, the addresses, the client's address and the request as it
-// arrived, in the lines and the order that traefik/whoami has. One thing is an extension of this
+// arrived, in the lines and the order that traefik/whoami has, and like it waits before it answers
+// a request with ?wait=DURATION. One thing is an extension of this
 // project, and absent from traefik/whoami: a datagram to the same port number over UDP is answered
 // with the lines "Hostname:" and "RemoteAddr:".
 package main
@@ -20,6 +21,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -85,6 +87,10 @@ func describe(host string, addresses []net.Addr) string {
 // answer tells who answers and shows the request as it arrived.
 func answer(identity string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// What is no duration is no wish to wait.
+		if wait, err := time.ParseDuration(r.URL.Query().Get("wait")); err == nil {
+			time.Sleep(wait)
+		}
 		var body bytes.Buffer
 		fmt.Fprintf(&body, "%sRemoteAddr: %s\n", identity, r.RemoteAddr)
 		fmt.Fprintf(&body, "%s %s %s\r\n", r.Method, r.RequestURI, r.Proto)

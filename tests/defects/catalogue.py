@@ -1,0 +1,73 @@
+"""All defects, and the claims that nothing has been injected for yet."""
+
+from __future__ import annotations
+
+from tests.defects import distribution, expiry, fields, lists, nftables, rules
+
+_SUBJECTS = (fields, distribution, rules, lists, expiry, nftables)
+
+DEFECTS = tuple(defect for subject in _SUBJECTS for defect in subject.DEFECTS)
+
+_TO_COME = "nothing has been injected for it yet"
+WITHOUT: dict[str, str] = dict.fromkeys(
+    (
+        "C45",
+        "C60",
+        "C61",
+        "C62",
+        "C63",
+        "C64",
+        "C31",
+        "C31b",
+        "C65",
+        "C32",
+        "C32b",
+        "C32c",
+        "C33",
+        "C66",
+        "C66b",
+        "C67",
+        "C67b",
+        "C42",
+        "C43",
+        "C43b",
+        "C46",
+        "C46b",
+        "C46c",
+        "C47",
+        "C47b",
+        "C36",
+        "C36b",
+        "C44",
+        "C44b",
+        "C24d",
+        "C24e",
+        "C24f",
+        "C37",
+        "C38",
+        "C27",
+        "C80",
+        "C28",
+        "C39",
+        "C29",
+        "C30",
+        "C81",
+        "C82",
+        "C34",
+        "C34b",
+        "C34c",
+        "C83",
+        "C83b",
+        "C84",
+        "C35",
+        "C41b",
+        "C40",
+        "C40b",
+        "C40c",
+        "C41",
+        "C48",
+        "C86",
+    ),
+    _TO_COME,
+)
+"""Claims that no defect makes fail, and why. It is to become empty."""

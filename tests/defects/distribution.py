@@ -1,0 +1,75 @@
+"""Clients that are sent where they should not be: most of it is felt by clients of the sick node alone."""
+
+from __future__ import annotations
+
+from tests.defects.defect import Defect, Place
+from tests.defects.inject import repeated, stopped, written
+
+DEFECTS = (
+    Defect(
+        "half of the requests go to the first endpoint",
+        written(r"s/0\.3333333333/0.5000000000/", at=Place.CLIENT),
+        fails={"C09": "not spread evenly", "C17": r"0\.5"},
+        passes=("C10",),
+        at=None,
+    ),
+    Defect(
+        "no list is asked on the client's node",
+        written("/--rcheck/d", at=Place.CLIENT),
+        fails={
+            "C10": "endpoints answered.*in order:",
+            "C12": "20 Services, each answered by one endpoint alone",
+            "C15": "{client}",
+            "C50": "100 of 100 requests answered by one endpoint",
+            "C58": "51 of 51 requests answered by one endpoint",
+        },
+        passes=("C09",),
+        at=None,
+        fast=True,
+    ),
+    Defect(
+        "no list is asked on a node that the first client is not on",
+        written("/--rcheck/d"),
+        fails={"C12": "webpod.*webpod", "C15": "rcheck"},
+        passes=("C09", "C10", "C13", "C21", "C58"),
+    ),
+    Defect(
+        "all clients of a node go to the first endpoint",
+        written(r"s/--probability 0\.3333333333/--probability 1.0000000000/"),
+        fails={"C11": "the same at all of them: webpod1, webpod1", "C17": r"1\.0"},
+        passes=("C09", "C10", "C12"),
+    ),
+    Defect(
+        "no client is remembered on a node",
+        written("/DNAT/s/-m recent --name [^ ]+ --set//"),
+        fails={"C12": "webpod", "C18": "--set", "C59": "not remembered"},
+        passes=("C10", "C11", "C13"),
+    ),
+    Defect(
+        "no client is remembered on the client's node",
+        written("/DNAT/s/-m recent --name [^ ]+ --set//", at=Place.CLIENT),
+        fails={"C13": "in the lists of: none", "C21": "one live entry", "C59": "not remembered"},
+        passes=("C09", "C21n"),
+        at=Place.CLIENT,
+    ),
+    Defect(
+        "connections are forgotten while they are open",
+        repeated("conntrack -D -p tcp --dport 9000", at=Place.CLIENT, pause=0.02),
+        fails={"C49": "no such connection"},
+        passes=("C16",),
+        at=Place.CLIENT,
+    ),
+    Defect(
+        "kube-proxy hangs between two switches",
+        stopped(once="svc-webport.*--rcheck"),
+        fails={"C50": "recent|rcheck"},
+        passes=("C09", "C10"),
+    ),
+    Defect(
+        "lists of no one are asked on the client's node",
+        written(r"s/(--name KUBE-SEP-)[A-Z0-9]{8}([A-Z0-9]+ --rcheck)/\1AAAAAAAA\2/", at=Place.CLIENT),
+        fails={"C16": "KUBE-SEP-AAAAAAAA", "C52": "all answered by webpod"},
+        passes=("C09", "C18"),
+        at=Place.CLIENT,
+    ),
+)

@@ -1,0 +1,56 @@
+"""Timeouts that run out too early, too late or not at all; all on the client's node but where it does not matter."""
+
+from __future__ import annotations
+
+from tests.defects.defect import Defect, Place
+from tests.defects.inject import repeated, stopped, written
+
+_LISTS = "/proc/net/xt_recent/KUBE-SEP-*"
+
+DEFECTS = (
+    Defect(
+        "kube-proxy hangs before the patch",
+        # Fifty Services of the shared wait, three rules each.
+        stopped(once="--rcheck --seconds 10800", times=150),
+        fails={"C22": "--seconds 10800"},
+        passes=("C24",),
+    ),
+    Defect(
+        "clients are forgotten all the time",
+        repeated(f"for list in {_LISTS}; do echo / > $list; done", at=Place.CLIENT),
+        fails={"C23": "moved", "C24b": "moved", "C25": "listed", "C53": "moved"},
+        at=None,
+    ),
+    Defect(
+        "clients are remembered by all that happens",
+        repeated(
+            f"for list in {_LISTS}; do sed -n 's/^src=\\([0-9.]*\\) .*/+\\1/p' $list > $list; done",
+            at=Place.CLIENT,
+            pause=1.0,
+        ),
+        fails={"C24": "0 of 15 moved", "C24c": "entries were renewed"},
+        passes=("C23", "C24b", "C53"),
+        at=None,
+    ),
+    Defect(
+        "timeout of the rules is shorter",
+        written("s/--seconds 30 /--seconds 10 /", at=Place.CLIENT),
+        fails={"C22": "--seconds 10", "C23": "moved", "C24b": "moved"},
+        passes=("C24", "C53"),
+        at=None,
+    ),
+    Defect(
+        "timeout of the rules is the default",
+        written("s/--seconds 30 /--seconds 10800 /", at=Place.CLIENT),
+        fails={"C22": "--seconds 10800", "C24": "0 of 15 moved", "C24c": "0 of 15 moved", "C25": "0 of 15 moved"},
+        passes=("C23", "C53"),
+        at=None,
+    ),
+    Defect(
+        "default timeout is shorter",
+        written("s/--seconds 10800 /--seconds 10 /", at=Place.CLIENT),
+        fails={"C53": "moved"},
+        passes=("C24",),
+        at=None,
+    ),
+)

@@ -1,0 +1,174 @@
+"""Ways to make a cluster sick. Each returns an injection for ``Defect.injected``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import threading
+from typing import TYPE_CHECKING, Any
+
+from affinity.kube.resources import Resource
+from tests.defects.defect import Place
+from tests.defects.sick import PROBE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.defects.defect import Injection
+    from tests.defects.sick import SickCluster
+
+CHANGING = Resource("admissionregistration.k8s.io/v1", "mutatingadmissionpolicies", namespaced=False)
+CHANGING_BINDINGS = Resource("admissionregistration.k8s.io/v1", "mutatingadmissionpolicybindings", namespaced=False)
+REFUSING = Resource("admissionregistration.k8s.io/v1", "validatingadmissionpolicies", namespaced=False)
+REFUSING_BINDINGS = Resource("admissionregistration.k8s.io/v1", "validatingadmissionpolicybindings", namespaced=False)
+_IS_PROBE = f"object.metadata.name == '{PROBE}'"
+
+
+def written(sed: str, *, at: Place = Place.SICK, program: str = "iptables-restore") -> Injection:
+    """Have what kube-proxy writes on a node go through a sed script (-E): persistent, no resync heals it.
+
+    ``program`` is what it writes by: iptables-restore, ip6tables-restore or nft.
+    """
+
+    @contextlib.contextmanager
+    def injected(sick: SickCluster) -> Iterator[None]:
+        file = sick.filter(at, program)
+        file.write_text(f"{sed}\n")
+        try:
+            yield
+        finally:
+            file.unlink()
+
+    return injected
+
+
+def stopped(*, at: Place = Place.SICK, program: str = "kube-proxy", once: str = "", times: int = 1) -> Injection:
+    """Have a program of a node hang (SIGSTOP): at once, or when the node's rules match ``once`` so many ``times``."""
+
+    @contextlib.contextmanager
+    def injected(sick: SickCluster) -> Iterator[None]:
+        stopping = threading.Event()
+        thread = threading.Thread(target=stop, args=(sick, stopping))
+        thread.start()
+        if not once:
+            thread.join()
+        try:
+            yield
+        finally:
+            stopping.set()
+            thread.join()
+            sick.on_node(at, "pkill", "-CONT", "-x", program)
+
+    def stop(sick: SickCluster, stopping: threading.Event) -> None:
+        pattern = re.compile(once)
+        while once and len(pattern.findall(sick.rules(at))) < times:
+            if stopping.wait(0.02):
+                return
+        sick.on_node(at, "pkill", "-STOP", "-x", program)
+
+    return injected
+
+
+def running(script: str, *, at: Place = Place.SICK) -> Injection:
+    """Have a shell script run on a node, as root in the node's namespaces, for as long as claims are checked."""
+
+    @contextlib.contextmanager
+    def injected(sick: SickCluster) -> Iterator[None]:
+        # In the foreground: timeout would leave the group that is ended below.
+        argv = sick.argv(at, "timeout", "--foreground", "300", "sh", "-c", script)
+        with subprocess.Popen(argv, start_new_session=True, stderr=subprocess.DEVNULL) as process:
+            try:
+                yield
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+
+    return injected
+
+
+def repeated(command: str, *, at: Place = Place.SICK, pause: float = 0.005) -> Injection:
+    """Have a shell command run on a node again and again, ``pause`` seconds apart."""
+    return running(f"while :; do {command}; sleep {pause}; done 2>/dev/null", at=at)
+
+
+def changed_by_the_api(spec: str, *, when: str, operations: tuple[str, ...] = ("CREATE", "UPDATE")) -> Injection:
+    """Have the API change the specification of Services before it stores them, when a CEL expression says so.
+
+    ``spec`` is CEL too, the fields to be set: ``sessionAffinity: 'None'``. To the suite that is no different from an
+    API server which is wrong itself: it sees what it asks for and what is stored.
+    """
+    own = f"{_during(operations)} && {when} ? Object{{spec: Object.spec{{{spec}}}}} : Object{{}}"
+    return _changing({"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": own}})
+
+
+def patched_by_the_api(patch: str, *, when: str, operations: tuple[str, ...] = ("CREATE", "UPDATE")) -> Injection:
+    """Have the API change Services by a JSON patch in CEL, ``[JSONPatch{op: 'remove', path: '/spec/...'}]``."""
+    expression = f"{_during(operations)} && {when} ? {patch} : []"
+    return _changing({"patchType": "JSONPatch", "jsonPatch": {"expression": expression}})
+
+
+def refused_by_the_api(valid: str, *, message: str, warn: bool = False) -> Injection:
+    """Have the API refuse Services for which a CEL expression is not true, or only warn of them."""
+    own = {"expression": f"{_IS_PROBE} || ({valid})", "message": message}
+    probed = {"expression": f"!({_IS_PROBE})", "message": PROBE}
+    spec = {"failurePolicy": "Fail", "validations": [probed, own], **_matching()}
+    actions = {"validationActions": ["Warn" if warn else "Deny"]}
+    return _policy("ValidatingAdmissionPolicy", REFUSING, REFUSING_BINDINGS, spec, actions)
+
+
+def _changing(mutation: dict[str, Any]) -> Injection:
+    label = f"Object{{metadata: Object.metadata{{labels: {{'{PROBE}': 'true'}}}}}}"
+    probed = {"expression": f"{_IS_PROBE} ? {label} : Object{{}}"}
+    mutations = [mutation, {"patchType": "ApplyConfiguration", "applyConfiguration": probed}]
+    spec = {"reinvocationPolicy": "Never", "failurePolicy": "Fail", "mutations": mutations, **_matching()}
+    return _policy("MutatingAdmissionPolicy", CHANGING, CHANGING_BINDINGS, spec, {})
+
+
+def both(*injections: Injection) -> Injection:
+    """Have several defects at the same time."""
+
+    @contextlib.contextmanager
+    def injected(sick: SickCluster) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            for one in injections:
+                stack.enter_context(one(sick))
+            yield
+
+    return injected
+
+
+def _during(operations: tuple[str, ...]) -> str:
+    return f"request.operation in [{', '.join(map(repr, operations))}]"
+
+
+def _matching() -> dict[str, Any]:
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["services"]}
+    return {
+        "matchConstraints": {"resourceRules": [rule]},
+        "matchConditions": [{"name": "ours", "expression": "object.metadata.name.startsWith('affinity-')"}],
+    }
+
+
+def _policy(
+    kind: str, resource: Resource, bindings: Resource, spec: dict[str, Any], binding: dict[str, Any]
+) -> Injection:
+    name = "affinity-defect"
+
+    @contextlib.contextmanager
+    def injected(sick: SickCluster) -> Iterator[None]:
+        api = sick.api()
+        made = {"apiVersion": resource.group_version, "metadata": {"name": name}}
+        try:
+            api.create({**made, "kind": kind, "spec": spec}, resource)
+            api.create({**made, "kind": f"{kind}Binding", "spec": {"policyName": name, **binding}}, bindings)
+            sick.until_the_api(differs=True)
+            yield
+        finally:
+            api.delete(bindings, name)
+            api.delete(resource, name)
+            sick.until_the_api(differs=False)
+
+    return injected

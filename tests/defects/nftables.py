@@ -1,0 +1,124 @@
+"""kube-proxy in nftables mode: rules and sets that are wrong, clients that are forgotten or never are."""
+
+from __future__ import annotations
+
+from tests.defects.defect import NFTABLES, Defect, Injection, Place
+from tests.defects.inject import repeated, stopped
+from tests.defects.inject import written as written_by
+
+_SETS = "nft list sets table ip kube-proxy | sed -n 's/^.*set \\(affinity-[^ ]*\\) .*/\\1/p'"
+
+
+def _each_set(verb: str, more: str = "") -> str:
+    """Return the shell command that does something to every affinity set of a node."""
+    return f"{_SETS} | while read -r set; do nft {verb} ip kube-proxy $set {more}; done"
+
+
+def _written(sed: str, *, at: Place = Place.SICK) -> Injection:
+    return written_by(sed, at=at, program="nft")
+
+
+_FIRST_TWICE = r"s/numgen random mod 3 vmap \{ 0 : goto ([^ ,]+)/numgen random mod 4 vmap { 3 : goto \1 , 0 : goto \1/"
+_OWN_CHAIN = r"^add rule ip kube-proxy service-([^ ]*affinity-norules[^ ]*) meta .*"
+_OWN_SET = r"add set ip kube-proxy affinity-\1 { type ipv4_addr ; flags dynamic,timeout ; timeout 60s ; }"
+_OWN_UPDATE = r"add rule ip kube-proxy service-\1 update @affinity-\1 { ip saddr }"
+
+DEFECTS = (
+    Defect(
+        "nft: timeout of another Service",
+        _written("/^add set /s/timeout (30|10800)s/timeout 3600s/"),
+        fails={"C05": "3600", "C16n": "3600", "C20": "3600"},
+        passes=("C10", "C14", "C15", "C17", "C18n", "C51"),
+        shape=NFTABLES,
+        fast=True,
+    ),
+    Defect(
+        "nft: no affinity rule for one endpoint",
+        _written(r"/ip saddr @ ?affinity-[^ ]*10\.10\.2\./d"),
+        fails={"C15": r"10\.10\.2\.\d+", "C20": "affinity-"},
+        passes=("C10", "C14", "C17", "C18n", "C51"),
+        shape=NFTABLES,
+    ),
+    Defect(
+        "nft: no client is remembered on a node",
+        _written("/^add rule .* update @/d"),
+        fails={"C12": "webpod", "C18n": "update", "C59": "not remembered"},
+        passes=("C10", "C13", "C15", "C16n", "C17"),
+        shape=NFTABLES,
+    ),
+    Defect(
+        "nft: first endpoint is preferred",
+        _written(_FIRST_TWICE),
+        fails={"C17": "2/4|2 of 4|0.5"},
+        passes=("C14", "C15", "C16n", "C18n", "C51"),
+        shape=NFTABLES,
+    ),
+    Defect(
+        "nft: Service without affinity remembers",
+        _written(rf"s#{_OWN_CHAIN}#{_OWN_SET}\n{_OWN_UPDATE}\n&#"),
+        fails={"C19": "affinity-"},
+        passes=("C15", "C16n", "C18n"),
+        shape=NFTABLES,
+    ),
+    Defect(
+        "nft: kube-proxy hangs",
+        stopped(),
+        fails=dict.fromkeys(("C14", "C15", "C16n", "C18n", "C51"), "{sick}"),
+        passes=("C10",),
+        shape=NFTABLES,
+    ),
+    Defect(
+        "nft: no set is asked on the client's node",
+        _written("/ip saddr @ ?affinity-/d", at=Place.CLIENT),
+        fails={
+            "C10": "endpoints answered.*in order:",
+            "C12": "20 Services, each answered by one endpoint alone",
+            "C15": "{client}",
+            "C50": "100 of 100 requests answered by one endpoint",
+            "C58": "51 of 51 requests answered by one endpoint",
+        },
+        passes=("C09",),
+        at=None,
+        shape=NFTABLES,
+    ),
+    Defect(
+        "nft: no client is remembered on the client's node",
+        _written("/^add rule .* update @/d", at=Place.CLIENT),
+        fails={"C13": "webpod", "C21s": "10800", "C59": "not remembered"},
+        passes=("C09", "C21n"),
+        at=Place.CLIENT,
+        shape=NFTABLES,
+    ),
+    Defect(
+        "nft: a node knows a client that is not its own",
+        repeated(
+            f"{_SETS} | while read -r set; do nft add element ip kube-proxy $set {{ 10.10.0.250 }}; done", pause=0.1
+        ),
+        fails={"C21n": r"10\.10\.0\.250", "C26": r"10\.10\.0\.250"},
+        passes=("C10", "C13", "C21s"),
+        shape=NFTABLES,
+    ),
+    Defect(
+        "nft: kube-proxy hangs before the patch",
+        # Fifty Services of the shared wait and more, a set for each of three endpoints.
+        stopped(once="timeout 3h", times=150),
+        fails={"C22": "10800"},
+        passes=("C24",),
+        shape=NFTABLES,
+    ),
+    Defect(
+        "nft: clients are forgotten all the time",
+        repeated(_each_set("flush set"), at=Place.CLIENT, pause=0.2),
+        fails={"C22n": "", "C23": "moved", "C24b": "moved", "C53": "moved"},
+        at=None,
+        shape=NFTABLES,
+    ),
+    Defect(
+        "nft: timeout of the sets is the default",
+        _written("/^add set /s/timeout 30s/timeout 10800s/", at=Place.CLIENT),
+        fails={"C22": "10800", "C24": "0 of 15 moved", "C24c": "0 of 15 moved", "C25n": ""},
+        passes=("C23", "C53"),
+        at=None,
+        shape=NFTABLES,
+    ),
+)

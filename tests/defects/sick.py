@@ -1,0 +1,189 @@
+"""The cluster that defects are injected into: kept for all of them, judged as a user would judge it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from affinity import versions
+from affinity.clusters.embedded import binaries
+from affinity.clusters.embedded import cluster as clusters
+from affinity.clusters.embedded.process import PATH
+from affinity.dataplane.model import CLIENT_IP, ProxyConfig
+from affinity.kube.api import Api
+from affinity.kube.resources import PODS
+from affinity.nodes import Nodes, until
+from affinity.programming import Programming
+from affinity.progress import quiet
+from affinity.services import Services, Wish, manifest, target
+from affinity.traffic.client import client_in
+from tests.defects.defect import Place, Shape
+from tests.defects.judged import Judged, read
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from affinity.kube.reply import Reply
+
+ROOT = Path(__file__).parents[2]
+NAME = "defects"
+PROBE = "affinity-defect-probe"
+"""The name of the Service that a changed API treats unlike all others, so that the change is seen to be in effect."""
+CLAIM_SECONDS = 120
+RUN_SECONDS = 280
+"""What one claim and one run may take, on a machine that is not slow."""
+_DEADLINE_SECONDS = 60.0
+
+_KUBE_PROXY = """\
+#!/bin/sh
+PATH={directory}/bin:$PATH exec {kube_proxy} "$@"
+"""
+# nft is also asked for what there is; only what it is given to write is read from standard input.
+_PROGRAM = """\
+#!/bin/sh
+filter={directory}/filters/$(hostname).{program}
+case "{program} $*" in *restore*|*"-f -"*) ;; *) exec {real} "$@" ;; esac
+if [ -s "$filter" ]; then sed -E -f "$filter" | exec {real} "$@"; else exec {real} "$@"; fi
+"""
+PROGRAMS = ("iptables-restore", "ip6tables-restore", "nft")
+
+
+@dataclass(frozen=True)
+class SickCluster:
+    """A kept embedded cluster whose kube-proxy can be made to write what is wrong.
+
+    ``directory`` has the stand-ins for the programs that kube-proxy writes by, and what they are to change.
+    """
+
+    cluster: clusters.EmbeddedCluster
+    shape: Shape
+    directory: Path
+    slowness: float = 1.0
+
+    @property
+    def nodes(self) -> dict[str, str]:
+        """The names of the nodes by place."""
+        return {place: self.node(place) for place in Place}
+
+    def node(self, place: Place) -> str:
+        """Return the name of a node."""
+        return f"{self.cluster.name}-{place}"
+
+    def filter(self, place: Place, program: str) -> Path:
+        """Return the file of the sed script that what a node's kube-proxy writes by a program goes through."""
+        assert program in PROGRAMS, program
+        return self.directory / "filters" / f"{self.node(place)}.{program}"
+
+    def argv(self, place: Place, *command: str) -> list[str]:
+        """Return the command line that runs a command on a node."""
+        return self.cluster.nodes[self.node(place)].argv(command)
+
+    def on_node(self, place: Place, *command: str) -> str:
+        """Run a command on a node and return what it printed."""
+        return self.cluster.nodes[self.node(place)].run(command).stdout
+
+    def rules(self, place: Place) -> str:
+        """Return what a node holds for all Services, as the dataplane's own program prints it."""
+        commands = {
+            "iptables": ("iptables-save", "-t", "nat"),
+            "nftables": ("nft", "list", "table", "ip", "kube-proxy"),
+        }
+        return self.on_node(place, *commands[self.shape.proxy_mode])
+
+    def api(self) -> Api:
+        """Return the cluster's API."""
+        return Api(self.cluster.kubeconfig)
+
+    def judge(self, claims: Sequence[str]) -> Judged:
+        """Run claims as a user would, each once."""
+        return self._run(" or ".join(claims))
+
+    def judge_behaviour(self, *, waiting: bool) -> Judged:
+        """Run all claims that are judged without a look at the nodes, on request those that wait for timeouts too."""
+        selection = "affinity and not dataplane" + ("" if waiting else " and not expiry")
+        return self._run(selection, "--only-behaviour")
+
+    def _run(self, selection: str, *options: str) -> Judged:
+        results = self.directory / "results.xml"
+        results.unlink(missing_ok=True)
+        argv = (
+            *(sys.executable, "-m", "pytest", "-m", selection, f"--junitxml={results}"),
+            f"--timeout={CLAIM_SECONDS * self.slowness:g}",
+            *("--cluster=embedded", f"--cluster-name={self.cluster.name}", "--keep-cluster", *self.shape.options),
+            *("-p", "no:cacheprovider", f"--deadline-scale={self.slowness:g}", *options),
+        )
+        seconds = RUN_SECONDS * self.slowness
+        done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=seconds)
+        said = done.stdout + done.stderr
+        assert results.exists(), said
+        return read(results.read_text(), said)
+
+    def probe(self) -> Reply:
+        """Ask the API to make the probe's Service, without making it."""
+        return self.api().try_create(manifest(PROBE, "default", Wish("probe")), dry_run=True)
+
+    def until_the_api(self, *, differs: bool) -> None:
+        """Wait until a change of the API is in effect, or has gone again."""
+
+        def seen() -> bool:
+            said = self.probe()
+            marked = not said.ok or PROBE in said.body["metadata"]["labels"] or any(PROBE in w for w in said.warnings)
+            return marked == differs
+
+        assert until(time.monotonic() + _DEADLINE_SECONDS * self.slowness, seen), (
+            f"the API still answers {self.probe()}"
+        )
+
+    def require_healthy(self) -> None:
+        """Check that nothing of a defect is left: a Service made now is programmed everywhere and keeps its client."""
+        left = [file.name for file in (self.directory / "filters").iterdir()]
+        assert not left, f"left behind: {left}"
+        dead = self.cluster.dead()
+        assert not dead, f"ended: {dead}"
+        api = self.api()
+        client = client_in(api, api.get(PODS, "net-pod", "default"), self.slowness)
+        services = Services(api, "default", 3, slowness=self.slowness)
+        nodes = Nodes(self.cluster.nodes, slowness=self.slowness)
+        proxy = ProxyConfig(self.shape.proxy_mode, self.cluster.facts["cluster CIDR"])
+        programming = Programming(nodes, proxy, client, services, self.slowness)
+        service = services.create(Wish("healed", CLIENT_IP))
+        try:
+            programming.settle(service, since=time.monotonic()).require()
+            answers = client.request(target(service), count=20)
+            assert answers.only_endpoint, answers.summary()
+        finally:
+            services.delete(service)
+
+
+def start(shape: Shape, directory: Path, *, slowness: float = 1.0) -> SickCluster:
+    """Start a cluster whose kube-proxy is wrapped; healthy until a defect is injected."""
+    directory.chmod(0o755)
+    argv = (
+        *(sys.executable, "-m", "affinity.clusters.embedded", "up", f"--name={NAME}", *shape.options),
+        *(f"--kube-proxy={_wrap_kube_proxy(directory)}", f"--deadline-scale={slowness:g}"),
+    )
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    found = clusters.find(NAME)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert found is not None
+    return SickCluster(found, shape, directory, slowness)
+
+
+def _wrap_kube_proxy(directory: Path) -> Path:
+    real = binaries.ensure(versions.resolve().release, quiet())["kube-proxy"]
+    scripts = {directory / "kube-proxy": _KUBE_PROXY.format(directory=directory, kube_proxy=real)}
+    for program in PROGRAMS:
+        if found := shutil.which(program, path=PATH):
+            text = _PROGRAM.format(directory=directory, program=program, real=found)
+            scripts[directory / "bin" / program] = text
+    for below in ("bin", "filters"):
+        (directory / below).mkdir()
+    for file, text in scripts.items():
+        file.write_text(text)
+        file.chmod(0o755)
+    return directory / "kube-proxy"
