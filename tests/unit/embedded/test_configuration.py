@@ -5,19 +5,16 @@ from __future__ import annotations
 import ipaddress
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
 from cryptography import x509
 
-from affinity.clusters.addresses import RANGES
+from affinity.clusters.addresses import IP_FAMILIES, RANGES
 from affinity.clusters.embedded.configuration import processes_of, write_configuration
 from affinity.clusters.embedded.layout import Layout, node_layouts
 from affinity.clusters.embedded.state import STATE_VARIABLE, StateDirectory
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PROGRAMS = (
     "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "containerd",
@@ -50,19 +47,28 @@ class Written:
         return {str(address) for address in names.get_values_for_type(x509.IPAddress)}
 
 
-@pytest.fixture
-def written(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
-    monkeypatch.setenv(STATE_VARIABLE, str(tmp_path))
-    ip_family = str(request.param)
-    nodes = node_layouts("unit", 1, ip_family)
-    layout = Layout(
-        "unit", "1.37.2", "iptables", {name: f"/x/{name}" for name in PROGRAMS}, "images.tar", nodes,
-        ip_family=ip_family,
-    )  # fmt: skip
-    state = StateDirectory("unit")
+@pytest.fixture(scope="module")
+def clusters(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Written]:
+    """The configuration of a cluster of each ``--ip-family``, written once: keys and certificates take time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(STATE_VARIABLE, str(tmp_path_factory.mktemp("state")))
+        return {ip_family: _write(ip_family) for ip_family in IP_FAMILIES}
+
+
+def _write(ip_family: str) -> Written:
+    programs = {name: f"/x/{name}" for name in PROGRAMS}
+    nodes = node_layouts(ip_family, 1, ip_family)
+    layout = Layout(ip_family, "1.37.2", "iptables", programs, "images.tar", nodes, ip_family=ip_family)
+    state = StateDirectory(ip_family)
     state.create(tuple(node.name for node in nodes))
     write_configuration(layout, state, 6443)
     return Written(layout, state)
+
+
+@pytest.fixture
+def written(request: pytest.FixtureRequest, clusters: dict[str, Written]) -> Written:
+    """The configuration of the cluster that a test is about."""
+    return clusters[str(request.param)]
 
 
 @pytest.mark.parametrize(
