@@ -48,6 +48,10 @@ def test_rules():
 def test_sticky(request):
     Evidence(request.node.user_properties, None).key_number("100 of 100 from webpod2")
 
+@claim("C09")
+def test_broken_in_the_middle():
+    raise NotReadyError("no endpoints any more")
+
 @claim("C21")
 def test_broken(broken):
     pass
@@ -76,9 +80,10 @@ def test_a_claim_has_its_line(pytester: pytest.Pytester, suite: Path) -> None:
             r"passed  C24   A silent client is free just after the timeout  \d+\.\d s$",
             r"failed  C16   Each rcheck rule has .*  \d+\.\d s$",
             r"error   C21   A client is in exactly one list, .*  \d+\.\d s$",
+            r"error   C09   Without affinity requests spread .*  \d+\.\d s$",
         ]
     )
-    result.assert_outcomes(passed=3, failed=1, errors=1)
+    result.assert_outcomes(passed=3, failed=1, errors=2)
     assert "\x1b" not in result.stdout.str()
 
 
@@ -103,14 +108,14 @@ def test_what_could_not_be_told_is_no_failure_of_the_cluster(pytester: pytest.Py
     result = run(pytester, str(suite), "-m", "C21")
 
     result.stdout.fnmatch_lines(["could not tell: NotReadyError: no endpoints", "*next: look at the pods"])
-    result.assert_outcomes(errors=1, deselected=4)
+    result.assert_outcomes(errors=1, deselected=5)
 
 
 @pytest.mark.parametrize(
     ("expression", "selected"),
     [
         pytest.param("C10", ["test_sticky"], id="id"),
-        pytest.param("api", ["test_sticky", "test_expiry"], id="promised-by-the-api"),
+        pytest.param("api", ["test_broken_in_the_middle", "test_sticky", "test_expiry"], id="promised-by-the-api"),
         pytest.param("kube_proxy", ["test_rules", "test_broken"], id="promised-by-kube-proxy"),
         pytest.param("claim(id='C16')", ["test_rules"], id="id-as-argument"),
     ],
@@ -133,13 +138,20 @@ def test_tests_of_the_wait_come_last_and_the_others_as_in_the_catalogue(pytester
     result = run(pytester, str(suite), "--collect-only", "-q")
 
     names = [line.partition("::")[2] for line in result.outlines if "::" in line]
-    assert names == ["test_sticky", "test_rules", "test_broken", "test_expiry", "test_plain"]
+    assert names == [
+        "test_broken_in_the_middle",
+        "test_sticky",
+        "test_rules",
+        "test_broken",
+        "test_expiry",
+        "test_plain",
+    ]
 
 
 def test_claims_about_rules_are_skipped_in_another_mode(pytester: pytest.Pytester, suite: Path) -> None:
     result = run(pytester, str(suite), "--proxy-mode", "nftables", "-rs", "-m", "C16 or C10")
 
-    result.assert_outcomes(passed=1, skipped=1, deselected=3)
+    result.assert_outcomes(passed=1, skipped=1, deselected=4)
     result.stdout.fnmatch_lines(
         ["*kube-proxy runs in nftables mode: claims about iptables rules cannot be judged here*"]
     )

@@ -49,6 +49,13 @@ def test_claims_are_counted_and_other_tests_are_not() -> None:
     assert summary.told_counts({}) == "no claim judged"
 
 
+def test_a_claim_is_told_once_with_the_worst_that_became_of_it() -> None:
+    stats = {"passed": [report("C10", "100 of 100")], "error": [report("C10", "100 of 100")]}
+
+    assert list(summary.told_claims(stats)) == ["error   C10   100 of 100"]
+    assert summary.told_counts(stats) == "1 error"
+
+
 def test_what_chance_may_cost_is_that_of_the_claims_that_were_judged() -> None:
     assert summary.told_false_alarm(STATS) == "at most 0.0e+00, 1e-06 is allowed"
     assert summary.told_false_alarm({"passed": [report("C09")]}) == "at most 1.0e-07, 1e-06 is allowed"
