@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from affinity.clusters.embedded import cluster as clusters
 from affinity.clusters.embedded.state import STATE_VARIABLE
 from affinity.kube.api import Api
 from affinity.kube.resources import PODS
+from affinity.nodes import until
 from tests.integration.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 NAME = "statuses"
 CONTROL_PLANE = f"{NAME}-control-plane"
-QUICK = "0.3"
+QUICK = "0.5"
 """What deadlines are scaled by, so that waiting in vain is short."""
 
 
@@ -36,13 +38,19 @@ class Troubled:
     cluster: clusters.EmbeddedCluster
     results: Path
 
-    def start(self, claims: str, *options: str) -> subprocess.Popen[str]:
+    @property
+    def said(self) -> str:
+        """What the latest run said so far."""
+        return self.results.with_suffix(".log").read_text()
+
+    def start(self, claims: str, *options: str) -> subprocess.Popen[bytes]:
         """Begin a run of some claims."""
         argv = (
             sys.executable, "-u", "-m", "pytest", "-m", claims, "--cluster", "embedded", "--cluster-name", NAME,
             "--keep-cluster", f"--alluredir={self.results}", "--clean-alluredir", *options,
         )  # fmt: skip
-        return subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        with self.results.with_suffix(".log").open("wb") as log:
+            return subprocess.Popen(argv, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
 
     def signal(self, node: str, name: str, program: str) -> None:
         """Send a signal to a program of a node."""
@@ -80,20 +88,16 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Troubled]:
 def test_an_api_server_that_stops_breaks_what_comes_after(troubled: Troubled) -> None:
     """It is stopped when two claims have been judged: the first stands, and what comes after could not be told."""
     run = troubled.start("C02 or C03 or C09", "--deadline-scale", QUICK)
-    assert run.stdout is not None
     try:
-        said = ""
-        while "passed  C03" not in said:
-            line = run.stdout.readline()
-            assert line, said
-            said += line
+        judged = until(time.monotonic() + 100, lambda: "passed  C03" in troubled.said or run.poll() is not None)
         troubled.signal(CONTROL_PLANE, "STOP", "kube-apiserver")
-        said += run.communicate(timeout=200)[0]
+        assert judged, troubled.said
+        run.wait(timeout=200)
     finally:
         troubled.signal(CONTROL_PLANE, "CONT", "kube-apiserver")
         run.wait()
 
-    told = troubled.told()
+    told, said = troubled.told(), troubled.said
     assert told["C02"][0] == "passed", said
     assert told["C09"][0] == "broken", said
     assert told["C09"][1].startswith("ApiError: POST /api/v1/namespaces/default/services: no answer from the API"), said
@@ -110,11 +114,11 @@ def test_a_sample_pod_that_cannot_run_breaks_the_run_and_is_named(troubled: Trou
         # Without the kubelet nothing ends a pod that is asked to go.
         _delete_at_once(api, "webpod1")
         run = troubled.start("C02 or C10", "--deadline-scale", QUICK)
-        said, _ = run.communicate(timeout=200)
+        run.wait(timeout=200)
     finally:
         troubled.signal(f"{NAME}-worker", "CONT", "kubelet")
 
-    told = troubled.told()
+    told, said = troubled.told(), troubled.said
     assert list(told) == ["C02"], said
     assert told["C02"][0] == "broken", said
     assert told["C02"][1].startswith("no sample pods: NotReadyError: pods not Ready after"), said
