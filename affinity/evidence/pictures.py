@@ -24,10 +24,16 @@ _MOST_TARGETS: Final = 4
 """Above so many Services, one row an endpoint has to do for all of them."""
 
 
-def timeline(title: str, answers: Answers, names: Mapping[str, str] | None = None) -> str:
+def timeline(
+    title: str,
+    answers: Answers,
+    names: Mapping[str, str] | None = None,
+    marks: Sequence[tuple[int, str]] = (),
+) -> str:
     """Return request by endpoint, in the order they were sent: one row an endpoint, one mark a request.
 
-    ``names`` are those of Services by target. Several are shown apart as long as they are few.
+    ``names`` are those of Services by target. Several are shown apart as long as they are few. ``marks`` are what was
+    done between requests, each with the number of requests before it.
     """
     apart = 1 < len(dict.fromkeys(str(one.target) for one in answers)) <= _MOST_TARGETS
 
@@ -40,7 +46,7 @@ def timeline(title: str, answers: Answers, names: Mapping[str, str] | None = Non
     rows = sorted({row_of(one) for one in answers}, key=lambda row: (row.endswith(_NOBODY) and not apart, row))
     left = max(_LEFT, 24.0 + 7.2 * max(map(len, rows), default=0))
     plot, height = WIDTH - left - _RIGHT, _TOP + _ROW * len(rows)
-    picture = Picture(WIDTH, height + 38, title)
+    picture = Picture(WIDTH, height + 38 + 18 * len(marks), title)
     picture.text(16, 26, title, "ink b")
     step = plot / max(len(answers), 1)
     for number, row in enumerate(rows):
@@ -54,6 +60,11 @@ def timeline(title: str, answers: Answers, names: Mapping[str, str] | None = Non
         style = colour(endpoints.index(answer.endpoint or "")) if answer.ok else "bad"
         picture.box(left + step * number + step * 0.15, y + 5, min(step * 0.7, 9), _ROW - 9, style)
     _count_axis(picture, len(answers), left, plot, height)
+    for number, (place, text) in enumerate(marks, 1):
+        x = left + step * place
+        picture.line((x, _TOP - 4), (x, height + 4), "ink", dashed=True)
+        picture.text(x + 2, _TOP - 6, str(number), "dim")
+        picture.text(24, height + 22 + 18 * number, f"{number}: {text}", "dim")
     return picture.render()
 
 

@@ -5,19 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import yaml
-
-from affinity.dataplane.plugs import PLUGS
-from affinity.evidence import pictures
-from affinity.evidence.attachment import Attachment, Kind, shortened
-from affinity.evidence.rules import has_rules, rules_diff
-from affinity.evidence.tables import memories
-from affinity.expiry.trials import table
+from affinity.evidence import shown
+from affinity.evidence.attachment import Attachment, shortened
+from affinity.evidence.rules import has_rules
 from affinity.expiry.wait import Rest
+from affinity.lifecycle.course import Course
 from affinity.observed import CHANGED, READ, Asked, Did, Looked, Stored
 from affinity.programming import Settled
+from affinity.services import target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,7 +23,6 @@ if TYPE_CHECKING:
     from affinity.dataplane.model import Family, ProxyConfig, ServiceState
     from affinity.expiry.trials import Trial
     from affinity.observed import Sighting
-    from affinity.traffic.answers import Answers
     from affinity.verdicts.verdict import Verdict
 
 MOST_STEPS: Final = 10
@@ -34,8 +30,8 @@ MOST_SERVICES: Final = 4
 """Of how many Services of a test rules, lists and objects are shown."""
 
 
-# The one in C is ten times as quick, where it is there.
-_DUMPER: Final = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+Told = tuple[str, tuple[Attachment, ...]]
+"""The title of a step and its attachments."""
 
 
 class Phase(StrEnum):
@@ -130,106 +126,89 @@ class _Reading:
     def steps(self, place: int, sighting: Sighting, *, setup: bool) -> Iterator[Step]:
         """Yield the step of a sighting; none where it has nothing to say."""
         what = sighting.what
-        attachments: tuple[Attachment, ...] = ()
-        ok = True
+        told = self._of_cluster(what, place) or _of_test(what)
+        if told is None:
+            return
+        title, attachments = told
         done = isinstance(what, Did) or (isinstance(what, Stored) and what.how != READ)
-        phase = Phase.ARRANGE if setup or done else Phase.OBSERVE
+        phase = Phase.JUDGE if isinstance(what, Judged) else Phase.ARRANGE if setup or done else Phase.OBSERVE
+        within = tuple(self._stages(what, sighting)) if isinstance(what, Course) else ()
+        ok = not isinstance(what, Judged) or what.verdict.ok
+        yield Step(phase, f"{phase}: {title}", sighting.began, sighting.ended, attachments, within, ok=ok)
+
+    def _of_cluster(self, what: object, place: int) -> Told | None:
+        """Return how something is told that clients, nodes or makers of objects saw or did."""
         match what:
             case Stored():
                 self._remember(what.services)
-                title, attachments = _stored_title(what), self._objects(what)
+                return _stored_title(what), shown.objects(what, self._about)
             case Settled():
                 self._remember(what.services)
-                title, attachments = _settled_title(what), self._held(what.states, place, _family(what))
+                return _settled_title(what), self._held(what.states, place, _family(what))
             case Asked():
                 title = f"{what.pod} ({what.address}) on {what.node} asks, {what.answers.summary()}"
-                attachments = self._answers(what)
+                return title, self._answers(what)
             case Looked():
-                attachments = self._held(what.states, place, what.family)
                 when = "read again after the verdict" if self._judged is not None and place > self._judged else "read"
                 title = f"{when}: what {_nodes(what.states)} hold{'s' if len(what.states) == 1 else ''}"
+                return title, self._held(what.states, place, what.family)
             case Did():
-                title = f"{what.where}: {what.what}" if what.where else what.what
-            case Waited():
-                title, attachments = f"{len(what.trials)} clients of the shared wait", _trials(what.trials)
-            case Rest():
-                title, attachments = _rest(what)
-            case Noted():
-                one_line = "\n" not in what.text.strip()
-                title = f"{what.name}: {what.text.strip()}" if one_line else what.name
-                attachments = () if one_line else (Attachment(what.name, shortened(what.text)),)
-            case Judged():
-                phase, ok = Phase.JUDGE, what.verdict.ok
-                title, attachments = _conclusion(what.verdict), _judgement(what.verdict)
-            case _:
-                return
-        yield Step(phase, f"{phase}: {title}", sighting.began, sighting.ended, attachments, ok=ok)
+                return f"{what.where}: {what.what}" if what.where else what.what, ()
+        return None
 
-    def _objects(self, what: Stored) -> tuple[Attachment, ...]:
-        pairs = zip(what.services, what.objects, strict=True)
-        wanted = [(service, stored) for service, stored in pairs if service.key in self._about]
-        return tuple(
-            Attachment(f"{service.key} as served", yaml_of((stored, *_own(what.slices, service))), Kind.YAML)
-            for service, stored in wanted
-        )
+    def _stages(self, course: Course, sighting: Sighting) -> Iterator[Step]:
+        """Yield a step a stage, with whom the nodes remembered then; the rules at the end, and where they differed."""
+        for stage in course.stages:
+            proxy, states = self._context.proxy, stage.states
+            title = f"{stage.change}: {stage.during.summary()} while the nodes followed, then {stage.answers.summary()}"
+            attachments = shown.remembered(proxy, [stage.service], states, self._context.hz)
+            if any(stage.differences.values()) or stage is course.stages[-1]:
+                attachments += shown.rules(proxy, [stage.service], states, thorough=self._failed)
+            yield Step(Phase.OBSERVE, title, sighting.began, sighting.ended, attachments)
 
     def _remember(self, services: Iterable[ServiceState]) -> None:
         self._services |= {(service.key, service.family): service for service in services}
 
     def _held(self, states: Mapping[str, NodeState], place: int, family: Family) -> tuple[Attachment, ...]:
         services = [self._services[key, family] for key in self._about if (key, family) in self._services]
-        found: list[Attachment] = []
-        proxy = self._context.proxy
-        dataplane = PLUGS.get(proxy.mode) if proxy else None
-        if dataplane is None or proxy is None:
-            return ()
-        if remembered := memories(dataplane, services, states, self._context.hz):
-            found.append(Attachment("clients remembered, ages computed", remembered, Kind.CSV))
+        found = shown.remembered(self._context.proxy, services, states, self._context.hz)
         if place in self._with_rules:
-            diffs = (
-                (service.key, rules_diff(dataplane, service, proxy, states, thorough=self._failed))
-                for service in services
-            )
-            found += [Attachment(f"rules of {key}, expected and seen", shortened(text)) for key, text in diffs if text]
-        return tuple(found)
+            found += shown.rules(self._context.proxy, services, states, thorough=self._failed)
+        return found
 
     def _answers(self, what: Asked) -> tuple[Attachment, ...]:
-        answers = what.answers
-        name = self._context.names.get(id(answers), "answers")
-        csv = Attachment(name, shortened(answers.csv()), Kind.CSV)
-        if len(answers) < 2:
-            return (csv,)
-        title = f"{len(answers)} requests from {what.pod} to {self._asked(answers)}"
-        return (Attachment(name, pictures.timeline(title, answers, self._names()), Kind.SVG), csv)
-
-    def _names(self) -> dict[str, str]:
-        from affinity.services import target
-
-        return {str(target(one)): one.name for one in self._services.values() if one.cluster_ips}
-
-    def _asked(self, answers: Answers) -> str:
-        targets = list(dict.fromkeys(str(one.target) for one in answers))
-        names = self._names()
-        return names.get(targets[0], targets[0]) if len(targets) == 1 else f"{len(targets)} Services"
+        names = {str(target(one)): one.name for one in self._services.values() if one.cluster_ips and one.ports}
+        targets = list(dict.fromkeys(str(one.target) for one in what.answers))
+        asked = names.get(targets[0], targets[0]) if len(targets) == 1 else f"{len(targets)} Services"
+        title = f"{len(what.answers)} requests from {what.pod} to {asked}"
+        return shown.answers(self._context.names.get(id(what.answers), "answers"), title, what.answers, names)
 
 
-def yaml_of(objects: Iterable[Mapping[str, Any]]) -> str:
-    """Return objects as the API has them, without the record of who manages which field."""
-    bare = [
-        {**one, "metadata": {name: value for name, value in one["metadata"].items() if name != "managedFields"}}
-        for one in objects
-    ]
-    return shortened(yaml.dump_all(bare, Dumper=_DUMPER, sort_keys=False))
+def _of_test(what: object) -> Told | None:
+    """Return how something is told that a test named itself."""
+    match what:
+        case Waited():
+            return f"{len(what.trials)} clients of the shared wait", shown.trials(what.trials)
+        case Rest():
+            return f"{len(what.services)} clients that nobody asked meanwhile", shown.rest(what)
+        case Course():
+            title = f"a client that goes on asking {what.service.key} through {len(what.stages)} stages"
+            return title, shown.course(what)
+        case Noted():
+            return _note(what)
+        case Judged():
+            return _conclusion(what.verdict), shown.judgement(what.verdict)
+    return None
+
+
+def _note(what: Noted) -> Told:
+    if "\n" not in what.text.strip():
+        return f"{what.name}: {what.text.strip()}", ()
+    return what.name, (Attachment(what.name, shortened(what.text)),)
 
 
 def _has_rules(what: object) -> bool:
     return any(map(has_rules, seen_states(what).values()))
-
-
-def _own(slices: Iterable[Mapping[str, Any]], service: ServiceState) -> list[Mapping[str, Any]]:
-    from affinity.dataplane.model import SERVICE_NAME_LABEL
-
-    return [one for one in slices if one["metadata"].get("labels", {}).get(SERVICE_NAME_LABEL) == service.name]
 
 
 def _stored_title(what: Stored) -> str:
@@ -258,46 +237,8 @@ def _nodes(states: Mapping[str, object]) -> str:
     return next(iter(states)) if len(states) == 1 else f"{len(states)} nodes"
 
 
-def _trials(trials: Sequence[Trial]) -> tuple[Attachment, ...]:
-    found = Attachment("trials", table(trials), Kind.CSV)
-    timeouts = {one.service.timeout_seconds for one in trials}
-    if trials and len(timeouts) == 1 and all(len(one.contacts) > 1 for one in trials):
-        title = f"{len(trials)} clients, silent before their last request; timeoutSeconds {timeouts.copy().pop()}"
-        lives = [pictures.life(one) for one in trials]
-        return (_lifelines(title, lives, float(timeouts.pop() or 0)), found)
-    return (found,)
-
-
-def _rest(rest: Rest) -> tuple[str, tuple[Attachment, ...]]:
-    """Return the clients that were silent until the timeout was over; their last dot is the request after that."""
-    read = rest.at_end.uptime or 0.0
-    lives = [
-        pictures.Life(
-            service.name,
-            ((0.0, first.endpoint or "no answer"), (read - (first.not_after or read), probe.endpoint or "no answer")),
-        )
-        for service, first, probe in zip(rest.services, rest.first, rest.probes, strict=True)
-    ]
-    timeout = float(rest.services[0].timeout_seconds or 0)
-    title = f"{len(lives)} clients, asked again only when what remembers them had been read; timeoutSeconds {timeout:g}"
-    return f"{len(lives)} clients that nobody asked meanwhile", (_lifelines(title, lives, timeout),)
-
-
-def _lifelines(title: str, lives: Sequence[pictures.Life], timeout: float) -> Attachment:
-    return Attachment("who was kept how long", pictures.lifelines(title, lives, timeout), Kind.SVG)
-
-
 def _conclusion(verdict: Verdict) -> str:
     return f"holds: {verdict.figure}" if verdict.ok else verdict.explain().splitlines()[0]
-
-
-def _judgement(verdict: Verdict) -> tuple[Attachment, ...]:
-    found = []
-    if not verdict.ok:
-        found.append(Attachment("verdict", shortened(verdict.explain())))
-    if verdict.spread is not None:
-        found.append(Attachment("spread", pictures.spread("answers by endpoint", verdict.spread), Kind.SVG))
-    return tuple(found)
 
 
 def _condensed(made: Sequence[Step]) -> list[Step]:

@@ -11,6 +11,7 @@ from affinity.dataplane.model import CLIENT_IP, ServiceState
 from affinity.evidence.attachment import Kind
 from affinity.evidence.steps import MOST_STEPS, Context, Judged, Noted, Phase, Step, Waited, steps
 from affinity.expiry.trials import Trial
+from affinity.lifecycle.course import Course, Stage
 from affinity.observed import CHANGED, READ, Asked, Did, Looked, Sighting, Stored
 from affinity.programming import Settled
 from affinity.verdicts.verdict import Finding, Verdict
@@ -158,6 +159,21 @@ def test_trials_are_a_picture_and_a_table(world: World) -> None:
     (found,) = seen(Waited((Trial(world.service, contacts),)))
 
     assert names(found) == ["who was kept how long svg", "trials csv"]
+
+
+def test_a_course_is_told_stage_by_stage(world: World) -> None:
+    settled = Settled((world.service,), {"a": world.node("a", {1: {CLIENT: (2,)}})}, {"a": 0.5}, {"a": ()}, {}, 0.5)
+    stages = (
+        Stage("as it was", world.service, settled, answers=world.answers("webpod1", "webpod1")),
+        Stage("webpod1 deleted", world.service, settled, world.answers(None), world.answers("webpod2")),
+    )
+
+    (found,) = seen(Course(stages))
+
+    assert names(found) == ["answers by stage svg", "answers by stage csv"]
+    assert "2: webpod1 deleted" in found.attachments[0].body
+    assert [one.title.partition(":")[0] for one in found.steps] == ["as it was", "webpod1 deleted"]
+    assert names(found.steps[0]) == ["clients remembered, ages computed csv"]
 
 
 @pytest.mark.parametrize("switches", [3, 20])
