@@ -131,7 +131,7 @@ class Pods:
 
     def delete_all(self) -> None:
         """Remove every pod that a test made, also those that a killed run left."""
-        self._api.delete_all(PODS, self._namespace, labels=SELECTOR)
+        self._api.delete_all(PODS, self._namespace, labels=SELECTOR, grace_seconds=0)
 
 
 def manifest(name: str, namespace: str, wish: PodWish, templates: Mapping[Role, Pod]) -> dict[str, Any]:

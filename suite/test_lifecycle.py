@@ -182,7 +182,7 @@ def test_terminating_endpoints_serve_while_none_is_ready(
 ) -> None:
     """Terminating endpoints serve their clients while none is ready, and only then.
 
-    Preconditions: a Service with ClientIP over two pods that take a minute to terminate and serve meanwhile.
+    Preconditions: a Service with ClientIP over two pods that take two minutes to terminate and serve meanwhile.
     Steps: delete the client's pod, then the other one; the client asks all the time.
     Expected: every request is answered; the client moves to the pod that is ready, and stays there when that terminates
         too; every node has the rules of the one, then of both.
@@ -203,7 +203,7 @@ def test_with_a_local_policy_terminating_endpoints_of_the_node_serve(
     """With a Local policy that holds for the node's own endpoints.
 
     Preconditions: a Service with ClientIP and internalTrafficPolicy Local over two pods of the client's node that take
-        a minute to terminate, and one of another node.
+        two minutes to terminate, and one of another node.
     Steps: delete one of the two, then the other; the client asks all the time.
     Expected: every request is answered by a pod of the node: by one that is ready while there is one, then by one that
         terminates, though the pod of the other node is ready; every node has the rules of its own endpoints.
@@ -224,7 +224,7 @@ def test_rules_for_outside_traffic_use_terminating_endpoints_of_the_node(
     """Nodes' rules for outside traffic use their own terminating endpoints.
 
     Preconditions: a NodePort Service with ClientIP and externalTrafficPolicy Local over two pods of one node that take
-        a minute to terminate, and one of another node.
+        two minutes to terminate, and one of another node.
     Steps: delete one of the two, then the other; read the rules of every node each time.
     Expected: the node of the two has the rules of the one that is ready, then of both, which terminate; every node has
         those of the ready one for traffic from inside.

@@ -131,9 +131,10 @@ class Api:
             if error.status != 404:
                 raise
 
-    def delete_all(self, resource: Resource, namespace: str, *, labels: str) -> None:
+    def delete_all(self, resource: Resource, namespace: str, *, labels: str, grace_seconds: int | None = None) -> None:
         """Delete every object of a namespace that a label selector selects."""
-        self._request("DELETE", resource.path(namespace), query={"labelSelector": labels})
+        grace = {} if grace_seconds is None else {"gracePeriodSeconds": str(grace_seconds)}
+        self._request("DELETE", resource.path(namespace), query={"labelSelector": labels, **grace})
 
     def service_with_slices(self, namespace: str, name: str) -> tuple[Object, list[Object]]:
         """Return a Service and its EndpointSlices."""

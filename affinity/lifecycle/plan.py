@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     Act = Callable[[ServiceState, str], Collection[str]]
 
-SLOW_END_SECONDS: Final = 60
-"""How long pods that are to terminate slowly take for it; longer than all that happens meanwhile."""
+SLOW_END_SECONDS: Final = 120
+"""How long slowly terminating pods take: longer than all that happens, on a machine that is not slow."""
 
 
 class Story(StrEnum):
@@ -102,7 +102,7 @@ def label(story: Story) -> str:
     return f"lifecycle-{story}"
 
 
-def wishes(client_node: str, other_node: str) -> list[PodWish]:
+def wishes(client_node: str, other_node: str, slowness: float = 1.0) -> list[PodWish]:
     """Return the pods to be made, in the order that ``cast`` takes their names in; the first is not with the client."""
 
     def wish(purpose: str, *stories: Story, **more: Any) -> PodWish:
@@ -110,10 +110,11 @@ def wishes(client_node: str, other_node: str) -> list[PodWish]:
 
     pool = [wish(f"pool{number}", *stories) for number, stories in enumerate(_POOL, 1)]
     pool[0] = replace(pool[0], node=other_node)
+    seconds = round(SLOW_END_SECONDS * slowness)
     slow_end: Mapping[str, Any] = {
         "node": client_node,
-        "spec": {"terminationGracePeriodSeconds": SLOW_END_SECONDS},
-        "container": {"lifecycle": {"preStop": {"sleep": {"seconds": SLOW_END_SECONDS - 5}}}},
+        "spec": {"terminationGracePeriodSeconds": seconds},
+        "container": {"lifecycle": {"preStop": {"sleep": {"seconds": seconds - 5}}}},
     }
     slow = [wish(f"slow{number}", Story.DRAINED, Story.LOCAL, Story.OUTSIDE, **slow_end) for number in (1, 2)]
     return [*pool, *slow, wish("gated", Story.UNREADY, spec=GATED), wish("fragile", Story.DELETED)]
