@@ -1,12 +1,11 @@
 """kube-proxy's nftables mode: read a node's table, say what it should hold, and how the two differ."""
 
 from affinity.dataplane.nftables_compare import compare
-from affinity.dataplane.nftables_expected import (
-    Expected,
+from affinity.dataplane.nftables_expected import Expected, expected
+from affinity.dataplane.nftables_layout import (
     Layout,
     affinity_sets,
     endpoint_chains,
-    expected,
     layout_of,
     pod_ranges,
     port_chains,

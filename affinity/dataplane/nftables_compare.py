@@ -13,20 +13,17 @@ from typing import TYPE_CHECKING, Final
 
 from affinity.dataplane.alignment import OUTSIDE_ORDER, ExpectedRule, Kind, align, shuffled
 from affinity.dataplane.differences import Aspect, Difference
-from affinity.dataplane.nftables_expected import (
+from affinity.dataplane.nftables_expected import Expected, ExpectedElement, expected, numgen
+from affinity.dataplane.nftables_layout import (
     EXTERNAL_CHAIN,
     NO_ENDPOINT_NODE_PORTS,
     SERVICE_NODE_PORTS,
     SERVICES_CHAIN,
-    Expected,
-    ExpectedElement,
     affinity_sets,
     canonical,
     classify,
     endpoint_chains,
-    expected,
     layout_of,
-    numgen,
     port_chains,
 )
 from affinity.dataplane.nftables_rules import VERDICTS, Clause, Rule

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from affinity.dataplane import nftables_compare, nftables_expected
-from affinity.dataplane.nftables_expected import (
+from affinity.dataplane.nftables_layout import (
     CLUSTER_CHAIN,
     CLUSTER_IPS,
     ENDPOINT_CHAIN,
@@ -16,6 +16,7 @@ from affinity.dataplane.nftables_expected import (
     NO_ENDPOINTS,
     affinity_sets,
     canonical,
+    layout_of,
     port_chains,
 )
 from affinity.dataplane.nftables_table import Table
@@ -74,7 +75,7 @@ class Nftables:
 
     def owed(self, state: NodeState, service: ServiceState, proxy: ProxyConfig) -> tuple[str, ...]:
         """Return a Service's map elements, rules and sets in the layout of the node's table."""
-        layout = nftables_expected.layout_of(_table(state))
+        layout = layout_of(_table(state))
         return tuple(_expected_lines(nftables_expected.expected(service, proxy, state.node, layout)))
 
     def remembering(self, state: NodeState, service: ServiceState) -> tuple[str, ...]:

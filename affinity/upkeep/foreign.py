@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from affinity.dataplane import iptables_expected, nftables_expected
+from affinity.dataplane import iptables_expected, nftables_layout
 from affinity.dataplane.names import CLUSTER_CHAIN
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def flush(state: NodeState) -> tuple[str, ...]:
 def obstacle(state: NodeState, service: ServiceState, mode: str) -> tuple[str, ...]:
     """Return the command that puts a rule before all others of a Service's chain, so that none of them is reached."""
     if mode == "nftables":
-        chain = nftables_expected.port_chains(service, nftables_expected.CLUSTER_CHAIN)[0]
+        chain = nftables_layout.port_chains(service, nftables_layout.CLUSTER_CHAIN)[0]
         family = "ip6" if service.family == "IPv6" else "ip"
         return ("nft", "insert", "rule", family, "kube-proxy", chain, "return")
     chain = iptables_expected.port_chains(service, CLUSTER_CHAIN)[0]

@@ -18,7 +18,7 @@ from affinity.dataplane import nftables
 from affinity.dataplane.batch import NodeState
 from affinity.dataplane.differences import Aspect
 from affinity.dataplane.model import CLIENT_IP, Endpoint, ProxyConfig, ServicePort, ServiceState
-from affinity.dataplane.nftables_expected import Layout
+from affinity.dataplane.nftables_layout import Layout
 from affinity.dataplane.plugs import NFTABLES
 from affinity.errors import NodeError
 
