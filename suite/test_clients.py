@@ -33,7 +33,7 @@ def test_connections_at_once_reach_one_endpoint(
 
     Preconditions: a Service with ClientIP over three ready endpoints; a client that asked it once and so has an
         endpoint. (Of a client that never asked, two connections may be let in before either is remembered.)
-    Steps: open 50 connections, each with a request that is answered only when all of them are open.
+    Steps: open 50 connections, each with a request whose answer is held back until all of them are open.
     Expected: 50 answers, all of the endpoint that answered before.
     """
     before = client.request(target(sticky_service))

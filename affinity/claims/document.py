@@ -62,7 +62,7 @@ def render(
     for subject in subjects(by_id[claim.id] for claim in claims if claim.id in by_id):
         own = [claim for claim in claims if claim.id in by_id and by_id[claim.id].subjects[0] == subject]
         if own:
-            parts.append(f"## {subject.capitalize()}\n")
+            parts.append(f"## {subject.replace('_', ' ').capitalize()}\n")
             parts += [_claim(claim, by_id[claim.id]) for claim in own]
     parts.append("\n".join(_missing({claim.id for claim in claims})) + "\n")
     parts.append(_NO_COMFORT)

@@ -89,6 +89,24 @@ def running(script: str, *, at: Place = Place.SICK) -> Injection:
     return injected
 
 
+def arranged(script: str, undo: str, *, at: Place = Place.SICK) -> Injection:
+    """Have a shell script run once on a node, as root there, and another when it is over.
+
+    ``$webpod1`` to ``$webpod3`` and ``$client`` are the addresses of the sample pods.
+    """
+
+    @contextlib.contextmanager
+    def injected(sick: SickCluster) -> Iterator[None]:
+        addresses = [f"{name}={address}" for name, address in sick.addresses().items()]
+        try:
+            sick.on_node(at, "env", *addresses, "sh", "-e", "-c", script)
+            yield
+        finally:
+            sick.on_node(at, "env", *addresses, "sh", "-e", "-c", undo)
+
+    return injected
+
+
 def repeated(command: str, *, at: Place = Place.SICK, pause: float = 0.005) -> Injection:
     """Have a shell command run on a node again and again, ``pause`` seconds apart."""
     return running(f"while :; do {command}; sleep {pause}; done 2>/dev/null", at=at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from affinity.kube.reply import Reply
 
 ROOT = Path(__file__).parents[2]
-NAME = "defects"
+NAME = f"defects-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]}"
+"""The cluster's name: that of another checkout beside this one is another, a killed run's of this one is replaced."""
+SAMPLE_PODS = ("webpod1", "webpod2", "webpod3", "net-pod")
 PROBE = "affinity-defect-probe"
 """The name of the Service that a changed API treats unlike all others, so that the change is seen to be in effect."""
 CLAIM_SECONDS = 120
@@ -84,8 +87,13 @@ class SickCluster:
         return self.cluster.nodes[self.node(place)].argv(command)
 
     def on_node(self, place: Place, *command: str) -> str:
-        """Run a command on a node and return what it printed."""
-        return self.cluster.nodes[self.node(place)].run(command).stdout
+        """Run a command on a node and return what it printed; raises NodeError when it fails."""
+        return self.cluster.nodes[self.node(place)].run(command).check().stdout
+
+    def addresses(self) -> dict[str, str]:
+        """Return the addresses of the sample pods, that of net-pod as ``client``."""
+        pods = {pod["metadata"]["name"]: str(pod["status"]["podIP"]) for pod in self.api().objects(PODS, "default")}
+        return {"client" if name == "net-pod" else name: pods[name] for name in SAMPLE_PODS}
 
     def rules(self, place: Place) -> str:
         """Return what a node holds for all Services, as the dataplane's own program prints it."""
