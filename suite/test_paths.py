@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.affinity, pytest.mark.paths]
 
 REQUESTS = 20
+SELF_REQUESTS = 5
 FLOWS_PAUSE = 1.5
 """How long datagrams wait for a timeout of 1 s to be over."""
 ZONE_REQUESTS = 40
@@ -75,13 +76,13 @@ def test_a_pod_reaches_itself_through_the_service(
     """A pod reaches itself through the Service.
 
     Preconditions: a Service with ClientIP whose only endpoint is a pod that is a client as well.
-    Steps: 20 requests of that pod to the cluster IP.
+    Steps: 5 requests of that pod to the cluster IP.
     Expected: it answers all of them itself.
     """
     client, service = own_clients.pod, path_services.loop
     arrivals.at_client(path_services.settled, client)
     at = target(service)
-    answers = client.request(at, count=REQUESTS)
+    answers = client.request(at, count=SELF_REQUESTS)
     evidence.answers("answers", answers)
 
     verdict = judge_answered_by("C43", Asked(service, client.pod, {at: "to itself"}, answers), {at: [client.pod]})
@@ -97,13 +98,13 @@ def test_a_pod_that_reaches_itself_is_remembered_under_its_own_address(
     """A pod that reaches itself is remembered under its own address, although it is answered under another.
 
     Preconditions: a Service with ClientIP whose only endpoint is a pod that is a client as well.
-    Steps: 20 requests of that pod to the cluster IP; read what every node remembers.
+    Steps: 5 requests of that pod to the cluster IP; read what every node remembers.
     Expected: the pod's node remembers the pod's address, for the pod itself, and no other.
     """
     client, service = own_clients.pod, path_services.loop
     path_services.settled.require(client.node)
     at = target(service)
-    answers = client.request(at, count=REQUESTS)
+    answers = client.request(at, count=SELF_REQUESTS)
     evidence.answers("answers", answers)
     states = nodes.read()
 

@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-from tests.defects import distribution, expiry, families, fields, lists, nftables, rules
+from tests.defects import distribution, expiry, families, fields, lists, nftables, paths, rules
 
-_SUBJECTS = (fields, distribution, rules, lists, families, expiry, nftables)
+_SUBJECTS = (fields, distribution, rules, lists, families, paths, expiry, nftables)
+
 
 DEFECTS = tuple(defect for subject in _SUBJECTS for defect in subject.DEFECTS)
 
 _TO_COME = "nothing has been injected for it yet"
 WITHOUT: dict[str, str] = dict.fromkeys(
     (
-        "C31",
-        "C31b",
-        "C65",
-        "C32",
-        "C32b",
-        "C32c",
-        "C33",
-        "C66",
-        "C66b",
-        "C67",
-        "C67b",
-        "C42",
-        "C43",
-        "C43b",
-        "C46",
-        "C46b",
-        "C46c",
-        "C47",
-        "C47b",
-        "C36",
-        "C36b",
-        "C44",
-        "C44b",
         "C24d",
         "C24e",
         "C24f",

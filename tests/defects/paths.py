@@ -1,0 +1,187 @@
+"""Ways that lead elsewhere, forget who came by them, or let through what they should not."""
+
+from __future__ import annotations
+
+from tests.defects.defect import NFTABLES, Defect, Place
+from tests.defects.inject import repeated, written
+
+_NO_SET = r"s/-m recent --name [^ ]+ --set//"
+_FIRST_ALWAYS = r"s/--probability 0\.3333333333/--probability 1.0000000000/"
+_ASKED_OF_ONE = r"s/(affinity-both-.* -> 10\.10\.([0-9]+)\..* --name )KUBE-SEP-[A-Z0-9]+/\1SHARED\2/"
+_SET_FOR_ONE = (
+    r"s/(affinity-both-.* --name )KUBE-SEP-[A-Z0-9]+( --set .*--to-destination 10\.10\.([0-9]+)\.)/\1SHARED\3\2/"
+)
+"""One list for all ports of a pod: what binds a client to a pod, and not to a port of it."""
+
+DEFECTS = (
+    Defect(
+        "no list is asked for the node port of one node",
+        written("/affinity-(through|entered)-.*rcheck/d"),
+        fails={"C31": "through {sick}.*in order:", "C31b": "{sick}.*remembers 172", "C65": "{sick}.*rcheck"},
+        passes=("C10", "C32", "C32c", "C66b", "C42"),
+        at=None,
+        fast=True,
+    ),
+    Defect(
+        "the node port of one node leads nowhere",
+        written("/^-A KUBE-NODEPORTS .*affinity-through-/d"),
+        fails={"C31": "through {sick}", "C65": "{sick}.*KUBE-NODEPORTS: no external rule"},
+        passes=("C10", "C31b", "C32"),
+        at=None,
+    ),
+    Defect(
+        "clients from outside are not masqueraded",
+        written("/^-A KUBE-EXT-.*affinity-through-.*KUBE-MARK-MASQ/d"),
+        fails={"C65": "KUBE-EXT-.*KUBE-MARK-MASQ"},
+        passes=("C31b", "C32c", "C66b"),
+    ),
+    Defect(
+        "who enters by a node is not remembered there",
+        written(rf"/affinity-entered-.*DNAT/{_NO_SET}"),
+        fails={"C31b": "remembers 172.*none in its 3 lists|remembers 172.*none in its 2 lists|remembers 172.*none in"},
+        passes=("C31", "C65"),
+    ),
+    Defect(
+        "traffic from outside goes to all endpoints under Local",
+        written(rf"s/^(-A KUBE-EXT-[A-Z0-9]+ )-j KUBE-SVL-/\1-j KUBE-SVC-/; /affinity-local-/{_FIRST_ALWAYS}"),
+        fails={"C32": "through {sick}.*all answered by webpod2.*webpod1 10", "C32c": "{sick}.*KUBE-SVL.*KUBE-SVC"},
+        passes=("C31", "C32b", "C65", "C46"),
+        at=None,
+    ),
+    Defect(
+        "a node without an endpoint refuses what it should drop",
+        written("/affinity-local-.*has no local endpoints/d", at=Place.CLIENT),
+        fails={"C32b": "through {client}.*nothing comes back.*curl 7"},
+        passes=("C32", "C32c"),
+        at=None,
+    ),
+    Defect(
+        "the node in front does not translate",
+        written("/masquerade traffic for [^ ]*affinity-front-/d"),
+        fails={"C33": r"one client remembered.*10\.10\.0\."},
+        passes=("C31", "C31b"),
+        at=Place.OTHER,
+    ),
+    Defect(
+        "no list is asked for external addresses on the client's node",
+        written("/affinity-(outside|balanced)-.*rcheck/d", at=Place.CLIENT),
+        fails=dict.fromkeys(("C66", "C67"), r"at 198\.51\.100\..*in order:")
+        | dict.fromkeys(("C66b", "C67b"), "{client}.*rcheck"),
+        passes=("C31", "C65"),
+        at=None,
+    ),
+    Defect(
+        "external addresses lead past the external chain",
+        written(r"/(external|loadbalancer) IP\"/s/-j KUBE-EXT-/-j KUBE-SVC-/"),
+        fails=dict.fromkeys(("C66b", "C67b"), "KUBE-SERVICES.*KUBE-SVC-"),
+        passes=("C66", "C67", "C65"),
+    ),
+    Defect(
+        "a client on its node's network is not remembered",
+        written(rf"/affinity-plain-.*DNAT/{_NO_SET}", at=Place.WORKER),
+        fails={"C42": "in order:.*remembers 172"},
+        passes=("C43b", "C46"),
+        at=None,
+    ),
+    Defect(
+        "a pod that reaches itself is not masqueraded",
+        written(r"/affinity-loop-.* -s [0-9.]+ -j KUBE-MARK-MASQ/d", at=Place.WORKER),
+        fails={"C43": "answered by affinity-loop.*curl 28"},
+        passes=("C42", "C46"),
+        at=None,
+    ),
+    Defect(
+        "a pod that reaches itself is not remembered",
+        written(rf"/affinity-loop-.*DNAT/{_NO_SET}", at=Place.WORKER),
+        fails={"C43b": r"remembers 10\.10\.1\."},
+        passes=("C42", "C43"),
+        at=Place.WORKER,
+    ),
+    Defect(
+        "under Local a client is sent to another node",
+        written(r"/affinity-inner-.*DNAT/s/10\.10\.1\.[0-9]+:80/10.10.2.2:80/", at=Place.WORKER),
+        fails={"C46": "all answered by webpod1.*webpod2", "C46c": r"10\.10\.2\.2:80"},
+        passes=("C42", "C46b"),
+        at=None,
+    ),
+    Defect(
+        "under Local a node without an endpoint refuses",
+        written("/affinity-inner-.*has no local endpoints/s/-j DROP/-j REJECT/", at=Place.CLIENT),
+        fails={"C46b": "nothing comes back.*curl 7"},
+        passes=("C46", "C46c"),
+        at=None,
+    ),
+    Defect(
+        "a client is sent out of its zone",
+        written(r"/affinity-zoned.*DNAT/s/10\.10\.2\.[0-9]+:80/10.10.3.2:80/", at=Place.CLIENT),
+        fails={"C47": "all answered by webpod1 or webpod2.*webpod3", "C47b": r"{client}.*10\.10\.3\.2:80"},
+        passes=("C10", "C31"),
+        at=None,
+    ),
+    Defect(
+        "one list for all ports of a pod",
+        written(f"{_ASKED_OF_ONE}; {_SET_FOR_ONE}", at=Place.CLIENT),
+        fails={"C36": "0 of 17 .*all are the same", "C36b": "0 of 18 .*all are the same"},
+        passes=("C10", "C44"),
+        at=None,
+    ),
+    Defect(
+        "no list is asked for many ports",
+        written("/affinity-both-.*rcheck/d", at=Place.CLIENT),
+        fails=dict.fromkeys(("C36", "C36b", "C44"), "answered by one endpoint.*in order:"),
+        passes=("C10", "C44b"),
+        at=None,
+    ),
+    Defect(
+        "clients of datagrams are bound for too long",
+        written("/affinity-brief-/s/--seconds 1 /--seconds 10800 /", at=Place.CLIENT),
+        fails={"C44b": "renewed the timeout"},
+        passes=("C36b", "C44"),
+        at=None,
+    ),
+    Defect(
+        "flows of datagrams are forgotten while they are used",
+        repeated("conntrack -D -p udp", at=Place.CLIENT, pause=0.02),
+        fails={"C44b": "each flow stays where it began"},
+        passes=("C36", "C44"),
+        at=None,
+    ),
+    Defect(
+        "nft: no set is asked for the node port of one node",
+        written("/^add rule .*service-[^ ]*affinity-through-[^ ]* ip saddr @ ?affinity-/d", program="nft"),
+        fails={"C31": "through {sick}.*in order:", "C65": "{sick}.*affinity"},
+        passes=("C10", "C31b", "C32", "C32c", "C66b"),
+        at=None,
+        shape=NFTABLES,
+    ),
+    Defect(
+        "nft: the node port of one node leads nowhere",
+        written("/^add element .*service-nodeports .*affinity-through-/d", program="nft"),
+        fails={"C31": "through {sick}", "C65": "{sick}.*service-nodeports"},
+        passes=("C10", "C31b", "C32"),
+        at=None,
+        shape=NFTABLES,
+    ),
+    Defect(
+        "nft: traffic from outside goes to all endpoints under Local",
+        written(r"s/^(add rule .* external-[^ ]*affinity-local-[^ ]* )goto local-/\1goto service-/", program="nft"),
+        fails={"C32c": "external-.*goto local-.*goto service-"},
+        passes=("C31", "C32b", "C65"),
+        shape=NFTABLES,
+    ),
+    Defect(
+        "nft: a node without an endpoint does not drop",
+        written("/^add element .*no-endpoint-nodeports .*affinity-local-/d", at=Place.CLIENT, program="nft"),
+        fails={"C32b": "through {client}.*nothing comes back", "C32c": "{client}.*no-endpoint-nodeports"},
+        passes=("C31", "C32"),
+        at=None,
+        shape=NFTABLES,
+    ),
+    Defect(
+        "nft: who enters by a node is not remembered there",
+        written("/^add rule .*endpoint-[^ ]*affinity-(entered|plain|loop)-[^ ]* update @/d", program="nft"),
+        fails={"C31b": "remembers 172"},
+        passes=("C31", "C65"),
+        shape=NFTABLES,
+    ),
+)
