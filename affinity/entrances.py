@@ -26,10 +26,9 @@ NODE_PORT: Final = {"type": "NodePort"}
 
 @dataclass(frozen=True)
 class Entrances:
-    """Addresses of nodes by name, as far as their node ports can be reached; ``missing`` are the other nodes."""
+    """Addresses of nodes by name, as far as their node ports can be reached."""
 
     addresses: Mapping[str, str]
-    missing: tuple[str, ...] = ()
 
     def ways(self, service: ServiceState, *nodes: str) -> dict[Target, str]:
         """Return the node ports of a Service's first port, on all nodes or some, with what each way is called."""
