@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -10,15 +12,21 @@ import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
 from affinity.clusters.embedded import linux
-from affinity.errors import ClusterError, UsageError
+from affinity.errors import ClusterError, PreflightError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 STATE_VARIABLE = "SESSION_AFFINITY_STATE"
 KEEP = b"keep"
 """What the starter of a cluster writes to its keeper to let it live on."""
+FREE_BYTES = 4 * 2**20
+"""What the files of a cluster may grow to: that the disk is full is said before anything is started, not after."""
 _POLL_SECONDS = 0.02
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
@@ -60,6 +68,24 @@ def states_root() -> Path:
     return Path(root).resolve() / "clusters"
 
 
+@contextlib.contextmanager
+def writing(where: Path) -> Iterator[None]:
+    """Say what keeps the state of a cluster from being written; raises PreflightError."""
+    try:
+        yield
+    except OSError as error:
+        raise PreflightError(
+            f"the state of the cluster cannot be written to {where}: {error.strerror or error}",
+            next_step=f"make room, or name another directory in {STATE_VARIABLE}",
+        ) from error
+
+
+def require_room(directory: Path, size: int) -> None:
+    """Raise OSError when a disk has less than so many bytes free."""
+    if shutil.disk_usage(directory).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 class StateDirectory:
     """The files of one cluster.
 
@@ -92,11 +118,13 @@ class StateDirectory:
         return self.root / "logs" / node / f"{process}.log"
 
     def create(self, nodes: tuple[str, ...]) -> None:
-        """Make the directories, readable by their owner only."""
-        self.root.mkdir(parents=True, mode=0o700)
-        for name in nodes:
-            self.node(name).mkdir(parents=True)
-            self.log(name, "x").parent.mkdir(parents=True)
+        """Make the directories, readable by their owner only; raises PreflightError."""
+        with writing(self.root):
+            self.root.mkdir(parents=True, mode=0o700)
+            require_room(self.root, FREE_BYTES)
+            for name in nodes:
+                self.node(name).mkdir(parents=True)
+                self.log(name, "x").parent.mkdir(parents=True)
 
     def exists(self) -> bool:
         """Whether anything of such a cluster is on disk."""
@@ -115,9 +143,12 @@ class StateDirectory:
         """Take the cluster for this process and those it hands the descriptor to, and return the descriptor.
 
         The lock belongs to the open file: it lasts until the last process that inherited it has ended, so a lock that
-        can be taken means that nothing of the cluster is alive. Raises ClusterError when it is held.
+        can be taken means that nothing of the cluster is alive. Raises ClusterError when it is held,
+        PreflightError when it cannot be made.
         """
-        self._lock_file.parent.mkdir(parents=True, exist_ok=True)
+        with writing(self._lock_file):
+            self._lock_file.parent.mkdir(parents=True, exist_ok=True)
+            self._lock_file.touch(0o600)
         deadline = time.monotonic() + seconds
         while (descriptor := self._try_lock()) is None:
             if time.monotonic() > deadline:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
@@ -15,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from affinity.clusters.addresses import DEFAULT_IP_FAMILY
-from affinity.clusters.embedded.state import states_root
-from affinity.errors import ClusterError, PreflightError, UsageError
+from affinity.clusters.embedded.state import require_room, states_root, writing
+from affinity.errors import ClusterError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -82,17 +81,16 @@ class KindState:
 
     def write(self, record: Record) -> None:
         """Remember; raises PreflightError when it cannot be written."""
-        with _writing(self.root):
+        with writing(self.root):
             draft = self._record.with_suffix(".new")
             draft.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
             draft.replace(self._record)
 
     def begin(self, configuration: Mapping[str, Any], record: Record) -> None:
         """Write all that there is to know before anything is created; raises PreflightError."""
-        with _writing(self.root):
+        with writing(self.root):
             self.root.mkdir(parents=True, mode=0o700, exist_ok=True)
-            if shutil.disk_usage(self.root).free < FREE_BYTES:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            require_room(self.root, FREE_BYTES)
             self.kubeconfig.unlink(missing_ok=True)
             self.configuration.write_text(yaml.safe_dump(dict(configuration), sort_keys=False), encoding="utf-8")
         self.write(record)
@@ -120,7 +118,7 @@ class KindState:
             os.close(descriptor)
 
     def _locked(self) -> int | None:
-        with _writing(self._lock):
+        with writing(self._lock):
             self._lock.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -142,14 +140,3 @@ def names() -> tuple[str, ...]:
 
 def _root() -> Path:
     return states_root().with_name("kind")
-
-
-@contextlib.contextmanager
-def _writing(where: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise PreflightError(
-            f"the state of the cluster cannot be written to {where}: {error.strerror or error}",
-            next_step="make room, or name another directory in SESSION_AFFINITY_STATE",
-        ) from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from affinity.clusters.embedded.state import STATE_VARIABLE, ProcessId, Running, StateDirectory, cluster_names
-from affinity.errors import ClusterError
+from affinity.errors import ClusterError, PreflightError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,3 +88,18 @@ def test_the_state_is_private_and_goes_entirely(state: StateDirectory) -> None:
 
     assert mode == 0o700
     assert not state.exists()
+
+
+def test_a_full_disk_is_said_before_anything_is_made(state: StateDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("affinity.clusters.embedded.state.FREE_BYTES", 2**60)
+
+    with pytest.raises(PreflightError, match=rf"cannot be written to {state.root}: No space left on device"):
+        state.create(("a",))
+
+
+def test_a_place_that_cannot_be_written_is_named(state: StateDirectory) -> None:
+    state.root.parent.parent.mkdir(parents=True, exist_ok=True)
+    state.root.parent.write_text("a file where a directory should be")
+
+    with pytest.raises(PreflightError, match=r"cannot be written to .*mine\.lock: File exists\n  next: make room"):
+        state.claim()
