@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from affinity.dataplane.xt_recent import ClockSample
 
 READ_SECONDS: Final = 15.0
+LONGEST_PAUSE_SECONDS: Final = 5.0
 CLOCK_SECONDS: Final = 1.0
 """How far apart two samples of a node's clock are when its tick rate is told from them."""
 
@@ -140,9 +141,15 @@ class Nodes:
 def until(
     deadline: float, attempt: Callable[[], bool], *, pause: float = 0.05, cancelled: threading.Event | None = None
 ) -> bool:
-    """Try until it succeeds or the ``time.monotonic()`` deadline is over; at least once. Return whether it did."""
+    """Try until it succeeds or the ``time.monotonic()`` deadline is over; at least once. Return whether it did.
+
+    Between attempts is a pause of so many seconds, or as long as an attempt takes: where that is long, what is waited
+    for needs the time.
+    """
+    began = time.monotonic()
     while not attempt():
         if time.monotonic() >= deadline or (cancelled and cancelled.is_set()):
             return False
-        time.sleep(pause)
+        time.sleep(max(pause, min(time.monotonic() - began, LONGEST_PAUSE_SECONDS)))
+        began = time.monotonic()
     return True

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from affinity.clusters.embedded.state import StateDirectory
 
 _POLL_SECONDS = 0.05
+_PATIENCE = 3.0
+"""How many times as long as asking took the next asking is put off, up to so many seconds:"""
+_LONGEST_PAUSE = 5.0
 _CALL_SECONDS = 30.0
 _RETRIES = 4
 _KUBELET_CLIENT_BINDING = {
@@ -127,7 +130,7 @@ class Bootstrap:
         return "" if answer.status == 200 else f"status {answer.status}"
 
     def _wait(self, what: str, seconds: float, state: Callable[[], str]) -> None:
-        deadline = time.monotonic() + seconds
+        deadline = (began := time.monotonic()) + seconds
         while last := _asked(state):
             self._alive()
             if time.monotonic() > deadline:
@@ -135,7 +138,9 @@ class Bootstrap:
                     f"cluster {self._layout.name}: not after {seconds:.0f} s that {what}; last seen: {last}",
                     next_step=f"read the logs below {self._state.root / 'logs'}",
                 )
-            time.sleep(_POLL_SECONDS)
+            # Being asked whether it is ready must not be what a slow machine's API server spends its time on.
+            time.sleep(max(_POLL_SECONDS, min(_PATIENCE * (time.monotonic() - began), _LONGEST_PAUSE)))
+            began = time.monotonic()
 
 
 def _asked(state: Callable[[], str]) -> str:
