@@ -19,6 +19,8 @@ _LEFT: Final = 170.0
 _RIGHT: Final = 90.0
 _TOP: Final = 46.0
 _ROW: Final = 26.0
+_NOTE: Final = 14.0
+"""Room below the title for what is written above the rows."""
 _NOBODY: Final = "no answer"
 _MOST_TARGETS: Final = 4
 """Above so many Services, one row an endpoint has to do for all of them."""
@@ -45,25 +47,26 @@ def timeline(
     endpoints = sorted({one.endpoint or "" for one in answers if one.ok})
     rows = sorted({row_of(one) for one in answers}, key=lambda row: (row.endswith(_NOBODY) and not apart, row))
     left = max(_LEFT, 24.0 + 7.2 * max(map(len, rows), default=0))
-    plot, height = WIDTH - left - _RIGHT, _TOP + _ROW * len(rows)
+    top = _TOP + (_NOTE if marks else 0)
+    plot, height = WIDTH - left - _RIGHT, top + _ROW * len(rows)
     picture = Picture(WIDTH, height + 38 + 18 * len(marks), title)
     picture.text(16, 26, title, "ink b")
     step = plot / max(len(answers), 1)
     for number, row in enumerate(rows):
-        y = _TOP + _ROW * number
+        y = top + _ROW * number
         total = sum(row_of(one) == row for one in answers)
         picture.text(left - 12, y + 17, row, "bad" if row.endswith(_NOBODY) else "ink", anchor="end")
         picture.line((left, y + _ROW), (left + plot, y + _ROW), "line")
         picture.text(left + plot + 12, y + 17, f"{total} of {len(answers)}", "ink")
     for number, answer in enumerate(answers):
-        y = _TOP + _ROW * rows.index(row_of(answer))
+        y = top + _ROW * rows.index(row_of(answer))
         style = colour(endpoints.index(answer.endpoint or "")) if answer.ok else "bad"
         picture.box(left + step * number + step * 0.15, y + 5, min(step * 0.7, 9), _ROW - 9, style)
     _count_axis(picture, len(answers), left, plot, height)
     for number, (place, text) in enumerate(marks, 1):
         x = left + step * place
-        picture.line((x, _TOP - 4), (x, height + 4), "ink", dashed=True)
-        picture.text(x + 2, _TOP - 6, str(number), "dim")
+        picture.line((x, top - 4), (x, height + 4), "ink", dashed=True)
+        picture.text(x + 2, top - 6, str(number), "dim")
         picture.text(24, height + 22 + 18 * number, f"{number}: {text}", "dim")
     return picture.render()
 
@@ -135,18 +138,19 @@ def lifelines(title: str, lives: Sequence[Life], timeout: float) -> str:
     """
     scale = _Scale(min((one.answers[0][0] for one in lives), default=0.0), lives, timeout)
     who = sorted({name for one in lives for _, name in one.answers} - {_NOBODY})
-    height = _TOP + 26 + 24 * len(lives)
+    top = _TOP + _NOTE
+    height = top + 26 + 24 * len(lives)
     picture = Picture(WIDTH, height + 52, title)
     picture.text(16, 26, title, "ink b")
     for moment, label in _moments(lives, timeout):
         if scale.low <= moment <= scale.high:
             x, on_time = scale.at(moment), label.startswith(("T =", "T w"))
-            picture.text(x, _TOP + (-4 if on_time else 11), label, "dim", anchor="middle")
+            picture.text(x, top + (-4 if on_time else 11), label, "dim", anchor="middle")
             picture.line(
-                (x, _TOP + (2 if on_time else 17)), (x, height), "bad" if on_time else "dim", dashed=not on_time
+                (x, top + (2 if on_time else 17)), (x, height), "bad" if on_time else "dim", dashed=not on_time
             )
     for place, one in enumerate(lives):
-        y = _TOP + 36 + 24 * place
+        y = top + 36 + 24 * place
         picture.text(_LEFT + 10, y + 4, one.label.removeprefix("affinity-"), "ink", anchor="end")
         picture.line((scale.at(one.answers[0][0]), y), (scale.at(one.answers[-1][0]), y), "line")
         for moment, name in one.answers:
