@@ -61,6 +61,10 @@ class KindManager(KindManagerBase):
         self._created = True
         self.delete()
 
+    def load_image(self, image: str) -> None:
+        """Put an image of the engine on the nodes: the plugin gives that 240 s, whatever the cluster is given."""
+        self._exec(["load", "docker-image", image, "--name", self.cluster_name])
+
     def load_archive(self, archive: Path) -> None:
         """Load images from a file: `kind load docker-image` asks docker for them even where podman is used."""
         self._exec(["load", "image-archive", str(archive), "--name", self.cluster_name])
