@@ -121,4 +121,44 @@ DEFECTS = (
         at=None,
         shape=NFTABLES,
     ),
+    Defect(
+        "nft: affinity rules come back",
+        _written("s/( saddr @ ?affinity-[^ ]*) goto /\\1 jump /"),
+        fails={"C16n": "jump endpoint-", "C20": "jump endpoint-"},
+        passes=("C10", "C14", "C15", "C17", "C18n", "C51"),
+        shape=NFTABLES,
+    ),
+    Defect(
+        "nft: endpoints come round instead of by chance",
+        _written("s/numgen random mod 3/numgen inc mod 3/"),
+        fails={"C17": "numgen inc mod 3, expected numgen random mod 3", "C20": "numgen inc mod 3"},
+        passes=("C10", "C14", "C15", "C16n", "C18n", "C51"),
+        shape=NFTABLES,
+    ),
+    Defect(
+        "nft: cluster IP leads nowhere",
+        # Not deleted: kube-proxy deletes it with the Service, and an element that is not there would make that fail.
+        _written(r"s/( service-ips .* : )goto service-[^ ]*affinity-[^ ]*/\1drop/"),
+        fails={"C51": r"tcp \. 9000 : drop", "C20": ": drop"},
+        passes=("C10", "C14", "C15", "C16n", "C17", "C18n"),
+        shape=NFTABLES,
+    ),
+    Defect(
+        "nft: a patch forgets everyone",
+        _written(
+            r"s/^add set ip kube-proxy (affinity-[^ ]*) .*timeout 30s.*/&\nflush set ip kube-proxy \1/", at=Place.CLIENT
+        ),
+        fails={"C22": "on {client}: .*0 of 15 entries kept", "C22n": "on {client}, .*from before the patch"},
+        passes=("C23", "C24", "C53"),
+        at=None,
+        shape=NFTABLES,
+    ),
+    Defect(
+        "nft: timeout of the sets is shorter",
+        _written("/^add set /s/timeout 30s/timeout 10s/", at=Place.CLIENT),
+        fails={"C22": "timeout 10 s", "C23": "moved", "C24b": "moved", "C25n": "one element"},
+        passes=("C24", "C53"),
+        at=None,
+        shape=NFTABLES,
+    ),
 )
