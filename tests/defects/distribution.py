@@ -16,9 +16,10 @@ def _taken_over(verb: str) -> str:
 
 DEFECTS = (
     Defect(
-        "half of the requests go to the first endpoint",
-        written(r"s/0\.3333333333/0.5000000000/", at=Place.CLIENT),
-        fails={"C09": "not spread evenly", "C17": r"0\.5"},
+        # Half would not do: 300 requests spread 1/2, 1/4, 1/4 stay below the bound of C09 a third of the time.
+        "three quarters of the requests go to the first endpoint",
+        written(r"s/0\.3333333333/0.7500000000/", at=Place.CLIENT),
+        fails={"C09": "not spread evenly", "C17": r"0\.75"},
         passes=("C10",),
         at=None,
     ),

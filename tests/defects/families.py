@@ -54,9 +54,9 @@ DEFECTS = (
         shape=IPTABLES,
     ),
     Defect(
-        "half of the IPv6 requests go to the first endpoint",
-        written(r"s/0\.3333333333/0.5000000000/", at=Place.CLIENT, program=_IPV6),
-        fails={"C45": r"0\.5", "C60": "not spread evenly"},
+        "three quarters of the IPv6 requests go to the first endpoint",
+        written(r"s/0\.3333333333/0.7500000000/", at=Place.CLIENT, program=_IPV6),
+        fails={"C45": r"0\.75", "C60": "not spread evenly"},
         passes=("C09", "C61"),
         at=None,
         shape=IPTABLES,
