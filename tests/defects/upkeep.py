@@ -1,0 +1,65 @@
+"""Nodes that are not right again after their kube-proxy was stopped, or after others interfered."""
+
+from __future__ import annotations
+
+from tests.defects.defect import NFTABLES, Defect, Place
+from tests.defects.inject import arranged, both, repeated, written
+
+_LISTS = "/proc/net/xt_recent/KUBE-SEP-*"
+
+DEFECTS = (
+    Defect(
+        "clients are forgotten in a restart",
+        repeated(f"for list in {_LISTS}; do echo / > $list; done", at=Place.CLIENT),
+        fails={"C40": "requests answered by one endpoint"},
+        passes=("C40b", "C40c"),
+        at=None,
+    ),
+    Defect(
+        "what changed unseen is not right after a restart",
+        written("s/--seconds 30 /--seconds 10 /", at=Place.WORKER),
+        fails={"C40b": "--seconds 10"},
+        passes=("C40", "C40c"),
+        at=Place.WORKER,
+    ),
+    Defect(
+        "what was being written is not mended",
+        written("/affinity-written.*rcheck/d"),
+        fails={"C40c": "no rcheck rule"},
+        passes=("C40", "C40b"),
+    ),
+    Defect(
+        "nft: what was being written is not mended",
+        written("/^add rule .*affinity-written.* update @/d", program="nft"),
+        fails={"C40c": "update"},
+        passes=("C40b",),
+        shape=NFTABLES,
+    ),
+    Defect(
+        "a rule in the way keeps others from their rules",
+        written("/affinity-other.*rcheck/d", at=Place.CLIENT),
+        fails={"C41": "no rcheck rule"},
+        passes=("C40",),
+        at=Place.CLIENT,
+    ),
+    Defect(
+        "syncs fail because of one Service",
+        written("/affinity-norules/s/^-A .*/BROKEN/"),
+        fails={"C14": "no such chain", "C41b": "failed syncs"},
+        passes=("C10",),
+    ),
+    Defect(
+        "kube-proxy hangs once its rules were flushed",
+        both(
+            repeated("iptables-save -t nat | grep -q KUBE-SERVICES || pkill -STOP -x kube-proxy", at=Place.OTHER),
+            arranged(":", "pkill -CONT -x kube-proxy", at=Place.OTHER),
+        ),
+        fails={"C48": "no such chain"},
+        at=Place.OTHER,
+    ),
+    Defect(
+        "among a thousand others a Service lacks rules",
+        written("/affinity-after.*rcheck/d"),
+        fails={"C86": "no rcheck rule"},
+    ),
+)
