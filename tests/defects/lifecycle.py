@@ -1,4 +1,4 @@
-"""Nodes that do not follow as endpoints and Services come and go, clients that are forgotten, requests that get lost."""
+"""Nodes that do not follow as endpoints and Services come and go, forgotten clients, lost requests."""
 
 from __future__ import annotations
 
