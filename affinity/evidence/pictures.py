@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from affinity.evidence.svg import Picture, colour
@@ -22,6 +23,8 @@ _ROW: Final = 26.0
 _NOTE: Final = 14.0
 """Room below the title for what is written above the rows."""
 _NOBODY: Final = "no answer"
+_NARROWEST: Final = 1.0
+"""Of how many pixels a request is drawn by itself."""
 _MOST_TARGETS: Final = 4
 """Above so many Services, one row an endpoint has to do for all of them."""
 
@@ -58,10 +61,18 @@ def timeline(
         picture.text(left - 12, y + 17, row, "bad" if row.endswith(_NOBODY) else "ink", anchor="end")
         picture.line((left, y + _ROW), (left + plot, y + _ROW), "line")
         picture.text(left + plot + 12, y + 17, f"{total} of {len(answers)}", "ink")
-    for number, answer in enumerate(answers):
-        y = top + _ROW * rows.index(row_of(answer))
-        style = colour(endpoints.index(answer.endpoint or "")) if answer.ok else "bad"
-        picture.box(left + step * number + step * 0.15, y + 5, min(step * 0.7, 9), _ROW - 9, style)
+    # So many that marks would touch are drawn as one bar a run.
+    crowded, number = step < _NARROWEST, 0
+    for row, run in groupby(answers, key=row_of):
+        same = list(run)
+        y = top + _ROW * rows.index(row)
+        style = colour(endpoints.index(same[0].endpoint or "")) if same[0].ok else "bad"
+        if crowded:
+            picture.box(left + step * number, y + 5, step * len(same), _ROW - 9, style)
+        else:
+            for place in range(number, number + len(same)):
+                picture.box(left + step * (place + 0.15), y + 5, min(step * 0.7, 9), _ROW - 9, style)
+        number += len(same)
     _count_axis(picture, len(answers), left, plot, height)
     for number, (place, text) in enumerate(marks, 1):
         x = left + step * place

@@ -104,6 +104,47 @@ def test_a_failure_begins_with_what_is_wrong(pytester: pytest.Pytester, suite: P
     assert "assert False" not in result.stdout.str()
 
 
+def test_a_failure_does_not_write_out_what_the_test_was_given(pytester: pytest.Pytester) -> None:
+    """Observations of a run are large: their representation takes minutes, and is shown to no one."""
+    pytester.makeini("[pytest]\nmarkers =\n claim: x\n dataplane: x\n api: x\n kube_proxy: x\nstrict = true\n")
+    module = pytester.makepyfile(
+        test_large="""
+        import pytest
+        from affinity.errors import NotReadyError
+        from fixtures.claims import claim
+
+        class Large:
+            def __repr__(self):
+                raise SystemExit("written out")
+
+        @pytest.fixture(scope="session")
+        def run_facts():
+            pass
+
+        @pytest.fixture
+        def large():
+            return Large()
+
+        @pytest.fixture
+        def broken(large):
+            raise NotReadyError("no endpoints")
+
+        @claim("C16")
+        def test_fails(large):
+            assert not large, "C16 does not hold"
+
+        @claim("C21")
+        def test_breaks(broken):
+            pass
+        """
+    )
+
+    result = run(pytester, str(module))
+
+    result.assert_outcomes(failed=1, errors=1)
+    assert "written out" not in result.stdout.str()
+
+
 def test_what_could_not_be_told_is_no_failure_of_the_cluster(pytester: pytest.Pytester, suite: Path) -> None:
     result = run(pytester, str(suite), "-m", "C21")
 

@@ -80,8 +80,18 @@ def test_any_number_of_requests_fits(world: World, requests: int) -> None:
     picture = drawn(pictures.timeline("x", world.answers(*ENDPOINTS * requests)))
 
     boxes = [one for one in picture.iter(f"{SVG}rect") if one.get("class") != "ground"]
-    assert len(boxes) == 3 * requests
+    assert len(boxes) == 3 * requests  # answers alternate, so that no two are of one run
     assert all(0 <= float(one.get("x", -1)) <= pictures.WIDTH - float(one.get("width", 0)) for one in boxes)
+
+
+def test_of_thousands_of_requests_runs_are_drawn(world: World) -> None:
+    answers = world.answers(*["webpod1"] * 2000, *["webpod2"] * 1000)
+
+    picture = drawn(pictures.timeline("x", answers))
+
+    widths = [float(one.get("width", 0)) for one in picture.iter(f"{SVG}rect") if one.get("class") != "ground"]
+    assert len(widths) == 2
+    assert widths[0] == pytest.approx(2 * widths[1], rel=0.01)
 
 
 def test_a_spread_shows_counts_and_what_is_allowed() -> None:
