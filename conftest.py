@@ -15,7 +15,7 @@ pytest_plugins = [
     "fixtures.pods",
     "fixtures.families",
     "fixtures.clients",
-    "fixtures.crowd",
+    "fixtures.clientele",
     "fixtures.nodes",
     "fixtures.services",
     "fixtures.asking",

@@ -9,7 +9,7 @@ import pytest
 from affinity import claims
 from affinity.services import target
 from affinity.verdicts.answers import judge_one_endpoint
-from affinity.verdicts.crowd import judge_each_keeps, judge_each_remembered, judge_independent
+from affinity.verdicts.clientele import judge_each_keeps, judge_each_remembered, judge_independent
 from fixtures.claims import claim
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from affinity.nodes import Nodes
     from affinity.programming import Programming
     from affinity.traffic.client import Client
-    from fixtures.crowd import Crowd
+    from fixtures.clientele import Clientele
     from fixtures.evidence import Evidence
 
 pytestmark = [pytest.mark.affinity, pytest.mark.distribution]
@@ -48,7 +48,7 @@ def test_connections_at_once_reach_one_endpoint(
 
 
 @claim("C11")
-def test_clients_choose_independently(crowd: Crowd, evidence: Evidence) -> None:
+def test_clients_choose_independently(clientele: Clientele, evidence: Evidence) -> None:
     """Clients choose endpoints independently of each other, and evenly.
 
     Preconditions: 8 clients on all nodes that take pods; 20 Services with ClientIP over the same three endpoints, which
@@ -57,24 +57,24 @@ def test_clients_choose_independently(crowd: Crowd, evidence: Evidence) -> None:
     Expected: no two clients choose alike at all 20 Services (by chance 28 pairs do so with 3^-20 each: 8e-9); the 160
         choices are spread as evenly as chance allows at a false alarm of 1e-8.
     """
-    for member in crowd.members:
+    for member in clientele.members:
         evidence.answers(f"answers of {member.pod} on {member.node}", member.answers)
 
-    verdict = judge_independent("C11", crowd.members, crowd.services, claims.CROWD_SPREAD)
+    verdict = judge_independent("C11", clientele.members, clientele.services, claims.CLIENTELE_SPREAD)
 
     evidence.verdict(verdict)
     assert verdict.ok, verdict.explain()
 
 
 @claim("C12")
-def test_every_client_keeps_its_endpoint(crowd: Crowd, evidence: Evidence) -> None:
+def test_every_client_keeps_its_endpoint(clientele: Clientele, evidence: Evidence) -> None:
     """Every client on every node keeps the endpoint of its first request, also one that shares a node with endpoints.
 
     Preconditions: 8 clients on all nodes that take pods; 20 Services with ClientIP, which none of them asked.
     Steps: three rounds, in each of which every client asks every Service, while others ask them too.
     Expected: 480 answers; for each client and Service, all three by one endpoint.
     """
-    verdict = judge_each_keeps("C12", crowd.members, crowd.services)
+    verdict = judge_each_keeps("C12", clientele.members, clientele.services)
 
     evidence.verdict(verdict)
     assert verdict.ok, verdict.explain()
@@ -82,7 +82,7 @@ def test_every_client_keeps_its_endpoint(crowd: Crowd, evidence: Evidence) -> No
 
 @claim("C59")
 def test_each_client_is_remembered_on_its_own_node(
-    crowd: Crowd, nodes: Nodes, programming: Programming, evidence: Evidence
+    clientele: Clientele, nodes: Nodes, programming: Programming, evidence: Evidence
 ) -> None:
     """Of many clients each is remembered on its own node alone, bound to the endpoint that answered it.
 
@@ -92,7 +92,7 @@ def test_each_client_is_remembered_on_its_own_node(
         other; the other nodes do not remember it.
     """
     verdict = judge_each_remembered(
-        "C59", crowd.members, crowd.services, crowd.memory(nodes.read(), programming.dataplane)
+        "C59", clientele.members, clientele.services, clientele.memory(nodes.read(), programming.dataplane)
     )
 
     evidence.verdict(verdict)

@@ -47,14 +47,14 @@ FREE_TRIALS: Final = 15
 ALL_STAY: Final = 3.0**-FREE_TRIALS
 SPREAD_FALSE_ALARM: Final = 1e-7
 """The bound that the spread of 300 requests is judged by."""
-CROWD: Final = 8
+CLIENTELE: Final = 8
 """Clients that ask the same Services, on all nodes that take pods."""
-CROWD_SERVICES: Final = 20
-"""Services that the crowd asks: two clients that choose for themselves agree on all of them with chance 3 ** -20."""
-CROWD_SPREAD: Final = 1e-8
-"""The bound that the spread of the crowd's first choices is judged by."""
-CROWD_FALSE_ALARM: Final = CROWD * (CROWD - 1) / 2 * 3.0**-CROWD_SERVICES + CROWD_SPREAD
-"""Some two of the crowd agree on everything by chance, or all of them together look uneven."""
+CLIENTELE_SERVICES: Final = 20
+"""Services that the clientele asks: two clients that choose for themselves agree on all with chance 3 ** -20."""
+CLIENTELE_SPREAD: Final = 1e-8
+"""The bound that the spread of the clientele's first choices is judged by."""
+CLIENTELE_FALSE_ALARM: Final = CLIENTELE * (CLIENTELE - 1) / 2 * 3.0**-CLIENTELE_SERVICES + CLIENTELE_SPREAD
+"""Some two of the clientele agree on everything by chance, or all of them together look uneven."""
 BUDGET: Final = 1e-6
 """What all claims of one run may come to."""
 

@@ -1,7 +1,7 @@
 """What each claim costs in seconds, as measured: figures are taken from the results of runs, never typed in.
 
 A claim's cost is what it added to a run of the whole catalogue, without what the run shares: the cluster, the sample
-pods, the crowd. Claims about expiry share one wait of 30 s; the first of them has what was left of it.
+pods, the clientele. Claims about expiry share one wait of 30 s; the first of them has what was left of it.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from typing import Final
 from affinity.claims.claim import (
     API,
     BOTH,
-    CROWD_FALSE_ALARM,
+    CLIENTELE_FALSE_ALARM,
     FIELD,
     KUBE_PROXY,
     REMEMBERS,
@@ -29,7 +29,7 @@ CLAIMS: Final = (
         "Clients choose endpoints independently of each other, and evenly",
         API,
         FIELD,
-        false_alarm=CROWD_FALSE_ALARM,
+        false_alarm=CLIENTELE_FALSE_ALARM,
     ),
     Claim("C12", "Every client on every node keeps the endpoint of its first request", API, FIELD),
     Claim("C59", "Of many clients each is remembered on its own node alone", KUBE_PROXY, REMEMBERS, BOTH),

@@ -67,12 +67,15 @@ def comfort() -> Comfort:
 def sick(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, slowness: float
 ) -> Iterator[SickCluster]:
-    """The cluster of a shape, healthy: whoever makes it sick heals it."""
+    """The cluster of a shape, healthy and with its sample pods: whoever makes it sick heals it."""
     shape: Shape = request.param
     directory = tmp_path_factory.mktemp("sick")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(STATE_VARIABLE, str(directory / "state"))
         try:
-            yield sick_clusters.start(shape, directory, slowness=slowness)
+            started = sick_clusters.start(shape, directory, slowness=slowness)
+            judged = started.judge(["C10"])
+            assert not judged.failed + judged.broken, judged.said
+            yield started
         finally:
             clusters.down(sick_clusters.NAME)

@@ -22,7 +22,7 @@ class Place(StrEnum):
     WORKER = "worker"
     """The node of webpod1."""
     SICK = "worker2"
-    """The node of webpod2: the one that misbehaves where any will do. Nobody's client is on it but those of a crowd."""
+    """The node of webpod2: the one that misbehaves where any will do. No client is on it but those of a clientele."""
     OTHER = "worker3"
     """The node of webpod3."""
 

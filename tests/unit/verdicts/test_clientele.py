@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.claims import CROWD_SPREAD
+from affinity.claims import CLIENTELE_SPREAD
 from affinity.traffic.answers import Answer, Answers, Target
-from affinity.verdicts.crowd import Member, Memory, judge_each_keeps, judge_each_remembered, judge_independent
+from affinity.verdicts.clientele import Member, Memory, judge_each_keeps, judge_each_remembered, judge_independent
 
 if TYPE_CHECKING:
     from affinity.dataplane.model import ServiceState
@@ -29,7 +29,7 @@ def member(number: int, asked: list[ServiceState], chosen: list[str | None], rou
         for _ in range(rounds)
         for own, pod in zip(asked, chosen, strict=True)
     )
-    return Member(f"crowd-{number}", f"10.10.{number}.9", NODES[number % 3], Answers(answers))
+    return Member(f"client-{number}", f"10.10.{number}.9", NODES[number % 3], Answers(answers))
 
 
 def chosen(number: int, count: int = 30) -> list[str | None]:
@@ -38,7 +38,7 @@ def chosen(number: int, count: int = 30) -> list[str | None]:
     return [PODS[order[place % 3]] for place in range(count)]
 
 
-def crowd(world: World, size: int = 6) -> tuple[list[Member], list[ServiceState]]:
+def clientele(world: World, size: int = 6) -> tuple[list[Member], list[ServiceState]]:
     asked = services(world)
     return [member(number, asked, chosen(number)) for number in range(size)], asked
 
@@ -50,15 +50,15 @@ def moved(one: Member) -> Member:
 
 
 def test_clients_that_keep_and_choose_hold(world: World) -> None:
-    members, asked = crowd(world)
+    members, asked = clientele(world)
 
     assert judge_each_keeps("C12", members, asked).ok
-    assert judge_independent("C11", members, asked, CROWD_SPREAD).ok
+    assert judge_independent("C11", members, asked, CLIENTELE_SPREAD).ok
     assert "180 of 180 pairs of client and Service kept over 2 rounds" in judge_each_keeps("C12", members, asked).figure
 
 
 def test_a_client_that_moved_is_named_with_its_node(world: World) -> None:
-    members, asked = crowd(world)
+    members, asked = clientele(world)
     members[1] = moved(members[1])
 
     (finding,) = judge_each_keeps("C12", members, asked).findings
@@ -78,21 +78,21 @@ def test_a_client_without_an_answer_did_not_keep(world: World) -> None:
 
 
 def test_two_clients_that_choose_alike_are_bound_together(world: World) -> None:
-    members, asked = crowd(world)
+    members, asked = clientele(world)
     members.append(member(7, asked, chosen(1)))
 
-    (finding,) = judge_independent("C11", members, asked, CROWD_SPREAD).findings
+    (finding,) = judge_independent("C11", members, asked, CLIENTELE_SPREAD).findings
 
     assert finding.where == "worker"
-    assert "crowd-1" in finding.what
-    assert "crowd-7" in finding.what
+    assert "client-1" in finding.what
+    assert "client-7" in finding.what
 
 
 def test_clients_that_avoid_an_endpoint_are_uneven(world: World) -> None:
     asked = services(world)
     members = [member(n, asked, [PODS[(place * (n + 1)) % 2] for place in range(30)]) for n in range(6)]
 
-    findings = judge_independent("C11", members, asked, CROWD_SPREAD).findings
+    findings = judge_independent("C11", members, asked, CLIENTELE_SPREAD).findings
 
     assert "webpod3: 0" in next(one.seen for one in findings if one.where == "all clients")
 
@@ -105,7 +105,7 @@ def remembered(members: list[Member], asked: list[ServiceState]) -> dict[str, Me
 
 
 def test_clients_remembered_on_their_nodes_hold(world: World) -> None:
-    members, asked = crowd(world)
+    members, asked = clientele(world)
 
     assert judge_each_remembered("C59", members, asked, remembered(members, asked)).ok
 
@@ -120,7 +120,7 @@ def test_clients_remembered_on_their_nodes_hold(world: World) -> None:
     ],
 )
 def test_clients_remembered_otherwise_do_not(world: World, node: str, pods: tuple[str, ...], told: str) -> None:
-    members, asked = crowd(world)
+    members, asked = clientele(world)
     memory = remembered(members, asked)
     memory[node][asked[0].key, members[1].address] = pods
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Member:
-    """A client of a crowd: its pod, address and node, and its answers in the order of its requests."""
+    """A client of a clientele: its pod, address and node, and its answers in the order of its requests."""
 
     pod: str
     address: str
