@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from affinity.progress import Progress, Step
 
 LOGS_SECONDS: Final = 60.0
-_DELETE_TRIES: Final = 3
+REMOVAL_SECONDS: Final = 60.0
+LATE_SECONDS: Final = 3.0
+"""How long an engine may be busy making a node before it can be seen."""
 _BALANCER: Final = "-external-load-balancer"
 _UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e]+")
 
@@ -178,18 +180,26 @@ class Life:
         """
         record = self._state.record()
         with uninterrupted(self._progress.note), self._progress.step("kind delete cluster"):
-            for _ in range(_DELETE_TRIES):
-                # More than once: the engine may still be making a node for a kind that was interrupted.
+            deadline = time.monotonic() + REMOVAL_SECONDS
+            self._manager().delete_cluster()
+            # More than once: the engine may still be making a node for a kind that was interrupted.
+            while left := self._remaining(for_certain=record is not None and record.started):
+                if time.monotonic() > deadline:
+                    ids = " ".join(one.id[:12] for one in left)
+                    raise ClusterError(
+                        f"containers of kind cluster {self._state.name} stay: {', '.join(one.name for one in left)}",
+                        next_step=f"{self._engine.program} rm --force --volumes {ids}",
+                    )
                 self._manager().delete_cluster()
-                left = self._engine.containers(self._state.name)
-                if not left:
-                    break
-            else:
-                raise ClusterError(
-                    f"containers of kind cluster {self._state.name} stay: {', '.join(one.name for one in left)}",
-                    next_step=f"{self._engine.program} rm --force --volumes {' '.join(one.id[:12] for one in left)}",
-                )
             self.forget(record)
+
+    def _remaining(self, *, for_certain: bool) -> tuple[Container, ...]:
+        """Return the containers that are there; one more look, later, where the engine may be making some."""
+        left = self._engine.containers(self._state.name)
+        if not left and not for_certain:
+            time.sleep(LATE_SECONDS)
+            left = self._engine.containers(self._state.name)
+        return left
 
     def forget(self, record: Record | None) -> None:
         """Remove what is left of a cluster without containers: its files, and the network if it brought it."""
