@@ -44,7 +44,8 @@ class Standing:
 
     def start(self, *arguments: str, claims: str = CLAIMS) -> subprocess.Popen[str]:
         """Begin a run of the suite as a user would."""
-        options = ("--cluster=external", f"--kubeconfig={self.cluster.kubeconfig}", "-p", "no:cacheprovider")
+        named = (f"--kubeconfig={self.cluster.kubeconfig}", "--image-tags")
+        options = ("--cluster=external", *named, "-p", "no:cacheprovider")
         return subprocess.Popen(
             (sys.executable, "-m", "pytest", "-m", claims, *options, *arguments),
             cwd=ROOT,
