@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -172,7 +173,8 @@ def test_claims_are_listed_as_they_are_selected_and_nothing_runs(pytester: pytes
     result = run(pytester, str(suite), "--claims", "-m", "api")
 
     assert result.ret == pytest.ExitCode.OK
-    listed = [line.split()[0] for line in result.outlines if line]
+    table = itertools.takewhile(bool, itertools.dropwhile(lambda line: not line.startswith("id "), result.outlines))
+    listed = [line.split()[0] for line in table]
     assert listed == ["id", "C09", "C10", "C24", "3"]
 
 
