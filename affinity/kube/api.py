@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from kubernetes import config
+from kubernetes.client.configuration import Configuration
 
 from affinity.kube import podexec, reply
 from affinity.kube.podshell import PodShell
@@ -31,6 +32,8 @@ REQUEST_SECONDS: Final = 15.0
 NOT_NOW: Final = (429, 503, 504)
 """An API server that is overloaded, starting, or did not come to an end in time; 500 may mean that too."""
 _PAUSE_SECONDS: Final = 0.5
+_RETRIES: Final = 1
+"""How often a connection that broke is tried again."""
 
 # The client declares no types for this one.
 _load: Any = config.new_client_from_config
@@ -217,7 +220,14 @@ class Api:
     def _client(self) -> ApiClient:
         client: ApiClient | None = getattr(self._local, "client", None)
         if client is None:
-            client = _load(config_file=str(self._kubeconfig), context=self._context, persist_config=False)
+            # urllib3 would try four times, and so wait four times as long for a server that hangs.
+            own = Configuration(retries=_RETRIES)
+            client = _load(
+                config_file=str(self._kubeconfig),
+                context=self._context,
+                persist_config=False,
+                client_configuration=own,
+            )
             self._local.client = client
         return client
 

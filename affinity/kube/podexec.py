@@ -7,6 +7,7 @@ time is over, and can neither tell an exit code nor a lost connection reliably.
 from __future__ import annotations
 
 import time
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,19 @@ if TYPE_CHECKING:
 
 STDOUT, STDERR, STATUS = 1, 2, 3
 
-# The client declares no types for this one.
+_bound: ContextVar[float | None] = ContextVar("seconds that connecting may take", default=None)
+
+
+class _BoundedWebSocket(websocket.WebSocket):
+    """A websocket that does not wait for ever for a server that accepts a connection and says nothing."""
+
+    def connect(self, url: str, **options: Any) -> None:
+        super().connect(url, timeout=_bound.get(), **options)  # type: ignore[no-untyped-call]
+
+
+# The client has no way to say how long connecting may take, and the library's own default does not reach it.
+_client_module: Any = ws_client
+_client_module.WebSocket = _BoundedWebSocket
 _websocket_call: Any = ws_client.websocket_call
 
 
@@ -104,11 +117,10 @@ def exit_code(command: PodCommand, status: str) -> int:
 
 def connect(client: ApiClient, command: PodCommand, timeout: float) -> Any:
     """Start a command and return the websocket of its streams; raises ExecError."""
-    # The client gives its sockets no timeout of their own, so connecting could take for ever.
-    websocket.setdefaulttimeout(timeout)
     headers: dict[str, str] = {}
     client.update_params_for_auth(headers, [], ["BearerToken"], "", "GET", None)
     path = PODS.path(command.namespace, command.pod, "exec")
+    bound = _bound.set(timeout)
     try:
         return _websocket_call(
             client.configuration,
@@ -121,3 +133,5 @@ def connect(client: ApiClient, command: PodCommand, timeout: float) -> Any:
         )
     except Exception as error:
         raise ExecError(f"{command}: {error}", next_step="see whether the pod runs and its node is Ready") from error
+    finally:
+        _bound.reset(bound)

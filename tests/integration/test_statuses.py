@@ -6,6 +6,7 @@ The suite is run as a user would, on a cluster that gets into trouble; what is l
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -86,7 +87,10 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Troubled]:
 
 
 def test_an_api_server_that_stops_breaks_what_comes_after(troubled: Troubled) -> None:
-    """It is stopped when two claims have been judged: the first stands, and what comes after could not be told."""
+    """It is stopped when two claims have been judged: the first stands, and what comes after could not be told.
+
+    By then the Service of the third may be there or not, so it is making it or asking it that has no answer.
+    """
     run = troubled.start("C02 or C03 or C09", "--deadline-scale", QUICK)
     try:
         judged = until(time.monotonic() + 100, lambda: "passed  C03" in troubled.said or run.poll() is not None)
@@ -100,8 +104,9 @@ def test_an_api_server_that_stops_breaks_what_comes_after(troubled: Troubled) ->
     told, said = troubled.told(), troubled.said
     assert told["C02"][0] == "passed", said
     assert told["C09"][0] == "broken", said
-    assert told["C09"][1].startswith("ApiError: POST /api/v1/namespaces/default/services: no answer from the API"), said
-    assert "error   C09" in said
+    first = told["C09"][1].splitlines()[0]
+    assert re.search(r"ApiError: \w+ /api/\S+: no answer from the API|ExecError: default/net-pod: ", first), said
+    assert "passed  C09" not in said
 
 
 def test_a_sample_pod_that_cannot_run_breaks_the_run_and_is_named(troubled: Troubled) -> None:

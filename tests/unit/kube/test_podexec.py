@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from kubernetes.client.configuration import Configuration
 
 from affinity.kube import podexec
 from affinity.kube.podexec import ExecError, PodCommand
@@ -106,3 +108,17 @@ def test_the_command_goes_word_by_word() -> None:
 
 def test_long_commands_are_cut_in_messages() -> None:
     assert str(PodCommand("default", "net-pod", ("x" * 500,))).endswith("...")
+
+
+def test_a_server_that_accepts_and_says_nothing_is_not_waited_for() -> None:
+    class Client:
+        configuration = Configuration()
+
+        def update_params_for_auth(self, *_: object) -> None: ...
+
+    client: Any = Client()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client.configuration.host = f"https://127.0.0.1:{silent.getsockname()[1]}"
+
+        with pytest.raises(ExecError, match="timed out"):
+            podexec.connect(client, COMMAND, 0.1)
