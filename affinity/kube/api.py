@@ -127,17 +127,15 @@ class Api:
 
     def delete(self, resource: Resource, name: str, namespace: str = "", *, grace_seconds: int | None = None) -> None:
         """Delete an object; one that is gone already is no error."""
-        query = {} if grace_seconds is None else {"gracePeriodSeconds": str(grace_seconds)}
         try:
-            self._request("DELETE", resource.path(namespace, name), query=query)
+            self._request("DELETE", resource.path(namespace, name), query=_grace(grace_seconds))
         except ApiError as error:
             if error.status != 404:
                 raise
 
     def delete_all(self, resource: Resource, namespace: str, *, labels: str, grace_seconds: int | None = None) -> None:
         """Delete every object of a namespace that a label selector selects."""
-        grace = {} if grace_seconds is None else {"gracePeriodSeconds": str(grace_seconds)}
-        self._request("DELETE", resource.path(namespace), query={"labelSelector": labels, **grace})
+        self._request("DELETE", resource.path(namespace), query={"labelSelector": labels, **_grace(grace_seconds)})
 
     def service_with_slices(self, namespace: str, name: str) -> tuple[Object, list[Object]]:
         """Return a Service and its EndpointSlices."""
@@ -230,6 +228,10 @@ class Api:
             )
             self._local.client = client
         return client
+
+
+def _grace(seconds: int | None) -> dict[str, str]:
+    return {} if seconds is None else {"gracePeriodSeconds": str(seconds)}
 
 
 def _namespace(manifest: Mapping[str, Any]) -> str:

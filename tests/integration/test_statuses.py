@@ -117,7 +117,7 @@ def test_a_sample_pod_that_cannot_run_breaks_the_run_and_is_named(troubled: Trou
     troubled.signal(f"{NAME}-worker", "STOP", "kubelet")
     try:
         # Without the kubelet nothing ends a pod that is asked to go.
-        _delete_at_once(api, "webpod1")
+        api.delete(PODS, "webpod1", "default", grace_seconds=0)
         run = troubled.start("C02 or C10", "--deadline-scale", QUICK)
         run.wait(timeout=200)
     finally:
@@ -146,7 +146,3 @@ def test_a_tool_that_is_missing_breaks_the_run_and_is_named(tmp_path: Path, monk
     assert list(told) == ["C02"], run.stdout + run.stderr
     assert told["C02"][0] == "broken"
     assert told["C02"][1].startswith("no cluster: PreflightError:"), told
-
-
-def _delete_at_once(api: Api, pod: str) -> None:
-    api._request("DELETE", PODS.path("default", pod), query={"gracePeriodSeconds": "0"})
