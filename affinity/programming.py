@@ -3,7 +3,8 @@
 Where rules can be read, a change has arrived when they are what the Services call for. Where they cannot, or are not, a
 Service made after the change, the witness, stands for it: kube-proxy applies what it learns in the order it learns
 it, so a node that knows the witness has got the change too, whatever it made of it. Where rules cannot be read, the
-witness is asked; the Services themselves are left alone, as asking them would pin the client.
+witness is asked; the Services themselves are left alone, as asking them would pin the client. Other dataplanes may
+apply what they learn together in any order: there, a second witness is made when the first one answers.
 """
 
 from __future__ import annotations
@@ -192,6 +193,11 @@ class Programming:
         return frozenset(overtaken & late.keys())
 
     def _by_witness(self, services: Sequence[ServiceState], since: float) -> Settled:
+        for _ in range(1 if self.proxy.mode in plugs.PLUGS else 2):
+            self._await_witness(since)
+        return Settled(tuple(services), {}, {}, {}, {}, time.monotonic() - since)
+
+    def _await_witness(self, since: float) -> None:
         witness = self.services.create(Wish("witness"))
 
         def answers() -> bool:
@@ -206,4 +212,3 @@ class Programming:
                 )
         finally:
             self.services.delete(witness)
-        return Settled(tuple(services), {}, {}, {}, {}, time.monotonic() - since)

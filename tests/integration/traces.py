@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from dataclasses import dataclass, fields
@@ -56,6 +57,14 @@ def _processes() -> frozenset[str]:
     return frozenset(found)
 
 
+def _cgroups() -> frozenset[str]:
+    """The cgroups of these tests' clusters; those of others may vanish while they are looked through."""
+    names = {f"session-affinity-{name}" for name in NAMES}
+    return frozenset(
+        f"{parent}/{name}" for parent, below, _ in os.walk("/sys/fs/cgroup") for name in names.intersection(below)
+    )
+
+
 def now(state_root: Path) -> Traces:
     """Look at the machine."""
     interesting = (
@@ -72,11 +81,15 @@ def now(state_root: Path) -> Traces:
         links=_lines("ip", "-br", "link"),
         routes=_lines("ip", "route"),
         mounts=frozenset(line.split(" ", 2)[2] for line in Path("/proc/self/mountinfo").read_text().splitlines()),
-        cgroups=frozenset(str(p) for n in NAMES for p in Path("/sys/fs/cgroup").glob(f"**/session-affinity-{n}")),
+        cgroups=_cgroups(),
         # The fourth column is the address; those before it say how many wait to be taken.
         listeners=frozenset(one for line in _lines("ss", "-Hltn") if not (one := line.split()[3]).startswith("127.")),
         host_files=frozenset(p for p in interesting if Path(p).exists()),
-        state=frozenset(str(p.relative_to(state_root)) for p in state_root.glob("clusters/**/*")),
+        state=frozenset(
+            os.path.relpath(f"{parent}/{name}", state_root)
+            for parent, below, files in os.walk(state_root / "clusters")
+            for name in (*below, *files)
+        ),
     )
 
 

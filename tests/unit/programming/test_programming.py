@@ -176,13 +176,15 @@ class Witnessed:
 IPVS = ProxyConfig("ipvs", None)
 
 
-def test_where_rules_cannot_be_read_a_witness_answers_for_the_change() -> None:
+@pytest.mark.parametrize(("proxy", "witnesses"), [(PROXY, 1), (IPVS, 2)])
+def test_where_rules_cannot_be_read_a_witness_answers_for_the_change(proxy: ProxyConfig, witnesses: int) -> None:
+    """Where the order in which changes are applied is not known, a second witness is made when the first answers."""
     witnessed = Witnessed(3)
 
-    settled = waiting(FollowingNodes(a=1), IPVS, witnessed, witnessed).settle(ONE, since=time.monotonic())
+    settled = waiting(FollowingNodes(), proxy, witnessed, witnessed).settle(ONE, since=time.monotonic())
 
     assert (settled.states, settled.differences) == ({}, {})
-    assert witnessed.deleted == ["affinity-witness"]
+    assert witnessed.deleted == ["affinity-witness"] * witnesses
 
 
 def test_the_services_themselves_are_not_asked() -> None:
