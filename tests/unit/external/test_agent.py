@@ -88,7 +88,7 @@ def test_an_image_that_cannot_be_had_is_named_without_waiting() -> None:
 
 def test_nodes_that_stay_without_an_agent_are_named() -> None:
     with pytest.raises(NotReadyError, match=r"no node agent is Ready on b after"):
-        agent.start(Api([pod("a")]), "ns", ["a", "b"], slowness=0.002)
+        agent.start(Api([pod("a")]), "ns", ["a", "b"], slowness=0.0005)
 
 
 def test_a_cluster_that_refuses_the_object_or_its_pods_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

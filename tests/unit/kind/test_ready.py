@@ -75,7 +75,7 @@ class FakeNode:
 
 def waited(api: FakeApi, says: str) -> dict[str, str]:
     nodes = {name: FakeNode(name, says) for name in ("a", "b")}
-    return ready.wait(api, nodes, seconds=0.1, step=Step("nodes", None))
+    return ready.wait(api, nodes, seconds=0.02, step=Step("nodes", None))
 
 
 @pytest.mark.parametrize("mode", ["iptables", "nftables"])

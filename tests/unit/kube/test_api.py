@@ -24,6 +24,7 @@ class Server(BaseHTTPRequestHandler):
     """Answers with what it is told to, ``before`` that with other things; and remembers what it was asked."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # an answer in one piece: a second would wait for the first to be acknowledged
     asked: list[dict[str, Any]]
     answer: tuple[int, Any]
     warnings: tuple[str, ...]
@@ -64,7 +65,7 @@ def server() -> Iterator[ThreadingHTTPServer]:
     Server.asked, Server.answer, Server.warnings, Server.before = [], (200, STORED), (), []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.002,), daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()
@@ -195,7 +196,7 @@ def test_a_server_that_never_can_is_told_of(kubeconfig: Path) -> None:
     Server.answer = (503, "starting")
 
     with pytest.raises(ApiError, match="503: starting") as refused:
-        Api(kubeconfig, request_seconds=0.5).get(SERVICES, "svc", "default")
+        Api(kubeconfig, request_seconds=0.1).get(SERVICES, "svc", "default")
     assert refused.value.status == 503
     assert len(Server.asked) > 1
 

@@ -72,8 +72,8 @@ def quick_reads(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits that end soon, for nodes that never follow."""
-    monkeypatch.setattr(programming, "SETTLE_SECONDS", 0.1)
-    monkeypatch.setattr(programming, "WITNESS_AFTER_SECONDS", 0.02)
+    monkeypatch.setattr(programming, "SETTLE_SECONDS", 0.04)
+    monkeypatch.setattr(programming, "WITNESS_AFTER_SECONDS", 0.01)
 
 
 def waiting(nodes: Any, proxy: ProxyConfig = PROXY, client: Any = None, services: Any = None) -> Programming:
@@ -126,7 +126,7 @@ def test_a_node_that_knows_a_later_service_is_not_waited_for_but_keeps_its_diffe
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It got the change and made something else of it: claims judge that, and nothing is gained by waiting."""
-    monkeypatch.setattr(programming, "WITNESS_AFTER_SECONDS", 0.02)
+    monkeypatch.setattr(programming, "WITNESS_AFTER_SECONDS", 0.01)
     began = time.monotonic()
 
     settled = waiting(WrongNodes(a=1), services=Witnessed(0)).settle(ONE, since=began)
