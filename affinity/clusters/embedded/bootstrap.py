@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from affinity.clusters.embedded.state import StateDirectory
 
 _POLL_SECONDS = 0.05
-_PATIENCE = 3.0
-"""How many times as long as asking took the next asking is put off, up to so many seconds:"""
+_PATIENCE = 0.05
+"""What part of the time waited so far the next asking is put off, up to so many seconds:"""
 _LONGEST_PAUSE = 5.0
 _CALL_SECONDS = 30.0
 _RETRIES = 4
@@ -140,7 +140,6 @@ class Bootstrap:
                 )
             # Being asked whether it is ready must not be what a slow machine's API server spends its time on.
             time.sleep(max(_POLL_SECONDS, min(_PATIENCE * (time.monotonic() - began), _LONGEST_PAUSE)))
-            began = time.monotonic()
 
 
 def _asked(state: Callable[[], str]) -> str:

@@ -42,6 +42,8 @@ def _control_plane_processes(layout: Layout, state: StateDirectory) -> tuple[Pro
         "etcd",
         (
             programs["etcd"], "--name=etcd", "--data-dir=/var/lib/etcd", "--unsafe-no-fsync",
+            # A member that is alone waits out the election's time before it leads: half a second, with the default.
+            "--heartbeat-interval=50", "--election-timeout=250",
             f"--listen-client-urls={etcd_url}", f"--advertise-client-urls={etcd_url}",
             f"--listen-peer-urls={peer_url}", f"--initial-advertise-peer-urls={peer_url}",
             f"--initial-cluster=etcd={peer_url}",

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from affinity.dataplane.model import Family
 
 _POLL_SECONDS = 0.02
-_PATIENCE = 3.0
-"""How many times as long as asking took the next asking is put off."""
+_PATIENCE = 0.05
+"""What part of the time waited so far the next asking is put off, up to so many seconds:"""
+_LONGEST_PAUSE = 5.0
 START_AGAIN = signal.SIGUSR1
 """Tells a node's first process to start again what was killed."""
 _OWN_DIRECTORIES = ("/run", "/var/lib", "/var/log")
@@ -129,15 +130,15 @@ class NodeInit:
         return {self._state.root, *(file.parent for file in files)}
 
     def _supervise(self, waiting: list[Process]) -> NoReturn:
+        began = time.monotonic()
         while True:
-            began = time.monotonic()
             for process in self._ready(waiting):
                 waiting.remove(process)
                 self._start(process)
             self._reap(block=not waiting)
             if waiting:
                 # Telling that it is not ready yet must not be what a slow machine's API server spends its time on.
-                time.sleep(max(_POLL_SECONDS, _PATIENCE * (time.monotonic() - began)))
+                time.sleep(max(_POLL_SECONDS, min(_PATIENCE * (time.monotonic() - began), _LONGEST_PAUSE)))
 
     def _ready(self, waiting: Sequence[Process]) -> list[Process]:
         """Return the processes whose gates are open; each is asked once, however many wait for it, until it is open."""
