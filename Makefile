@@ -1,7 +1,7 @@
 # Two commands do everything: `make affinity` is the main job, `make test` checks the project itself.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help affinity matrix report merge test lint types unit workflows integration defects fast-defects behaviour docs setup report-tools lock clean distclean
+.PHONY: help affinity matrix report merge test lint types unit component workflows integration defects fast-defects behaviour docs setup report-tools lock clean distclean
 
 PYTHON ?= python3
 VENV := .venv
@@ -41,7 +41,7 @@ report: setup report-tools ## make the HTML report of the last run, and serve it
 merge: setup report-tools ## one report and verdict of the legs below RESULTS, as EVENT asks for (CI)
 	@$(RUN) -m affinity.matrix merge $(RESULTS) --event $(EVENT) --provider $(or $(CLUSTER),kind) -- $(ARGS)
 
-test: lint types unit workflows integration fast-defects ## lint, types, unit tests, workflows, and the suite's own tests on embedded clusters
+test: lint types unit component workflows integration fast-defects ## lint, types, unit tests, workflows, and the suite's own tests on embedded clusters
 
 lint: setup ## ruff
 	$(VENV)/bin/ruff check
@@ -50,8 +50,11 @@ lint: setup ## ruff
 types: setup ## mypy, strict
 	$(VENV)/bin/mypy
 
-unit: setup ## tests that need no cluster and no root
+unit: setup ## tests of what is computed: no cluster, no root
 	$(RUN) -m pytest tests/unit
+
+component: setup ## tests of what talks to shells, curl, and servers on loopback: no cluster, no root
+	$(RUN) -m pytest tests/component
 
 integration: setup ## tests that start embedded clusters and damage them, and a kind cluster where that can run
 	@$(RUN) -m affinity.clusters.embedded build >/dev/null

@@ -21,14 +21,6 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_other_plugins() -> Iterator[None]:
-    """A pytest that a test runs loads the plugins it is told to, not all that are installed: that takes longer."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
 def short_pauses() -> Iterator[None]:
     """Pauses between two looks at a thing last a fiftieth; deadlines are left alone."""
     pause = time.sleep
