@@ -5,6 +5,7 @@ A rule is never matched as a line: versions differ in quoting, in ``--mask`` and
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -172,10 +173,18 @@ def parse_rule(line: str, number: int = 1) -> Rule:
     head = _RULE.match(line)
     if not head:
         raise NodeError(f"not a rule as iptables-save prints it: {line[:200]!r}")
+    packets, octets = (int(head[name]) if head[name] else None for name in ("packets", "octets"))
+    return Rule(head["chain"], number, *_parse_body(line[head.end() :]), packets, octets)
+
+
+# Nodes hold the same rules, and are read again and again.
+@functools.lru_cache(maxsize=1 << 15)
+def _parse_body(body: str) -> tuple[tuple[Match, ...], str, tuple[Option, ...], str]:
+    """Return a rule's matches, target, options of the target, and whether it jumps or goes."""
     matches: list[Match] = []
     target, jump, options = "", "-j", []
     module, group = "", list[Option]()
-    for option in _options(_words(line[head.end() :])):
+    for option in _options(_words(body)):
         if option.name in _MATCHES or option.name in _JUMPS:
             matches.append(Match(module, tuple(group)))
             module, group = option.value, []
@@ -185,9 +194,8 @@ def parse_rule(line: str, number: int = 1) -> Rule:
             group.append(option)
     if not target:
         matches.append(Match(module, tuple(group)))
-    packets, octets = (int(head[name]) if head[name] else None for name in ("packets", "octets"))
     kept = tuple(match for match in matches if match.module or match.options)
-    return Rule(head["chain"], number, kept, target, tuple(options), jump, packets, octets)
+    return kept, target, tuple(options), jump
 
 
 def _read(line: str, table: dict[str, tuple[str, list[Rule]]]) -> bool:

@@ -8,6 +8,7 @@ Sources: ``servicePortChainName`` and its neighbours in kube-proxy's pkg/proxy/i
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 
 CLUSTER_CHAIN = "KUBE-SVC-"
@@ -61,6 +62,8 @@ def _nftables_endpoint(namespace: str, name: str, port: str, protocol: str, at: 
     return _hashed(f"{namespace}/{name}/{protocol.lower()}/{port}__{address}/{number}")
 
 
+# The same names are computed at every look at every node.
+@functools.lru_cache(maxsize=1 << 16)
 def _hash(text: str, length: int) -> str:
     return base64.b32encode(hashlib.sha256(text.encode()).digest()).decode()[:length]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from affinity.dataplane import nftables_compare, nftables_expected
@@ -89,12 +90,15 @@ class Nftables:
     def belonging(self, state: NodeState, service: ServiceState) -> tuple[str, ...]:
         """Return the map elements, chains and sets of a Service.
 
-        A chain without rules counts as gone: kube-proxy deletes it a second or more later, with its next change.
+        A chain without rules counts as gone: kube-proxy deletes it a second or more later, with its next change. The
+        address of a Service that was deleted may be another's by now.
         """
         table = _table(state)
         names = table.named_after(service.key)
         kept = [f"chain {name}" for name in names if table.rules(name)]
-        return (*_elements(table, service), *kept, *(f"set {name}" for name in names if name in table.sets))
+        addresses = (one for one in service.cluster_ips if not table.goes_to_another(canonical(one), service.key))
+        own = replace(service, cluster_ips=tuple(addresses))
+        return (*_elements(table, own), *kept, *(f"set {name}" for name in names if name in table.sets))
 
     def memories(self, service: ServiceState) -> Mapping[str, Endpoint]:
         """Return the endpoints by set."""

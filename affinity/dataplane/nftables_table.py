@@ -75,6 +75,11 @@ class Table:
         """Return map, key and verdict of all elements that lead to a chain."""
         return self._by_target.get(chain, ())
 
+    def goes_to_another(self, address: str, service: str) -> bool:
+        """Whether an address leads to the chains of another Service: the API gives free addresses away again."""
+        leads = (_OF_SERVICE.match(verdict.rpartition(" ")[2]) for _, _, verdict in self.elements_of(address))
+        return any(found and found["service"] != service for found in leads)
+
     @cached_property
     def _by_service(self) -> Mapping[str, tuple[str, ...]]:
         found: dict[str, list[str]] = defaultdict(list)

@@ -537,6 +537,14 @@ def test_what_belongs_to_a_service_is_named_endpoints_that_went_included(version
     assert NFTABLES.belonging(state(version), replace(STICKY, name="other", cluster_ips=("10.200.1.99",))) == ()
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_address_that_another_service_was_given_is_none_of_a_deleted_one(version: str) -> None:
+    deleted = replace(STICKY, name="deleted")
+
+    assert NFTABLES.belonging(state(version), deleted) == ()
+    assert NFTABLES.belonging(state(version), STICKY) != ()
+
+
 def test_a_node_knows_the_services_whose_chains_it_has() -> None:
     assert NFTABLES.knows(state(), STICKY)
     assert not NFTABLES.knows(state(), replace(STICKY, name="other"))
