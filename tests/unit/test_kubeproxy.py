@@ -24,11 +24,15 @@ kubeproxy_sync_proxy_rules_iptables_total{{ip_family="IPv4",table="nat"}} 63
 
 
 class FakeNodes:
-    """One node whose kube-proxy can be killed and told to start; ``deaf`` times it is told in vain."""
+    """One node whose kube-proxy can be killed and told to start; ``deaf`` times it is told in vain.
+
+    ``syncs`` are the exit codes of looking for a sync.
+    """
 
     names = ("a",)
 
-    def __init__(self, deaf: int = 0) -> None:
+    def __init__(self, deaf: int = 0, syncs: tuple[int, ...] = ()) -> None:
+        self.syncs = list(syncs)
         self.runs = True
         self.started = 100.0
         self.deaf = deaf
@@ -46,6 +50,8 @@ class FakeNodes:
                 "configz": json.dumps({"kubeproxy.config.k8s.io": {"iptables": {"syncPeriod": "30s"}}}),
             }
             return (0, pages[argv[-1].rpartition("/")[2]]) if self.runs else (7, "")
+        if argv[0] == "sh":
+            return self.syncs.pop(0), ""
         if argv[0] == "pgrep":
             return (0 if self.runs else 1), ""
         if argv[:2] == ("pkill", "-KILL"):
@@ -98,6 +104,14 @@ def test_one_that_is_not_there_cannot_be_stopped() -> None:
     with pytest.raises(NodeError, match="no kube-proxy to signal KILL"):
         running.kill("a")
     assert running.started("a") == 0.0
+
+
+def test_a_sync_that_is_missed_is_told_from_a_kube_proxy_that_is_not_there() -> None:
+    running = proxies(FakeNodes(syncs=(kubeproxy.NO_SYNC, 0, 1)))
+
+    assert [running.kill_during_sync("a"), running.kill_during_sync("a")] == [False, True]
+    with pytest.raises(NodeError, match=r"a: sh -c .* ended with 1"):
+        running.kill_during_sync("a")
 
 
 def test_what_stands_still_goes_on_and_what_was_killed_is_started() -> None:
