@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from affinity.errors import SuiteError, UsageError
 from affinity.matrix import facts, gate, history, results, table
+from affinity.matrix.offline import make_offline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -166,6 +167,7 @@ def generate(
                 f"Allure could not make the report ({ended.code}):\n{ended.said.strip()}",
                 next_step="make distclean and run again, if it says nothing of use",
             )
+        make_offline(output)
 
 
 def server_of(directory: Path, port: int = 0) -> http.server.ThreadingHTTPServer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -78,6 +79,18 @@ def test_facts_are_told_of_the_leg_that_has_them(
     for leg in plan.legs:
         of_leg = json.loads((widgets / leg.id / "variables.json").read_text())
         assert (of_leg["Kubernetes"], of_leg["kernel"]) == (f"v{leg.kubernetes}.1", "6.18")
+
+
+def test_the_report_asks_nothing_of_the_internet(
+    plan: Plan, ran: Writer, tmp_path: Path, allure: report.Allure
+) -> None:
+    ran()
+    merged(plan, allure)
+
+    page = (tmp_path / "html" / report.INDEX).read_text()
+    assert re.findall(r"""(?:src|href)=["']?(?:https?:)?//[^"' >]+""", page) == []
+    assert "google" not in page
+    assert json.loads((tmp_path / "html" / "widgets" / "metrics.json").read_text())["current"] == []
 
 
 def test_the_gate_is_open_when_everything_held(plan: Plan, ran: Writer, allure: report.Allure) -> None:
