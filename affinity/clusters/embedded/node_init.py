@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -35,6 +36,8 @@ _PATIENCE = 0.05
 _LONGEST_PAUSE = 5.0
 START_AGAIN = signal.SIGUSR1
 """Tells a node's first process to start again what was killed."""
+_SIGNALS = 512
+"""How many signals are read at once."""
 _OWN_DIRECTORIES = ("/run", "/var/lib", "/var/log")
 _MADE_INSIDE = (
     "/run/lock", "/run/netns", "/run/containerd", "/run/home",
@@ -87,9 +90,7 @@ class NodeInit:
         os.close(wired)
         self._set_sysctls()
         fabric.configure_node(self._node, self._layout)
-        signal.set_wakeup_fd(-1)  # the keeper's, whom it would tell to end
-        signal.signal(START_AGAIN, lambda *_: self._start_again())
-        self._supervise(list(processes))
+        self._supervise(list(processes), _told())
 
     def _mount(self) -> None:
         linux.make_mounts_private()
@@ -129,16 +130,19 @@ class NodeInit:
         files = [Path(p).resolve() for p in (*self._layout.programs.values(), self._layout.image_archive)]
         return {self._state.root, *(file.parent for file in files)}
 
-    def _supervise(self, waiting: list[Process]) -> NoReturn:
+    def _supervise(self, waiting: list[Process], told: int) -> NoReturn:
+        """Start what waits once it can be, and reap what ends; ``told`` is where the numbers of signals can be read."""
         began = time.monotonic()
         while True:
             for process in self._ready(waiting):
                 waiting.remove(process)
                 self._start(process)
-            self._reap(block=not waiting)
-            if waiting:
-                # Telling that it is not ready yet must not be what a slow machine's API server spends its time on.
-                time.sleep(max(_POLL_SECONDS, min(_PATIENCE * (time.monotonic() - began), _LONGEST_PAUSE)))
+            self._reap()
+            # Telling that it is not ready yet must not be what a slow machine's API server spends its time on.
+            pause = max(_POLL_SECONDS, min(_PATIENCE * (time.monotonic() - began), _LONGEST_PAUSE))
+            if select.select([told], [], [], pause if waiting else None)[0] and START_AGAIN in os.read(told, _SIGNALS):
+                self._reap()
+                self._start_again()
 
     def _ready(self, waiting: Sequence[Process]) -> list[Process]:
         """Return the processes whose gates are open; each is asked once, however many wait for it, until it is open."""
@@ -175,12 +179,10 @@ class NodeInit:
         self._record[process.name] = {"pid": child.pid, "started": time.time()}
         self._write_record()
 
-    def _reap(self, *, block: bool) -> None:
+    def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
-            while True:
-                pid, status = os.waitpid(-1, 0 if block else os.WNOHANG)
-                if pid == 0:
-                    return
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                pid, status = ended
                 process = self._running.pop(pid, None)
                 if process is None:  # an orphan of a container runtime, handed to the first process
                     continue
@@ -190,9 +192,19 @@ class NodeInit:
                     self._killed[process.name] = process
                 self._record[process.name] |= {"ended": time.time(), "code": code}
                 self._write_record()
-                return
-        if block:
-            time.sleep(_POLL_SECONDS)
 
     def _write_record(self) -> None:
         self._state.write_processes(self._node.name, json.dumps(self._record))
+
+
+def _told() -> int:
+    """Return a pipe from which the numbers of the signals that came can be read.
+
+    What they ask for is done in the one loop, between other things and not amid them.
+    """
+    told, teller = os.pipe()
+    os.set_blocking(teller, False)
+    signal.set_wakeup_fd(teller, warn_on_full_buffer=False)  # in place of the keeper's, whom it would tell to end
+    for number in (signal.SIGCHLD, START_AGAIN):
+        signal.signal(number, lambda *_: None)
+    return told

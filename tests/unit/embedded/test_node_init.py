@@ -66,10 +66,10 @@ def test_what_was_killed_is_started_again_and_what_ended_by_itself_is_not(
     for pid, (name, status) in enumerate(statuses.items(), 100):
         node._running[pid] = Process(name, ())
         node._record[name] = {}
-        ended = iter([(pid, status)])
+        ended = iter([(pid, status), (0, 0)])
         monkeypatch.setattr("os.waitpid", lambda *_, ended=ended: next(ended))
         monkeypatch.setattr(node, "_write_record", lambda: None)
-        node._reap(block=False)
+        node._reap()
 
     node._start_again()
     node._start_again()
