@@ -30,6 +30,14 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 def serve(listener: socket.socket, host: str, port: int) -> NoReturn:
     """Relay every connection to ``host``:``port`` until killed."""
 
+    # asyncio itself lets go of the task of a connection that one side has ended, while the other may have more to say.
+    under_way: set[asyncio.Task[None]] = set()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(handle(reader, writer))
+        under_way.add(task)
+        task.add_done_callback(under_way.discard)
+
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             server_reader, server_writer = await asyncio.open_connection(host, port)
@@ -43,7 +51,7 @@ def serve(listener: socket.socket, host: str, port: int) -> NoReturn:
                 await stream.wait_closed()
 
     async def run() -> NoReturn:
-        server = await asyncio.start_server(handle, sock=listener)
+        server = await asyncio.start_server(accept, sock=listener)
         await server.serve_forever()
         raise AssertionError
 
