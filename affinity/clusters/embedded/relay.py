@@ -29,7 +29,6 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 def serve(listener: socket.socket, host: str, port: int) -> NoReturn:
     """Relay every connection to ``host``:``port`` until killed."""
-
     # asyncio itself lets go of the task of a connection that one side has ended, while the other may have more to say.
     under_way: set[asyncio.Task[None]] = set()
 
