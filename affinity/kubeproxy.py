@@ -6,17 +6,17 @@ Source of the addresses: the defaults of KubeProxyConfiguration; configuration a
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from affinity import proxy_settings
 from affinity.errors import NodeError, NotReadyError
 from affinity.nodes import until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from affinity.nodes import Nodes
 
@@ -72,14 +72,13 @@ class KubeProxies:
         """Whether they are the suite's to stop."""
         return self.revival is not None
 
-    def configuration(self, node: str) -> Mapping[str, Any]:
-        """Return what a kube-proxy is configured with, its own defaults included; raises NodeError."""
+    def sync_period(self, node: str, mode: str) -> float:
+        """Return after how many seconds a kube-proxy in this mode writes all its rules again; raises NodeError."""
         said = self._page(node, "configz")
         try:
-            found: Mapping[str, Any] = json.loads(said)["kubeproxy.config.k8s.io"]
+            return seconds(str(proxy_settings.parse(said)[mode]["syncPeriod"]))
         except (ValueError, KeyError) as error:
-            raise NodeError(f"{node}: /configz of kube-proxy holds no configuration: {said[:200]!r}") from error
-        return found
+            raise NodeError(f"{node}: /configz of kube-proxy tells no syncPeriod: {said[:200]!r}") from error
 
     def failed_syncs(self, node: str) -> int:
         """Return how many syncs of a kube-proxy have failed since it started; raises NodeError."""

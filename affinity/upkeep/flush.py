@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from affinity.errors import ClusterError, NodeError, SuiteError
-from affinity.kubeproxy import seconds
 from affinity.nodes import until
 from affinity.programming import SETTLE_SECONDS
 from affinity.upkeep import foreign
@@ -54,7 +53,7 @@ class Flush:
     def start(self) -> Flush:
         """Flush, and go on watching in the background; raises NodeError when the node cannot be flushed."""
         nodes = self._programming.nodes
-        self._period = seconds(self._proxies.configuration(self._node)["iptables"]["syncPeriod"])
+        self._period = self._proxies.sync_period(self._node, self._programming.proxy.mode)
         nodes.run(self._node, foreign.flush(nodes.read_one(self._node))).check()
         self._began = time.monotonic()
         self._thread.start()

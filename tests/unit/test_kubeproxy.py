@@ -69,8 +69,10 @@ def proxies(nodes: FakeNodes, revival: tuple[str, ...] | None = ("kill", "-10", 
     return KubeProxies(found, revival)
 
 
-def test_the_configuration_is_what_kube_proxy_itself_says() -> None:
-    assert proxies(FakeNodes()).configuration("a")["iptables"] == {"syncPeriod": "30s"}
+def test_the_period_is_what_kube_proxy_itself_says_of_its_mode() -> None:
+    assert proxies(FakeNodes()).sync_period("a", "iptables") == 30
+    with pytest.raises(NodeError, match=r"a: /configz of kube-proxy tells no syncPeriod: .*iptables"):
+        proxies(FakeNodes()).sync_period("a", "nftables")
 
 
 def test_failed_syncs_of_all_kinds_count() -> None:

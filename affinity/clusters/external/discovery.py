@@ -7,13 +7,13 @@ rules on the nodes.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
+from affinity import proxy_settings
 from affinity.dataplane.iptables_expected import MASQUERADE_CHAIN, SERVICES_CHAIN
 from affinity.dataplane.model import FAMILIES, family_of_range
 from affinity.dataplane.names import CLUSTER_CHAIN
@@ -202,8 +202,8 @@ def _with_range(mode: str, source: str, found: Collection[str]) -> Proxy:
 def _answer(text: str) -> Proxy | None:
     said = dict(line.split(" ", 1) for line in text.splitlines() if " " in line)
     try:
-        settings = json.loads(said["configz"])["kubeproxy.config.k8s.io"]
-    except (KeyError, TypeError, ValueError):
+        settings = proxy_settings.parse(said["configz"])
+    except (KeyError, ValueError):
         mode = said.get("mode", "").strip()
         return Proxy(mode, f"kube-proxy itself ({METRICS}/proxyMode)", local_by="") if mode else None
     return from_settings(settings, f"kube-proxy itself ({METRICS}/configz)")
