@@ -20,7 +20,6 @@ _STALE = {
     "C81": "is none of its",
     "C82": "is none of its",
     "C34": "is none of its 1 ready endpoints",
-    "C34b": "no such|is none of its",
     "C34c": "no such|is none of its",
     "C83": "9001",
     "C83b": "no such",
@@ -46,7 +45,7 @@ DEFECTS = (
         repeated(f"for list in {_LISTS}; do echo / > $list; done", at=Place.CLIENT),
         fails={
             **dict.fromkeys(("C29", "C39", "C80"), "which the client is bound to"),
-            **dict.fromkeys(("C27", "C28", "C30", "C82"), "answered by one of"),
+            **dict.fromkeys(("C27", "C28", "C30", "C82"), "answered by (one of|affinity-)"),
             **dict.fromkeys(("C34", "C34b", "C81"), "answered by"),
             "C83": "remembered for .* alone",
         },

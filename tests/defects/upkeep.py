@@ -25,7 +25,7 @@ DEFECTS = (
     Defect(
         "what was being written is not mended",
         written("/affinity-written.*rcheck/d"),
-        fails={"C40c": "no rcheck rule"},
+        fails={"C40c": "no affinity rule"},
         passes=("C40", "C40b"),
     ),
     Defect(
@@ -38,7 +38,7 @@ DEFECTS = (
     Defect(
         "a rule in the way keeps others from their rules",
         written("/affinity-other.*rcheck/d", at=Place.CLIENT),
-        fails={"C41": "no rcheck rule"},
+        fails={"C41": "no affinity rule"},
         passes=("C40",),
         at=Place.CLIENT,
     ),
@@ -51,8 +51,9 @@ DEFECTS = (
     Defect(
         "kube-proxy hangs once its rules were flushed",
         both(
-            repeated("iptables-save -t nat | grep -q KUBE-SERVICES || pkill -STOP -x kube-proxy", at=Place.OTHER),
+            # The last to be undone: what repeats would stop it again.
             arranged(":", "pkill -CONT -x kube-proxy", at=Place.OTHER),
+            repeated("iptables-save -t nat | grep -q KUBE-SERVICES || pkill -STOP -x kube-proxy", at=Place.OTHER),
         ),
         fails={"C48": "no such chain"},
         at=Place.OTHER,
@@ -60,6 +61,6 @@ DEFECTS = (
     Defect(
         "among a thousand others a Service lacks rules",
         written("/affinity-after.*rcheck/d"),
-        fails={"C86": "no rcheck rule"},
+        fails={"C86": "no affinity rule"},
     ),
 )
