@@ -70,10 +70,14 @@ def require_usable(options: ClusterOptions) -> None:
         )
 
 
+def is_asked_for(options: ClusterOptions) -> bool:
+    """Whether the cluster is one that the suite finds, as far as the options tell."""
+    return options.cluster == "external" or (options.cluster == "auto" and options.kubeconfig is not None)
+
+
 def no_node_access(options: ClusterOptions) -> str:
     """Return why claims about nodes cannot be judged, as far as the options tell; empty when they can."""
-    external = options.cluster == "external" or (options.cluster == "auto" and options.kubeconfig is not None)
-    return discovery.NO_ACCESS if external and options.node_access == "none" else ""
+    return discovery.NO_ACCESS if is_asked_for(options) and options.node_access == "none" else ""
 
 
 def facts_of(proxy: Proxy, nodes: Mapping[str, AgentNode], placed: Placement) -> dict[str, str]:

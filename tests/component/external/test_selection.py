@@ -40,10 +40,19 @@ def test_behaviour_of_kube_proxy_that_differs():
 def test_rules():
     pass
 """
+DISTURBING = """
+
+@claim("C86")
+@pytest.mark.disturbs
+def test_crowd():
+    pass
+"""
 
 
 def run(pytester: pytest.Pytester, *args: str, reason: str = "", foreign: bool = False) -> pytest.RunResult:
-    pytester.makeini("[pytest]\nmarkers =\n claim: x\n dataplane: x\n api: x\n kube_proxy: x\nstrict = true\n")
+    pytester.makeini(
+        "[pytest]\nmarkers =\n claim: x\n dataplane: x\n api: x\n kube_proxy: x\n disturbs: x\nstrict = true\n"
+    )
     pytester.makepyfile(test_suite=SUITE.format(reason=reason, foreign=foreign))
     return pytester.runpytest_inprocess(*PLUGINS, "-p", "no:cacheprovider", "-rs", *args)
 
@@ -62,6 +71,20 @@ def test_a_kubeconfig_is_enough_to_mean_an_external_cluster(pytester: pytest.Pyt
 
 def test_with_node_access_every_claim_is_judged(pytester: pytest.Pytester) -> None:
     run(pytester, "--kubeconfig=f", "--node-access=agent").assert_outcomes(passed=2, failed=2)
+
+
+@pytest.mark.parametrize(("cluster", "crowd"), [("--cluster=external", "skipped"), ("--cluster=kind", "passed")])
+def test_a_cluster_that_is_not_the_suites_own_is_not_disturbed(
+    cluster: str, crowd: str, pytester: pytest.Pytester
+) -> None:
+    pytester.makeconftest("")
+    pytester.path.joinpath("test_crowd.py").write_text(
+        SUITE.partition("@claim")[0].format(reason="", foreign=False) + DISTURBING
+    )
+
+    result = run(pytester, cluster, "--kubeconfig=f" if crowd == "skipped" else "-v", "test_crowd.py")
+
+    result.assert_outcomes(**{crowd: 1})
 
 
 def test_claims_about_nodes_are_skipped_where_only_behaviour_is_asked_for(pytester: pytest.Pytester) -> None:
