@@ -1,5 +1,8 @@
 """``python -m affinity.matrix``: the matrix from the command line."""
 
-from affinity.matrix.cli import main
+try:
+    from affinity.matrix.cli import main
+except KeyboardInterrupt:  # before anything was begun
+    raise SystemExit(130) from None
 
 raise SystemExit(main())

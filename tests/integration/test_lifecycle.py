@@ -152,15 +152,17 @@ def test_killing_its_owner_takes_the_cluster_along(
     assert traces.wait_until_gone(before, state_root) == {}
 
 
-@pytest.mark.parametrize("seconds", [0.3, 0.8, 1.5, 3.0, 4.5])
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 0.8, 1.5, 3.0])
 def test_ctrl_c_while_starting_leaves_nothing(
     seconds: float, embedded: CommandLine, state_root: Path, before: traces.Traces
 ) -> None:
-    """Whatever phase it interrupts: it says so, ends with 130, and all is as before."""
+    """Whatever phase it interrupts, so long after it said the first word: it ends with 130, and all is as before."""
     starting = embedded.start("up", "--name", NAME)
+    assert starting.stdout is not None
+    said = starting.stdout.readline()
     time.sleep(seconds)
     starting.send_signal(signal.SIGINT)
-    said, _ = starting.communicate(timeout=60)
+    said += starting.communicate(timeout=60)[0]
 
     assert starting.returncode == 130, said
     assert traces.wait_until_gone(before, state_root) == {}

@@ -1,5 +1,8 @@
 """``python -m affinity.clusters.embedded``: an embedded cluster from the command line."""
 
-from affinity.clusters.embedded.cli import main
+try:
+    from affinity.clusters.embedded.cli import main
+except KeyboardInterrupt:  # before anything was begun
+    raise SystemExit(130) from None
 
 raise SystemExit(main())

@@ -1,5 +1,8 @@
 """``python -m affinity.clusters.kind``: kept kind clusters from the command line."""
 
-from affinity.clusters.kind.cli import main
+try:
+    from affinity.clusters.kind.cli import main
+except KeyboardInterrupt:  # before anything was begun
+    raise SystemExit(130) from None
 
 raise SystemExit(main())
