@@ -86,6 +86,8 @@ def _control_plane_processes(layout: Layout, state: StateDirectory) -> tuple[Pro
             f"--service-account-private-key-file={pki}/service-accounts.key", f"--root-ca-file={pki}/ca.crt",
             f"--cluster-signing-cert-file={pki}/ca.crt", f"--cluster-signing-key-file={pki}/ca.key",
             "--flex-volume-plugin-dir=/var/lib/kubelet/plugins-exec",
+            # A kubelet that is late shares a machine that is busy: its node has not gone, its pods need not go.
+            "--node-monitor-grace-period=5m",
         ),
         after=(_api_ready(layout, state),),
     )  # fmt: skip
