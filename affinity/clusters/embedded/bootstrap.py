@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import urllib3
 
+from affinity.clusters.embedded.patience import pause
 from affinity.errors import ClusterError, NotReadyError
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from affinity.clusters.embedded.state import StateDirectory
 
 _POLL_SECONDS = 0.05
-_PATIENCE = 0.05
-"""What part of the time waited so far the next asking is put off, up to so many seconds:"""
-_LONGEST_PAUSE = 5.0
 _CALL_SECONDS = 30.0
 _RETRIES = 4
 _KUBELET_CLIENT_BINDING = {
@@ -138,8 +136,7 @@ class Bootstrap:
                     f"cluster {self._layout.name}: not after {seconds:.0f} s that {what}; last seen: {last}",
                     next_step=f"read the logs below {self._state.root / 'logs'}",
                 )
-            # Being asked whether it is ready must not be what a slow machine's API server spends its time on.
-            time.sleep(max(_POLL_SECONDS, min(_PATIENCE * (time.monotonic() - began), _LONGEST_PAUSE)))
+            time.sleep(pause(time.monotonic() - began, _POLL_SECONDS))
 
 
 def _asked(state: Callable[[], str]) -> str:

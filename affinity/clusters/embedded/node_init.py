@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from affinity.clusters.addresses import families_of
 from affinity.clusters.embedded import fabric, linux
+from affinity.clusters.embedded.patience import pause
 from affinity.clusters.embedded.process import PATH
 
 if TYPE_CHECKING:
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from affinity.dataplane.model import Family
 
 _POLL_SECONDS = 0.02
-_PATIENCE = 0.05
-"""What part of the time waited so far the next asking is put off, up to so many seconds:"""
-_LONGEST_PAUSE = 5.0
 START_AGAIN = signal.SIGUSR1
 """Tells a node's first process to start again what was killed."""
 _SIGNALS = 512
@@ -138,9 +136,8 @@ class NodeInit:
                 waiting.remove(process)
                 self._start(process)
             self._reap()
-            # Telling that it is not ready yet must not be what a slow machine's API server spends its time on.
-            pause = max(_POLL_SECONDS, min(_PATIENCE * (time.monotonic() - began), _LONGEST_PAUSE))
-            if select.select([told], [], [], pause if waiting else None)[0] and START_AGAIN in os.read(told, _SIGNALS):
+            seconds = pause(time.monotonic() - began, _POLL_SECONDS) if waiting else None
+            if select.select([told], [], [], seconds)[0] and START_AGAIN in os.read(told, _SIGNALS):
                 self._reap()
                 self._start_again()
 

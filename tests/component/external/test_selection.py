@@ -77,7 +77,6 @@ def test_with_node_access_every_claim_is_judged(pytester: pytest.Pytester) -> No
 def test_a_cluster_that_is_not_the_suites_own_is_not_disturbed(
     cluster: str, crowd: str, pytester: pytest.Pytester
 ) -> None:
-    pytester.makeconftest("")
     pytester.path.joinpath("test_crowd.py").write_text(
         SUITE.partition("@claim")[0].format(reason="", foreign=False) + DISTURBING
     )
