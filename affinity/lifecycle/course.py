@@ -62,13 +62,13 @@ class Course:
     def csv(self) -> str:
         """Return one line an answer, with the stage it belongs to."""
         lines = [
-            f"{number},{stage.change},{kind},{answer.endpoint or ''},{_moment(answer.not_before)},"
+            f"{number},{stage.change},{kind},{answer.endpoint or ''},{answer.local_port},{_moment(answer.not_before)},"
             f'{_moment(answer.not_after)},"{answer.error}"'
             for number, stage in enumerate(self.stages)
             for kind, answers in (("during", stage.during), ("after", stage.answers))
             for answer in answers
         ]
-        return "\n".join(("stage,change,when,endpoint,not_before,not_after,error", *lines)) + "\n"
+        return "\n".join(("stage,change,when,endpoint,local_port,not_before,not_after,error", *lines)) + "\n"
 
 
 def _moment(value: float | None) -> str:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MARK: Final = "@answer "
 _STAMPED = re.compile(r"(?P<uptime>\d+\.\d\d) (?P<line>.*)")
+_REASON = re.compile(r"\* (?:connect to .* failed|Immediate connect fail for .*): (?P<reason>.+)")
+"""What curl says, if it is to say what it does, of a connection that did not come about: refused, or no route."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,12 @@ class Patience:
 def options(patience: Patience, *, keep_open: bool = False, per_second: int = 0, on_stderr: bool = False) -> list[str]:
     """Return the options: each request on a new connection unless ``keep_open``; no pause if ``per_second`` is 0.
 
-    ``on_stderr`` has what it says of a request said there, at once: on standard output curl keeps what it says of one
-    that failed until there is more.
+    ``on_stderr`` has what it says of a request said there, at once, and with the reason of one that failed: on standard
+    output curl keeps what it says of one that failed until there is more.
     """
     return [
         *("-q", "--silent", "--no-buffer", "--noproxy", "*"),
+        *(("--verbose",) if on_stderr else ()),
         *("--connect-timeout", f"{patience.connect:g}", "--max-time", f"{patience.total:g}"),
         *("--write-out", f"{'%{stderr}' if on_stderr else ''}\\n{MARK}%{{json}}\\n"),
         *(() if keep_open else ("--header", "Connection: close")),
@@ -77,7 +80,7 @@ def require_new_connections(answers: Answers) -> Answers:
 
 
 def _answers(lines: Iterable[str]) -> Iterator[Answer]:
-    endpoint, began, previous, stamp = None, None, None, None
+    endpoint, began, previous, stamp, reason = None, None, None, None, ""
     for printed in lines:
         stamped = _STAMPED.fullmatch(printed)
         line = stamped["line"] if stamped else printed
@@ -87,8 +90,10 @@ def _answers(lines: Iterable[str]) -> Iterator[Answer]:
         if line.startswith(MARK):
             # A request that failed printed nothing of its own, so its line is what dates it.
             ended = began if began is not None else stamp
-            yield answer(line.removeprefix(MARK), endpoint, previous, ended)
-            endpoint, previous, began = None, ended, None
+            yield answer(line.removeprefix(MARK), endpoint, previous, ended, reason)
+            endpoint, previous, began, reason = None, ended, None, ""
+        elif said := _REASON.fullmatch(line):
+            reason = said["reason"]
         elif line.strip() and began is None:
             began = stamp
             endpoint = host_of(line) or endpoint
@@ -99,8 +104,17 @@ def host_of(line: str) -> str | None:
     return line.partition(":")[2].strip() if line.startswith("Hostname:") else None
 
 
-def answer(text: str, endpoint: str | None, not_before: float | None = None, not_after: float | None = None) -> Answer:
-    """Read what curl reports of one request, answered by an endpoint or by none; raises TrafficError."""
+def answer(
+    text: str,
+    endpoint: str | None,
+    not_before: float | None = None,
+    not_after: float | None = None,
+    reason: str = "",
+) -> Answer:
+    """Read what curl reports of one request, answered by an endpoint or by none; raises TrafficError.
+
+    ``reason`` is why there was no connection, where it was told.
+    """
     try:
         said: dict[str, Any] = json.loads(text)
         url = urlsplit(said["url_effective"])
@@ -113,7 +127,7 @@ def answer(text: str, endpoint: str | None, not_before: float | None = None, not
             local_port=int(said["local_port"]),
             connects=int(said["num_connects"]),
             seconds=float(said["time_total"]),
-            error=_error(exit_code, said.get("errormsg"), status, endpoint),
+            error=_error(exit_code, said.get("errormsg"), reason, status, endpoint),
             not_before=not_before,
             not_after=not_after,
             local_address=str(said.get("local_ip") or ""),
@@ -122,9 +136,9 @@ def answer(text: str, endpoint: str | None, not_before: float | None = None, not
         raise TrafficError(f"curl said what is no answer: {text[:300]!r} ({error!r})") from error
 
 
-def _error(exit_code: int, message: str | None, status: int, endpoint: str | None) -> str:
+def _error(exit_code: int, message: str | None, reason: str, status: int, endpoint: str | None) -> str:
     if exit_code:
-        return f"curl {exit_code}: {message or 'no message'}"
+        return f"curl {exit_code}: {message or 'no message'}{f' ({reason})' if reason else ''}"
     if status != 200:
         return f"HTTP status {status}"
     return "" if endpoint else "the answer names no host"

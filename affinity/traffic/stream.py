@@ -25,7 +25,9 @@ trap 'stop=yes' TERM
 { read -r line <&3; kill -TERM $$; } &
 stamped() {
   while IFS= read -r line; do
-    case $line in @answer*|Hostname:*|'') read -r up idle </proc/uptime; printf '%s %s\n' "$up" "$line";; esac
+    case $line in @answer*|Hostname:*|'* connect to '*|'* Immediate connect '*|'') ;; *) continue;; esac
+    read -r up idle </proc/uptime
+    printf '%s %s\n' "$up" "$line"
   done
 }
 while [ -z "$stop" ]; do

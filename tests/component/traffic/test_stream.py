@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.unit
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 
 TARGET = Target("10.200.1.5", 9000)
 JSON = (
@@ -99,8 +101,26 @@ def test_the_script_asks_until_it_reads_a_line(tmp_path: Path) -> None:
     curl = tmp_path / "curl"
     curl.write_text(f"#!/bin/sh\necho Hostname: webpod1\necho noise\nprintf '\\n%s\\n' '{line(1)}' >&2\nsleep 0.01\n")
     curl.chmod(0o755)
-    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    argv = stream.argv(TARGET, Patience(1, 2))
+    text = streamed(TARGET, path=str(tmp_path))
+    found = stream.parse(text)
+
+    assert len(found) >= 3
+    assert {one.endpoint for one in found} == {"webpod1"}
+    assert "noise" not in text
+
+
+@needs_curl
+def test_a_refused_connection_tells_its_reason() -> None:
+    found = stream.parse(streamed(Target("127.0.0.4", 1)))
+
+    assert len(found) >= 3
+    assert all(one.error.startswith("curl 7: ") and "(Connection refused)" in one.error for one in found)
+
+
+def streamed(target: Target, path: str = "") -> str:
+    """Return what the script says until it has told of three answers."""
+    environment = {**os.environ, "PATH": f"{path}:{os.environ['PATH']}" if path else os.environ["PATH"]}
+    argv = stream.argv(target, Patience(1, 2))
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as running:
         assert running.stdout
         assert running.stdin
@@ -111,8 +131,4 @@ def test_the_script_asks_until_it_reads_a_line(tmp_path: Path) -> None:
         running.stdin.write("\n")
         running.stdin.flush()
         rest, _ = running.communicate(timeout=10)
-    found = stream.parse(text + rest)
-
-    assert len(found) >= 3
-    assert {one.endpoint for one in found} == {"webpod1"}
-    assert "noise" not in text
+    return text + rest

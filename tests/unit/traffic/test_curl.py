@@ -110,6 +110,24 @@ def test_a_stamped_failure_is_dated_by_its_own_line() -> None:
     assert (second.not_before, second.not_after) == (102.01, 102.02)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "* connect to 10.200.1.201 port 9000 failed: Connection refused",
+        "* connect to 10.200.1.201 port 9000 from 10.10.0.2 port 35002 failed: Connection refused",
+        "* Immediate connect fail for 10.200.1.201: Connection refused",
+    ],
+)
+def test_the_reason_of_a_failure_is_told_with_it_and_with_no_other(line: str) -> None:
+    failed = said(exitcode=7, errormsg="no connection", http_code=0, num_connects=0)
+    text = f"{line}\n\n{failed}\n\n{failed}\n"
+
+    first, second = curl.parse(text, 2)
+
+    assert first.error == "curl 7: no connection (Connection refused)"
+    assert second.error == "curl 7: no connection"
+
+
 def test_requests_open_connections_of_their_own() -> None:
     options = curl.options(curl.Patience())
 
