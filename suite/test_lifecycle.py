@@ -77,9 +77,9 @@ def test_a_client_leaves_a_pod_that_is_deleted(client: Client, lifecycle: LifeCy
     """A client whose pod is deleted is bound to another once the node knows.
 
     Preconditions: a Service with ClientIP over the client's pod and two more.
-    Steps: delete the client's pod, without a grace period; the client asks all the time.
-    Expected: requests are lost only until the client's node has followed; from then on all are answered, by one of the
-        other two.
+    Steps: delete the client's pod, without a grace period, while the client is silent; it asks all the time as soon as
+        its node has followed.
+    Expected: every request is answered, by one of the other two.
     """
     course = lifecycle.of(Story.DELETED)
     evidence.course(course)

@@ -24,8 +24,7 @@ class Stage:
 
     ``change`` says what was done. ``during`` are the answers to requests that may have been under way while the nodes
     learnt of it, ``seconds`` is how long that was; ``answers`` are those to requests sent when the client's node had
-    learnt of it. ``loses`` says that endpoints went away without an end of their own, so that requests on their way to
-    them are lost. ``differences`` are those of each node's rules when they had time to follow.
+    learnt of it. ``differences`` are those of each node's rules when they had time to follow.
     """
 
     change: str
@@ -34,7 +33,6 @@ class Stage:
     during: Answers = NOBODY
     answers: Answers = NOBODY
     seconds: float = 0.0
-    loses: bool = False
     differences: Mapping[str, tuple[Difference, ...]] = field(default_factory=dict)
     usable: tuple[str, ...] = ()
 

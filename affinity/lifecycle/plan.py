@@ -57,13 +57,15 @@ class Change:
     """Something done to a Service or its endpoints.
 
     ``act`` does it, given the Service and the pod that answered last, and returns the pods that are the endpoints of
-    all its ports then. ``loses`` says that they go without an end of their own, ``deletes`` that the Service goes,
-    ``silent`` that the client is not to ask while it happens.
+    all its ports then. ``deletes`` says that the Service goes, ``silent`` that the client is not to ask while it
+    happens, because endpoints go without an end of their own. A request that is lost on its way to one leaves an entry
+    in conntrack: for two minutes (``nf_conntrack_tcp_timeout_syn_sent``) it leads whoever gets that request's local
+    port to an endpoint that is gone, whatever the rules say. kube-proxy clears no such entries of TCP, and every 10 s
+    the kernel begins to hand out local ports somewhere else (``secure_ipv4_port_ephemeral``): now and then the same.
     """
 
     says: str
     act: Act
-    loses: bool = False
     deletes: bool = False
     silent: bool = False
 
@@ -219,7 +221,7 @@ class Plans:
 
         changes = (
             Change("two other pods added", to(own, a, b)),
-            Change("the client's pod deleted", delete, loses=True),
+            Change("the client's pod deleted", delete, silent=True),
             Change("a pod made under its name", again),
         )
         return Plan(_wish(Story.DELETED, 1), (own,), changes)

@@ -122,7 +122,6 @@ class _Run:
                 walk.service,
                 settled,
                 seconds=after - at if change else 0.0,
-                loses=bool(change and change.loses),
                 differences=differences,
                 usable=self._usable(walk.service),
             )

@@ -106,7 +106,7 @@ def _after(before: Stage, stage: Stage, client: str) -> Iterator[Finding]:
 
 
 def _during(before: Stage, stage: Stage, client: str) -> Iterator[Finding]:
-    explained = stage.loses or not (before.usable and stage.usable)
+    explained = not (before.usable and stage.usable)
     if stage.during.failures and not explained:
         expected = "every request answered while the nodes learn of it: the endpoints before and after it serve"
         yield Finding(client, expected, _said(stage.during), stage.change)

@@ -144,6 +144,17 @@ def test_a_service_without_endpoints_is_asked_once_and_followed_again_after_that
     assert len(world.streams) == 2
 
 
+def test_a_client_is_silent_while_endpoints_go_without_an_end_and_asks_again_when_its_node_has_followed() -> None:
+    changes = (Change("deleted", to("b"), silent=True), Change("made again", to("a", "b")))
+    world = World()
+
+    course = run(world, deleted=Plan(Wish("deleted", CLIENT_IP), ("a",), changes))[Story.DELETED]
+
+    assert len(course.stages[1].during) == 0
+    assert course.stages[1].answers.only_endpoint == "b"
+    assert len(world.streams) == 2
+
+
 def test_a_service_that_is_deleted_calls_for_nothing_and_is_not_asked() -> None:
     changes = (Change("deleted", to(), deletes=True), Change("again", to("a")))
 
