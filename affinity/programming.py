@@ -199,9 +199,11 @@ class Programming:
 
     def _await_witness(self, since: float) -> None:
         witness = self.services.create(Wish("witness"))
+        # Impatient: a request that came before the rules is lost, and waiting for it is waiting in vain.
+        client = self.client.impatient
 
         def answers() -> bool:
-            return not self.client.request(target(witness)).failures
+            return not client.request(target(witness)).failures
 
         try:
             if not until(time.monotonic() + SETTLE_SECONDS * self.slowness, answers):

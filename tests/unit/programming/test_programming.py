@@ -166,6 +166,10 @@ class Witnessed:
     def delete(self, service: ServiceState) -> None:
         self.deleted.append(service.name)
 
+    @property
+    def impatient(self) -> Witnessed:
+        return self
+
     def request(self, target: Target) -> Answers:
         self.asked.append(target)
         self.left -= 1
