@@ -89,12 +89,15 @@ def test_ids_without_a_claim_are_told_with_the_reason() -> None:
 
 
 def test_defects_are_told_with_what_behaviour_noticed() -> None:
-    noticed = {"defect": "no list", "cluster": "iptables", "found by": ["C21"], "noticed by": ["C10", "C12"]}
-    missed = {**noticed, "defect": "another name", "noticed by": []}
+    row = {"cluster": "iptables", "found by": ["C21"], "could not tell": []}
+    noticed = {**row, "defect": "no list", "noticed by": ["C10", "C12"]}
+    missed = {**row, "defect": "another name", "noticed by": []}
+    untold = {**missed, "defect": "a third name", "could not tell": ["C11"]}
 
-    text = rendered(behaviour=(noticed, missed))
+    text = rendered(behaviour=(noticed, missed, untold))
 
-    assert "1 of 2 defects were noticed" in text
+    assert "1 of 3 defects were noticed" in text
+    assert "| a third name | iptables | C21 | **not noticed**; C11 could not be judged |" in text
     assert "| no list | iptables | C21 | C10, C12 |" in text
     assert "| another name | iptables | C21 | **not noticed** |" in text
     assert "Not measured yet." in rendered()
