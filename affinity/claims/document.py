@@ -34,10 +34,10 @@ _NO_COMFORT: Final = """\
 ## No false comfort
 
 What remains of the suite where nobody may look at the nodes: every defect below was injected, and claims about
-behaviour alone were run, as on a cluster without access to its nodes: those that are about the defect, and where none of
-them failed, all the others but C86, which takes long and asks what others ask. (The wait for timeouts was left out where
-no claim about the defect needs it.) A defect that none of them noticed is one that clients did not feel, and that only
-a look at the nodes finds.
+behaviour alone were run, as on a cluster without access to its nodes: those that are about the defect, and where none
+of them failed, all the others but C86, which takes long and asks what others ask. (The wait for timeouts was left out
+where no claim about the defect needs it.) A defect that none of them noticed is one that clients did not feel, and that
+only a look at the nodes finds.
 """
 
 
