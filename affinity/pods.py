@@ -13,7 +13,7 @@ from affinity import observed
 from affinity.errors import ClusterError, NotReadyError
 from affinity.kube import podstate
 from affinity.kube.api import ApiError
-from affinity.kube.resources import PODS
+from affinity.kube.resources import EVENTS, PODS
 from affinity.names import PART_OF, unique_name
 from affinity.nodes import until
 
@@ -171,10 +171,12 @@ def until_ready(api: Api, namespace: str, names: Sequence[str], seconds: float) 
         return len(found) == len(names)
 
     if not until(time.monotonic() + seconds, all_ready):
-        states = {pod["metadata"]["name"]: _state(pod) for pod in api.objects(PODS, namespace)}
+        told = _last_events(api, namespace)
+        states = {pod["metadata"]["name"]: _state(pod, told) for pod in api.objects(PODS, namespace)}
         late = ", ".join(f"{name} ({states.get(name, 'absent')})" for name in names if name not in found)
         raise NotReadyError(
-            f"pods not Ready after {seconds:.0f} s: {late}", next_step="kubectl describe pod NAME says why"
+            f"pods not Ready after {seconds:.0f} s: {late}",
+            next_step="see whether those nodes can run them; on a slow machine raise --deadline-scale",
         )
     return {name: found[name] for name in names}
 
@@ -198,5 +200,19 @@ def _raise_if_hopeless(api: Api, namespace: str, names: Collection[str]) -> None
         )
 
 
-def _state(pod: Pod) -> str:
-    return "Ready" if podstate.is_ready(pod) else str(pod.get("status", {}).get("phase", "unknown"))
+def _last_events(api: Api, namespace: str) -> dict[str, str]:
+    """Return what was told last of each pod; nothing where the user may not see events."""
+    try:
+        events = api.objects(EVENTS, namespace)
+    except ApiError:
+        return {}
+    events.sort(key=lambda one: str(one.get("lastTimestamp") or one.get("eventTime")))
+    return {one["involvedObject"].get("name", ""): one.get("message", "") for one in events}
+
+
+def _state(pod: Pod, told: Mapping[str, str]) -> str:
+    """Return how far a pod has come, and the last that was told of it."""
+    if podstate.is_ready(pod):
+        return "Ready"
+    phase, last = str(pod.get("status", {}).get("phase", "unknown")), told.get(pod["metadata"]["name"])
+    return f"{phase}: {last}" if last else phase

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from affinity.errors import NotReadyError, UsageError
+from affinity.kube.resources import EVENTS
 from affinity.pods import Pods, PodWish, Role, manifest
 from affinity.traffic.client import Client, client_in
 from fixtures.pods import NAMESPACE, on_cluster, sample_manifests
 
 if TYPE_CHECKING:
     from affinity.kube.api import Api
+    from affinity.kube.resources import Resource
 
 SAMPLES = {pod["metadata"]["name"]: pod for pod in sample_manifests()}
 TEMPLATES = {Role.CLIENT: SAMPLES["net-pod"], Role.ENDPOINT: SAMPLES["webpod1"]}
@@ -106,15 +108,19 @@ def test_an_impatient_client_waits_a_quarter_of_the_time() -> None:
 class OnePodApi:
     """Stores one pod, in the state it is given."""
 
-    def __init__(self, **status: Any) -> None:
+    def __init__(self, *events: tuple[str, str], **status: Any) -> None:
         self.status = status
+        self.events = events
         self.pods: list[dict[str, Any]] = []
 
     def create(self, pod: dict[str, Any]) -> None:
         self.pods.append({**pod, "status": self.status})
 
-    def objects(self, *_: object) -> list[dict[str, Any]]:
-        return self.pods
+    def objects(self, resource: Resource, *_: object) -> list[dict[str, Any]]:
+        if resource is not EVENTS:
+            return self.pods
+        own = {"involvedObject": {"name": self.pods[0]["metadata"]["name"]}}
+        return [own | {"lastTimestamp": at, "message": message} for at, message in self.events]
 
 
 def test_a_pod_that_is_ready_is_returned_as_the_api_has_it() -> None:
@@ -132,8 +138,14 @@ def test_a_pod_that_will_not_run_is_not_waited_for() -> None:
         Pods(api, "default", TEMPLATES, lambda pod: pod).run(PodWish("one", (Role.CLIENT,)))
 
 
-def test_a_pod_that_is_late_is_named_with_its_state() -> None:
-    api: Any = OnePodApi(phase="Pending")
+@pytest.mark.parametrize(
+    ("events", "state"),
+    [((), "Pending"), ((("12:00:02", "Pulling image"), ("12:00:01", "Assigned")), "Pending: Pulling image")],
+    ids=["no-events", "events"],
+)
+def test_a_pod_that_is_late_is_named_with_its_state(events: tuple[tuple[str, str], ...], state: str) -> None:
+    """And with what was told of it last."""
+    api: Any = OnePodApi(*events, phase="Pending")
 
-    with pytest.raises(NotReadyError, match=r"pods not Ready after 0 s: affinity-one-\w+ \(Pending\)"):
+    with pytest.raises(NotReadyError, match=rf"pods not Ready after 0 s: affinity-one-\w+ \({state}\)"):
         Pods(api, "default", TEMPLATES, lambda pod: pod, slowness=0).run(PodWish("one", (Role.CLIENT,)))
