@@ -34,6 +34,12 @@ POLL_SECONDS: Final = 0.15
 """How long nodes are left alone between two reads: looking at them takes what they need to get on."""
 WITNESS_AFTER_SECONDS: Final = 2.0
 """How long nodes may differ before a witness is made to tell whether they are slow or wrong."""
+WITNESS_PORT: Final = {"name": "web", "port": 9099, "targetPort": 80, "protocol": "TCP"}
+"""A port that no other Service has: a request that comes before the rules leaves an entry in conntrack, untranslated.
+
+For two minutes it keeps whoever sends from the same local port to the same address and port from being translated, and
+the witness's address may be the next Service's.
+"""
 _SHOWN: Final = 5
 
 
@@ -198,7 +204,7 @@ class Programming:
         return Settled(tuple(services), {}, {}, {}, {}, time.monotonic() - since)
 
     def _await_witness(self, since: float) -> None:
-        witness = self.services.create(Wish("witness"))
+        witness = self.services.create(Wish("witness", spec={"ports": [WITNESS_PORT]}))
         # Impatient: a request that came before the rules is lost, and waiting for it is waiting in vain.
         client = self.client.impatient
 
