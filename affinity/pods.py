@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from affinity import observed
 from affinity.errors import ClusterError, NotReadyError
-from affinity.kube import podstate
+from affinity.kube import events, podstate
 from affinity.kube.api import ApiError
-from affinity.kube.resources import EVENTS, PODS
+from affinity.kube.resources import PODS
 from affinity.names import PART_OF, unique_name
 from affinity.nodes import until
 
@@ -171,7 +171,7 @@ def until_ready(api: Api, namespace: str, names: Sequence[str], seconds: float) 
         return len(found) == len(names)
 
     if not until(time.monotonic() + seconds, all_ready):
-        told = _last_events(api, namespace)
+        told = events.last_told(api, namespace)
         states = {pod["metadata"]["name"]: _state(pod, told) for pod in api.objects(PODS, namespace)}
         late = ", ".join(f"{name} ({states.get(name, 'absent')})" for name in names if name not in found)
         raise NotReadyError(
@@ -198,16 +198,6 @@ def _raise_if_hopeless(api: Api, namespace: str, names: Collection[str]) -> None
             next_step="without its pods nothing can be judged; --list-images says which images are needed, "
             "--image-registry takes them from a mirror",
         )
-
-
-def _last_events(api: Api, namespace: str) -> dict[str, str]:
-    """Return what was told last of each pod; nothing where the user may not see events."""
-    try:
-        events = api.objects(EVENTS, namespace)
-    except ApiError:
-        return {}
-    events.sort(key=lambda one: str(one.get("lastTimestamp") or one.get("eventTime")))
-    return {one["involvedObject"].get("name", ""): one.get("message", "") for one in events}
 
 
 def _state(pod: Pod, told: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ from affinity.evidence.attachment import Attachment, Kind, shortened
 from affinity.evidence.tables import table
 from affinity.kube import logs
 from affinity.kube.api import ApiError
+from affinity.kube.events import last_seen
 from affinity.kube.resources import EVENTS, PODS
 
 if TYPE_CHECKING:
@@ -88,16 +89,16 @@ def _from_node(node: Node | None, name: str, argv: tuple[str, ...], most: int) -
 def _events(events: Sequence[Mapping[str, Any]]) -> str:
     rows = [
         (
-            one.get("lastTimestamp") or one.get("eventTime") or "",
+            last_seen(one),
             one.get("type", ""),
             one.get("reason", ""),
             f"{one['involvedObject'].get('kind', '')}/{one['involvedObject'].get('name', '')}",
             one.get("message", ""),
             one.get("count") or 1,
         )
-        for one in events
+        for one in sorted(events, key=last_seen, reverse=True)
     ]
-    return table(_EVENTS, sorted(rows, key=lambda row: str(row[0]), reverse=True) or [("", "", "no events", "", "", 0)])
+    return table(_EVENTS, rows or [("", "", "no events", "", "", 0)])
 
 
 def _or_why(ask: Callable[[], str]) -> str:

@@ -101,7 +101,7 @@ def test_the_script_asks_until_it_reads_a_line(tmp_path: Path) -> None:
     curl = tmp_path / "curl"
     curl.write_text(f"#!/bin/sh\necho Hostname: webpod1\necho noise\nprintf '\\n%s\\n' '{line(1)}' >&2\nsleep 0.01\n")
     curl.chmod(0o755)
-    text = streamed(TARGET, path=str(tmp_path))
+    text = streamed(TARGET, f"{tmp_path}:{os.environ['PATH']}")
     found = stream.parse(text)
 
     assert len(found) >= 3
@@ -117,9 +117,9 @@ def test_a_refused_connection_tells_its_reason() -> None:
     assert all(one.error.startswith("curl 7: ") and "(Connection refused)" in one.error for one in found)
 
 
-def streamed(target: Target, path: str = "") -> str:
-    """Return what the script says until it has told of three answers."""
-    environment = {**os.environ, "PATH": f"{path}:{os.environ['PATH']}" if path else os.environ["PATH"]}
+def streamed(target: Target, path: str = os.environ["PATH"]) -> str:
+    """Return what the script says until it has told of three answers; ``path`` is where it looks for programs."""
+    environment = {**os.environ, "PATH": path}
     argv = stream.argv(target, Patience(1, 2))
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as running:
         assert running.stdout
