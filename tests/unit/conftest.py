@@ -14,10 +14,15 @@ if TYPE_CHECKING:
 SHORTENED: Final = 0.02
 
 
+def pytest_sessionstart() -> None:
+    """What is loaded from here on stays: the garbage collector need not look through it again and again."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """What is loaded by now stays: the garbage collector need not look through it again and again."""
-    gc.collect()
+    """What the tests themselves leave is collected again."""
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
