@@ -33,13 +33,13 @@ affinity: setup ## check session affinity on a real four-node cluster, started a
 	$(RUN) -m pytest -m affinity $(OPTIONS) --alluredir $(RESULTS) --clean-alluredir $(ARGS)
 
 matrix: setup report-tools ## check several versions and modes one after another: VERSIONS='1.36 1.37' MODES=iptables
-	@$(RUN) -m affinity.matrix run --versions $(VERSIONS) --modes $(MODES) -- $(PASSED_ON)
+	@$(RUN) -m ci.matrix run --versions $(VERSIONS) --modes $(MODES) -- $(PASSED_ON)
 
 report: setup report-tools ## make the HTML report of the last run, and serve it
-	@$(RUN) -m affinity.matrix report $(if $(filter command line,$(origin RESULTS)),$(RESULTS))
+	@$(RUN) -m ci.matrix report $(if $(filter command line,$(origin RESULTS)),$(RESULTS))
 
 merge: setup report-tools ## one report and verdict of the legs below RESULTS, as EVENT asks for (CI)
-	@$(RUN) -m affinity.matrix merge $(RESULTS) --event $(EVENT) --provider $(or $(CLUSTER),kind) -- $(ARGS)
+	@$(RUN) -m ci.matrix merge $(RESULTS) --event $(EVENT) --provider $(or $(CLUSTER),kind) -- $(ARGS)
 
 test: lint types unit component workflows integration fast-defects ## lint, types, unit tests, workflows, and the suite's own tests on embedded clusters
 
@@ -57,23 +57,23 @@ component: setup ## tests of what talks to shells, curl, and servers on loopback
 	$(RUN) -m pytest tests/component
 
 integration: setup ## tests that start embedded clusters and damage them, and a kind cluster where that can run
-	@$(RUN) -m affinity.clusters.embedded build >/dev/null
+	@$(RUN) -m session_affinity.clusters.embedded build >/dev/null
 	$(RUN) -m pytest tests/integration $(ARGS)
 
 defects: setup ## break a cluster in every way we know, and see the claims notice; ARGS='-k "kube-proxy hangs"' selects
-	@$(RUN) -m affinity.clusters.embedded build >/dev/null
+	@$(RUN) -m session_affinity.clusters.embedded build >/dev/null
 	$(RUN) -m pytest tests/defects $(ARGS)
 
 fast-defects: setup
 	$(RUN) -m pytest tests/defects -m fast
 
 behaviour: setup ## the same defects where only behaviour is judged: what docs/claims.md says of false comfort
-	@$(RUN) -m affinity.clusters.embedded build >/dev/null
+	@$(RUN) -m session_affinity.clusters.embedded build >/dev/null
 	$(RUN) -m pytest tests/defects --behaviour $(ARGS)
-	$(RUN) -m affinity.claims docs
+	$(RUN) -m session_affinity.claims docs
 
 docs: setup ## write docs/claims.md anew from the claims and their tests
-	$(RUN) -m affinity.claims docs
+	$(RUN) -m session_affinity.claims docs
 
 workflows: setup ## actionlint, zizmor and shellcheck on what CI runs
 	@scripts/lint-workflows.sh $(VENV)
@@ -93,6 +93,6 @@ clean: ## remove what runs leave in this directory
 	rm -rf results allure-results allure-report .pytest_cache .mypy_cache .ruff_cache
 
 distclean: clean ## also the environment, the reports' history, kept clusters, and the cache of programs and images
-	[ ! -x $(RUN) ] || $(RUN) -m affinity.clusters.embedded down --all
-	[ ! -x $(RUN) ] || $(RUN) -m affinity.clusters.kind down --all
-	rm -rf $(VENV) report/node_modules history.jsonl "$${SESSION_AFFINITY_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/session-affinity}"
+	[ ! -x $(RUN) ] || $(RUN) -m session_affinity.clusters.embedded down --all
+	[ ! -x $(RUN) ] || $(RUN) -m session_affinity.clusters.kind down --all
+	rm -rf $(VENV) ci/report/node_modules history.jsonl "$${SESSION_AFFINITY_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/session-affinity}"

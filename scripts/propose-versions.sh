@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Opens a pull request, or renews the one that is open, when there are newer Kubernetes releases or node images.
-# Usage: propose-versions.sh VENV [OPTION...], options as of python -m affinity.proposal. Needs git, gh and GH_TOKEN.
+# Usage: propose-versions.sh VENV [OPTION...], options as of python -m ci.kubernetes_versions. Needs git, gh and GH_TOKEN.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=$1
@@ -10,7 +10,7 @@ title="Newer Kubernetes versions"
 
 body=$(mktemp)
 trap 'rm -f "$body"' EXIT
-"$venv/bin/python" -m affinity.proposal --write "$@" >"$body"
+"$venv/bin/python" -m ci.kubernetes_versions --write "$@" >"$body"
 [ -s "$body" ] || exit 0
 printf '\nChecks do not start by themselves on a pull request that a workflow opened: close and reopen it.\n' >>"$body"
 

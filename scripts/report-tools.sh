@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What a report needs: Node from PyPI in the Python environment, and Allure 3 from npm in report/node_modules.
+# What a report needs: Node from PyPI in the Python environment, and Allure 3 from npm in ci/report/node_modules.
 # Usage: report-tools.sh VENV. Says nothing and takes no time when all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,11 +11,11 @@ if ! cmp -s requirements-report.lock "$venv/requirements-report.lock"; then
     cp requirements-report.lock "$venv/requirements-report.lock"
 fi
 # The stamp is the lock it was made from, as in setup.sh. npm's cache would outlive it, so it has one for this once.
-if ! cmp -s report/package-lock.json report/node_modules/package-lock.json; then
-    echo "installing Allure in report/node_modules" >&2
+if ! cmp -s ci/report/package-lock.json ci/report/node_modules/package-lock.json; then
+    echo "installing Allure in ci/report/node_modules" >&2
     cache=$(mktemp -d)
     trap 'rm -rf "$cache"' EXIT
-    PATH="$venv/bin:$PATH" npm ci --prefix report --cache "$cache" --ignore-scripts --no-audit --no-fund \
+    PATH="$venv/bin:$PATH" npm ci --prefix ci/report --cache "$cache" --ignore-scripts --no-audit --no-fund \
         --no-update-notifier --loglevel error >/dev/null
-    cp report/package-lock.json report/node_modules/package-lock.json
+    cp ci/report/package-lock.json ci/report/node_modules/package-lock.json
 fi

@@ -71,5 +71,5 @@ fi
 
 [ "$what" = all ] || exit 0
 # Only a machine that cannot download runc has to compile it, and only then is a compiler asked for.
-mapfile -t missing < <("$venv/bin/python" -m affinity.clusters.embedded.binaries --missing-packages)
+mapfile -t missing < <("$venv/bin/python" -m session_affinity.clusters.embedded.binaries --missing-packages)
 [ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"

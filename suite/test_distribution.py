@@ -7,27 +7,27 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity import claims
-from affinity.dataplane.model import CLIENT_IP
-from affinity.services import NO_AFFINITY, target
-from affinity.verdicts.answers import (
+from session_affinity import claims
+from session_affinity.cluster_objects.services import NO_AFFINITY, target
+from session_affinity.dataplane.model import CLIENT_IP
+from session_affinity.plugin.claims import claim
+from session_affinity.verdicts.distribution import (
     judge_answers_from_list,
     judge_even_spread,
     judge_one_endpoint,
     judge_translation,
 )
-from affinity.verdicts.programmed import judge_programmed
-from affinity.verdicts.verdict import combine
-from fixtures.claims import claim
+from session_affinity.verdicts.rules import judge_programmed
+from session_affinity.verdicts.verdict import combine
 
 if TYPE_CHECKING:
-    from affinity.dataplane.model import ServiceState
-    from affinity.dataplane.plug import Dataplane
-    from affinity.nodes import Nodes
-    from affinity.programming import Programming
-    from affinity.services import Services
-    from affinity.traffic.client import Client
-    from fixtures.evidence import Evidence
+    from session_affinity.cluster_objects.services import Services
+    from session_affinity.dataplane.backend import Dataplane
+    from session_affinity.dataplane.model import ServiceState
+    from session_affinity.nodes.nodes import Nodes
+    from session_affinity.plugin.evidence import Evidence
+    from session_affinity.testbed.testbed import Programming
+    from session_affinity.traffic.client import Client
 
 pytestmark = [pytest.mark.affinity, pytest.mark.distribution]
 

@@ -1,6 +1,6 @@
 """When a client is forgotten: everything here is judged from one wait that the whole run shares.
 
-The wait is begun before the first test, with Services of its own for each claim; see affinity/expiry. Clients first
+The wait is begun before the first test, with Services of its own for each claim. Clients first
 connect when the timeout has been patched, but for those of C22, C22n and C25: in nftables mode a client that was known
 before keeps its old expiry.
 """
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.expiry.plan import TIMEOUT_SECONDS, Group
-from affinity.services import DEFAULT_TIMEOUT
-from affinity.verdicts.expiry import (
+from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT
+from session_affinity.plugin.claims import claim
+from session_affinity.scenarios.expiry.plan import TIMEOUT_SECONDS, Group
+from session_affinity.verdicts.expiry import (
     Window,
     judge_free,
     judge_kept,
@@ -21,14 +22,13 @@ from affinity.verdicts.expiry import (
     just_after,
     just_before,
 )
-from affinity.verdicts.held import judge_gone, judge_inert, judge_old_expiry, judge_patch
-from fixtures.claims import claim
+from session_affinity.verdicts.timeout_patch import judge_gone, judge_inert, judge_old_expiry, judge_patch
 
 if TYPE_CHECKING:
-    from affinity.dataplane.plug import Dataplane
-    from affinity.expiry.wait import Observations
-    from affinity.traffic.client import Client
-    from fixtures.evidence import Evidence
+    from session_affinity.dataplane.backend import Dataplane
+    from session_affinity.plugin.evidence import Evidence
+    from session_affinity.scenarios.expiry.shared_wait import Observations
+    from session_affinity.traffic.client import Client
 
 pytestmark = [pytest.mark.affinity, pytest.mark.expiry]
 

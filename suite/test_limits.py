@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.expiry.short import LOWERED_TO, RAISED_FROM, RAISED_TO, SECOND, TRIALS
-from affinity.upkeep.limits import come_back, fill_list
-from affinity.verdicts.expiry import Window, judge_free, judge_kept
-from affinity.verdicts.limits import judge_full_list, judge_return
-from affinity.verdicts.verdict import combine
-from fixtures.claims import claim
+from session_affinity.plugin.claims import claim
+from session_affinity.scenarios.limits.full_list import come_back, fill_list
+from session_affinity.scenarios.limits.short_timeouts import LOWERED_TO, RAISED_FROM, RAISED_TO, SECOND, TRIALS
+from session_affinity.verdicts.expiry import Window, judge_free, judge_kept
+from session_affinity.verdicts.limits import judge_full_list, judge_return
+from session_affinity.verdicts.verdict import combine
 
 if TYPE_CHECKING:
-    from affinity.expiry.short import ShortWaits
-    from affinity.programming import Programming
-    from fixtures.evidence import Evidence
+    from session_affinity.plugin.evidence import Evidence
+    from session_affinity.scenarios.limits.short_timeouts import ShortWaits
+    from session_affinity.testbed.testbed import Programming
 
 pytestmark = [pytest.mark.affinity, pytest.mark.limits]
 

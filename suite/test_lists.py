@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.dataplane.model import CLIENT_IP
-from affinity.services import NO_AFFINITY, target
-from affinity.verdicts.lists import (
+from session_affinity.cluster_objects.services import NO_AFFINITY, target
+from session_affinity.dataplane.model import CLIENT_IP
+from session_affinity.plugin.claims import claim
+from session_affinity.verdicts.lists import (
     judge_follows,
     judge_forgotten,
     judge_one_element,
     judge_one_entry,
     judge_strangers,
 )
-from fixtures.claims import claim
 
 if TYPE_CHECKING:
-    from affinity.dataplane.model import ServiceState
-    from affinity.dataplane.plug import Dataplane
-    from affinity.nodes import Nodes
-    from affinity.programming import Programming
-    from affinity.traffic.client import Client
-    from fixtures.evidence import Evidence
+    from session_affinity.dataplane.backend import Dataplane
+    from session_affinity.dataplane.model import ServiceState
+    from session_affinity.nodes.nodes import Nodes
+    from session_affinity.plugin.evidence import Evidence
+    from session_affinity.testbed.testbed import Programming
+    from session_affinity.traffic.client import Client
 
 pytestmark = [pytest.mark.affinity, pytest.mark.lists]
 

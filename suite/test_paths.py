@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.services import target
-from affinity.traffic.answers import Target
-from affinity.traffic.datagrams import Round
-from affinity.verdicts.paths import (
+from session_affinity.cluster_objects.services import target
+from session_affinity.plugin.claims import claim
+from session_affinity.traffic.answers import Target
+from session_affinity.traffic.datagrams import Round
+from session_affinity.verdicts.paths import (
     Asked,
     judge_answered_by,
     judge_bound_apart,
@@ -18,19 +19,18 @@ from affinity.verdicts.paths import (
     judge_flows,
     judge_remembered,
 )
-from affinity.verdicts.programmed import judge_aspects
-from affinity.verdicts.verdict import combine
-from fixtures.claims import claim
+from session_affinity.verdicts.rules import judge_aspects
+from session_affinity.verdicts.verdict import combine
 
 if TYPE_CHECKING:
-    from affinity.dataplane.model import ServiceState
-    from affinity.nodes import Nodes
-    from affinity.programming import Programming
-    from affinity.traffic.client import Client
     from fixtures.datagrams import DatagramServices
-    from fixtures.evidence import Evidence
     from fixtures.paths import Arrivals, OwnClients, PathServices
     from fixtures.zones import ZonedServices
+    from session_affinity.dataplane.model import ServiceState
+    from session_affinity.nodes.nodes import Nodes
+    from session_affinity.plugin.evidence import Evidence
+    from session_affinity.testbed.testbed import Programming
+    from session_affinity.traffic.client import Client
 
 pytestmark = [pytest.mark.affinity, pytest.mark.paths]
 

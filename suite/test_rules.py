@@ -10,17 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.verdicts.programmed import (
-    judge_aspects,
-    judge_no_memory,
-    judge_same_everywhere,
-    judge_timeouts,
-)
-from fixtures.claims import claim
+from session_affinity.plugin.claims import claim
+from session_affinity.verdicts.rules import judge_aspects, judge_no_memory, judge_same_everywhere, judge_timeouts
 
 if TYPE_CHECKING:
-    from fixtures.evidence import Evidence
     from fixtures.rules import RuleReading
+    from session_affinity.plugin.evidence import Evidence
 
 pytestmark = [pytest.mark.affinity, pytest.mark.rules]
 

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from tests.defects import (
+    api_fields,
+    disruption,
     distribution,
+    dual_stack,
+    endpoint_changes,
     expiry,
-    families,
-    fields,
-    lifecycle,
     limits,
     lists,
     nftables,
     paths,
     rules,
-    upkeep,
 )
 
-_SUBJECTS = (fields, distribution, rules, lists, families, paths, limits, lifecycle, expiry, upkeep, nftables)
+_SUBJECTS = (
+    api_fields,
+    distribution,
+    rules,
+    lists,
+    dual_stack,
+    paths,
+    limits,
+    endpoint_changes,
+    expiry,
+    disruption,
+    nftables,
+)
 
 DEFECTS = tuple(defect for subject in _SUBJECTS for defect in subject.DEFECTS)
 

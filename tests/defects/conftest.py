@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.claims.told import read_suite
-from affinity.clusters.embedded import cluster as clusters
-from affinity.clusters.embedded.state import STATE_VARIABLE
+from session_affinity.claims.told import read_suite
+from session_affinity.clusters.embedded import cluster as clusters
+from session_affinity.clusters.embedded.state import STATE_VARIABLE
 from tests.defects import sick as sick_clusters
 from tests.defects.catalogue import DEFECTS
 from tests.defects.comfort import Comfort

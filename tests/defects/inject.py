@@ -10,7 +10,7 @@ import subprocess
 import threading
 from typing import TYPE_CHECKING, Any
 
-from affinity.kube.resources import Resource
+from session_affinity.kube.resources import Resource
 from tests.defects.defect import Place
 from tests.defects.sick import PROBE
 

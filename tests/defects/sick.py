@@ -11,25 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from affinity import versions
-from affinity.clusters.embedded import binaries
-from affinity.clusters.embedded import cluster as clusters
-from affinity.clusters.embedded.process import PATH
-from affinity.dataplane.model import CLIENT_IP, ProxyConfig
-from affinity.kube.api import Api
-from affinity.kube.resources import PODS
-from affinity.nodes import Nodes, until
-from affinity.programming import Programming
-from affinity.progress import quiet
-from affinity.services import Services, Wish, manifest, target
-from affinity.traffic.client import client_in
+from session_affinity import versions
+from session_affinity.cluster_objects.services import Services, Wish, manifest, target
+from session_affinity.clusters.embedded import binaries
+from session_affinity.clusters.embedded import cluster as clusters
+from session_affinity.clusters.embedded.process import PATH
+from session_affinity.dataplane.model import CLIENT_IP, ProxyConfig
+from session_affinity.kube.api import Api
+from session_affinity.kube.resources import PODS
+from session_affinity.nodes.nodes import Nodes, until
+from session_affinity.progress import quiet
+from session_affinity.testbed.testbed import Programming
+from session_affinity.traffic.client import client_in
 from tests.defects.defect import Place, Shape
 from tests.defects.judged import Judged, read
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from affinity.kube.reply import Reply
+    from session_affinity.kube.reply import Reply
 
 ROOT = Path(__file__).parents[2]
 NAME = f"defects-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]}"
@@ -180,7 +180,7 @@ def start(shape: Shape, directory: Path, *, slowness: float = 1.0) -> SickCluste
     """Start a cluster whose kube-proxy is wrapped; healthy until a defect is injected."""
     directory.chmod(0o755)
     argv = (
-        *(sys.executable, "-m", "affinity.clusters.embedded", "up", f"--name={NAME}", *shape.options),
+        *(sys.executable, "-m", "session_affinity.clusters.embedded", "up", f"--name={NAME}", *shape.options),
         *(f"--kube-proxy={_wrap_kube_proxy(directory)}", f"--deadline-scale={slowness:g}"),
     )
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.claims import CATALOGUE
+from session_affinity.claims import CATALOGUE
 from tests.defects.defect import IPTABLES
 from tests.defects.judged import Judged, contradictions
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.clusters.embedded import cluster as clusters
-from affinity.clusters.embedded.state import STATE_VARIABLE
+from session_affinity.clusters.embedded import cluster as clusters
+from session_affinity.clusters.embedded.state import STATE_VARIABLE
 from tests.integration import traces
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class CommandLine:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Begin a verb in a session of its own, and return at once."""
         return subprocess.Popen(
-            (sys.executable, "-m", "affinity.clusters.embedded", *arguments),
+            (sys.executable, "-m", "session_affinity.clusters.embedded", *arguments),
             cwd=ROOT,
             env=self.environment,
             stdout=subprocess.PIPE,

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Final
 
 import yaml
 
-from affinity.dataplane.model import ServiceState
-from affinity.errors import ClusterError
-from affinity.kube.api import Api
-from affinity.kube.resources import ENDPOINT_SLICES, SERVICES
+from session_affinity.dataplane.model import ServiceState
+from session_affinity.errors import ClusterError
+from session_affinity.kube.api import Api
+from session_affinity.kube.resources import ENDPOINT_SLICES, SERVICES
 
 if TYPE_CHECKING:
-    from affinity.dataplane.model import Endpoint, ServicePort
+    from session_affinity.dataplane.model import Endpoint, ServicePort
 
 PREFIX: Final = "elsewhere-"
 _POLL_SECONDS: Final = 0.3

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.clusters.embedded import cluster as clusters
-from affinity.clusters.embedded.state import STATE_VARIABLE
+from session_affinity.clusters.embedded import cluster as clusters
+from session_affinity.clusters.embedded.state import STATE_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +65,7 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
     """A cluster that outlives the runs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(STATE_VARIABLE, str(tmp_path_factory.mktemp("standing")))
-        argv = (sys.executable, "-m", "affinity.clusters.embedded", "up", "--name", NAME)
+        argv = (sys.executable, "-m", "session_affinity.clusters.embedded", "up", "--name", NAME)
         assert subprocess.run(argv, cwd=ROOT, check=False).returncode == 0
         found = clusters.find(NAME)
         assert found is not None

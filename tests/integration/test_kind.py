@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.clusters.embedded.state import STATE_VARIABLE
-from affinity.clusters.kind import cli, preflight
-from affinity.clusters.kind.engine import PROVIDER_VARIABLE, Engine, detect
-from affinity.errors import SuiteError
+from session_affinity.clusters.embedded.state import STATE_VARIABLE
+from session_affinity.clusters.kind import cli, preflight
+from session_affinity.clusters.kind.engine import PROVIDER_VARIABLE, Engine, detect
+from session_affinity.errors import SuiteError
 from tests.kind_world import MYK8S, NODE_IMAGE, PROXY_FACTS, World, is_running, make_world
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ NAME = "kind-test"
 
 _RUN = """
 import sys, time
-from affinity.clusters.choose import ClusterOptions
-from affinity.clusters.kind import ready
-from affinity.clusters.kind.provider import open_kind
-from affinity.progress import Progress
+from session_affinity.clusters.choice import ClusterOptions
+from session_affinity.clusters.kind import ready
+from session_affinity.clusters.kind.provider import open_kind
+from session_affinity.progress import Progress
 facts = {facts}
 ready.wait = lambda *_, **__: dict(facts)
 ready.not_ready = lambda *_: ""

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from affinity.clusters.embedded import cluster as clusters
-from affinity.clusters.embedded.state import STATE_VARIABLE
-from affinity.kube.api import Api
-from affinity.kube.resources import PODS
-from affinity.nodes import until
+from session_affinity.clusters.embedded import cluster as clusters
+from session_affinity.clusters.embedded.state import STATE_VARIABLE
+from session_affinity.kube.api import Api
+from session_affinity.kube.resources import PODS
+from session_affinity.nodes.nodes import until
 from tests.integration.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Troubled]:
     directory = tmp_path_factory.mktemp("statuses")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(STATE_VARIABLE, str(directory / "state"))
-        command = (sys.executable, "-m", "affinity.clusters.embedded")
+        command = (sys.executable, "-m", "session_affinity.clusters.embedded")
         assert subprocess.run((*command, "up", "--name", NAME), cwd=ROOT, check=False).returncode == 0
         found = clusters.find(NAME)
         assert found is not None

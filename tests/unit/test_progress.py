@@ -6,7 +6,7 @@ from io import StringIO
 
 from rich.console import Console
 
-from affinity.progress import Progress
+from session_affinity.progress import Progress
 
 
 def test_a_note_is_no_markup_and_no_emoji() -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from affinity import versions
-from affinity.errors import SuiteError, UsageError
+from session_affinity import versions
+from session_affinity.errors import SuiteError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

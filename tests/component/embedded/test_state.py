@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.clusters.embedded.state import STATE_VARIABLE, ProcessId, Running, StateDirectory, cluster_names
-from affinity.errors import ClusterError, PreflightError
+from session_affinity.clusters.embedded.state import STATE_VARIABLE, ProcessId, Running, StateDirectory, cluster_names
+from session_affinity.errors import ClusterError, PreflightError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,7 +91,7 @@ def test_the_state_is_private_and_goes_entirely(state: StateDirectory) -> None:
 
 
 def test_a_full_disk_is_said_before_anything_is_made(state: StateDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("affinity.clusters.embedded.state.FREE_BYTES", 2**60)
+    monkeypatch.setattr("session_affinity.clusters.embedded.state.FREE_BYTES", 2**60)
 
     with pytest.raises(PreflightError, match=rf"cannot be written to {state.root}: No space left on device"):
         state.create(("a",))

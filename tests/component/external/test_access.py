@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from affinity.clusters.external import access
-from affinity.clusters.external.access import Access
-from affinity.errors import ClusterError, UsageError
+from session_affinity.clusters.external import access
+from session_affinity.clusters.external.access import Access
+from session_affinity.errors import ClusterError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from affinity.clusters.external.discovery import NO_ACCESS, NONE, Proxy
-from affinity.clusters.external.placement import Placement
-from affinity.clusters.external.provider import facts_of
-from fixtures.options import ONLY_BEHAVIOUR
+from session_affinity.clusters.external.discovery import NO_ACCESS, NONE, Proxy
+from session_affinity.clusters.external.placement import Placement
+from session_affinity.clusters.external.provider import facts_of
+from session_affinity.plugin.options import ONLY_BEHAVIOUR
 
 pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.unit

@@ -10,8 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from affinity.kube.api import Api, ApiError, Patch
-from affinity.kube.resources import SERVICES, Resource
+from session_affinity.kube.api import Api, ApiError, Patch
+from session_affinity.kube.resources import SERVICES, Resource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -179,7 +179,7 @@ def test_a_refusal_in_plain_text_is_told_too(api: Api) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("affinity.kube.api._PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("session_affinity.kube.api._PAUSE_SECONDS", 0.01)
 
 
 @pytest.mark.usefixtures("impatient")

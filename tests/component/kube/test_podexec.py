@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from kubernetes.client.configuration import Configuration
 
-from affinity.kube import podexec
-from affinity.kube.podexec import ExecError, PodCommand
+from session_affinity.kube import podexec
+from session_affinity.kube.podexec import ExecError, PodCommand
 
 COMMAND = PodCommand("default", "net-pod", ("curl", "-s", "http://10.200.1.5:9000/?[1-3]"))
 EXIT_7 = {

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.kube.podexec import STDERR, STDOUT, ExecError
-from affinity.kube.podshell import PodShell, line
+from session_affinity.kube.podexec import STDERR, STDOUT, ExecError
+from session_affinity.kube.podshell import PodShell, line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.errors import TrafficError
-from affinity.traffic import datagrams
-from affinity.traffic.answers import Answers, Target
-from affinity.traffic.datagrams import Round
+from session_affinity.errors import TrafficError
+from session_affinity.traffic import datagrams
+from session_affinity.traffic.answers import Answers, Target
+from session_affinity.traffic.datagrams import Round
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

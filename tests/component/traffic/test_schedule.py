@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.errors import TrafficError
-from affinity.traffic import schedule
-from affinity.traffic.answers import Target
-from affinity.traffic.curl import Patience
-from affinity.traffic.schedule import Step
+from session_affinity.errors import TrafficError
+from session_affinity.traffic import schedule
+from session_affinity.traffic.answers import Target
+from session_affinity.traffic.curl import Patience
+from session_affinity.traffic.schedule import Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

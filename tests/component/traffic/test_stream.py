@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from affinity.errors import TrafficError
-from affinity.traffic import stream
-from affinity.traffic.answers import Target
-from affinity.traffic.curl import Patience
+from session_affinity.errors import TrafficError
+from session_affinity.traffic import stream
+from session_affinity.traffic.answers import Target
+from session_affinity.traffic.curl import Patience
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 from rich.console import Console
 
-from affinity.clusters.embedded.binaries import Cache, Origin
-from affinity.clusters.embedded.binaries.pins import Component, Download, Module, Program, machine_arch
-from affinity.clusters.embedded.binaries.store import Staging
-from affinity.progress import Progress
+from session_affinity.clusters.embedded.binaries import Cache, Origin
+from session_affinity.clusters.embedded.binaries.pins import Component, Download, Module, Program, machine_arch
+from session_affinity.clusters.embedded.binaries.store import Staging
+from session_affinity.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from affinity.clusters.embedded.binaries import Installed
+    from session_affinity.clusters.embedded.binaries import Installed
 
 ECHO = Path(shutil.which("echo") or "/bin/echo").resolve()
 GO = """#!/bin/sh

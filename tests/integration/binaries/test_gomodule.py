@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from affinity.clusters.embedded.binaries import ensure, toolchain
-from affinity.clusters.embedded.binaries.commands import advice
-from affinity.clusters.embedded.binaries.gomodule import GoModules, own_module
-from affinity.clusters.embedded.binaries.pins import OnPath, components
-from affinity.errors import BinaryError
+from session_affinity.clusters.embedded.binaries import ensure, toolchain
+from session_affinity.clusters.embedded.binaries.commands import advice
+from session_affinity.clusters.embedded.binaries.gomodule import GoModules, own_module
+from session_affinity.clusters.embedded.binaries.pins import OnPath, components
+from session_affinity.errors import BinaryError
 
 if TYPE_CHECKING:
     import io
     from collections.abc import Callable
 
-    from affinity.clusters.embedded.binaries import Binaries, Cache
-    from affinity.clusters.embedded.binaries.pins import Component
-    from affinity.clusters.embedded.binaries.toolchain import Go
-    from affinity.progress import Progress
+    from session_affinity.clusters.embedded.binaries import Binaries, Cache
+    from session_affinity.clusters.embedded.binaries.pins import Component
+    from session_affinity.clusters.embedded.binaries.toolchain import Go
+    from session_affinity.progress import Progress
 
 pytestmark = pytest.mark.unit
 
@@ -134,9 +134,9 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
 import conftest
-from affinity.clusters.embedded.binaries import Cache, ensure
-from affinity.clusters.embedded.binaries.gomodule import GoModules
-from affinity.progress import quiet
+from session_affinity.clusters.embedded.binaries import Cache, ensure
+from session_affinity.clusters.embedded.binaries.gomodule import GoModules
+from session_affinity.progress import quiet
 
 cache = Cache(Path({root!r}))
 modules = GoModules(cache, quiet(), conftest.FakeGo(Path({go!r})).user)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.clusters.embedded.binaries import Cache, _sources, pins
-from affinity.clusters.embedded.binaries.__main__ import main
-from affinity.clusters.embedded.binaries.gomodule import GoModules
-from affinity.clusters.embedded.binaries.releases import Releases
-from affinity.errors import BinaryError, UsageError
+from session_affinity.clusters.embedded.binaries import Cache, _sources, pins
+from session_affinity.clusters.embedded.binaries.__main__ import main
+from session_affinity.clusters.embedded.binaries.gomodule import GoModules
+from session_affinity.clusters.embedded.binaries.releases import Releases
+from session_affinity.errors import BinaryError, UsageError
 
 if TYPE_CHECKING:
-    from affinity.progress import Progress
+    from session_affinity.progress import Progress
 
 pytestmark = pytest.mark.unit
 

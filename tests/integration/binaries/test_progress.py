@@ -10,7 +10,7 @@ import time
 import pytest
 from rich.console import Console
 
-from affinity.progress import Progress, quiet
+from session_affinity.progress import Progress, quiet
 
 pytestmark = pytest.mark.unit
 

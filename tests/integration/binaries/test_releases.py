@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from affinity.clusters.embedded.binaries import ensure
-from affinity.clusters.embedded.binaries.pins import Download
-from affinity.clusters.embedded.binaries.releases import ReleaseError, Releases, checksum_of
+from session_affinity.clusters.embedded.binaries import ensure
+from session_affinity.clusters.embedded.binaries.pins import Download
+from session_affinity.clusters.embedded.binaries.releases import ReleaseError, Releases, checksum_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from http.server import BaseHTTPRequestHandler
 
-    from affinity.clusters.embedded.binaries import Binaries, Cache
-    from affinity.clusters.embedded.binaries.pins import Component
-    from affinity.progress import Progress
+    from session_affinity.clusters.embedded.binaries import Binaries, Cache
+    from session_affinity.clusters.embedded.binaries.pins import Component
+    from session_affinity.progress import Progress
 
 pytestmark = pytest.mark.unit
 

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from affinity.clusters.embedded.binaries import Cache, Origin, ensure, store
-from affinity.errors import BinaryError
+from session_affinity.clusters.embedded.binaries import Cache, Origin, ensure, store
+from session_affinity.errors import BinaryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from affinity.clusters.embedded.binaries import Binaries
-    from affinity.clusters.embedded.binaries.pins import Component
-    from affinity.progress import Progress
+    from session_affinity.clusters.embedded.binaries import Binaries
+    from session_affinity.clusters.embedded.binaries.pins import Component
+    from session_affinity.progress import Progress
 
 pytestmark = pytest.mark.unit
 
@@ -175,8 +175,8 @@ sys.path.insert(0, {here!r})
 import conftest
 from pathlib import Path
 from rich.console import Console
-from affinity.clusters.embedded.binaries import Cache, ensure
-from affinity.progress import Progress
+from session_affinity.clusters.embedded.binaries import Cache, ensure
+from session_affinity.progress import Progress
 
 class Slow(conftest.FakeBuilder):
     def obtain(self, component):

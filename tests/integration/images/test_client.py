@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from affinity.clusters.embedded.images import build, ensure_images
+from session_affinity.clusters.embedded.images import build, ensure_images
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.clusters.embedded.binaries import Cache
-from affinity.clusters.embedded.binaries.pins import machine_arch
-from affinity.clusters.embedded.images import programs
+from session_affinity.clusters.embedded.binaries import Cache
+from session_affinity.clusters.embedded.binaries.pins import machine_arch
+from session_affinity.clusters.embedded.images import programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from affinity.clusters.choose import ClusterOptions
-from affinity.clusters.embedded.state import STATE_VARIABLE
-from affinity.clusters.kind import ready
-from affinity.clusters.kind.engine import PROVIDER_VARIABLE
-from affinity.progress import Progress
+from session_affinity.clusters.choice import ClusterOptions
+from session_affinity.clusters.embedded.state import STATE_VARIABLE
+from session_affinity.clusters.kind import ready
+from session_affinity.clusters.kind.engine import PROVIDER_VARIABLE
+from session_affinity.progress import Progress
 from tests.kind_world import ENGINE, NODE_IMAGE, PROXY_FACTS, World, make_world
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.delenv(PROVIDER_VARIABLE, raising=False)
     monkeypatch.chdir(made.here)
     monkeypatch.setattr("pytest_kubernetes.providers.base.sleep", lambda _: None)
-    monkeypatch.setattr("affinity.clusters.kind.preflight.FREE_BYTES", 0)
+    monkeypatch.setattr("session_affinity.clusters.kind.preflight.FREE_BYTES", 0)
     monkeypatch.setattr(ready, "wait", lambda *_, **__: dict(PROXY_FACTS))
     monkeypatch.setattr(ready, "kube_proxy_facts", lambda _: dict(PROXY_FACTS))
     monkeypatch.setattr(ready, "not_ready", lambda *_: "")

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity import versions
-from affinity.clusters.kind.cli import main
-from affinity.clusters.kind.provider import open_kind
+from session_affinity import versions
+from session_affinity.clusters.kind.cli import main
+from session_affinity.clusters.kind.provider import open_kind
 from tests.kind_world import NETSHOOT, NODE_IMAGE, WHOAMI
 
 if TYPE_CHECKING:
-    from affinity.clusters.choose import ClusterOptions
+    from session_affinity.clusters.choice import ClusterOptions
     from tests.integration.kind.conftest import Told
     from tests.kind_world import World
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from affinity.clusters.kind import engine as engines
-from affinity.clusters.kind.engine import PROVIDER_VARIABLE, Container, detect
-from affinity.errors import ClusterError, PreflightError, UsageError
+from session_affinity.clusters.kind import engine as engines
+from session_affinity.clusters.kind.engine import PROVIDER_VARIABLE, Container, detect
+from session_affinity.errors import ClusterError, PreflightError, UsageError
 from tests.kind_world import ENGINE, NODE_IMAGE, World
 
 

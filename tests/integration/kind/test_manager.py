@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from affinity.clusters.kind import manager as managers
-from affinity.clusters.kind.manager import KindManager
-from affinity.errors import ClusterError
+from session_affinity.clusters.kind import manager as managers
+from session_affinity.clusters.kind.manager import KindManager
+from session_affinity.errors import ClusterError
 from tests.kind_world import is_running
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.clusters.kind.node import KindNode
-from affinity.errors import NodeError
+from session_affinity.clusters.kind.node import KindNode
+from session_affinity.errors import NodeError
 
 if TYPE_CHECKING:
     from tests.kind_world import World

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.clusters.images import by_tag, digest
-from affinity.clusters.kind import preflight, provider, ready
-from affinity.clusters.kind.configuration import sample_images
-from affinity.clusters.kind.provider import open_kind
-from affinity.clusters.kind.state import KindState
-from affinity.errors import ClusterError, NotReadyError, PreflightError, UsageError
+from session_affinity.clusters.images import by_tag, digest
+from session_affinity.clusters.kind import preflight, provider, ready
+from session_affinity.clusters.kind.configuration import sample_images
+from session_affinity.clusters.kind.provider import open_kind
+from session_affinity.clusters.kind.state import KindState
+from session_affinity.errors import ClusterError, NotReadyError, PreflightError, UsageError
 from tests.kind_world import MYK8S, NETSHOOT, NODE_IMAGE, WHOAMI
 
 if TYPE_CHECKING:
-    from affinity.clusters.choose import ClusterOptions
-    from affinity.clusters.kind.cluster import KindCluster
+    from session_affinity.clusters.choice import ClusterOptions
+    from session_affinity.clusters.kind.cluster import KindCluster
     from tests.integration.kind.conftest import Told
     from tests.kind_world import World
 
@@ -227,7 +227,7 @@ def test_a_kept_cluster_that_does_not_fit_is_refused_and_left(
     with pytest.raises(UsageError, match=said) as raised, open_kind(replace(options, **changes), told.progress):
         pass
 
-    assert "affinity.clusters.kind down --name myk8s" in raised.value.next_step
+    assert "session_affinity.clusters.kind down --name myk8s" in raised.value.next_step
     assert not world.calls("kind [delete]")
 
 
@@ -408,7 +408,7 @@ def test_the_state_cannot_be_written(world: World, options: ClusterOptions, told
 def test_the_states_disk_is_nearly_full(
     monkeypatch: pytest.MonkeyPatch, world: World, options: ClusterOptions, told: Told
 ) -> None:
-    monkeypatch.setattr("affinity.clusters.kind.state.FREE_BYTES", 2**60)
+    monkeypatch.setattr("session_affinity.clusters.kind.state.FREE_BYTES", 2**60)
 
     assert "No space left on device" in refused(options, told)
     assert not world.calls("kind [create]")

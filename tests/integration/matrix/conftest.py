@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.claims import CATALOGUE
-from affinity.matrix.expected import Expectation, Plan, counted
-from affinity.matrix.legs import Leg
+from ci.matrix.expected import Expectation, Plan, counted
+from ci.matrix.legs import Leg
+from session_affinity.claims import CATALOGUE
 
 if TYPE_CHECKING:
     from pathlib import Path

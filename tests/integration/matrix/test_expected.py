@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from affinity.claims import CATALOGUE, families
-from affinity.errors import UsageError
-from affinity.matrix.expected import collect
-from affinity.matrix.legs import Leg
+from ci.matrix.expected import collect
+from ci.matrix.legs import Leg
+from session_affinity.claims import CATALOGUE, families
+from session_affinity.errors import UsageError
 
 pytestmark = pytest.mark.integration
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.integration
 
 def test_a_plan_needs_no_package() -> None:
     told = subprocess.run(
-        [sys.executable, "-S", "-m", "affinity.matrix", "plan", "--event", "pull_request", "--github"],
+        [sys.executable, "-S", "-m", "ci.matrix", "plan", "--event", "pull_request", "--github"],
         cwd=Path(__file__).resolve().parents[3],
         capture_output=True,
         text=True,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from affinity import versions
+from session_affinity import versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

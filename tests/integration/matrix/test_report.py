@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from affinity.errors import UsageError
-from affinity.matrix import report
-from affinity.matrix.cli import main
+from ci.matrix import report
+from ci.matrix.cli import main
+from session_affinity.errors import UsageError
 
 if TYPE_CHECKING:
-    from affinity.matrix.expected import Plan
+    from ci.matrix.expected import Plan
     from conftest import Writer
 
 pytestmark = pytest.mark.integration

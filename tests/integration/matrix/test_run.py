@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.matrix import run
-from affinity.matrix.legs import Leg
+from ci.matrix import run
+from ci.matrix.legs import Leg
 
 if TYPE_CHECKING:
     from pathlib import Path

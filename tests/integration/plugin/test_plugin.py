@@ -19,7 +19,7 @@ NAMES = (
 PLUGINS = [word for name in NAMES for word in ("-p", f"fixtures.{name}")]
 SUITE = """
 import pytest
-from affinity.errors import NotReadyError
+from session_affinity.errors import NotReadyError
 from fixtures.claims import claim
 from fixtures.evidence import Evidence
 
@@ -111,7 +111,7 @@ def test_a_failure_does_not_write_out_what_the_test_was_given(pytester: pytest.P
     module = pytester.makepyfile(
         test_large="""
         import pytest
-        from affinity.errors import NotReadyError
+        from session_affinity.errors import NotReadyError
         from fixtures.claims import claim
 
         class Large:

@@ -22,9 +22,9 @@ INI = "[pytest]\nmarkers =\n claim: x\n dataplane: x\n api: x\n kube_proxy: x\ns
 SUITE = '''
 import pytest
 from affinity import observed
-from affinity.errors import ClusterError, NotReadyError, PreflightError
-from affinity.traffic.answers import Answer, Answers, Target
-from affinity.verdicts.verdict import Finding, Verdict
+from session_affinity.errors import ClusterError, NotReadyError, PreflightError
+from session_affinity.traffic.answers import Answer, Answers, Target
+from session_affinity.verdicts.verdict import Finding, Verdict
 from fixtures.claims import claim
 from fixtures.evidence import RECORD, Evidence
 
@@ -96,7 +96,7 @@ def test_bug():
 '''
 EXITING = '''
 import pytest
-from affinity.errors import PreflightError
+from session_affinity.errors import PreflightError
 from fixtures.claims import claim
 from fixtures.cluster import told_once
 

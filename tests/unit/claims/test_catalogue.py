@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from affinity import claims
-from affinity.claims.told import EVERY_CLAIM, claim_ids
-from affinity.claims.told import read_suite as read_told
-from affinity.errors import UsageError
-from affinity.verdicts.spread import all_on_one, none_moved
+from session_affinity import claims
+from session_affinity.claims.told import EVERY_CLAIM, claim_ids
+from session_affinity.claims.told import read_suite as read_told
+from session_affinity.errors import UsageError
+from session_affinity.verdicts.spread import all_on_one, none_moved
 
 SUITE = Path(__file__).parents[3] / "suite"
 

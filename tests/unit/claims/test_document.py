@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity import claims
-from affinity.claims import __main__ as command
-from affinity.claims import costs, document, told
-from affinity.claims.study import NOT_CHECKED, STUDY
-from affinity.errors import UsageError
-from fixtures.listing import listing
+from session_affinity import claims
+from session_affinity.claims import __main__ as command
+from session_affinity.claims import costs, document, told
+from session_affinity.claims.study import NOT_CHECKED, STUDY
+from session_affinity.errors import UsageError
+from session_affinity.plugin.listing import listing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

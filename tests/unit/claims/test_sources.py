@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from affinity import claims
-from affinity.claims import sources
+from session_affinity import claims
+from session_affinity.claims import sources
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from affinity import about
-from fixtures import runfiles, summary
-from fixtures.environment import Leg, minor
+from session_affinity import about
+from session_affinity.plugin import run_files, summary
+from session_affinity.plugin.leg import Leg, minor
 
 FACTS = {
     "cluster": "myk8s",
@@ -87,13 +87,13 @@ def test_a_workflow_is_named_with_its_address() -> None:
         "GITHUB_RUN_NUMBER": "7",
     }
 
-    assert runfiles.executor(environment) == {
+    assert run_files.executor(environment) == {
         "name": "GitHub Actions",
         "type": "github",
         "buildName": "conformance #7",
         "buildUrl": "https://github.com/owner/name/actions/runs/42",
     }
-    assert runfiles.executor({})["type"] == "local"
+    assert run_files.executor({})["type"] == "local"
 
 
 def test_a_directory_without_history_has_no_commit(tmp_path: Any) -> None:

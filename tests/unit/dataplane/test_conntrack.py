@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from affinity.dataplane import conntrack
+from session_affinity.dataplane import conntrack
 
 pytestmark = pytest.mark.unit
 

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.dataplane import iptables
-from affinity.dataplane.iptables import Aspect, Difference
-from affinity.dataplane.iptables_save import parse_rule
-from affinity.dataplane.model import Endpoint, ProxyConfig, ServicePort, ServiceState
-from affinity.errors import NodeError
+from session_affinity.dataplane import differences, pairing
+from session_affinity.dataplane.differences import Aspect, Difference
+from session_affinity.dataplane.iptables import compare as iptables_compare
+from session_affinity.dataplane.iptables import expected as iptables_expected
+from session_affinity.dataplane.iptables import queries as iptables_queries
+from session_affinity.dataplane.iptables import save as iptables_save
+from session_affinity.dataplane.iptables.save import parse_rule
+from session_affinity.dataplane.model import Endpoint, ProxyConfig, ServicePort, ServiceState
+from session_affinity.errors import NodeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,7 +112,7 @@ def _drop_set(words: list[str]) -> list[str]:
 
 
 def compare(text: str, state: ServiceState = STICKY, proxy: ProxyConfig = PROXY) -> tuple[Difference, ...]:
-    return iptables.compare(NODE, state, proxy, iptables.parse(text))
+    return iptables_compare.compare(NODE, state, proxy, iptables_save.parse(text))
 
 
 def only(text: str, state: ServiceState = STICKY) -> Difference:
@@ -140,7 +144,7 @@ def balance(sep: str) -> str:
 
 
 def test_chains_policies_and_rule_numbers_are_read() -> None:
-    ruleset = iptables.parse(GOLDEN)
+    ruleset = iptables_save.parse(GOLDEN)
 
     chain = ruleset.chain("PREROUTING")
     assert chain is not None
@@ -152,7 +156,7 @@ def test_chains_policies_and_rule_numbers_are_read() -> None:
 
 
 def test_options_keep_their_match_and_their_negation() -> None:
-    masquerade, recent, *_ = iptables.parse(GOLDEN).rules(SVC)
+    masquerade, recent, *_ = iptables_save.parse(GOLDEN).rules(SVC)
 
     source = masquerade.option("-s")
     assert source is not None
@@ -166,7 +170,7 @@ def test_options_keep_their_match_and_their_negation() -> None:
 
 
 def test_target_options_belong_to_the_target() -> None:
-    rule = iptables.parse(GOLDEN).rules(SEP1)[1]
+    rule = iptables_save.parse(GOLDEN).rules(SEP1)[1]
 
     assert (rule.target, rule.value("--to-destination")) == ("DNAT", "10.10.1.2:80")
     assert [match.module for match in rule.matches] == ["", "comment", "recent", "tcp"]
@@ -222,17 +226,17 @@ def test_words_are_those_of_a_shell() -> None:
 @pytest.mark.parametrize("line", ["-A OUTSIDE -j ACCEPT", "*nat\nsegmentation fault", "*nat\n:half"])
 def test_what_iptables_save_never_prints_is_an_error(line: str) -> None:
     with pytest.raises(NodeError, match="cannot be read"):
-        iptables.parse(line)
+        iptables_save.parse(line)
 
 
 # Expecting.
 
 
 def test_the_expected_rules_are_those_that_iptables_prints() -> None:
-    ruleset = iptables.parse(GOLDEN)
+    ruleset = iptables_save.parse(GOLDEN)
     printed = [str(rule) for chain in ("KUBE-SERVICES", SVC, SEP1, SEP2, SEP3) for rule in ruleset.rules(chain)]
 
-    wanted = [str(rule) for rule in iptables.expected(STICKY, PROXY).rules]
+    wanted = [str(rule) for rule in iptables_expected.expected(STICKY, PROXY).rules]
 
     assert [line.replace("0.33333333333", "0.33333333349") for line in wanted] == [
         line for line in printed if "NODEPORTS" not in line
@@ -242,7 +246,7 @@ def test_the_expected_rules_are_those_that_iptables_prints() -> None:
 @pytest.mark.parametrize("count", [1, 2, 5, 40])
 def test_probabilities_leave_every_endpoint_the_same_share(count: int) -> None:
     state = service(*(Endpoint(f"10.10.1.{i}", 80) for i in range(count)))
-    rules = [rule for rule in iptables.expected(state, PROXY).chains[SVC] if rule.kind is iptables.Kind.BALANCE]
+    rules = [rule for rule in iptables_expected.expected(state, PROXY).chains[SVC] if rule.kind is pairing.Kind.BALANCE]
 
     left, shares = 1.0, list[float]()
     for one in rules:
@@ -271,7 +275,11 @@ def test_each_family_marks_what_is_not_from_its_own_pods() -> None:
     )
 
     marked = [
-        [rule.value("-s") for rule in iptables.expected(state, dual).rules if rule.option("-d") and rule.option("-s")]
+        [
+            rule.value("-s")
+            for rule in iptables_expected.expected(state, dual).rules
+            if rule.option("-d") and rule.option("-s")
+        ]
         for state in (STICKY, ipv6)
     ]
 
@@ -284,7 +292,9 @@ def test_ipv6_has_its_own_lengths_and_masks() -> None:
         family="IPv6",
     )  # fmt: skip
 
-    rules = "\n".join(str(rule) for rule in iptables.expected(state, ProxyConfig("iptables", "fd00:10::/56")).rules)
+    rules = "\n".join(
+        str(rule) for rule in iptables_expected.expected(state, ProxyConfig("iptables", "fd00:10::/56")).rules
+    )
 
     assert "-d fd00:200::c9/128 -p udp -m udp --dport 53" in rules
     assert "--mask ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff --rsource -m udp -j DNAT" in rules
@@ -294,7 +304,7 @@ def test_ipv6_has_its_own_lengths_and_masks() -> None:
 def test_a_local_policy_balances_over_the_nodes_own_endpoints() -> None:
     local = replace(STICKY, internal_policy="Local")
 
-    here, elsewhere = (iptables.expected(local, PROXY, node) for node in (NODE, "myk8s-control-plane"))
+    here, elsewhere = (iptables_expected.expected(local, PROXY, node) for node in (NODE, "myk8s-control-plane"))
 
     assert list(here.chains) == [SVC.replace("SVC", "SVL"), SEP2]
     assert here.entries[0].rule.target == SVC.replace("SVC", "SVL")
@@ -444,7 +454,7 @@ def test_with_affinity_rules_without_memory_lack_both_halves() -> None:
 
 
 def test_an_endpoint_that_is_gone_leaves_rules_and_a_chain() -> None:
-    leftovers = iptables.of_aspect(compare(GOLDEN, service(*ENDPOINTS[:2])), Aspect.LEFTOVER)
+    leftovers = differences.of_aspect(compare(GOLDEN, service(*ENDPOINTS[:2])), Aspect.LEFTOVER)
 
     assert [(one.chain, one.rule) for one in leftovers] == [(SVC, 4), (SVC, 7), (SEP3, None)]
     assert all("10.10.3.3:80 is none of its 2 ready endpoints" in one.reason for one in leftovers)
@@ -538,7 +548,7 @@ def test_a_chain_for_traffic_from_outside_is_none_of_a_service_that_has_no_such(
 def test_explain_names_the_rule_the_service_and_every_endpoint() -> None:
     state = service(*ENDPOINTS, timeout=30)
 
-    text = iptables.explain(compare(GOLDEN, state), state, iptables.endpoint_chains(state))
+    text = differences.explain(compare(GOLDEN, state), state, iptables_expected.endpoint_chains(state))
 
     assert text.startswith("3 differences between the rules and Service default/svc-clusterip: cluster IP 10.200.1.201")
     assert "port svc-webport 9000/TCP, sessionAffinity ClientIP, timeoutSeconds 30" in text
@@ -549,15 +559,15 @@ def test_explain_names_the_rule_the_service_and_every_endpoint() -> None:
 def test_timeouts_programmed_now() -> None:
     text = GOLDEN.replace(rcheck(SEP2), rcheck(SEP2).replace("10800", "30"))
 
-    assert iptables.affinity_timeouts(STICKY, iptables.parse(text)) == {SEP1: 10800, SEP2: 30, SEP3: 10800}
-    assert iptables.affinity_timeouts(PLAIN, iptables.parse(without_affinity(GOLDEN))) == {}
+    assert iptables_queries.affinity_timeouts(STICKY, iptables_save.parse(text)) == {SEP1: 10800, SEP2: 30, SEP3: 10800}
+    assert iptables_queries.affinity_timeouts(PLAIN, iptables_save.parse(without_affinity(GOLDEN))) == {}
 
 
 def test_nodes_compare_equal_whatever_they_counted() -> None:
     counted = GOLDEN.replace("-A KUBE", "[3:180] -A KUBE")
 
-    rules = iptables.normalised(STICKY, iptables.parse(GOLDEN))
+    rules = iptables_queries.normalised(STICKY, iptables_save.parse(GOLDEN))
 
-    assert rules == iptables.normalised(STICKY, iptables.parse(counted))
+    assert rules == iptables_queries.normalised(STICKY, iptables_save.parse(counted))
     assert len(rules) == 1 + 7 + 3 * 2
-    assert rules != iptables.normalised(STICKY, iptables.parse(GOLDEN.replace("10800", "30")))
+    assert rules != iptables_queries.normalised(STICKY, iptables_save.parse(GOLDEN.replace("10800", "30")))

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from affinity.dataplane.model import Endpoint, Family, ProxyConfig, ServiceState
-from affinity.dataplane.topology import own
+from session_affinity.dataplane.model import Endpoint, Family, ProxyConfig, ServiceState
+from session_affinity.dataplane.topology import own
 
 pytestmark = pytest.mark.unit
 

@@ -14,16 +14,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.dataplane import nftables
-from affinity.dataplane.batch import NodeState
-from affinity.dataplane.differences import Aspect
-from affinity.dataplane.model import CLIENT_IP, Endpoint, ProxyConfig, ServicePort, ServiceState
-from affinity.dataplane.nftables_layout import Layout
-from affinity.dataplane.plugs import NFTABLES
-from affinity.errors import NodeError
+from session_affinity.dataplane.backends import NFTABLES
+from session_affinity.dataplane.differences import Aspect
+from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ProxyConfig, ServicePort, ServiceState
+from session_affinity.dataplane.nftables import compare as nftables_compare
+from session_affinity.dataplane.nftables import expected as nftables_expected
+from session_affinity.dataplane.nftables import layout as nftables_layout
+from session_affinity.dataplane.nftables import table as nftables_table
+from session_affinity.dataplane.nftables.layout import Layout
+from session_affinity.dataplane.snapshot import NodeState
+from session_affinity.errors import NodeError
 
 if TYPE_CHECKING:
-    from affinity.dataplane.differences import Difference
+    from session_affinity.dataplane.differences import Difference
 
 DUMPS = Path(__file__).parent / "dumps"
 VERSIONS = ("1.33", "1.37")
@@ -39,8 +42,8 @@ SERVICES = (STICKY, PLAIN, NOBODY)
 
 SVC = "service-4BJXAE53-default/sticky/tcp/web"
 PLAIN_SVC = "service-QXHOQIM7-default/plain/tcp/web"
-CHAINS = tuple(nftables.endpoint_chains(STICKY))
-SETS = tuple(nftables.affinity_sets(STICKY))
+CHAINS = tuple(nftables_layout.endpoint_chains(STICKY))
+SETS = tuple(nftables_layout.affinity_sets(STICKY))
 
 
 @cache
@@ -48,7 +51,7 @@ def text_of(version: str) -> str:
     return (DUMPS / f"nftables-{version}.json").read_text()
 
 
-def dump(version: str, *changes: tuple[str, str], without: str = "") -> nftables.Table:
+def dump(version: str, *changes: tuple[str, str], without: str = "") -> nftables_table.Table:
     """Return a node's table, texts replaced and items that hold a text left out; both have to be there."""
     lines = text_of(version).splitlines()
     if without:
@@ -58,14 +61,14 @@ def dump(version: str, *changes: tuple[str, str], without: str = "") -> nftables
     for old, new in changes:
         assert old in text
         text = text.replace(old, new)
-    return nftables.parse(json.loads(text))
+    return nftables_table.parse(json.loads(text))
 
 
-def compare(table: nftables.Table, service: ServiceState = STICKY, node: str = NODE) -> tuple[Difference, ...]:
-    return nftables.compare(node, service, PROXY, table)
+def compare(table: nftables_table.Table, service: ServiceState = STICKY, node: str = NODE) -> tuple[Difference, ...]:
+    return nftables_compare.compare(node, service, PROXY, table)
 
 
-def only(table: nftables.Table, service: ServiceState = STICKY) -> Difference:
+def only(table: nftables_table.Table, service: ServiceState = STICKY) -> Difference:
     (difference,) = compare(table, service)
     return difference
 
@@ -97,14 +100,14 @@ def test_a_real_node_holds_what_it_owes(version: str, service: ServiceState) -> 
 
 
 def test_the_layout_is_told_by_what_the_table_has_beside_services() -> None:
-    assert nftables.layout_of(dump("1.33")) is Layout.CHAIN_PER_ENDPOINT
-    assert nftables.layout_of(dump("1.37")) is Layout.CHAIN_PER_STICKY_ENDPOINT
+    assert nftables_layout.layout_of(dump("1.33")) is Layout.CHAIN_PER_ENDPOINT
+    assert nftables_layout.layout_of(dump("1.37")) is Layout.CHAIN_PER_STICKY_ENDPOINT
 
 
 def test_only_the_older_layout_has_endpoint_chains_without_affinity() -> None:
-    old, new = (nftables.expected(PLAIN, PROXY, NODE, layout) for layout in Layout)
+    old, new = (nftables_expected.expected(PLAIN, PROXY, NODE, layout) for layout in Layout)
 
-    assert set(old.chains) == {PLAIN_SVC, *nftables.endpoint_chains(PLAIN)}
+    assert set(old.chains) == {PLAIN_SVC, *nftables_layout.endpoint_chains(PLAIN)}
     assert set(new.chains) == {PLAIN_SVC}
     assert not new.sets
 
@@ -148,7 +151,8 @@ def test_what_is_printed_as_a_list_or_alone_reads_the_same() -> None:
     rule_of_fib = '{{"match": {{"op": "==", "left": {{"fib": {{"result": "type", "flags": {}}}}}, "right": "local"}}}}'
     texts = (rule_of_fib.format('["daddr"]'), rule_of_fib.format('"daddr"'))
     tables = [
-        nftables.parse({"nftables": [{"rule": {"chain": "services", "expr": [json.loads(text)]}}]}) for text in texts
+        nftables_table.parse({"nftables": [{"rule": {"chain": "services", "expr": [json.loads(text)]}}]})
+        for text in texts
     ]
 
     assert [table.rules("services")[0].spec for table in tables] == ["fib daddr type local"] * 2
@@ -177,7 +181,7 @@ def test_an_expression_that_is_not_known_is_a_difference_and_no_error() -> None:
 @pytest.mark.parametrize("printed", [{}, {"nftables": [{"chain": {}}]}, {"nftables": [{"set": {"name": "x"}}]}])
 def test_what_is_no_table_is_told(printed: dict[str, object]) -> None:
     with pytest.raises(NodeError, match="nft printed a table that cannot be read"):
-        nftables.parse(printed)
+        nftables_table.parse(printed)
 
 
 # Affinity rules.
@@ -408,7 +412,7 @@ def test_traffic_from_outside_that_is_not_marked_is_told(version: str, chain: st
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_pod_network_is_told_by_what_is_marked(version: str) -> None:
-    assert nftables.pod_ranges(dump(version)) == {"10.10.0.0/16"}
+    assert nftables_layout.pod_ranges(dump(version)) == {"10.10.0.0/16"}
 
 
 def test_another_pod_network_is_told() -> None:
@@ -433,8 +437,8 @@ def test_a_service_without_endpoints_is_refused_and_nothing_else() -> None:
 
 
 def test_a_local_policy_drops_where_the_node_has_no_endpoint() -> None:
-    local = nftables.expected(replace(STICKY, internal_policy="Local"), PROXY, NODE)
-    own = nftables.expected(replace(STICKY, internal_policy="Local"), PROXY, "worker2")
+    local = nftables_expected.expected(replace(STICKY, internal_policy="Local"), PROXY, NODE)
+    own = nftables_expected.expected(replace(STICKY, internal_policy="Local"), PROXY, "worker2")
 
     assert "10.200.1.17 . tcp . 9000 : drop" in map(str, local.elements)
     assert not local.names
@@ -566,7 +570,7 @@ def test_ipv6_has_its_own_words() -> None:
     six = replace(
         STICKY, cluster_ips=("fd00:200::11",), family="IPv6", ports=(ServicePort("web", "TCP", 9000, (endpoint,)),)
     )
-    expected = nftables.expected(six, replace(PROXY, cluster_cidr="fd00:10::/56"), NODE)
+    expected = nftables_expected.expected(six, replace(PROXY, cluster_cidr="fd00:10::/56"), NODE)
 
     rules = [one.rule.spec for rules in expected.chains.values() for one in rules]
     (name,) = expected.sets

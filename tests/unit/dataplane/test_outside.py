@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.dataplane import iptables, nftables
-from affinity.dataplane.batch import NodeState
-from affinity.dataplane.differences import Aspect
-from affinity.dataplane.model import CLIENT_IP, Endpoint, ProxyConfig, ServicePort, ServiceState
-from affinity.dataplane.plugs import IPTABLES, NFTABLES
+from session_affinity.dataplane.backends import IPTABLES, NFTABLES
+from session_affinity.dataplane.differences import Aspect
+from session_affinity.dataplane.iptables import expected as iptables_expected
+from session_affinity.dataplane.iptables import save as iptables_save
+from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ProxyConfig, ServicePort, ServiceState
+from session_affinity.dataplane.nftables import layout as nftables_layout
+from session_affinity.dataplane.nftables import table as nftables_table
+from session_affinity.dataplane.snapshot import NodeState
 
 if TYPE_CHECKING:
-    from affinity.dataplane.differences import Difference
+    from session_affinity.dataplane.differences import Difference
 
 pytestmark = pytest.mark.unit
 
@@ -51,10 +54,10 @@ LOCAL = replace(
     external_ips=("198.51.100.77",),
 )
 SERVICES = (THROUGH, LOCAL)
-(EXT,) = iptables.port_chains(THROUGH, "KUBE-EXT-")
-(EXT_LOCAL,) = iptables.port_chains(LOCAL, "KUBE-EXT-")
-(SVC_LOCAL,) = iptables.port_chains(LOCAL, "KUBE-SVC-")
-(SVL_LOCAL,) = iptables.port_chains(LOCAL, "KUBE-SVL-")
+(EXT,) = iptables_expected.port_chains(THROUGH, "KUBE-EXT-")
+(EXT_LOCAL,) = iptables_expected.port_chains(LOCAL, "KUBE-EXT-")
+(SVC_LOCAL,) = iptables_expected.port_chains(LOCAL, "KUBE-SVC-")
+(SVL_LOCAL,) = iptables_expected.port_chains(LOCAL, "KUBE-SVL-")
 
 
 @cache
@@ -74,8 +77,8 @@ def held(mode: str, node: str, *changes: tuple[str, str], without: tuple[str, ..
         assert old in text
         text = text.replace(old, new)
     if mode == "iptables":
-        return NodeState(node, iptables.parse(text))
-    return NodeState(node, nftables=nftables.parse(json.loads(text)))
+        return NodeState(node, iptables_save.parse(text))
+    return NodeState(node, nftables=nftables_table.parse(json.loads(text)))
 
 
 def found(state: NodeState, service: ServiceState) -> tuple[Difference, ...]:
@@ -100,7 +103,9 @@ def test_a_real_node_holds_what_it_owes(mode: str, node: str, service: ServiceSt
 
 
 def test_a_node_without_an_endpoint_lacks_the_chain_of_its_own() -> None:
-    without, with_one = (iptables.expected(LOCAL, ProxyConfig("iptables", CIDR), node).chains for node in NODES)
+    without, with_one = (
+        iptables_expected.expected(LOCAL, ProxyConfig("iptables", CIDR), node).chains for node in NODES
+    )
 
     assert SVL_LOCAL not in without
     assert [one.rule.target for one in with_one[EXT_LOCAL]] == [SVC_LOCAL, "KUBE-MARK-MASQ", SVC_LOCAL, SVL_LOCAL]
@@ -112,10 +117,14 @@ def test_a_balancer_with_source_ranges_is_led_to_the_filtering_chain() -> None:
     ranged = replace(balanced, source_ranges=("203.0.113.0/24",))
     proxy = ProxyConfig("iptables", CIDR)
 
-    plain, filtered = (iptables.expected(one, proxy, WORKER) for one in (balanced, ranged))
+    plain, filtered = (iptables_expected.expected(one, proxy, WORKER) for one in (balanced, ranged))
 
-    (chain,) = iptables.port_chains(ranged, "KUBE-FW-")
-    assert [one.rule.target for one in plain.entries] == [*iptables.port_chains(THROUGH, "KUBE-SVC-"), EXT, EXT]
+    (chain,) = iptables_expected.port_chains(ranged, "KUBE-FW-")
+    assert [one.rule.target for one in plain.entries] == [
+        *iptables_expected.port_chains(THROUGH, "KUBE-SVC-"),
+        EXT,
+        EXT,
+    ]
     assert [one.rule.target for one in filtered.entries][1:] == [chain, EXT]
     assert (plain.external_chains, filtered.external_chains) == ((), (chain,))
 
@@ -192,8 +201,8 @@ def test_traffic_of_pods_that_comes_after_all_other() -> None:
 
 
 def test_an_endpoint_that_is_not_the_nodes_own() -> None:
-    own = next(iter(iptables.endpoint_chains(LOCAL)))
-    other = list(iptables.endpoint_chains(LOCAL))[1]
+    own = next(iter(iptables_expected.endpoint_chains(LOCAL)))
+    other = list(iptables_expected.endpoint_chains(LOCAL))[1]
     rule = f"-A {SVL_LOCAL} -m recent --rcheck --seconds 10800 --reap --name {other} --rsource -j {other}"
     state = held("iptables", WORKER, ("COMMIT", f"{rule}\nCOMMIT"))
 
@@ -204,8 +213,8 @@ def test_an_endpoint_that_is_not_the_nodes_own() -> None:
 
 # The same in nftables.
 
-(NFT_EXT,) = nftables.port_chains(THROUGH, "external-")
-(NFT_LOCAL,) = nftables.port_chains(LOCAL, "external-")
+(NFT_EXT,) = nftables_layout.port_chains(THROUGH, "external-")
+(NFT_LOCAL,) = nftables_layout.port_chains(LOCAL, "external-")
 
 
 def test_nft_a_node_port_that_leads_nowhere() -> None:

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from affinity.dataplane.model import Endpoint, ServicePort, ServiceState
-from affinity.dataplane.topology import reached
+from session_affinity.dataplane.model import Endpoint, ServicePort, ServiceState
+from session_affinity.dataplane.topology import reached
 
 pytestmark = pytest.mark.unit
 

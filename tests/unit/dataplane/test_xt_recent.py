@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from affinity.dataplane import xt_recent
-from affinity.dataplane.xt_recent import Clock, ClockSample, Entry
-from affinity.errors import NodeError
+from session_affinity.dataplane import xt_recent
+from session_affinity.dataplane.xt_recent import Clock, ClockSample, Entry
+from session_affinity.errors import NodeError
 
 pytestmark = pytest.mark.unit
 

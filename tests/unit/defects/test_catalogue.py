@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity import claims
+from session_affinity import claims
 from tests.defects.catalogue import DEFECTS, WITHOUT
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from affinity.kube.reply import ApiError, Cause, read, warning_texts
+from session_affinity.kube.reply import ApiError, Cause, read, warning_texts
 
 REFUSAL = {
     "kind": "Status",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from affinity.errors import UsageError
-from affinity.kube.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES, Resource, resource_of
+from session_affinity.errors import UsageError
+from session_affinity.kube.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES, Resource, resource_of
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.matrix.expected import Expectation, Plan
-from affinity.matrix.legs import Leg
-from affinity.matrix.results import Result, report_id
+from ci.matrix.expected import Expectation, Plan
+from ci.matrix.legs import Leg
+from ci.matrix.results import Result, report_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable

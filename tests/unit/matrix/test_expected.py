@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.claims import CATALOGUE
-from affinity.errors import SuiteError
-from affinity.matrix import expected
-from affinity.matrix.legs import Leg
+from ci.matrix import expected
+from ci.matrix.legs import Leg
+from session_affinity.claims import CATALOGUE
+from session_affinity.errors import SuiteError
 
 if TYPE_CHECKING:
     from pathlib import Path

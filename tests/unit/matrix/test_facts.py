@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.matrix import facts
-from affinity.matrix.legs import Leg
+from ci.matrix import facts
+from ci.matrix.legs import Leg
 
 if TYPE_CHECKING:
     from pathlib import Path

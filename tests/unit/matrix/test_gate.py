@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.claims import CATALOGUE
-from affinity.matrix import gate
-from affinity.matrix.expected import Expectation, Plan
-from affinity.matrix.legs import Leg
+from ci.matrix import gate
+from ci.matrix.expected import Expectation, Plan
+from ci.matrix.legs import Leg
+from session_affinity.claims import CATALOGUE
 
 if TYPE_CHECKING:
-    from affinity.matrix.results import Result
+    from ci.matrix.results import Result
 
 pytestmark = pytest.mark.unit
 

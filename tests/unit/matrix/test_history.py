@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.matrix.history import lines_before
-from affinity.matrix.results import ResultsError
+from ci.matrix.history import lines_before
+from ci.matrix.results import ResultsError
 
 if TYPE_CHECKING:
     from pathlib import Path

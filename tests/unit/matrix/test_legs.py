@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from affinity import versions
-from affinity.errors import UsageError
-from affinity.matrix.cli import main
-from affinity.matrix.legs import Breadth, Leg, breadth_of, chosen, github_matrix, planned
-from affinity.versions import KindImage, KubernetesVersion, KubernetesVersions
+from ci.matrix.cli import main
+from ci.matrix.legs import Breadth, Leg, breadth_of, chosen, github_matrix, planned
+from session_affinity import versions
+from session_affinity.errors import UsageError
+from session_affinity.versions import KindImage, KubernetesVersion, KubernetesVersions
 
 pytestmark = pytest.mark.unit
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from affinity.matrix import results
-from affinity.matrix.legs import Leg
+from ci.matrix import results
+from ci.matrix.legs import Leg
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity import versions
-from affinity.errors import UsageError
-from affinity.matrix import cli, run
-from affinity.matrix.legs import Leg
+from ci.matrix import cli, run
+from ci.matrix.legs import Leg
+from session_affinity import versions
+from session_affinity.errors import UsageError
 
 if TYPE_CHECKING:
-    from affinity.clusters.embedded.binaries.cache import Cache
-    from affinity.clusters.embedded.binaries.pins import Component
+    from session_affinity.clusters.embedded.binaries.cache import Cache
+    from session_affinity.clusters.embedded.binaries.pins import Component
 
 pytestmark = pytest.mark.unit
 

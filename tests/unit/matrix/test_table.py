@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.matrix import table
-from affinity.matrix.legs import Leg
+from ci.matrix import table
+from ci.matrix.legs import Leg
 
 if TYPE_CHECKING:
-    from affinity.matrix.expected import Plan
-    from affinity.matrix.results import Result
+    from ci.matrix.expected import Plan
+    from ci.matrix.results import Result
 
 pytestmark = pytest.mark.unit
 

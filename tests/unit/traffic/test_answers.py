@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from affinity.traffic.answers import Answer, Answers, Target
+from session_affinity.traffic.answers import Answer, Answers, Target
 
 ONE, OTHER = Target("10.200.1.5", 9000), Target("10.200.1.6", 9000)
 

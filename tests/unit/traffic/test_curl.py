@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from affinity.errors import TrafficError
-from affinity.traffic import curl
-from affinity.traffic.answers import Target
+from session_affinity.errors import TrafficError
+from session_affinity.traffic import curl
+from session_affinity.traffic.answers import Target
 
 SERVICE = Target("10.200.1.201", 9000)
 

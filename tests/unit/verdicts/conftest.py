@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from affinity.dataplane import iptables
-from affinity.dataplane.batch import NodeState
-from affinity.dataplane.model import CLIENT_IP, Endpoint, ProxyConfig, ServicePort, ServiceState
-from affinity.dataplane.nftables import Element, NftSet, Table
-from affinity.dataplane.plugs import NFTABLES
-from affinity.dataplane.xt_recent import Entry, RecentList
-from affinity.traffic.answers import Answer, Answers, Target
+from session_affinity.dataplane.backends import NFTABLES
+from session_affinity.dataplane.iptables import expected as iptables_expected
+from session_affinity.dataplane.iptables import save as iptables_save
+from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ProxyConfig, ServicePort, ServiceState
+from session_affinity.dataplane.nftables.table import Element, NftSet, Table
+from session_affinity.dataplane.snapshot import NodeState
+from session_affinity.dataplane.xt_recent import Entry, RecentList
+from session_affinity.traffic.answers import Answer, Answers, Target
 
 CLIENT = "10.10.0.6"
 HZ = 250
@@ -28,7 +29,7 @@ class World:
 
     @property
     def chains(self) -> list[str]:
-        return list(iptables.endpoint_chains(self.service))
+        return list(iptables_expected.endpoint_chains(self.service))
 
     def answers(self, *endpoints: str | None, port: int = 40000) -> Answers:
         target = Target(self.service.cluster_ips[0], 9000)
@@ -78,11 +79,11 @@ class World:
 
     def programmed(self, name: str, without: str = "", replace: tuple[str, str] = ("", "")) -> NodeState:
         """Return a node whose rules are right, except for lines that hold a text or a text that is replaced."""
-        rules = [str(rule) for rule in iptables.expected(self.service, PROXY).rules]
+        rules = [str(rule) for rule in iptables_expected.expected(self.service, PROXY).rules]
         lines = [line.replace(*replace) if replace[0] else line for line in rules if not without or without not in line]
         names = dict.fromkeys(line.split()[1] for line in lines)
         text = "\n".join(["*nat", *(f":{chain} - [0:0]" for chain in names), *lines, "COMMIT", ""])
-        return NodeState(name, iptables.parse(text))
+        return NodeState(name, iptables_save.parse(text))
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.expiry.trials import Trial
-from affinity.verdicts.expiry import (
+from session_affinity.scenarios.expiry.trials import Trial
+from session_affinity.verdicts.expiry import (
     UntimelyError,
     Window,
     judge_free,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.upkeep.limits import Filling, FullList, Return
-from affinity.verdicts.limits import judge_full_list, judge_return
+from session_affinity.scenarios.limits.full_list import Filling, FullList, Return
+from session_affinity.verdicts.limits import judge_full_list, judge_return
 
 if TYPE_CHECKING:
     from conftest import World

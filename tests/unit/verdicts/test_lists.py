@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.dataplane.batch import NodeState
-from affinity.dataplane.plugs import IPTABLES, NFTABLES
-from affinity.verdicts.lists import (
+from session_affinity.dataplane.backends import IPTABLES, NFTABLES
+from session_affinity.dataplane.snapshot import NodeState
+from session_affinity.verdicts.lists import (
     judge_follows,
     judge_forgotten,
     judge_one_element,

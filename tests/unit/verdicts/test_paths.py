@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affinity.dataplane.plugs import IPTABLES
-from affinity.traffic.answers import Answer, Answers, Target
-from affinity.verdicts.paths import (
+from session_affinity.dataplane.backends import IPTABLES
+from session_affinity.traffic.answers import Answer, Answers, Target
+from session_affinity.verdicts.paths import (
     Asked,
     judge_answered_by,
     judge_bound_apart,

@@ -11,9 +11,9 @@ from math import isclose
 
 import pytest
 
-from affinity.errors import UsageError
-from affinity.verdicts import spread
-from affinity.verdicts.spread import all_on_one, judge_spread, none_moved
+from session_affinity.errors import UsageError
+from session_affinity.verdicts import spread
+from session_affinity.verdicts.spread import all_on_one, judge_spread, none_moved
 
 pytestmark = pytest.mark.unit
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from affinity.verdicts.verdict import MOST_FINDINGS, Finding, Verdict, combine
+from session_affinity.verdicts.verdict import MOST_FINDINGS, Finding, Verdict, combine
 
 if TYPE_CHECKING:
     from conftest import World

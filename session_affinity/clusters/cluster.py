@@ -1,0 +1,117 @@
+"""What every cluster offers, whoever provides it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from session_affinity.clusters.images import by_tag, renamed
+from session_affinity.errors import NodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A command that ended on a node."""
+
+    node: str
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+
+    def check(self) -> Completed:
+        """Return self, or raise NodeError with the node, the command and the end of what it said."""
+        if self.returncode == 0:
+            return self
+        said = (self.stderr or self.stdout).strip()[-SAID_CHARACTERS:]
+        raise NodeError(f"{self.node}: {shown_command(self.argv)} ended with {self.returncode}: {said or '(nothing)'}")
+
+
+SAID_CHARACTERS = 500
+COMMAND_CHARACTERS = 100
+
+
+def shown_command(argv: Sequence[str]) -> str:
+    """Return a command as a message shows it: a script is named by its beginning."""
+    command = " ".join(" ".join(argv).split())
+    return command if len(command) <= COMMAND_CHARACTERS else f"{command[:COMMAND_CHARACTERS]}..."
+
+
+class Node(Protocol):
+    """A node of the cluster, seen from its own namespaces."""
+
+    @property
+    def name(self) -> str:
+        """The name of the Node object."""
+
+    def run(self, argv: Sequence[str], *, timeout: float = 30.0, stdin: str | None = None) -> Completed:
+        """Run a command in the node's own namespaces and wait for it, at most ``timeout`` seconds.
+
+        Raises NodeError when the node cannot be reached or the command does not end in time; an exit code other than
+        zero is not an error here (see ``Completed.check``).
+        """
+
+
+class OwnCluster:
+    """What holds for every cluster that the suite made: it has the manifests' nodes, and nobody else uses it."""
+
+    context: str | None = None
+    namespace: str = "default"
+    revival: tuple[str, ...] | None = ()
+
+    def image_name(self, image: str) -> str:
+        """Return the name under which the nodes have an image that the manifests pin by digest."""
+        return by_tag(image)
+
+    def adapt(self, pod: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a sample pod with its images as the nodes have them (see ``Cluster``)."""
+        return {**pod, "spec": renamed(pod["spec"], self.image_name)}
+
+
+class Cluster(Protocol):
+    """A running cluster. Addresses, versions and CIDRs are read from its API, never derived from names."""
+
+    @property
+    def name(self) -> str:
+        """The name it was asked for by."""
+
+    @property
+    def provider(self) -> str:
+        """``embedded``, ``kind`` or ``external``."""
+
+    @property
+    def kubeconfig(self) -> Path:
+        """A kubeconfig that reaches the cluster from here; read only."""
+
+    @property
+    def context(self) -> str | None:
+        """The context of the kubeconfig that leads to the cluster; None for its current one."""
+
+    @property
+    def namespace(self) -> str:
+        """The one namespace that the run makes its pods and Services in."""
+
+    def adapt(self, pod: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a sample pod of the manifests as this cluster runs it: on which node, images from where."""
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """The nodes by name; empty where this provider gives no access to them."""
+
+    @property
+    def revival(self) -> tuple[str, ...] | None:
+        """The command by which a node starts its kube-proxy again after it was killed.
+
+        Empty where that happens by itself; None where kube-proxy is not the suite's to stop.
+        """
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What the provider knows and the API does not tell: where images and binaries came from, timings."""
+
+    def kube_proxy_log(self, node: str) -> str:
+        """Return the end of what kube-proxy on a node logged; raises ClusterError saying why it is not to be had."""

@@ -1,0 +1,282 @@
+"""Files and command lines of every program in the cluster, and the credentials they use."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from session_affinity.clusters.embedded.layout import API_PORT, ETCD_PORT, Layout, NodeLayout
+from session_affinity.clusters.embedded.process import Gate, Process
+from session_affinity.dataplane.model import family_of, host_port
+
+if TYPE_CHECKING:
+    from session_affinity.clusters.embedded.state import StateDirectory
+
+CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
+PAUSE_IMAGE = "registry.k8s.io/pause:3.10"
+CLUSTER_DNS = 10
+"""The place of the DNS Service's cluster IP in the Service range."""
+API_SERVICE = 1
+"""The place of that of Service default/kubernetes."""
+_ANYWHERE = {"IPv4": "0.0.0.0/0", "IPv6": "::/0"}
+
+
+def processes_of(layout: Layout, node: NodeLayout, state: StateDirectory) -> tuple[Process, ...]:
+    """Return what the node's first process starts, with what each waits for."""
+    on_every_node = _node_processes(layout, node, state)
+    return (*_control_plane_processes(layout, state), *on_every_node) if node.control_plane else on_every_node
+
+
+def _api_ready(layout: Layout, state: StateDirectory) -> Gate:
+    return Gate("ready", host_port(layout.control_plane.address, API_PORT), str(state.pki / "ca.crt"))
+
+
+def _control_plane_processes(layout: Layout, state: StateDirectory) -> tuple[Process, ...]:
+    pki = state.pki
+    programs = layout.programs
+    etcd_url = f"https://127.0.0.1:{ETCD_PORT}"
+    peer_url = f"https://127.0.0.1:{ETCD_PORT + 1}"
+    directory = state.node(layout.control_plane.name)
+    etcd = Process(
+        "etcd",
+        (
+            programs["etcd"], "--name=etcd", "--data-dir=/var/lib/etcd", "--unsafe-no-fsync",
+            # A member that is alone waits out the election's time before it leads: half a second, with the default.
+            "--heartbeat-interval=50", "--election-timeout=250",
+            f"--listen-client-urls={etcd_url}", f"--advertise-client-urls={etcd_url}",
+            f"--listen-peer-urls={peer_url}", f"--initial-advertise-peer-urls={peer_url}",
+            f"--initial-cluster=etcd={peer_url}",
+            "--client-cert-auth", f"--trusted-ca-file={pki}/ca.crt",
+            f"--cert-file={pki}/etcd.crt", f"--key-file={pki}/etcd.key",
+            "--peer-client-cert-auth", f"--peer-trusted-ca-file={pki}/ca.crt",
+            f"--peer-cert-file={pki}/etcd.crt", f"--peer-key-file={pki}/etcd.key",
+        ),
+    )  # fmt: skip
+    api_server = Process(
+        "kube-apiserver",
+        (
+            programs["kube-apiserver"],
+            f"--etcd-servers={etcd_url}", f"--etcd-cafile={pki}/ca.crt",
+            f"--etcd-certfile={pki}/etcd-client.crt", f"--etcd-keyfile={pki}/etcd-client.key",
+            f"--bind-address={layout.control_plane.address}", f"--secure-port={API_PORT}",
+            f"--advertise-address={layout.control_plane.address}",
+            f"--tls-cert-file={pki}/apiserver.crt", f"--tls-private-key-file={pki}/apiserver.key",
+            f"--client-ca-file={pki}/ca.crt",
+            "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
+            f"--kubelet-certificate-authority={pki}/ca.crt",
+            f"--kubelet-client-certificate={pki}/apiserver-kubelet-client.crt",
+            f"--kubelet-client-key={pki}/apiserver-kubelet-client.key",
+            "--kubelet-preferred-address-types=InternalIP",
+            "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+            f"--service-account-key-file={pki}/service-accounts.pub",
+            f"--service-account-signing-key-file={pki}/service-accounts.key",
+            f"--service-cluster-ip-range={layout.service_range}", "--allow-privileged=true", "--profiling=false",
+        ),
+    )  # fmt: skip
+    manager = Process(
+        "kube-controller-manager",
+        (
+            programs["kube-controller-manager"],
+            f"--kubeconfig={directory}/kube-controller-manager.kubeconfig",
+            "--bind-address=127.0.0.1", "--leader-elect=false", "--use-service-account-credentials=true",
+            # The default of 20 requests a second makes it spend five seconds on its own service accounts.
+            "--kube-api-qps=300", "--kube-api-burst=600",
+            "--allocate-node-cidrs=false", f"--cluster-cidr={layout.pod_range}", "--profiling=false",
+            f"--service-account-private-key-file={pki}/service-accounts.key", f"--root-ca-file={pki}/ca.crt",
+            f"--cluster-signing-cert-file={pki}/ca.crt", f"--cluster-signing-key-file={pki}/ca.key",
+            "--flex-volume-plugin-dir=/var/lib/kubelet/plugins-exec",
+            # A kubelet that is late shares a machine that is busy: its node has not gone, its pods need not go.
+            "--node-monitor-grace-period=5m",
+        ),
+        after=(_api_ready(layout, state),),
+    )  # fmt: skip
+    scheduler = Process(
+        "kube-scheduler",
+        (
+            programs["kube-scheduler"], f"--kubeconfig={directory}/kube-scheduler.kubeconfig",
+            "--bind-address=127.0.0.1", "--leader-elect=false", "--profiling=false",
+        ),
+        after=(_api_ready(layout, state),),
+    )  # fmt: skip
+    return etcd, api_server, manager, scheduler
+
+
+def _node_processes(layout: Layout, node: NodeLayout, state: StateDirectory) -> tuple[Process, ...]:
+    directory = state.node(node.name)
+    programs = layout.programs
+    containerd = Process("containerd", (programs["containerd"], "--config", f"{directory}/containerd.toml"))
+    images = Process(
+        "import-images",
+        (
+            programs["ctr"], "--address", CONTAINERD_SOCKET, "--namespace", "k8s.io",
+            "images", "import", "--local", layout.image_archive,
+        ),
+        after=(Gate("socket", CONTAINERD_SOCKET),),
+        once=True,
+    )  # fmt: skip
+    kubelet = Process(
+        "kubelet",
+        (
+            programs["kubelet"], f"--config={directory}/kubelet.yaml", f"--kubeconfig={directory}/kubelet.kubeconfig",
+            f"--hostname-override={node.name}", f"--node-ip={','.join(node.addresses)}", "--root-dir=/var/lib/kubelet",
+        ),
+        after=(Gate("done", images.name), _api_ready(layout, state)),
+    )  # fmt: skip
+    proxy = Process(
+        "kube-proxy",
+        (programs["kube-proxy"], f"--config={directory}/kube-proxy.yaml"),
+        after=(_api_ready(layout, state),),
+    )
+    return containerd, images, kubelet, proxy
+
+
+def write_configuration(layout: Layout, state: StateDirectory, api_port: int) -> None:
+    """Write certificates, kubeconfigs and configuration files; keys and kubeconfigs with mode 0600."""
+    _write_credentials(layout, state, api_port)
+    for node in layout.nodes:
+        directory = state.node(node.name)
+        _write_json(directory / "kubelet.yaml", _kubelet(layout, node, state))
+        _write_json(directory / "kube-proxy.yaml", _kube_proxy(layout, node, state))
+        (directory / "resolv.conf").write_text(
+            "".join(f"nameserver {address}\n" for address in layout.service_addresses(CLUSTER_DNS))
+        )
+        (directory / "cni").mkdir()
+        _write_json(directory / "cni" / "10-pods.conflist", _cni(node))
+        (directory / "containerd.toml").write_text(_containerd(layout, directory))
+
+
+def _write_credentials(layout: Layout, state: StateDirectory, api_port: int) -> None:
+    from session_affinity.clusters.embedded.pki import Authority, Credential
+
+    authority = Authority(state.pki, f"session-affinity cluster {layout.name}")
+    server = f"https://{host_port(layout.control_plane.address, API_PORT)}"
+    authority.key_pair("service-accounts")
+    authority.issue("etcd", "etcd", names=("127.0.0.1", "localhost"), server=True)
+    authority.issue("etcd-client", "kube-apiserver-etcd-client")
+    authority.issue("apiserver-kubelet-client", "kube-apiserver-kubelet-client")
+    authority.issue(
+        "apiserver",
+        "kube-apiserver",
+        names=(
+            *layout.control_plane.addresses, layout.control_plane.name, "127.0.0.1", "localhost",
+            *layout.service_addresses(API_SERVICE),
+            "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
+        ),
+        server=True,
+    )  # fmt: skip
+
+    def kubeconfig(file: Path, address: str, user: str, credential: Credential) -> None:
+        authority.kubeconfig(file, layout.name, address, user, credential)
+
+    admin = authority.issue("admin", "session-affinity-admin", "system:masters")
+    kubeconfig(state.kubeconfig, f"https://127.0.0.1:{api_port}", "session-affinity-admin", admin)
+    control_plane = state.node(layout.control_plane.name)
+    for component in ("kube-controller-manager", "kube-scheduler"):
+        credential = authority.issue(component, f"system:{component}")
+        kubeconfig(control_plane / f"{component}.kubeconfig", server, f"system:{component}", credential)
+    proxy = authority.issue("kube-proxy", "system:kube-proxy")
+    for node in layout.nodes:
+        directory = state.node(node.name)
+        user = f"system:node:{node.name}"
+        credential = authority.issue(
+            f"kubelet-{node.name}", user, "system:nodes", names=(*node.addresses, node.name), server=True
+        )
+        kubeconfig(directory / "kubelet.kubeconfig", server, user, credential)
+        kubeconfig(directory / "kube-proxy.kubeconfig", server, "system:kube-proxy", proxy)
+
+
+def _write_json(file: Path, content: dict[str, Any]) -> None:
+    """Write what is read as YAML or JSON by all that reads it here."""
+    file.write_text(json.dumps(content, indent=1))
+
+
+def _kubelet(layout: Layout, node: NodeLayout, state: StateDirectory) -> dict[str, Any]:
+    taint = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}
+    return {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "address": node.address,
+        "authentication": {
+            "anonymous": {"enabled": False},
+            "webhook": {"enabled": True},
+            "x509": {"clientCAFile": str(state.pki / "ca.crt")},
+        },
+        "authorization": {"mode": "Webhook"},
+        "tlsCertFile": str(state.pki / f"kubelet-{node.name}.crt"),
+        "tlsPrivateKeyFile": str(state.pki / f"kubelet-{node.name}.key"),
+        "readOnlyPort": 0,
+        "healthzPort": 0,
+        "cgroupDriver": "cgroupfs",
+        "cgroupsPerQOS": False,
+        "enforceNodeAllocatable": [],
+        "failCgroupV1": False,
+        "failSwapOn": False,
+        # It may not change the host's kernel settings; the values it wants are in the node's view (see node_init).
+        "protectKernelDefaults": True,
+        "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
+        "volumePluginDir": "/var/lib/kubelet/plugins-exec",
+        "resolvConf": str(state.node(node.name) / "resolv.conf"),
+        "clusterDNS": list(layout.service_addresses(CLUSTER_DNS)),
+        "clusterDomain": "cluster.local",
+        "registerWithTaints": [taint] if node.control_plane else [],
+        # The default of 10 s is how long a node can stay NotReady after its network is there.
+        # On a slow machine looking is work too.
+        "nodeStatusUpdateFrequency": f"{min(2 * max(layout.slowness, 1), 10):g}s",
+        # How often a status that has not changed is told again; not given, it would be as often as looked for changes.
+        "nodeStatusReportFrequency": "5m",
+        "syncFrequency": "5s",
+        "evictionHard": dict.fromkeys(
+            ("nodefs.available", "imagefs.available", "nodefs.inodesFree", "imagefs.inodesFree"), "0%"
+        ),
+        "imageGCHighThresholdPercent": 100,
+    }
+
+
+def _kube_proxy(layout: Layout, node: NodeLayout, state: StateDirectory) -> dict[str, Any]:
+    return {
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "clientConnection": {"kubeconfig": str(state.node(node.name) / "kube-proxy.kubeconfig")},
+        "mode": layout.proxy_mode,
+        "clusterCIDR": layout.pod_range,
+        "hostnameOverride": node.name,
+        "bindAddress": node.address,
+        "healthzBindAddress": host_port(node.address, 10256),
+        "metricsBindAddress": "127.0.0.1:10249",
+        # 0: leave the table's size alone, it cannot be set from a network namespace of one's own.
+        "conntrack": {"maxPerCore": 0, "min": 0},
+        "iptables": {"syncPeriod": "30s", "minSyncPeriod": "0s"},
+        "nftables": {"syncPeriod": "30s", "minSyncPeriod": "0s"},
+    }
+
+
+def _cni(node: NodeLayout) -> dict[str, Any]:
+    addresses = {
+        "type": "host-local",
+        "dataDir": "/run/cni-addresses",
+        "routes": [{"dst": _ANYWHERE[family_of(address)]} for address in node.addresses],
+        "ranges": [[{"subnet": pods}] for pods in node.pod_cidrs],
+    }
+    return {
+        "cniVersion": "1.0.0",
+        "name": "pods",
+        "plugins": [
+            {"type": "ptp", "ipMasq": False, "mtu": 1500, "ipam": addresses},
+            {"type": "portmap", "capabilities": {"portMappings": True}},
+        ],
+    }
+
+
+def _containerd(layout: Layout, directory: Path) -> str:
+    import jinja2
+
+    template = (Path(__file__).parent / "templates" / "containerd.toml.j2").read_text()
+    rendered: str = jinja2.Template(template, undefined=jinja2.StrictUndefined, keep_trailing_newline=True).render(
+        socket=CONTAINERD_SOCKET,
+        pause_image=PAUSE_IMAGE,
+        runc=layout.programs["runc"],
+        cni_directory=str(Path(layout.programs["ptp"]).parent),
+        cni_configuration=str(directory / "cni"),
+    )
+    return rendered

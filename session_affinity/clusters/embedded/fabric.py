@@ -1,0 +1,68 @@
+"""The network between the nodes: one bridge in a namespace of the cluster's own, routes instead of an overlay.
+
+Nothing of it is in the host's network namespace, so no address can collide there and no host rule can cut it.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+from pyroute2 import IPRoute
+
+from session_affinity.clusters.addresses import RANGES, ranges_of
+from session_affinity.dataplane.model import family_of, family_of_range
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from session_affinity.clusters.embedded.layout import Layout, NodeLayout
+
+_BRIDGE = "fabric"
+_NODE_LINK = "eth0"
+_SOCKET_FAMILY = {"IPv4": socket.AF_INET, "IPv6": socket.AF_INET6}
+_WITHOUT_PROBING = {"IPv4": 0, "IPv6": 0x02}
+"""Flags of an address: IFA_F_NODAD, so that it is usable at once; nobody else is on this network."""
+
+
+def connect_nodes(pids: Mapping[str, int]) -> None:
+    """Make the bridge in this network namespace and give the namespace of every node (by process id) a link to it."""
+    with IPRoute() as ip:
+        ip.link("add", ifname=_BRIDGE, kind="bridge")
+        bridge = ip.link_lookup(ifname=_BRIDGE)[0]
+        for number, pid in enumerate(pids.values()):
+            port = f"node{number}"
+            ip.link("add", ifname=port, kind="veth", peer={"ifname": _NODE_LINK, "net_ns_pid": pid})
+            index = ip.link_lookup(ifname=port)[0]
+            ip.link("set", index=index, master=bridge, state="up")
+        ip.link("set", index=bridge, state="up")
+        ip.link("set", index=ip.link_lookup(ifname="lo")[0], state="up")
+
+
+def configure_node(node: NodeLayout, layout: Layout) -> None:
+    """Give this network namespace the node's addresses and the routes to the other nodes' pods and to Services.
+
+    Nothing answers at a cluster IP, but what the node itself sends there needs a way and an address to come from before
+    it is translated, as the default route gives it elsewhere.
+    """
+    with IPRoute() as ip:
+        link = ip.link_lookup(ifname=_NODE_LINK)[0]
+        ip.link("set", index=link, state="up")
+        ip.link("set", index=ip.link_lookup(ifname="lo")[0], state="up")
+        for address in node.addresses:
+            family = family_of(address)
+            ip.addr(
+                "add",
+                index=link,
+                family=_SOCKET_FAMILY[family],
+                address=address,
+                prefixlen=RANGES[family].nodes_prefix,
+                flags=_WITHOUT_PROBING[family],
+            )
+        for ranges in ranges_of(layout.ip_family):
+            services = _SOCKET_FAMILY[family_of_range(ranges.services)]
+            ip.route("add", family=services, dst=ranges.services, oif=link)
+        for other in layout.nodes:
+            if other != node:
+                for pods, gateway in zip(other.pod_cidrs, other.addresses, strict=True):
+                    ip.route("add", family=_SOCKET_FAMILY[family_of(gateway)], dst=pods, gateway=gateway)

@@ -1,0 +1,89 @@
+"""Which images are in the cache, and by what key.
+
+The key covers everything that goes into the archive: this package's own source, the architecture, and every file of the
+host by path, size and time of change. Reading what libraries the tools need takes long, so that list is kept as well,
+by the tools it belongs to; the libraries' own sizes and times are still looked at on every run. The Go programs have a
+key of their own, so that an upgrade of the host's tools, or a cache that is carried to another machine, asks for no Go.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from session_affinity.clusters.embedded.images import hosttools
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from session_affinity.clusters.embedded.images.hosttools import Tool
+
+_GO_SUFFIXES = (".go", ".mod")
+_SOURCE_SUFFIXES = (*_GO_SUFFIXES, ".py")
+
+
+def source_digest(directory: Path, suffixes: Sequence[str] = _SOURCE_SUFFIXES) -> str:
+    """Return a digest over the names and contents of the source files below a directory."""
+    digest = hashlib.sha256()
+    for file in sorted(path for path in directory.rglob("*") if path.suffix in suffixes):
+        content = file.read_bytes()
+        digest.update(f"{file.relative_to(directory)} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def files_digest(files: Iterable[Path]) -> str:
+    """Return a digest over paths, sizes in bytes and times of change in nanoseconds; a missing file counts as such."""
+    lines = []
+    for file in sorted(files):
+        try:
+            status = file.stat()
+            lines.append(f"{file} {status.st_size} {status.st_mtime_ns}")
+        except OSError:
+            lines.append(f"{file} missing")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def key(source: Path, architecture: str, tools: Sequence[Tool], shared: Sequence[Path]) -> str:
+    """Return the name of the cache entry for these inputs."""
+    parts = [
+        architecture,
+        source_digest(source),
+        *(f"{tool.name}={tool.path}" for tool in tools),
+        files_digest(hosttools.inputs(tools, shared)),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def programs_key(source: Path, architecture: str) -> str:
+    """Return the name of the built programs for this source; nothing of the host goes into them."""
+    return hashlib.sha256(f"{architecture}\n{source_digest(source, _GO_SUFFIXES)}".encode()).hexdigest()[:32]
+
+
+def libraries(directory: Path, tools: Sequence[Tool]) -> tuple[Path, ...]:
+    """Return the libraries of the tools, from the list kept in ``directory`` while nothing in it has changed."""
+    tool_digest = files_digest(tool.path for tool in tools)
+    memory = directory / f"libraries-{tool_digest[:32]}.json"
+    try:
+        kept = json.loads(memory.read_text())
+        shared = tuple(Path(path) for path in kept["libraries"])
+        if kept["digest"] == files_digest(shared):
+            return shared
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # Absent or damaged: read anew and written again.
+    shared = hosttools.libraries(tools)
+    directory.mkdir(parents=True, exist_ok=True)
+    write_text(
+        memory, json.dumps({"digest": files_digest(shared), "libraries": [str(path) for path in shared]}, indent=1)
+    )
+    return shared
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a file so that readers see the old one or the new one."""
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    draft.write_text(text)
+    draft.replace(file)

@@ -1,0 +1,71 @@
+"""A node of the embedded cluster, entered through its first process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from session_affinity.clusters.cluster import Completed, shown_command
+from session_affinity.clusters.embedded.process import PATH
+from session_affinity.errors import NodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from session_affinity.clusters.embedded.state import ProcessId
+
+_NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
+
+
+@dataclass(frozen=True)
+class EmbeddedNode:
+    """A node whose namespaces are those of a process on this machine."""
+
+    name: str
+    process: ProcessId
+    program_directories: tuple[str, ...]
+
+    def argv(self, command: Sequence[str]) -> list[str]:
+        """Return the command line that runs ``command`` inside the node; raises NodeError when the node is gone.
+
+        The environment is the node's: a login session's XDG_RUNTIME_DIR or TMPDIR names places a node does not have.
+        """
+        if not self.process.is_alive:
+            raise NodeError(f"{self.name}: its first process {self.process.pid} has ended")
+        path = ":".join((*self.program_directories, PATH))
+        environment = [
+            "env",
+            "-i",
+            f"PATH={path}",
+            "HOME=/run/home",
+            "LANG=C",
+            f"TERM={os.environ.get('TERM', 'dumb')}",
+        ]
+        return ["nsenter", f"--target={self.process.pid}", *_NAMESPACES, "--wdns=/", "--", *environment, *command]
+
+    def run(self, argv: Sequence[str], *, timeout: float = 30.0, stdin: str | None = None) -> Completed:
+        """Run a command in the node's namespaces (see ``clusters.base.Node``)."""
+        process = subprocess.Popen(
+            self.argv(argv),
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        try:
+            stdout, stderr = process.communicate(stdin, timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            raise NodeError(f"{self.name}: {shown_command(argv)} did not end within {timeout:g} s") from error
+        finally:
+            # nsenter waits for a child inside the node: both are in the group that is named after nsenter.
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        if process.returncode and not self.process.is_alive:
+            raise NodeError(f"{self.name}: ended while it ran {shown_command(argv)}")
+        return Completed(self.name, tuple(argv), process.returncode, stdout, stderr)

@@ -1,0 +1,223 @@
+"""What a machine needs before an embedded cluster can start on it, checked before anything is created.
+
+Kernel features are tried, not looked up: in a network namespace that ends with the check, with the very matches and
+targets that kube-proxy uses, so modules are loaded by the kernel on demand or their absence is named.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from session_affinity.clusters.embedded import cgroups
+from session_affinity.dataplane.iptables.expected import FULL_MASK
+from session_affinity.errors import PreflightError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from session_affinity.dataplane.model import Family
+
+_TRY_SECONDS = 60.0
+_IPV6_SETTINGS = Path("/proc/sys/net/ipv6/conf")
+_INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
+INOTIFY_PER_NODE = 13
+"""As counted on running clusters: containerd, its shims, kubelet and kube-proxy."""
+PLENTY_OF_INOTIFY = 1000
+"""With so many instances left over there is no need to count those in use."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program of the host, and the Debian package that has it."""
+
+    name: str
+    package: str
+
+
+_TOOLS = (
+    Tool("nsenter", "util-linux"),
+    Tool("unshare", "util-linux"),
+    Tool("mount", "mount"),
+    Tool("iptables", "iptables"),
+    Tool("iptables-save", "iptables"),
+    Tool("iptables-restore", "iptables"),
+    Tool("ip6tables", "iptables"),
+    Tool("conntrack", "conntrack"),
+    Tool("curl", "curl"),
+    Tool("ip", "iproute2"),
+)
+_IPV6_TOOLS = (Tool("ip6tables-save", "iptables"), Tool("ip6tables-restore", "iptables"))
+_NFTABLES_TOOL = Tool("nft", "nftables")
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A kernel feature: commands that need it, fed to ``iptables-restore`` or run, and what provides it."""
+
+    name: str
+    argv: tuple[str, ...]
+    stdin: str
+    provided_by: str
+
+
+def _nat_rule(rule: str) -> str:
+    return f"*nat\n:TRY - [0:0]\n-A TRY {rule}\nCOMMIT\n"
+
+
+def _iptables(name: str, rule: str, provided_by: str, program: str = "iptables") -> Feature:
+    return Feature(f"the {program} {name}", (f"{program}-restore", "--noflush"), _nat_rule(rule), provided_by)
+
+
+def _nft(family: str, address: str, provided_by: str) -> Feature:
+    return Feature(
+        f"nftables with dynamic sets and DNAT, family {family}",
+        ("nft", "-f", "-"),
+        f"add table {family} try\n"
+        f"add set {family} try s {{ type ipv{4 if family == 'ip' else 6}_addr; flags dynamic,timeout; timeout 30s; }}\n"
+        f"add chain {family} try c {{ type nat hook prerouting priority -100; }}\n"
+        f"add rule {family} try c meta l4proto tcp update @s {{ {family} saddr }} dnat to {address}:80\n",
+        provided_by,
+    )
+
+
+_NETWORK = (
+    Feature("veth links", ("ip", "link", "add", "try0", "type", "veth", "peer", "name", "try1"), "", "module veth"),
+    Feature("bridges", ("ip", "link", "add", "try2", "type", "bridge"), "", "module bridge"),
+)
+_IPTABLES = (
+    _iptables(
+        "match `recent`, which is how kube-proxy remembers clients",
+        "-m recent --rcheck --seconds 30 --reap --name TRY --mask 255.255.255.255 --rsource -j RETURN",
+        "module xt_recent (CONFIG_NETFILTER_XT_MATCH_RECENT)",
+    ),
+    _iptables(
+        "match `statistic`",
+        "-m statistic --mode random --probability 0.5 -j RETURN",
+        "module xt_statistic",
+    ),
+    _iptables("match `comment`", '-m comment --comment "try" -j RETURN', "module xt_comment"),
+    _iptables("match `addrtype`", "-m addrtype --dst-type LOCAL -j RETURN", "module xt_addrtype"),
+    _iptables("target MARK", "-j MARK --or-mark 0x4000", "module xt_mark"),
+    _iptables("target DNAT", "-p tcp -j DNAT --to-destination 127.0.0.1:80", "modules nf_nat, xt_nat"),
+    _iptables("target MASQUERADE", "-j MASQUERADE --random-fully", "module xt_MASQUERADE"),
+)
+_IP6TABLES = (
+    _iptables(
+        "match `recent`",
+        f"-m recent --rcheck --seconds 30 --reap --name TRY --mask {FULL_MASK['IPv6']} --rsource -j RETURN",
+        "modules ip6_tables, xt_recent",
+        "ip6tables",
+    ),
+    _iptables("target DNAT", "-p tcp -j DNAT --to-destination [::1]:80", "modules ip6table_nat, xt_nat", "ip6tables"),
+    _iptables("target MASQUERADE", "-j MASQUERADE --random-fully", "module xt_MASQUERADE", "ip6tables"),
+)
+_NFTABLES = (_nft("ip", "127.0.0.1", "modules nf_tables, nft_nat, nft_dynset"),)
+_NFTABLES_IPV6 = (_nft("ip6", "[::1]", "modules nf_tables_ipv6, nft_nat, nft_dynset"),)
+
+
+def check(proxy_mode: str, nodes: int = 4, families: Sequence[Family] = ("IPv4",)) -> None:
+    """Raise PreflightError naming everything that is missing for these IP families, and how to get it."""
+    if platform.system() != "Linux":
+        raise PreflightError(
+            f"the embedded cluster is made of Linux namespaces, and this is {platform.system()}",
+            next_step="run it in a Linux virtual machine",
+        )
+    if os.geteuid() != 0:
+        raise PreflightError(
+            "the embedded cluster needs root: it makes network, mount and PID namespaces for its nodes",
+            next_step="run the same command as root (sudo)",
+        )
+    of_mode = (_NFTABLES_TOOL,) if proxy_mode == "nftables" else ()
+    tools = (*_TOOLS, *of_mode, *(_IPV6_TOOLS if "IPv6" in families else ()))
+    missing = [tool for tool in tools if shutil.which(tool.name) is None]
+    if missing:
+        packages = " ".join(dict.fromkeys(tool.package for tool in missing))
+        raise PreflightError(
+            f"not found: {', '.join(tool.name for tool in missing)}",
+            next_step=f"make setup, or on Debian: apt-get install {packages}",
+        )
+    cgroups.require_controllers()
+    _require_overlay()
+    _require_inotify(nodes)
+    if "IPv6" in families:
+        _require_ipv6()
+    refused = refusals((*_NETWORK, *_features(proxy_mode, families)))
+    if refused:
+        raise PreflightError(
+            "this kernel lacks:\n" + "\n".join(f"    {line}" for line in refused),
+            next_step="load the modules named (modprobe), or boot a kernel that has them",
+        )
+
+
+def _features(proxy_mode: str, families: Sequence[Family]) -> tuple[Feature, ...]:
+    """Return what kube-proxy needs of the kernel; it programs IPv4 whatever the cluster's families are."""
+    ipv4, ipv6 = (_NFTABLES, _NFTABLES_IPV6) if proxy_mode == "nftables" else (_IPTABLES, _IP6TABLES)
+    return (*ipv4, *(ipv6 if "IPv6" in families else ()))
+
+
+def _require_ipv6() -> None:
+    if not _IPV6_SETTINGS.exists():
+        raise PreflightError(
+            "IPv6 is disabled in this kernel: it was built without, or booted with ipv6.disable=1",
+            next_step="boot it with IPv6, or use --ip-family ipv4",
+        )
+
+
+def _require_inotify(nodes: int) -> None:
+    """Kubelets and container runtimes watch files, and end when they may not: several clusters use up the default."""
+    limit = int(_INOTIFY_LIMIT.read_text())
+    needed = nodes * INOTIFY_PER_NODE
+    if limit >= PLENTY_OF_INOTIFY + needed:
+        return
+    used = sum(map(_is_inotify, Path("/proc").glob("[0-9]*/fd/*")))
+    if used + needed > limit:
+        raise PreflightError(
+            f"{used} of {limit} inotify instances are in use, and a cluster of {nodes} nodes needs about {needed} more",
+            next_step="sysctl -w fs.inotify.max_user_instances=1024, or take another cluster down first",
+        )
+
+
+def _is_inotify(descriptor: Path) -> bool:
+    try:
+        return str(descriptor.readlink()) == "anon_inode:inotify"
+    except OSError:
+        return False
+
+
+def _require_overlay() -> None:
+    if "\toverlay\n" in Path("/proc/filesystems").read_text():
+        return
+    if (
+        shutil.which("modprobe")
+        and subprocess.run(("modprobe", "overlay"), capture_output=True, check=False).returncode == 0
+    ):
+        return
+    raise PreflightError(
+        "this kernel has no overlay file system, which containers are stacked on",
+        next_step="modprobe overlay, or boot a kernel with CONFIG_OVERLAY_FS",
+    )
+
+
+def refusals(features: tuple[Feature, ...]) -> list[str]:
+    """Try features in one new network namespace and return a line for each that this kernel refuses."""
+    refused = []
+    for feature in features:
+        # A mount namespace too: iptables locks a file below /run, which must not be the host's.
+        done = subprocess.run(
+            ("unshare", "--net", "--mount", "--", *feature.argv),
+            input=feature.stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_TRY_SECONDS,
+        )
+        if done.returncode != 0:
+            said = (done.stderr or done.stdout).strip().splitlines()
+            refused.append(f"{feature.name}: {feature.provided_by}; {said[0] if said else 'no message'}")
+    return refused

@@ -1,0 +1,128 @@
+"""Whether a kubeconfig leads to a cluster that answers, told in one message where it does not."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import yaml
+from kubernetes import config
+
+from session_affinity.errors import ClusterError, UsageError
+from session_affinity.kube.api import Api, ApiError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONNECT_SECONDS: Final = 5.0
+FIRST_ANSWER_SECONDS: Final = 2.5
+"""The client asks four times before it gives up."""
+_PROXIES: Final = ("HTTPS_PROXY", "https_proxy")
+
+# The client declares no types for this one.
+_load: Any = config.new_client_from_config
+
+
+@dataclass(frozen=True)
+class Access:
+    """Where a kubeconfig leads: the context that is used, the server and the user it names."""
+
+    kubeconfig: Path
+    context: str
+    server: str
+    user: str
+
+    def __str__(self) -> str:
+        return f"{self.server} (context {self.context} of {self.kubeconfig})"
+
+
+def read(kubeconfig: Path | None, context: str | None) -> Access:
+    """Read a kubeconfig, which is never written; raises UsageError saying what is wrong with it."""
+    if kubeconfig is None:
+        raise UsageError(
+            "--cluster external needs --kubeconfig FILE",
+            next_step="name the file; none is taken by default, so that no cluster is checked by accident",
+        )
+    content = _content(kubeconfig)
+    names = [str(one.get("name")) for one in content.get("contexts") or () if isinstance(one, dict)]
+    wanted = context or content.get("current-context")
+    if not wanted:
+        raise UsageError(
+            f"{kubeconfig} has no current context", next_step=f"pass --context, one of {', '.join(names) or 'none'}"
+        )
+    if wanted not in names:
+        raise UsageError(
+            f"{kubeconfig} has no context {wanted}", next_step=f"pass --context, one of {', '.join(names) or 'none'}"
+        )
+    try:
+        client = _load(config_file=str(kubeconfig), context=wanted, persist_config=False)
+    except Exception as error:
+        raise UsageError(
+            f"{kubeconfig}, context {wanted}: {error}", next_step="see whether kubectl accepts this file"
+        ) from error
+    return Access(kubeconfig, str(wanted), str(client.configuration.host), _user(content, str(wanted)))
+
+
+def require_answer(access: Access, *, slowness: float = 1.0) -> str:
+    """Return the version that the server tells; raises ClusterError when it does not answer or does not know us."""
+    _require_listener(access, CONNECT_SECONDS * slowness)
+    api = Api(access.kubeconfig, context=access.context, request_seconds=FIRST_ANSWER_SECONDS * slowness)
+    try:
+        return api.server_version()
+    except ApiError as error:
+        raise _explained(access, error) from error
+
+
+def _content(kubeconfig: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(kubeconfig.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"cannot read the kubeconfig {kubeconfig}: {reason}", next_step="see --kubeconfig") from error
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        raise UsageError(f"{kubeconfig}{line}: not YAML", next_step="see whether kubectl accepts this file") from error
+    if not isinstance(content, dict) or not content.get("contexts"):
+        raise UsageError(f"{kubeconfig} is no kubeconfig: it has no contexts", next_step="see --kubeconfig")
+    return content
+
+
+def _user(content: dict[str, Any], context: str) -> str:
+    chosen = next(one for one in content["contexts"] if str(one.get("name")) == context)
+    return str((chosen.get("context") or {}).get("user") or "nobody")
+
+
+def _require_listener(access: Access, seconds: float) -> None:
+    """Raise ClusterError when nothing listens; asking the client would take four times as long to find out."""
+    url = urlsplit(access.server)
+    if any(os.environ.get(name) for name in _PROXIES) or not url.hostname:
+        return
+    port = url.port or (443 if url.scheme == "https" else 80)
+    try:
+        with contextlib.closing(socket.create_connection((url.hostname, port), timeout=seconds)):
+            pass
+    except OSError as error:
+        reason = f"no answer within {seconds:.0f} s" if isinstance(error, TimeoutError) else error.strerror or error
+        raise ClusterError(
+            f"no API server at {access}: {reason}",
+            next_step="see whether the cluster runs and kubectl reaches it with this kubeconfig",
+        ) from error
+
+
+def _explained(access: Access, error: ApiError) -> ClusterError:
+    if error.status in (401, 403):
+        return ClusterError(
+            f"the API server at {access} does not accept user {access.user}: {error.what}",
+            next_step="see whether the credentials in the kubeconfig have expired",
+        )
+    if "CERTIFICATE_VERIFY_FAILED" in error.what:
+        return ClusterError(
+            f"the API server at {access} has a certificate that the kubeconfig does not vouch for",
+            next_step="see whether the kubeconfig is that of this cluster",
+        )
+    return ClusterError(f"the API server at {access} does not answer: {error.what}", next_step=error.next_step)

@@ -1,0 +1,43 @@
+"""A cluster that was there before the run and stays after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from session_affinity.clusters.external import images, placement
+from session_affinity.kube import logs
+from session_affinity.kube.api import Api
+from session_affinity.kube.logs import LOG_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from session_affinity.clusters.external.agent import AgentNode
+    from session_affinity.clusters.external.placement import Placement
+
+
+@dataclass(frozen=True)
+class ExternalCluster:
+    """Somebody's cluster (see ``clusters.base.Cluster``); ``source`` is where its images come from."""
+
+    name: str
+    kubeconfig: Path
+    context: str
+    namespace: str
+    placement: Placement
+    source: images.Source = images.AS_NAMED
+    nodes: Mapping[str, AgentNode] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
+    provider: str = "external"
+    revival: tuple[str, ...] | None = None
+
+    def kube_proxy_log(self, node: str) -> str:
+        """Return the end of the log of the kube-proxy pod on a node (see ``clusters.base.Cluster``)."""
+        return logs.of_kube_proxy(Api(self.kubeconfig, context=self.context, request_seconds=LOG_SECONDS), node)
+
+    def adapt(self, pod: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a sample pod for a node of this cluster, with its images from where they come from."""
+        placed = placement.on_node(pod, self.placement)
+        return {**placed, "spec": self.source.spec(placed["spec"])}

@@ -1,0 +1,123 @@
+"""When a kind cluster can be judged: its nodes are Ready and kube-proxy has programmed every one of them."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+
+import yaml
+
+from session_affinity.dataplane import chain_names, snapshot
+from session_affinity.errors import ClusterError, NodeError, NotReadyError
+from session_affinity.kube.resources import CONFIG_MAPS, NODES, Resource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from session_affinity.clusters.cluster import Node
+    from session_affinity.dataplane.model import Family
+    from session_affinity.kube.api import Api
+    from session_affinity.progress import Step
+
+READY_SECONDS: Final = 120.0
+_SERVICE_ACCOUNTS: Final = Resource("v1", "serviceaccounts")
+_POLL_SECONDS: Final = 0.2
+_READ_SECONDS: Final = 15.0
+_SHOWN: Final = 100
+_PROGRAMMED: Final = {
+    "iptables": chain_names.iptables_service_chain("default/kubernetes:https", "TCP"),
+    "nftables": chain_names.nftables_service_chain("default", "kubernetes", "https", "TCP"),
+}
+"""By proxy mode, what a node has of the Service that every cluster has, once kube-proxy has synced."""
+
+
+def kube_proxy_facts(api: Api) -> dict[str, str]:
+    """Return what kube-proxy's ConfigMap says, as facts; raises ClusterError when it does not say it.
+
+    An empty mode is the default, iptables.
+    """
+    found = api.get(CONFIG_MAPS, "kube-proxy", "kube-system")
+    try:
+        settings: dict[str, Any] = yaml.safe_load(found["data"]["config.conf"])
+        mode = str(settings.get("mode") or "iptables")
+        of_mode = settings.get(mode) or {}
+        facts = {
+            "proxy mode": mode,
+            "cluster CIDR": str(settings.get("clusterCIDR") or ""),
+            "kube-proxy minSyncPeriod": str(of_mode.get("minSyncPeriod") or ""),
+        }
+    except (yaml.YAMLError, TypeError, LookupError, AttributeError) as error:
+        raise ClusterError(f"the ConfigMap kube-system/kube-proxy is not as kubeadm writes it: {error}") from error
+    return {name: value for name, value in facts.items() if value}
+
+
+def wait(api: Api, nodes: Mapping[str, Node], *, seconds: float, step: Step, family: Family = "IPv4") -> dict[str, str]:
+    """Wait until the cluster can be judged and return the facts about kube-proxy; ``family`` is its primary one.
+
+    Raises NotReadyError after ``seconds``, with what was seen last.
+    """
+    deadline = time.monotonic() + seconds
+    _until(deadline, "its nodes are Ready", lambda: _not_ready(api, nodes), step)
+    _until(deadline, "pods get a service account", lambda: _no_account(api), step)
+    facts = kube_proxy_facts(api)
+    _until(deadline, "kube-proxy has synced", lambda: _not_synced(nodes, facts["proxy mode"], family), step)
+    return facts
+
+
+def not_ready(api: Api, nodes: Mapping[str, Node]) -> str:
+    """Return in words which nodes are not Ready; empty when all are. What keeps the API from answering is said too."""
+    return _said(lambda: _not_ready(api, nodes))
+
+
+def _until(deadline: float, what: str, lacking: Callable[[], str], step: Step) -> None:
+    while last := _said(lacking):
+        step.update(last if len(last) <= _SHOWN else f"{last[:_SHOWN]}...")
+        if time.monotonic() > deadline:
+            raise NotReadyError(
+                f"waited in vain until {what}; last seen: {last}",
+                next_step="read the logs of the nodes; on a slow machine raise --deadline-scale",
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def _said(lacking: Callable[[], str]) -> str:
+    try:
+        return lacking()
+    except ClusterError as error:
+        return error.what
+
+
+def _not_ready(api: Api, nodes: Mapping[str, Node]) -> str:
+    states = {node["metadata"]["name"]: _state(node) for node in api.objects(NODES)}
+    states = {**dict.fromkeys(nodes, "not registered"), **states}
+    return "; ".join(f"{name}: {state}" for name, state in states.items() if state)
+
+
+def _state(node: Mapping[str, Any]) -> str:
+    conditions = node.get("status", {}).get("conditions") or ()
+    ready = next((one for one in conditions if one["type"] == "Ready"), None)
+    if ready is None:
+        return "no kubelet yet"
+    return "" if ready["status"] == "True" else str(ready.get("message") or "not Ready")
+
+
+def _no_account(api: Api) -> str:
+    api.get(_SERVICE_ACCOUNTS, "default", "default")
+    return ""
+
+
+def _not_synced(nodes: Mapping[str, Node], mode: str, family: Family) -> str:
+    if mode not in _PROGRAMMED:
+        return ""
+    with ThreadPoolExecutor(len(nodes), thread_name_prefix="synced") as pool:
+        lacking = list(pool.map(lambda node: _lacks(node, mode, family), nodes.values()))
+    return "; ".join(one for one in lacking if one)
+
+
+def _lacks(node: Node, mode: str, family: Family) -> str:
+    try:
+        said = node.run(snapshot.READ_ARGV[family], timeout=_READ_SECONDS).check().stdout
+    except NodeError as error:
+        return error.what
+    return "" if _PROGRAMMED[mode] in said else f"{node.name}: no rules of Service default/kubernetes"

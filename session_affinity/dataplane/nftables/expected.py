@@ -1,0 +1,326 @@
+"""What kube-proxy in nftables mode owes to one Service: map elements, chains, and the sets that remember clients.
+
+Source: kube-proxy's pkg/proxy/nftables/proxier.go (setupNFTables, syncProxyRules, writeServiceToEndpointJumps and
+-DNATs), read for 1.33 to 1.37. The chains that filter by the source ranges of a load balancer (firewall-) are known by
+name and not spelled out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from session_affinity.dataplane import chain_names
+from session_affinity.dataplane.nftables.layout import (
+    CLUSTER_CHAIN,
+    CLUSTER_IPS,
+    DROP,
+    EXTERNAL_CHAIN,
+    FIREWALL_CHAIN,
+    FIREWALL_IPS,
+    HAIRPINS,
+    LOCAL_CHAIN,
+    MARK_CHAIN,
+    NO_ENDPOINT_NODE_PORTS,
+    NO_ENDPOINTS,
+    REJECT,
+    SERVICE_IPS,
+    SERVICE_NODE_PORTS,
+    SERVICES_CHAIN,
+    Layout,
+    canonical,
+    port_chains,
+)
+from session_affinity.dataplane.nftables.rules import Clause, Rule
+from session_affinity.dataplane.pairing import ExpectedRule, Kind
+from session_affinity.dataplane.topology import reached
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from session_affinity.dataplane.model import Endpoint, ProxyConfig, ServicePort, ServiceState
+    from session_affinity.dataplane.nftables.table import Key
+
+
+@dataclass(frozen=True)
+class ExpectedElement:
+    """An element of a verdict map, or with an empty verdict of a set, and what it is there for."""
+
+    container: str
+    key: Key
+    verdict: str
+    kind: Kind
+    about: str
+
+    def __str__(self) -> str:
+        return f"{' . '.join(self.key)} : {self.verdict}" if self.verdict else " . ".join(self.key)
+
+
+@dataclass(frozen=True)
+class ExpectedSet:
+    """A set that remembers the clients of an endpoint; ``timeout`` is in seconds."""
+
+    name: str
+    type: str
+    timeout: int | None
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What one Service has on one node.
+
+    ``elements`` stand in maps and sets, ``shared`` are rules of the chain ``services``, among those of other Services.
+    ``chains`` and ``sets`` belong to the Service alone; ``external_chains`` may exist besides. ``optional`` are clauses
+    that a mark for masquerading has in some versions, and that say nothing new where it stands.
+    """
+
+    elements: tuple[ExpectedElement, ...]
+    shared: tuple[ExpectedRule[Rule], ...]
+    chains: Mapping[str, tuple[ExpectedRule[Rule], ...]]
+    sets: Mapping[str, ExpectedSet]
+    external_chains: tuple[str, ...] = ()
+    optional: frozenset[Clause] = field(default_factory=frozenset)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The chains and sets that belong to the Service alone."""
+        return (*self.chains, *self.sets)
+
+
+def expected(
+    service: ServiceState,
+    proxy: ProxyConfig,
+    node: str = "",
+    layout: Layout = Layout.CHAIN_PER_STICKY_ENDPOINT,
+) -> Expected:
+    """Return what a node owes to a Service; its name decides which endpoints are its own."""
+    elements: list[ExpectedElement] = []
+    services: dict[str, tuple[ExpectedRule[Rule], ...]] = {}
+    endpoints: dict[str, tuple[ExpectedRule[Rule], ...]] = {}
+    sets: dict[str, ExpectedSet] = {}
+    builders = [_Builder(service, port, proxy, layout) for port in (service.ports if service.cluster_ips else ())]
+    for builder in builders:
+        usable = reached(service, builder.port, node, proxy.zones.get(node, ""))
+        by_chain = {builder.chain(CLUSTER_CHAIN): usable.cluster, builder.chain(LOCAL_CHAIN): usable.local}
+        internal = builder.chain(LOCAL_CHAIN if service.internal_policy == "Local" else CLUSTER_CHAIN)
+        elements += builder.entries(internal, reached=bool(by_chain[internal]))
+        elements += builder.external_entries(reached=bool(by_chain[builder.external_policy_chain]))
+        elements += builder.hairpins(node, {*usable.cluster, *usable.local})
+        if builder.is_open and builder.port.endpoints:
+            rules = tuple(builder.external_rules(reached=bool(by_chain[builder.external_policy_chain])))
+            services[builder.chain(EXTERNAL_CHAIN)] = rules
+        for chain, balanced in by_chain.items():
+            if balanced:
+                services[chain] = tuple(builder.service_rules(chain, balanced, is_internal=chain == internal))
+                for endpoint in balanced if builder.has_endpoint_chains else ():
+                    endpoints[builder.endpoint_chain(endpoint)] = tuple(builder.endpoint_rules(endpoint))
+                for endpoint in balanced if service.has_affinity else ():
+                    sets[builder.memory(endpoint)] = builder.expected_set(endpoint)
+    return Expected(
+        tuple(elements),
+        tuple(builders[0].shared_rules()) if builders else (),
+        MappingProxyType({**services, **endpoints}),
+        MappingProxyType(sets),
+        port_chains(service, FIREWALL_CHAIN) if service.source_ranges and service.balancer_ips else (),
+        frozenset(Clause("match", f"{one.protocol} dport", str(one.port.port)) for one in builders),
+    )
+
+
+@dataclass(frozen=True)
+class _Builder:
+    """Writes what a node owes to one port, in the words that rules are read in."""
+
+    service: ServiceState
+    port: ServicePort
+    proxy: ProxyConfig
+    layout: Layout
+
+    @property
+    def protocol(self) -> str:
+        return self.port.protocol.lower()
+
+    @property
+    def has_endpoint_chains(self) -> bool:
+        return self.service.has_affinity or self.layout is Layout.CHAIN_PER_ENDPOINT
+
+    def chain(self, prefix: str) -> str:
+        return chain_names.nftables_service_chain(*self._port, prefix)
+
+    def endpoint_chain(self, endpoint: Endpoint) -> str:
+        return chain_names.nftables_endpoint_chain(*self._port, endpoint.at)
+
+    def memory(self, endpoint: Endpoint) -> str:
+        return chain_names.nftables_affinity_set(*self._port, endpoint.at)
+
+    def expected_set(self, endpoint: Endpoint) -> ExpectedSet:
+        kind = "ipv6_addr" if self.service.family == "IPv6" else "ipv4_addr"
+        return ExpectedSet(self.memory(endpoint), kind, self.service.timeout_seconds, endpoint)
+
+    def entries(self, chain: str, *, reached: bool) -> Iterator[ExpectedElement]:
+        """Yield how cluster IP and port lead to the chain, or are refused where no endpoint can be reached."""
+        where, verdict = (SERVICE_IPS, f"goto {chain}") if reached else (NO_ENDPOINTS, self._refusal)
+        for address in map(canonical, self.service.cluster_ips):
+            key = (address, self.protocol, str(self.port.port))
+            yield ExpectedElement(CLUSTER_IPS, (address,), "", Kind.ENTRY, self._about)
+            yield ExpectedElement(where, key, verdict, Kind.ENTRY, self._about)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether clients outside of the cluster have a way to the port."""
+        return bool(self.port.node_port or self.service.external_ips or self.service.balancer_ips)
+
+    @property
+    def external_policy_chain(self) -> str:
+        return self.chain(LOCAL_CHAIN if self.service.external_policy == "Local" else CLUSTER_CHAIN)
+
+    def external_entries(self, *, reached: bool) -> Iterator[ExpectedElement]:
+        """Yield how external addresses and the node port lead to the external chain.
+
+        They do where any node has an endpoint, as what comes from pods and from the node is sent there; what is left
+        is refused where no endpoint can be reached under the Service's policy.
+        """
+        addresses = tuple(map(canonical, (*self.service.external_ips, *self.service.balancer_ips)))
+        ways: list[tuple[str, str, Key, str]] = [
+            (SERVICE_IPS, NO_ENDPOINTS, (address, self.protocol, str(self.port.port)), self._about)
+            for address in addresses
+        ]
+        if self.port.node_port:
+            key = (self.protocol, str(self.port.node_port))
+            about = f"node port {self.port.node_port}"
+            ways.append((SERVICE_NODE_PORTS, NO_ENDPOINT_NODE_PORTS, key, about))
+        for leading, refusing, way, about in ways:
+            if self.port.endpoints:
+                leads = f"goto {self.chain(EXTERNAL_CHAIN)}"
+                yield ExpectedElement(leading, way, leads, Kind.EXTERNAL, about)
+            if not reached:
+                yield ExpectedElement(refusing, way, self._refusal, Kind.EXTERNAL, about)
+        for address in map(canonical, self.service.balancer_ips if self.service.source_ranges else ()):
+            filtered = (address, self.protocol, str(self.port.port))
+            leads = f"goto {self.chain(FIREWALL_CHAIN)}"
+            yield ExpectedElement(FIREWALL_IPS, filtered, leads, Kind.EXTERNAL, self._about)
+
+    def external_rules(self, *, reached: bool) -> Iterator[ExpectedRule[Rule]]:
+        """Yield how traffic from outside goes on: to all endpoints, or under Local to the node's own.
+
+        What comes from pods and from the node itself goes to all of them under either policy.
+        """
+        chain = self.chain(EXTERNAL_CHAIN)
+        mark = _jump_to_mark() if self.layout is Layout.CHAIN_PER_ENDPOINT else self._mark
+        to_all = Clause("goto", operand=self.chain(CLUSTER_CHAIN))
+        if self.service.external_policy != "Local":
+            yield self._rule(Kind.MASQUERADE, chain, mark, about=self._about)
+        else:
+            if pods := self._pods:
+                from_pods = Clause("match", self._ip("saddr"), canonical(pods))
+                yield self._rule(Kind.EXTERNAL, chain, from_pods, to_all, about=f"pods, {self._about}")
+            from_node, about = Clause("match", "fib saddr type", "local"), f"the node, {self._about}"
+            yield self._rule(Kind.MASQUERADE, chain, from_node, mark, about=about)
+            yield self._rule(Kind.EXTERNAL, chain, from_node, to_all, about=about)
+        if reached:
+            onward = Clause("goto", operand=self.external_policy_chain)
+            yield self._rule(Kind.EXTERNAL, chain, onward, about=self._about)
+
+    def hairpins(self, node: str, reached: set[Endpoint]) -> Iterator[ExpectedElement]:
+        """Yield what has endpoints of the node itself masqueraded when they reach themselves through the Service."""
+        if self.layout is Layout.CHAIN_PER_ENDPOINT:
+            return
+        for endpoint in sorted(reached, key=lambda one: one.at):
+            if node and endpoint.node == node:
+                address = canonical(endpoint.address)
+                key = (address, address, self.protocol, str(endpoint.port))
+                yield ExpectedElement(HAIRPINS, key, "", Kind.MASQUERADE, str(endpoint))
+
+    def shared_rules(self) -> Iterator[ExpectedRule[Rule]]:
+        """Yield the rules that all Services share and that none works without."""
+        if self.layout is Layout.CHAIN_PER_STICKY_ENDPOINT and self._pods:
+            clauses = (Clause("match", self._ip("daddr"), f"@{CLUSTER_IPS}"), self._from_outside, self._mark)
+            yield self._rule(Kind.MASQUERADE, SERVICES_CHAIN, *clauses, about="traffic from outside the cluster")
+        subject = f"{self._ip('daddr')} . meta l4proto . th dport"
+        yield self._rule(
+            Kind.ENTRY, SERVICES_CHAIN, Clause("vmap", subject, f"@{SERVICE_IPS}"), about="all cluster IPs"
+        )
+
+    def service_rules(
+        self, chain: str, endpoints: tuple[Endpoint, ...], *, is_internal: bool
+    ) -> Iterator[ExpectedRule[Rule]]:
+        if is_internal and self.layout is Layout.CHAIN_PER_ENDPOINT and self._pods:
+            for address in map(canonical, self.service.cluster_ips):
+                clauses = (Clause("match", self._ip("daddr"), address), self._from_outside, _jump_to_mark())
+                yield self._rule(Kind.MASQUERADE, chain, *clauses, about=self._about)
+        for endpoint in endpoints if self.service.has_affinity else ():
+            asked = Clause("match", self._ip("saddr"), f"@{self.memory(endpoint)}")
+            leads = Clause("goto", operand=self.endpoint_chain(endpoint))
+            yield self._rule(Kind.AFFINITY, chain, asked, leads, about=str(endpoint), endpoint=endpoint)
+        yield self._rule(Kind.BALANCE, chain, *self._balance(endpoints), about=f"{len(endpoints)} endpoints")
+
+    def endpoint_rules(self, endpoint: Endpoint) -> Iterator[ExpectedRule[Rule]]:
+        chain, about = self.endpoint_chain(endpoint), str(endpoint)
+        if self.layout is Layout.CHAIN_PER_ENDPOINT:
+            own = Clause("match", self._ip("saddr"), canonical(endpoint.address))
+            yield self._rule(Kind.MASQUERADE, chain, own, _jump_to_mark(), about=about, endpoint=endpoint)
+        if self.service.has_affinity:
+            update = Clause("update", self._ip("saddr"), f"@{self.memory(endpoint)}")
+            yield self._rule(Kind.REMEMBER, chain, update, about=about, endpoint=endpoint)
+        clauses = (self._of_protocol, Clause("dnat", operand=endpoint.at))
+        yield self._rule(Kind.TRANSLATE, chain, *clauses, about=about, endpoint=endpoint)
+
+    def _balance(self, endpoints: tuple[Endpoint, ...]) -> tuple[Clause, ...]:
+        if self.has_endpoint_chains:
+            places = tuple(f"goto {self.endpoint_chain(endpoint)}" for endpoint in endpoints)
+            return (Clause("vmap", numgen(len(places)), branches=numbered(places)),)
+        places = tuple(endpoint.at for endpoint in endpoints)
+        return (self._of_protocol, Clause("dnat", numgen(len(places)), branches=numbered(places)))
+
+    @property
+    def _port(self) -> tuple[str, str, str, str]:
+        return self.service.namespace, self.service.name, self.port.name, self.port.protocol
+
+    @property
+    def _about(self) -> str:
+        return f"port {self.port.port}/{self.port.protocol}"
+
+    @property
+    def _refusal(self) -> str:
+        """What is done where no endpoint can be reached: dropped where one could be from another node."""
+        return DROP if self.port.endpoints else REJECT
+
+    @property
+    def _of_protocol(self) -> Clause:
+        return Clause("match", "meta l4proto", self.protocol)
+
+    @property
+    def _from_outside(self) -> Clause:
+        return Clause("match", self._ip("saddr"), f"!= {canonical(self._pods or '')}")
+
+    @property
+    def _pods(self) -> str | None:
+        """The range that pods of the Service's family are told by."""
+        return self.proxy.pod_range(self.service.family)
+
+    @property
+    def _mark(self) -> Clause:
+        return Clause("set", "meta mark", f"meta mark | {1 << self.proxy.masquerade_bit}")
+
+    def _ip(self, part: str) -> str:
+        return f"{'ip6' if self.service.family == 'IPv6' else 'ip'} {part}"
+
+    def _rule(
+        self, kind: Kind, chain: str, *clauses: Clause, about: str, endpoint: Endpoint | None = None
+    ) -> ExpectedRule[Rule]:
+        return ExpectedRule(kind, Rule(chain, 1, clauses), about, endpoint)
+
+
+def _jump_to_mark() -> Clause:
+    return Clause("jump", operand=MARK_CHAIN)
+
+
+def numgen(number: int) -> str:
+    """Return what chooses evenly among so many endpoints."""
+    return f"numgen random mod {number}"
+
+
+def numbered(places: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Return branches, one number each."""
+    return tuple((str(number), place) for number, place in enumerate(places))

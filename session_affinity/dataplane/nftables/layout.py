@@ -1,0 +1,121 @@
+"""How kube-proxy lays out its nftables table: the names in it, what belongs to whom, and what a rule is there for.
+
+Source: kube-proxy's pkg/proxy/nftables/proxier.go, read for 1.33 to 1.37.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from session_affinity.dataplane import chain_names
+from session_affinity.dataplane.pairing import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from session_affinity.dataplane.model import Endpoint, ServiceState
+    from session_affinity.dataplane.nftables.rules import Rule
+    from session_affinity.dataplane.nftables.table import Table
+
+SERVICES_CHAIN: Final = "services"
+SERVICE_IPS: Final = "service-ips"
+SERVICE_NODE_PORTS: Final = "service-nodeports"
+NO_ENDPOINTS: Final = "no-endpoint-services"
+NO_ENDPOINT_NODE_PORTS: Final = "no-endpoint-nodeports"
+FIREWALL_IPS: Final = "firewall-ips"
+CLUSTER_IPS: Final = "cluster-ips"
+HAIRPINS: Final = "hairpin-connections"
+MARK_CHAIN: Final = "mark-for-masquerade"
+REJECT: Final = "goto reject-chain"
+DROP: Final = "drop"
+
+CLUSTER_CHAIN: Final = "service-"
+LOCAL_CHAIN: Final = "local-"
+EXTERNAL_CHAIN: Final = "external-"
+FIREWALL_CHAIN: Final = "firewall-"
+ENDPOINT_CHAIN: Final = "endpoint-"
+_PREFIXES: Final = (CLUSTER_CHAIN, LOCAL_CHAIN, EXTERNAL_CHAIN, FIREWALL_CHAIN)
+
+
+class Layout(StrEnum):
+    """How kube-proxy lays out its table, which changed once since the mode is stable."""
+
+    CHAIN_PER_ENDPOINT = "a chain for each endpoint, marks for masquerading in the Service's chains"
+    """Up to 1.35."""
+    CHAIN_PER_STICKY_ENDPOINT = "chains of endpoints where they remember clients, marks for masquerading in one place"
+    """From 1.36."""
+
+
+def layout_of(table: Table) -> Layout:
+    """Return a table's layout, told by what it has beside the Services.
+
+    Not by a version: nodes may differ while a cluster is upgraded, and a kube-proxy of one's own has none that tells.
+    """
+    old = MARK_CHAIN in table and HAIRPINS not in table.sets
+    return Layout.CHAIN_PER_ENDPOINT if old else Layout.CHAIN_PER_STICKY_ENDPOINT
+
+
+def port_chains(service: ServiceState, *prefixes: str) -> tuple[str, ...]:
+    """Return the names that chains of a Service's ports have or would have, all or those with these prefixes."""
+    return tuple(
+        chain_names.nftables_service_chain(service.namespace, service.name, port.name, port.protocol, prefix)
+        for port in service.ports
+        for prefix in prefixes or _PREFIXES
+    )
+
+
+def endpoint_chains(service: ServiceState) -> Mapping[str, Endpoint]:
+    """Return the endpoints by the chain that each has while the Service has session affinity, or in any case."""
+    return {
+        chain_names.nftables_endpoint_chain(
+            service.namespace, service.name, port.name, port.protocol, endpoint.at
+        ): endpoint
+        for port in service.ports
+        for endpoint in (*port.endpoints, *port.draining)
+    }
+
+
+def affinity_sets(service: ServiceState) -> Mapping[str, Endpoint]:
+    """Return the endpoints by the set that remembers the clients of each, whether or not it should exist."""
+    return {
+        chain_names.nftables_affinity_set(
+            service.namespace, service.name, port.name, port.protocol, endpoint.at
+        ): endpoint
+        for port in service.ports
+        for endpoint in (*port.endpoints, *port.draining)
+    }
+
+
+def classify(rule: Rule) -> Kind:
+    """Return what a rule of a service or endpoint chain is for, judged by what it does."""
+    if rule.clause("update", "add"):
+        return Kind.REMEMBER
+    if rule.clause("set") or rule.target == MARK_CHAIN:
+        return Kind.MASQUERADE
+    if rule.clause("vmap") or (rule.clause("dnat") and not rule.chain.startswith(ENDPOINT_CHAIN)):
+        return Kind.BALANCE
+    if rule.clause("dnat"):
+        return Kind.TRANSLATE
+    if rule.target.startswith(ENDPOINT_CHAIN):
+        return Kind.AFFINITY
+    return Kind.EXTERNAL if rule.target.startswith((CLUSTER_CHAIN, LOCAL_CHAIN)) else Kind.OTHER
+
+
+def pod_ranges(table: Table) -> frozenset[str]:
+    """Return the ranges that the table takes pods to be in: what comes from elsewhere is marked for masquerading."""
+    chains = [SERVICES_CHAIN, *(chain for chain in table.written if chain.startswith((CLUSTER_CHAIN, LOCAL_CHAIN)))]
+    asked = (
+        rule.looks_for(f"{ip} saddr")
+        for chain in chains
+        for rule in table.rules(chain)
+        for ip in ("ip", "ip6")
+        if classify(rule) is Kind.MASQUERADE
+    )
+    return frozenset(operand.removeprefix("!= ") for operand in asked if operand.startswith("!= "))
+
+
+def canonical(address: str) -> str:
+    """Return an address or prefix as nft prints it."""
+    return str(ipaddress.ip_network(address, strict=False)) if "/" in address else str(ipaddress.ip_address(address))

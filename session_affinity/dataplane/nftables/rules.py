@@ -1,0 +1,192 @@
+"""Rules of nftables as ``nft -j`` prints them, as clauses that can be asked for.
+
+A rule is never matched as a line: releases of nft differ in what they print a flag, a type or a protocol as. What is
+not known here is kept as it was printed, so that it shows up as a difference and not as an error.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from session_affinity.dataplane.model import host_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+VERDICTS: Final = frozenset({"goto", "jump", "accept", "drop", "return", "continue"})
+_PROTOCOLS: Final = {"6": "tcp", "17": "udp", "132": "sctp"}
+
+
+@dataclass(frozen=True)
+class Clause:
+    """One expression of a rule: what it does, what it looks at, and what it looks for or leads to.
+
+    ``branches`` are those of a map that is written in the rule itself.
+    """
+
+    verb: str
+    subject: str = ""
+    operand: str = ""
+    branches: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        branches = f"{{ {', '.join(f'{key} : {value}' for key, value in self.branches)} }}" if self.branches else ""
+        match self.verb:
+            case "match":
+                words: tuple[str, ...] = (self.subject, self.operand)
+            case "vmap":
+                words = (self.subject, "vmap", self.operand, branches)
+            case "dnat":
+                words = ("dnat to", self.operand, self.subject, "map" if branches else "", branches)
+            case "update" | "add" | "delete":
+                words = (self.verb, self.operand, f"{{ {self.subject} }}")
+            case _:
+                words = (self.verb, self.subject, self.operand, branches)
+        return " ".join(filter(None, words))
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule of a chain, without counters; ``number`` counts from 1 in the order that ``nft list chain`` prints."""
+
+    chain: str
+    number: int
+    clauses: tuple[Clause, ...]
+    comment: str = field(default="", compare=False)
+
+    def clause(self, *verbs: str) -> Clause | None:
+        """Return the first clause with one of these verbs; None when the rule has none."""
+        return next((clause for clause in self.clauses if clause.verb in verbs), None)
+
+    def looks_for(self, subject: str) -> str:
+        """Return what a match asks of a subject, empty when the rule has no such match."""
+        return next((one.operand for one in self.clauses if (one.verb, one.subject) == ("match", subject)), "")
+
+    @property
+    def target(self) -> str:
+        """The chain that the rule leads to whatever the packet's number is; empty when there is none."""
+        verdict = self.clause("goto", "jump")
+        return verdict.operand if verdict else ""
+
+    @property
+    def spec(self) -> str:
+        """The rule in nft's words."""
+        return " ".join(map(str, self.clauses)) or "a rule that does nothing"
+
+    def __str__(self) -> str:
+        return f"chain {self.chain} {self.spec}"
+
+
+def read_rule(chain: str, number: int, item: Mapping[str, Any]) -> Rule:
+    """Read a rule as printed."""
+    clauses = tuple(_clause(*pair) for one in item.get("expr") or () for pair in one.items() if pair[0] != "counter")
+    return Rule(chain, number, clauses, item.get("comment") or "")
+
+
+def _clause(verb: str, body: Any) -> Clause:
+    """Return an expression as a clause; one that is not known keeps its JSON."""
+    reader = _CLAUSES.get(verb)
+    try:
+        if reader:
+            return reader(verb, body)
+    except (KeyError, TypeError, ValueError):
+        pass
+    return Clause(verb, operand=_json(body) if body else "")
+
+
+def _match(verb: str, body: Any) -> Clause:
+    subject, operand, operator = word(body["left"]), word(body["right"]), body.get("op", "==")
+    operand = protocol(operand) if subject.endswith("l4proto") else operand
+    return Clause(verb, subject, operand if operator in ("==", "in") else f"{operator} {operand}")
+
+
+def _choice(verb: str, key: Any, data: Any) -> Clause:
+    """Return what chooses by a key: among the branches written in the rule, or those of a map by name."""
+    if isinstance(data, str):
+        return Clause(verb, word(key), data)
+    return Clause(verb, word(key), branches=tuple((word(branch), _leads_to(value)) for branch, value in data["set"]))
+
+
+def _dnat(verb: str, body: Any) -> Clause:
+    address = body["addr"]
+    if isinstance(address, dict) and "map" in address:
+        return _choice(verb, address["map"]["key"], address["map"]["data"])
+    return Clause(verb, operand=_at(address, body.get("port")))
+
+
+def _verdict(verb: str, body: Any) -> Clause:
+    return Clause(verb, operand=body["target"] if body else "")
+
+
+_CLAUSES: Final[Mapping[str, Callable[[str, Any], Clause]]] = {
+    "match": _match,
+    "vmap": lambda verb, body: _choice(verb, body["key"], body["data"]),
+    "set": lambda _, body: Clause(body["op"], word(body["elem"]), body["set"]),
+    "mangle": lambda _, body: Clause("set", word(body["key"]), word(body["value"])),
+    "dnat": _dnat,
+    **dict.fromkeys(VERDICTS, _verdict),
+}
+
+
+def _leads_to(value: Any) -> str:
+    """Return a branch: a verdict, or the address and port of an endpoint."""
+    return _at(*value["concat"]) if isinstance(value, dict) and "concat" in value else word(value)
+
+
+def _at(address: Any, port: Any) -> str:
+    return word(address) if port is None else host_port(word(address), int(port))
+
+
+def word(value: Any) -> str:
+    """Return an expression in nft's words; one that is not known keeps its JSON."""
+    if isinstance(value, (str, int)):
+        return str(value)
+    if not isinstance(value, dict) or len(value) != 1:
+        return _json(value)
+    name, body = next(iter(value.items()))
+    writer = _WORDS.get(name)
+    try:
+        if writer:
+            return writer(body)
+    except (KeyError, TypeError):
+        pass
+    return name if body is None else f"{name} {_json(body)}"
+
+
+def _numgen(body: Any) -> str:
+    return f"numgen {body['mode']} mod {body['mod']}" + (f" offset {body['offset']}" if body.get("offset") else "")
+
+
+def _operator(sign: str) -> Callable[[Any], str]:
+    return lambda parts: f" {sign} ".join(map(word, parts))
+
+
+_WORDS: Final[Mapping[str, Callable[[Any], str]]] = {
+    "payload": lambda body: f"{body['protocol']} {body['field']}",
+    "meta": lambda body: f"meta {body['key']}",
+    "prefix": lambda body: f"{body['addr']}/{body['len']}",
+    "concat": lambda parts: " . ".join(map(word, parts)),
+    "set": lambda parts: f"{{ {', '.join(map(word, parts))} }}",
+    "fib": lambda body: f"fib {' . '.join(words(body['flags']))} {body['result']}",
+    "numgen": _numgen,
+    "goto": lambda body: f"goto {body['target']}",
+    "jump": lambda body: f"jump {body['target']}",
+    "elem": lambda body: word(body["val"]),
+    **{sign: _operator(sign) for sign in ("|", "^", "&", "<<", ">>")},
+}
+
+
+def words(value: Any) -> tuple[str, ...]:
+    """Return words that are printed as a list, or alone where there is one."""
+    return (value,) if isinstance(value, str) else tuple(map(str, value))
+
+
+def protocol(written: str) -> str:
+    """Return a protocol's name; nft prints its number where the node does not know the name."""
+    return _PROTOCOLS.get(written, written)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)

@@ -1,0 +1,229 @@
+"""Everything a node knows about its Services, read by one command.
+
+The command is constant, runs in dash and in busybox, ends with 0 whatever is missing, and prints sections that each
+begin with a line of its own, so that what could not be read is told apart from what is empty.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from session_affinity.dataplane import conntrack, xt_recent
+from session_affinity.dataplane.iptables import save
+from session_affinity.dataplane.model import FAMILIES, Family
+from session_affinity.dataplane.nftables import table
+from session_affinity.errors import NodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from session_affinity.dataplane.conntrack import Flow
+    from session_affinity.dataplane.iptables.save import Ruleset
+    from session_affinity.dataplane.nftables.table import Table
+    from session_affinity.dataplane.xt_recent import Clock, ClockSample, RecentList
+
+_MARK: Final = "@@affinity "
+
+# The legacy tables are looked at only where the kernel lists them: asking creates them, empty, for good.
+_RULES: Final = r"""
+say() { printf '@@affinity %s\n' "$*"; }
+has() { command -v "$1" >/dev/null 2>&1; }
+save() {
+  has "$1" || { say missing "$1"; return 1; }
+  text=$("$1" -t nat 2>/dev/null) || { say failed "$1" "$?"; return 1; }
+  [ -n "$program" ] || { program=$1; rules=$text; }
+  case $text in *:KUBE-SERVICES*) program=$1; rules=$text;; *) return 1;; esac
+}
+legacy() {
+  while read -r table; do [ "$table" = nat ] && return 0; done </proc/net/ip@6@_tables_names
+  return 1
+} 2>/dev/null
+program= rules=
+save ip@6@tables-save || save ip@6@tables-nft-save || { legacy && save ip@6@tables-legacy-save; }
+[ -z "$program" ] || { say rules "$program"; printf '%s\n' "$rules"; }
+"""
+# A kernel that hides its clock stamps what is written to a list all the same. The address is one of documentation.
+_STAMP: Final = r"""
+stamp() {
+  for list do
+    file=/proc/net/xt_recent/$list
+    [ -w "$file" ] && echo +192.0.2.1 >"$file" || continue
+    grep -m1 '^src=192\.0\.2\.1 ' "$file" | { read -r _ _ _ _ seen _ && printf 'jiffies: %s\n' "$seen"; } && return
+  done
+} 2>/dev/null
+"""
+_UPTIME: Final = r"""read -r uptime rest </proc/uptime && printf 'uptime: %s\n' "$uptime"
+"""
+# One grep reads every list: it puts the file's name before each line.
+_LISTS: Final = rf"""{_STAMP}
+if [ -d /proc/net/xt_recent ]; then
+  say lists /proc/net/xt_recent/*
+  grep '' /proc/net/xt_recent/* /dev/null 2>/dev/null
+else
+  say missing xt_recent
+fi
+say clock
+grep -m1 '^jiffies:' /proc/timer_list 2>/dev/null || stamp "$@"
+{_UPTIME}"""
+_NFTABLES: Final = r"""
+if has nft; then
+  table=$(nft -j list table ip@6@ kube-proxy 2>/dev/null) && { say nft; printf '%s\n' "$table"; }
+else
+  say missing nft
+fi
+"""
+_FLOWS: Final = r"""
+if has conntrack; then
+  say flows
+  conntrack -L -f ipv@46@ --dst-nat 2>/dev/null
+elif [ -r /proc/net/nf_conntrack ]; then
+  say flows
+  grep '^ipv@46@ ' /proc/net/nf_conntrack
+else
+  say missing conntrack
+fi
+"""
+_END: Final = f"say end\n{_UPTIME}exit 0\n"
+
+
+def with_clock(argv: Sequence[str], lists: Iterable[str]) -> tuple[str, ...]:
+    """Return a command of this module that, where the node hides its clock, has one of these lists stamped instead.
+
+    They are to be the lists of a Service made for that: each read leaves an entry in one of them.
+    """
+    return (*argv, "read", *lists)
+
+
+def _argv(family: Family, *parts: str) -> tuple[str, ...]:
+    six, version = ("6", "6") if family == "IPv6" else ("", "4")
+    return ("sh", "-c", "".join((*parts, _END)).replace("@6@", six).replace("@46@", version))
+
+
+READ_ARGV: Final[Mapping[Family, tuple[str, ...]]] = {
+    family: _argv(family, _RULES, _LISTS, _NFTABLES) for family in FAMILIES
+}
+"""By IP family: reads rules, client lists, clock and the nftables table of kube-proxy."""
+READ_WITH_FLOWS_ARGV: Final[Mapping[Family, tuple[str, ...]]] = {
+    family: _argv(family, _RULES, _LISTS, _NFTABLES, _FLOWS) for family in FAMILIES
+}
+"""By IP family: reads the connections too, which takes longer the more there are."""
+READ_LISTS_ARGV: Final = _argv("IPv4", "say() { printf '@@affinity %s\\n' \"$*\"; }\n", _LISTS)
+"""Reads client lists and clock alone."""
+
+
+@dataclass(frozen=True)
+class NodeState:
+    """What one node held when it was read.
+
+    ``program`` is the save program whose rules these are and ``variant`` its backend, nf_tables or legacy; both are
+    empty where there is none. ``lists`` has one entry a file, empty lists included. ``flows`` is None when connections
+    were not asked for or cannot be read. ``nftables`` is kube-proxy's table, None where there is none.
+    ``jiffies`` is None where /proc/timer_list is hidden and no list was there to be stamped. ``uptime`` is the moment
+    of ``jiffies``, ``read_until`` that of the end: the rest was read between them. ``missing`` says what could not be
+    read.
+    """
+
+    node: str
+    ruleset: Ruleset = field(default_factory=save.Ruleset)
+    lists: Mapping[str, RecentList] = field(default_factory=dict)
+    flows: tuple[Flow, ...] | None = None
+    nftables: Table | None = None
+    jiffies: int | None = None
+    uptime: float | None = None
+    read_until: float | None = None
+    program: str = ""
+    variant: str = ""
+    missing: tuple[str, ...] = ()
+
+    @property
+    def sample(self) -> ClockSample:
+        """The clock, for telling its rate from two reads; raises NodeError where the node hides it."""
+        return xt_recent.ClockSample(self._jiffies(), self.uptime or 0.0)
+
+    def clock(self, hz: int) -> Clock:
+        """Return the moment of the read for judging the lists; raises NodeError where the node hides it."""
+        return xt_recent.Clock(self._jiffies(), hz)
+
+    def lists_with(self, address: str) -> tuple[RecentList, ...]:
+        """Return the lists that hold a client, live or not."""
+        return tuple(one for one in self.lists.values() if one.entry(address))
+
+    def _jiffies(self) -> int:
+        if self.jiffies is None:
+            raise NodeError(
+                f"{self.node}: /proc/timer_list shows no jiffies",
+                next_step="read the node as root outside an ordinary container, or calibrate from two known requests",
+            )
+        return self.jiffies
+
+
+def parse(node: str, stdout: str) -> NodeState:
+    """Read what one of the commands of this module printed; raises NodeError when it is cut short or unreadable."""
+    sections = dict(_sections(stdout))
+    if "end" not in sections:
+        said = stdout.strip()[-300:]
+        raise NodeError(f"{node}: the read of the node's state was cut short, it ended with {said!r}")
+    try:
+        return _state(node, sections)
+    except NodeError as error:
+        raise NodeError(f"{node}: {error.what}", next_step=error.next_step) from error
+
+
+def _sections(stdout: str) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Yield the name of each section with its words and text; notes of the same kind get names of their own."""
+    for piece in f"\n{stdout}".split(f"\n{_MARK}")[1:]:
+        head, _, text = piece.partition("\n")
+        name, _, words = head.partition(" ")
+        yield (head if name in ("missing", "failed") else name, (words, text))
+
+
+def _state(node: str, sections: Mapping[str, tuple[str, str]]) -> NodeState:
+    nothing = ("", "")
+    program, rules = sections.get("rules", nothing)
+    clock, end = (
+        dict(line.split(": ", 1) for line in sections.get(name, nothing)[1].splitlines() if ": " in line)
+        for name in ("clock", "end")
+    )
+    nft = sections.get("nft")
+    flows = sections.get("flows")
+    return NodeState(
+        node=node,
+        ruleset=save.parse(rules),
+        lists=_lists(*sections.get("lists", nothing)),
+        flows=conntrack.parse(flows[1]) if flows else None,
+        nftables=table.parse(_json(nft[1])) if nft else None,
+        jiffies=int(clock["jiffies"]) if "jiffies" in clock else None,
+        uptime=float(clock["uptime"]) if "uptime" in clock else None,
+        read_until=float(end["uptime"]) if "uptime" in end else None,
+        program=program,
+        variant=_variant(rules) if program else "",
+        missing=tuple(head for head in sections if head.startswith(("missing ", "failed "))),
+    )
+
+
+def _lists(paths: str, text: str) -> Mapping[str, RecentList]:
+    prefix = f"{xt_recent.DIRECTORY}/"
+    found: dict[str, list[str]] = {path.removeprefix(prefix): [] for path in paths.split() if path != f"{prefix}*"}
+    for line in text.splitlines():
+        name, separator, entry = line.removeprefix(prefix).partition(":src=")
+        if not separator:
+            raise NodeError(f"cannot read the client lists: {line!r}")
+        found.setdefault(name, []).append(f"src={entry}")
+    return MappingProxyType({name: xt_recent.parse(name, "\n".join(lines)) for name, lines in found.items()})
+
+
+def _variant(rules: str) -> str:
+    return "nf_tables" if "(nf_tables)" in rules.partition("\n")[0] else "legacy"
+
+
+def _json(text: str) -> Mapping[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise NodeError(f"nft printed no JSON: {text[:200]!r}") from error
+    if not isinstance(found, dict):
+        raise NodeError(f"nft printed no JSON object: {text[:200]!r}")
+    return found

@@ -1,0 +1,59 @@
+"""Where the API keeps the kinds of objects that the suite touches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from session_affinity.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A kind of object; ``group_version`` is ``v1`` or ``group/version``."""
+
+    group_version: str
+    plural: str
+    namespaced: bool = True
+
+    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """Return the path of a collection, of one object or of its subresource."""
+        prefix = "/api" if "/" not in self.group_version else "/apis"
+        where = ("namespaces", namespace) if self.namespaced and namespace else ()
+        parts = (prefix, self.group_version, *where, self.plural, name, subresource)
+        return "/".join(part for part in parts if part)
+
+
+SERVICES: Final = Resource("v1", "services")
+PODS: Final = Resource("v1", "pods")
+NODES: Final = Resource("v1", "nodes", namespaced=False)
+CONFIG_MAPS: Final = Resource("v1", "configmaps")
+NAMESPACES: Final = Resource("v1", "namespaces", namespaced=False)
+SERVICE_ACCOUNTS: Final = Resource("v1", "serviceaccounts")
+EVENTS: Final = Resource("v1", "events")
+DAEMON_SETS: Final = Resource("apps/v1", "daemonsets")
+NETWORK_POLICIES: Final = Resource("networking.k8s.io/v1", "networkpolicies")
+ENDPOINT_SLICES: Final = Resource("discovery.k8s.io/v1", "endpointslices")
+
+_BY_KIND: Final = {
+    ("v1", "Service"): SERVICES,
+    ("v1", "Pod"): PODS,
+    ("v1", "Node"): NODES,
+    ("v1", "ConfigMap"): CONFIG_MAPS,
+    ("v1", "Namespace"): NAMESPACES,
+    ("v1", "ServiceAccount"): SERVICE_ACCOUNTS,
+    ("apps/v1", "DaemonSet"): DAEMON_SETS,
+    ("discovery.k8s.io/v1", "EndpointSlice"): ENDPOINT_SLICES,
+}
+
+
+def resource_of(manifest: Mapping[str, Any]) -> Resource:
+    """Return where an object belongs; raises UsageError for a kind that the suite does not know."""
+    kind = (str(manifest.get("apiVersion")), str(manifest.get("kind")))
+    if kind not in _BY_KIND:
+        known = ", ".join(sorted(name for _, name in _BY_KIND))
+        raise UsageError(f"the suite does not handle {kind[1]} of {kind[0]}", next_step=f"it handles {known}")
+    return _BY_KIND[kind]

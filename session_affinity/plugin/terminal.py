@@ -1,0 +1,137 @@
+"""One line a claim, and failures that begin with what is wrong."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from session_affinity import claims
+from session_affinity.errors import SuiteError
+from session_affinity.plugin.claims import claim_of
+from session_affinity.plugin.evidence import KEY_NUMBER
+from session_affinity.plugin.facts import SHARED_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from _pytest.terminal import TerminalReporter
+
+CLAIM = "claim"
+_NO_VERDICT = "no_verdict"
+_COLOURS = {"passed": "green", "failed": "red", "error": "red", "skipped": "yellow"}
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Report line by line where nothing else was asked for; -q and -v are pytest's own."""
+    config = session.config
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    if reporter is not None and config.get_verbosity() == 0 and not config.getoption("collectonly"):
+        config.pluginmanager.register(ClaimLines(reporter), "claim-lines")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note the claim on its report, and let a failure say what is wrong instead of where the code is."""
+    claim = claim_of(item)
+    if claim is None:
+        return (yield)
+    error = call.excinfo.value if call.excinfo else None
+    own_words = isinstance(error, (AssertionError, SuiteError)) and item.config.getoption("tbstyle") == "auto"
+    with _no_arguments(item.config) if own_words else contextlib.nullcontext():
+        report = yield
+    if call.when == "setup":
+        # What the whole run shares is not the first test's to answer for; the summary has it.
+        report.duration = max(report.duration - item.stash.get(SHARED_SECONDS, 0.0), 0.0)
+    report.user_properties.extend([] if properties_of(report).get(CLAIM) else [(CLAIM, claim.id)])
+    if call.excinfo is not None:
+        setattr(report, _NO_VERDICT, not isinstance(call.excinfo.value, (AssertionError, pytest.fail.Exception)))
+    if error is not None and own_words and report.failed:
+        path, line, _ = item.reportinfo()
+        report.longrepr = f"{failure_text(error)}\n\n{path}:{(line or 0) + 1}: {item.name}"
+    return report
+
+
+@contextlib.contextmanager
+def _no_arguments(config: pytest.Config) -> Iterator[None]:
+    """Keep pytest from writing out what a test was given: thousands of answers take it minutes, and nobody sees it."""
+    before = config.option.tbstyle
+    config.option.tbstyle = "native"
+    try:
+        yield
+    finally:
+        config.option.tbstyle = before
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    """Count a claim that could not be told among the errors, as the report has it among the broken."""
+    if CLAIM in properties_of(report) and report.when == "call" and could_not_tell(report):
+        return "error", "E", "ERROR"
+    return None
+
+
+def could_not_tell(report: pytest.TestReport) -> bool:
+    """Whether something else than a broken promise made a test fail."""
+    return report.failed and (report.when != "call" or getattr(report, _NO_VERDICT, False))
+
+
+def failure_text(error: BaseException) -> str:
+    """Return what a failed test says: the message of an assertion without the code it was made by."""
+    if isinstance(error, SuiteError):
+        return f"could not tell: {type(error).__name__}: {error}"
+    lines = str(error).splitlines()
+    code = [number for number, line in enumerate(lines) if line.startswith("assert ")]
+    return "\n".join(lines[: code[-1]] if code and code[-1] > 0 else lines)
+
+
+class ClaimLines:
+    """Writes a line for each claim as it is judged: outcome, id, what it says, the key number, the time it took."""
+
+    def __init__(self, reporter: TerminalReporter) -> None:
+        self._reporter = reporter
+        self._reporter.showfspath = False
+        self._seconds: dict[str, float] = {}
+        self._summary = False
+
+    def pytest_sessionfinish(self) -> None:
+        """Leave the summary to pytest."""
+        self._summary = True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """Count a claim as pytest does, without its letter."""
+        if self._summary or CLAIM not in properties_of(report):
+            return None
+        if could_not_tell(report):
+            return "error", "", ""
+        if report.when == "call" or report.skipped:
+            return report.outcome, "", ""
+        return "", "", ""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Write the line when the outcome is known."""
+        properties = properties_of(report)
+        if CLAIM not in properties:
+            return
+        seconds = self._seconds.pop(report.nodeid, 0.0) + report.duration
+        if report.when == "setup" and report.passed:
+            self._seconds[report.nodeid] = seconds
+        elif report.when != "teardown" or report.failed:
+            outcome = "error" if could_not_tell(report) else report.outcome
+            self._write(outcome, claims.find(properties[CLAIM]), properties.get(KEY_NUMBER, ""), seconds)
+
+    def _write(self, outcome: str, claim: claims.Claim, key_number: str, seconds: float) -> None:
+        self._reporter.ensure_newline()
+        self._reporter.write(f"{outcome:<8}", **{_COLOURS.get(outcome, "red"): True})
+        told = f"{claim.title}: {key_number}" if key_number else claim.title
+        self._reporter.line(f"{claim.id:<6}{told}  {seconds:.1f} s")
+
+
+def properties_of(report: pytest.TestReport) -> dict[str, str]:
+    """Return what a report says of its claim: its id, its key number."""
+    return {name: str(value) for name, value in getattr(report, "user_properties", ())}

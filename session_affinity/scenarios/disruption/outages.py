@@ -1,0 +1,215 @@
+"""What was seen while kube-proxy was restarted, stood still, or was killed, and while a rule was in its way.
+
+Each observation disturbs one node, and nothing of it is left there but what a claim is about.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, NO_AFFINITY, Wish, target
+from session_affinity.dataplane.backend import of_client
+from session_affinity.dataplane.model import CLIENT_IP
+from session_affinity.errors import NodeError
+from session_affinity.scenarios.disruption import rule_tampering
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from session_affinity.dataplane.backend import Remembered
+    from session_affinity.dataplane.differences import Difference
+    from session_affinity.dataplane.model import ServiceState
+    from session_affinity.dataplane.snapshot import NodeState
+    from session_affinity.nodes.kube_proxy import KubeProxies
+    from session_affinity.testbed.testbed import Programming, Settled
+    from session_affinity.traffic.answers import Answers
+
+STRANGERS: Final = {"IPv4": "198.51.100.7", "IPv6": "2001:db8::7"}
+"""A client that is not there, of an address for documentation."""
+SOON_SECONDS: Final = 10.0
+FIRST_ANSWERS: Final = 10
+MANY: Final = 20
+TRIES: Final = 5
+"""How often a kube-proxy is tried to be met as it writes."""
+BUSY: Final = "the node is too busy to be looked at as often as that takes: run again with less beside it"
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a node held in the end: how that differs from what each Service calls for, ``waited`` seconds after."""
+
+    node: str
+    differences: tuple[tuple[ServiceState, tuple[Difference, ...]], ...]
+    waited: float
+
+
+@dataclass(frozen=True)
+class Restart:
+    """A client that asked all the time while its node's kube-proxy was down for ``down`` seconds, and its entry."""
+
+    service: ServiceState
+    answers: Answers
+    before: tuple[Remembered, ...]
+    after: tuple[Remembered, ...]
+    held: Held
+    down: float
+
+
+@dataclass(frozen=True)
+class Toggle:
+    """What a node made of changes that its kube-proxy did not see happen.
+
+    ``timed`` had its timeout patched, with a client's entry before and after; ``off`` was patched to None, with what is
+    remembered of a client; ``gone`` was deleted, with what is left of it.
+    """
+
+    held: Held
+    timed: ServiceState
+    before: tuple[Remembered, ...]
+    after: tuple[Remembered, ...]
+    off: ServiceState
+    off_remembers: tuple[Remembered, ...]
+    gone: ServiceState
+    gone_left: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """What a node made of a rule in the way of one Service: ``other`` was made then, ``own`` is after its own change.
+
+    ``failed`` are its failed syncs before and after.
+    """
+
+    other: Held
+    own: Held
+    failed: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Outages:
+    """Makes the observations; ``others`` are the nodes that the client is not on."""
+
+    programming: Programming
+    proxies: KubeProxies
+    others: Sequence[str]
+
+    def restart(self) -> Restart:
+        """Kill the kube-proxy of the client's node and have it started again; raises SuiteError."""
+        programming, client = self.programming, self.programming.client
+        node, nodes = client.node, self.programming.nodes
+        service = self._known(Wish("restart", CLIENT_IP), node)
+        with client.stream(target(service)) as stream:
+            stream.wait_for(lambda answers: len(answers) >= FIRST_ANSWERS, SOON_SECONDS * programming.slowness)
+            before = nodes.read_one(node)
+            started, since = self.proxies.started(node), time.monotonic()
+            self.proxies.kill(node)
+            down = self.proxies.revive(node, before=started)
+            # Its rules were right all the time: that of a later Service tell that it has written all of them again.
+            later = programming.services.create(Wish("later", CLIENT_IP))
+            settled = programming.settle(service, later, since=since, nodes=(node,))
+            answers = stream.stop()
+        after = nodes.read_one(node)
+        held = self._held(after, (service, later), settled)
+        self._delete(service, later)
+        was, now = (self._of(state, service, client.address) for state in (before, after))
+        return Restart(service, answers, was, now, held, down)
+
+    def toggle(self) -> Toggle:
+        """Change Services while a kube-proxy stands still, which is then killed and started; raises SuiteError."""
+        programming, nodes, services = self.programming, self.programming.nodes, self.programming.services
+        node, dataplane = self.others[0], self.programming.dataplane
+        sticky = [Wish(purpose, CLIENT_IP, DEFAULT_TIMEOUT) for purpose in ("off", "timed", "gone")]
+        on, off, timed, gone = self._all_known((Wish("on", NO_AFFINITY), *sticky), node)
+        stranger = STRANGERS[timed.family]
+        for service in (off, timed):
+            nodes.run(node, dataplane.pinning(service, stranger, next(iter(dataplane.memories(service))))).check()
+        before = self._of(nodes.read_one(node), timed, stranger)
+
+        started = self.proxies.started(node)
+        self.proxies.pause(node)
+        on, off = services.switch(on, CLIENT_IP), services.switch(off, NO_AFFINITY)
+        (timed,) = services.patch_timeouts([timed], 30)
+        services.delete(gone)
+        new = services.create(Wish("new", CLIENT_IP))
+        since = time.monotonic()
+        self.proxies.kill(node)
+        self.proxies.revive(node, before=started)
+
+        settled = programming.settle(on, off, timed, new, since=since, nodes=(node,))
+        state = nodes.read_one(node)
+        held = self._held(state, (on, off, timed, new), settled)
+        self._delete(on, off, timed, new)
+        return Toggle(
+            held,
+            timed,
+            before,
+            self._of(state, timed, stranger),
+            off,
+            self._of(state, off, stranger),
+            gone,
+            dataplane.belonging(state, gone),
+        )
+
+    def killed_while_writing(self) -> Held:
+        """Make many Services, kill a kube-proxy as it writes their rules, and have it started; raises SuiteError."""
+        node = self.others[1 % len(self.others)]
+        started = self.proxies.started(node)
+        made: list[ServiceState] = []
+        for _ in range(TRIES):
+            # Standing still until all are there, it has them to write at once, which takes it a while.
+            self.proxies.pause(node)
+            made += self.programming.services.create_all([Wish("written", CLIENT_IP) for _ in range(MANY)])
+            if self.proxies.kill_during_sync(node):
+                break
+        else:
+            raise NodeError(f"{node}: kube-proxy was not met writing in any of {TRIES} syncs", next_step=BUSY)
+        since = time.monotonic()
+        self.proxies.revive(node, before=started)
+        settled = self.programming.settle(*made, since=since, nodes=(node,))
+        held = self._held(self.programming.nodes.read_one(node), made, settled)
+        self._delete(*made)
+        return held
+
+    def obstacle(self) -> Obstacle:
+        """Put a rule in the way of a Service, make another one, then change the first; raises SuiteError."""
+        programming, nodes, services = self.programming, self.programming.nodes, self.programming.services
+        node = programming.client.node
+        failed = self.proxies.failed_syncs(node)
+        service = self._known(Wish("obstructed", CLIENT_IP), node)
+        nodes.run(node, rule_tampering.obstacle(nodes.read_one(node), service, programming.dataplane.mode)).check()
+        if not programming.compare(nodes.read_one(node), service):
+            raise NodeError(f"{node}: a rule was put before those of {service.key}, and nothing differs")
+
+        since = time.monotonic()
+        other = services.create(Wish("other", CLIENT_IP))
+        settled = programming.settle(other, since=since, nodes=(node,))
+        others = self._held(nodes.read_one(node), (other,), settled)
+        since = time.monotonic()
+        (patched,) = services.patch_timeouts([service], 30)
+        settled = programming.settle(patched, since=since, nodes=(node,))
+        own = self._held(nodes.read_one(node), (patched,), settled)
+        self._delete(service, other)
+        return Obstacle(others, own, (failed, self.proxies.failed_syncs(node)))
+
+    def _known(self, wish: Wish, node: str) -> ServiceState:
+        return self._all_known([wish], node)[0]
+
+    def _all_known(self, wishes: Sequence[Wish], node: str) -> list[ServiceState]:
+        """Make Services and wait until a node knows them; raises NotReadyError."""
+        since = time.monotonic()
+        made = self.programming.services.create_all(wishes)
+        self.programming.settle(*made, since=since, nodes=(node,)).require(node)
+        return made
+
+    def _held(self, state: NodeState, services: Iterable[ServiceState], settled: Settled) -> Held:
+        found = tuple((service, self.programming.compare(state, service)) for service in services)
+        return Held(state.node, found, settled.waited)
+
+    def _of(self, state: NodeState, service: ServiceState, client: str) -> tuple[Remembered, ...]:
+        return of_client(self.programming.dataplane.remembered(state, service), client)
+
+    def _delete(self, *services: ServiceState) -> None:
+        for service in services:
+            self.programming.services.delete(service)

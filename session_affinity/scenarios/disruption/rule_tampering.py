@@ -1,0 +1,35 @@
+"""What others do to a node's rules: commands that stand for a firewall's own tools, and for a hand that slipped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from session_affinity.dataplane.chain_names import CLUSTER_CHAIN
+from session_affinity.dataplane.iptables import expected
+from session_affinity.dataplane.nftables import layout
+
+if TYPE_CHECKING:
+    from session_affinity.dataplane.model import ServiceState
+    from session_affinity.dataplane.snapshot import NodeState
+
+FLUSH: Final = r"""
+for table in mangle nat filter; do
+  "$1" -t "$table" | grep -v KUBE- | "$2" || exit 1
+done
+"""
+"""Writes the tables anew without anything of kube-proxy's, as a firewall does that loads rules of its own."""
+
+
+def flush(state: NodeState) -> tuple[str, ...]:
+    """Return the command that removes everything of kube-proxy's from a node's tables, its canaries included."""
+    return ("sh", "-c", FLUSH, "flush", state.program, state.program.replace("-save", "-restore"))
+
+
+def obstacle(state: NodeState, service: ServiceState, mode: str) -> tuple[str, ...]:
+    """Return the command that puts a rule before all others of a Service's chain, so that none of them is reached."""
+    if mode == "nftables":
+        chain = layout.port_chains(service, layout.CLUSTER_CHAIN)[0]
+        family = "ip6" if service.family == "IPv6" else "ip"
+        return ("nft", "insert", "rule", family, "kube-proxy", chain, "return")
+    chain = expected.port_chains(service, CLUSTER_CHAIN)[0]
+    return (state.program.replace("-save", ""), "-w", "-t", "nat", "-I", chain, "-j", "RETURN")

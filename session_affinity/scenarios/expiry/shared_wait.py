@@ -1,0 +1,296 @@
+"""The shared wait: all that needs a timeout to run out, observed in the background while other claims are checked.
+
+Threads observe and judge nothing. They are daemons: an interrupted run does not wait for them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from session_affinity import recorder
+from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, Wish, target
+from session_affinity.dataplane.model import CLIENT_IP
+from session_affinity.errors import ClusterError, NotReadyError
+from session_affinity.scenarios.expiry import plan
+from session_affinity.scenarios.expiry.plan import Group
+from session_affinity.scenarios.expiry.trials import Trial, Watch, trial
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from session_affinity.dataplane.differences import Difference
+    from session_affinity.dataplane.model import ServiceState
+    from session_affinity.dataplane.snapshot import NodeState
+    from session_affinity.scenarios.expiry.plan import Schedule
+    from session_affinity.testbed.testbed import Programming, Settled
+    from session_affinity.traffic.answers import Answer, Answers
+    from session_affinity.traffic.schedule import StepAnswers
+
+TOLD_EVERY_SECONDS: Final = 0.25
+OVERTIME_SECONDS: Final = 90.0
+"""What all the rest may take beside the wait itself, on a machine that is not slow."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A timeout patched in place under entries that were there before; the nodes before it and after it.
+
+    ``later`` is how the nodes' rules differ from what the Services call for when the timeout is over.
+    """
+
+    services: tuple[ServiceState, ...]
+    before: Mapping[str, NodeState]
+    after: Settled
+    later: Mapping[str, tuple[Difference, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rest:
+    """Clients that were silent from before the patch until the new timeout was over.
+
+    ``first`` are the requests before the patch, ``at_end`` the client's node when the timeout was over, ``probes`` the
+    requests after that, and ``probed`` the client's node after them, where they change what it holds.
+    """
+
+    services: tuple[ServiceState, ...]
+    first: Answers
+    at_end: NodeState
+    probes: Answers
+    probed: NodeState | None = None
+
+
+@dataclass(frozen=True)
+class Departure:
+    """Clients that asked once, and their node before their timeout was over and after it.
+
+    ``contacts`` are their requests, in the order of the Services.
+    """
+
+    services: tuple[ServiceState, ...]
+    contacts: tuple[Answer, ...]
+    during: NodeState
+    after: NodeState
+
+
+@dataclass(frozen=True)
+class Observations:
+    """What was seen during the shared wait.
+
+    ``patch`` and ``rest`` are None, and trials know the client's clock only, where the nodes' rules cannot be read.
+    ``departure`` is None also where expired clients stay listed. ``obstacle`` is what kept the clients from being
+    watched, and then there are no trials. ``hz`` is the tick rate of the client's node, 0 where it says nothing.
+    """
+
+    patch: Patch | None = None
+    trials: Mapping[Group, tuple[Trial, ...]] = field(default_factory=dict)
+    rest: Rest | None = None
+    departure: Departure | None = None
+    hz: int = 0
+    obstacle: NotReadyError | None = None
+
+    def of(self, group: Group) -> tuple[Trial, ...]:
+        """Return the trials of a group; raises what kept them from being made."""
+        if self.obstacle:
+            raise self.obstacle
+        if self.rest is not None:
+            recorder.tell(recorder.Looked({self.rest.at_end.node: self.rest.at_end}))
+        return self.trials[group]
+
+    def patched(self) -> Patch:
+        """Return what the patch did to the nodes; raises ClusterError where that cannot be read."""
+        if self.patch is None:
+            raise ClusterError("the nodes' rules cannot be read here, so the patch was not followed")
+        recorder.tell(self.patch.after)
+        return self.patch
+
+    def silent(self) -> Rest:
+        """Return the clients that were silent all the time; raises what kept them from being watched."""
+        if self.obstacle:
+            raise self.obstacle
+        if self.rest is None:
+            raise ClusterError("the nodes' lists cannot be read here, so no one was watched without being asked")
+        for state in filter(None, (self.rest.at_end, self.rest.probed)):
+            recorder.tell(recorder.Looked({state.node: state}))
+        recorder.tell(self.rest)
+        return self.rest
+
+    def departed(self) -> Departure:
+        """Return the clients that were looked for when their time was over; raises what kept them from being so."""
+        if self.obstacle:
+            raise self.obstacle
+        if self.departure is None:
+            raise ClusterError("the nodes cannot be read here, or they list clients whose time is over")
+        for state in (self.departure.during, self.departure.after):
+            recorder.tell(recorder.Looked({state.node: state}))
+        return self.departure
+
+
+class SharedWait:
+    """One wait for all groups; ``start`` it, and ask for the ``result`` when there is nothing else left to do."""
+
+    def __init__(self, programming: Programming) -> None:
+        self._programming = programming
+        self._cancelled = threading.Event()
+        self._result: Future[Observations] = Future()
+        self._began = 0.0
+        self._followed_since: float | None = None
+
+    def start(self) -> SharedWait:
+        """Begin in the background."""
+        self._began = time.monotonic()
+        _in_background(self._observe, self._result)
+        return self
+
+    def cancel(self) -> None:
+        """Give up: the background work ends at its next pause, and what it made is removed with the other Services."""
+        self._cancelled.set()
+
+    def remaining(self) -> float:
+        """Return about how many seconds are left; 0 when it has ended."""
+        if self._result.done():
+            return 0.0
+        since = time.monotonic() if self._followed_since is None else self._followed_since
+        return max(since + plan.JUST_AFTER - time.monotonic(), 0.0)
+
+    def result(self, told: Callable[[float], None] = lambda _: None) -> Observations:
+        """Wait for the end and return what was seen; raises what kept it from being seen.
+
+        Meanwhile ``told`` is called, several times a second, with about how many seconds are left.
+        """
+        limit = plan.JUST_AFTER + OVERTIME_SECONDS * self._programming.slowness
+        deadline = max(self._began + limit, time.monotonic() + 1.0)
+        while not self._result.done() and time.monotonic() < deadline:
+            told(self.remaining())
+            wait([self._result], timeout=min(TOLD_EVERY_SECONDS, max(deadline - time.monotonic(), 0.0)))
+        try:
+            return self._result.result(timeout=0)
+        except TimeoutError:
+            raise ClusterError(
+                f"the shared wait for expiry did not end within {limit:.0f} s",
+                next_step="see whether the cluster still answers; on a slow machine raise --deadline-scale",
+            ) from None
+
+    def _observe(self) -> Observations:
+        programming, client = self._programming, self._programming.client
+        reads = programming.reads_rules
+        made = self._make_services()
+        programming.settle(*_all(made), since=time.monotonic()).require(*((client.node,) if reads else ()))
+        silent = made.get(Group.PATCHED, ())
+        first = client.request(*map(target, silent)) if silent else None
+        before = programming.nodes.read() if reads else {}
+
+        services, settled = self._patch(made)
+        patch = Patch(services[Group.PATCHED], before, settled) if reads else None
+        try:
+            settled.require(*((client.node,) if reads else ()))
+        except NotReadyError as obstacle:
+            return Observations(patch, obstacle=obstacle)
+
+        hz = programming.hz(client.node) if reads else None
+        steps, during = self._follow(services, reads=reads)
+        states = programming.nodes.read() if reads else {}
+        after = states.get(client.node)
+        watch = Watch(client.address, programming.dataplane if reads else None, during, after, hz)
+        trials: dict[Group, tuple[Trial, ...]] = {
+            group: tuple(trial(service, steps[group], watch) for service in own)
+            for group, own in services.items()
+            if group not in (Group.PATCHED, Group.GONE)
+        }
+        rest = departure = None
+        if first is not None and after is not None:
+            # Only now, when the nodes were read: the entry must be seen expired before anyone asks again.
+            probes = client.request(*map(target, silent))
+            probed = programming.nodes.read_one(client.node) if self._lets_go else None
+            rest = Rest(services[Group.PATCHED], first, after, probes, probed)
+        if Group.GONE in services and during is not None and after is not None:
+            departure = _departure(services[Group.GONE], steps[Group.GONE], during, after)
+        if patch is not None:
+            later = {name: programming.differences(state, _all(services)) for name, state in states.items()}
+            patch = replace(patch, later=later)
+        return Observations(patch, trials, rest, departure, hz or 0)
+
+    @property
+    def _lets_go(self) -> bool:
+        """Whether nodes can be read and list no client whose time is over."""
+        return self._programming.reads_rules and not self._programming.dataplane.counts_connections
+
+    def _make_services(self) -> dict[Group, tuple[ServiceState, ...]]:
+        possible = {Group.PATCHED: self._programming.reads_rules, Group.GONE: self._lets_go}
+        groups = [group for group in Group if possible.get(group, True)]
+        wishes = [Wish(str(group), CLIENT_IP, DEFAULT_TIMEOUT) for group in groups for _ in range(plan.SIZES[group])]
+        made = iter(self._programming.services.create_all(wishes))
+        return {group: tuple(next(made) for _ in range(plan.SIZES[group])) for group in groups}
+
+    def _patch(
+        self, made: Mapping[Group, Sequence[ServiceState]]
+    ) -> tuple[dict[Group, tuple[ServiceState, ...]], Settled]:
+        since = time.monotonic()
+        services = {
+            group: tuple(
+                own if group is Group.CONTROL else self._programming.services.patch_timeouts(own, plan.TIMEOUT_SECONDS)
+            )
+            for group, own in made.items()
+        }
+        return services, self._programming.settle(*_all(services), since=since)
+
+    def _follow(
+        self, services: Mapping[Group, Sequence[ServiceState]], *, reads: bool
+    ) -> tuple[dict[Group, list[StepAnswers]], NodeState | None]:
+        """Run all schedules at the same time, and read the client's node while they wait."""
+        client = self._programming.client
+        targets = {group: [target(service) for service in own] for group, own in services.items()}
+        schedules = [plan.short_schedule(targets), *plan.open_schedules(targets[Group.OPEN])]
+        began = self._followed_since = time.monotonic()
+        running = [self._run(schedule) for schedule in schedules]
+        during = None
+        if reads and not self._cancelled.wait(max(began + plan.LOOK_AT - time.monotonic(), 0)):
+            during = self._programming.nodes.read_one(client.node)
+        steps: dict[Group, list[StepAnswers]] = {group: [] for group in services}
+        for schedule, future in zip(schedules, running, strict=True):
+            done = future.result()
+            for group in set(schedule.groups.values()):
+                steps[group] += done
+        return steps, during
+
+    def _run(self, schedule: Schedule) -> Future[tuple[StepAnswers, ...]]:
+        future: Future[tuple[StepAnswers, ...]] = Future()
+        _in_background(lambda: self._programming.client.follow(schedule.steps), future)
+        return future
+
+
+def _departure(
+    services: tuple[ServiceState, ...], steps: Sequence[StepAnswers], during: NodeState, after: NodeState
+) -> Departure:
+    asked = [answer for step in steps for service in services for answer in step.answers.of(target(service))]
+    return Departure(services, tuple(asked), during, after)
+
+
+def _all(groups: Mapping[Group, Sequence[ServiceState]]) -> list[ServiceState]:
+    return [service for own in groups.values() for service in own]
+
+
+class _OutcomeOf:
+    """Hands whatever happens in its block to a future."""
+
+    def __init__(self, future: Future[Any]) -> None:
+        self._future = future
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
+        if error is not None:
+            self._future.set_exception(error)
+        return True
+
+
+def _in_background(work: Callable[[], Any], future: Future[Any]) -> None:
+    def run() -> None:
+        with _OutcomeOf(future):
+            future.set_result(work())
+
+    threading.Thread(target=run, name="expiry", daemon=True).start()

@@ -1,0 +1,171 @@
+"""What iptables mode does at its limits: a list that is full, and an entry that is found valid again."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, Wish, target
+from session_affinity.dataplane import xt_recent
+from session_affinity.dataplane.iptables import expected as iptables_expected
+from session_affinity.dataplane.model import CLIENT_IP
+from session_affinity.errors import NodeError, NotReadyError
+from session_affinity.nodes.nodes import until
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from session_affinity.dataplane.model import Endpoint, Family, ServiceState
+    from session_affinity.testbed.testbed import Programming
+    from session_affinity.traffic.answers import Answers
+
+STRANGERS: Final[dict[Family, str]] = {"IPv4": "198.18.0.0/15", "IPv6": "2001:db8::/64"}
+"""Ranges for benchmarks and documentation: addresses that no client of a cluster has."""
+SIZE: Final = "/sys/module/xt_recent/parameters/ip_list_tot"
+SHORT_SECONDS: Final = 2
+OLDER: Final = 20
+"""Entries that are older than the client's: each look for an expired client takes one such away."""
+
+
+@dataclass(frozen=True)
+class Filling:
+    """A list after some writes: what was done, the addresses it should hold, and those it does."""
+
+    did: str
+    expected: frozenset[str]
+    seen: frozenset[str]
+
+
+@dataclass(frozen=True)
+class FullList:
+    """A list of ``size`` clients that was filled and filled again, beside a client that asked twice."""
+
+    service: ServiceState
+    node: str
+    client: str
+    size: int
+    fillings: tuple[Filling, ...]
+
+
+@dataclass(frozen=True)
+class Return:
+    """A client that left an endpoint as its timeout was over, and whose Service then got a longer timeout.
+
+    ``bound`` are its answers before that, from the endpoint ``later``; ``raised`` those after it.
+    """
+
+    service: ServiceState
+    earlier: Endpoint
+    later: Endpoint
+    bound: Answers
+    raised: Answers
+
+
+class LeastRecentlySet:
+    """Which clients a list of a size holds: who is set when it is full takes the place of who was not for longest."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._clients: OrderedDict[str, None] = OrderedDict()
+
+    def set(self, *clients: str) -> None:
+        """Set clients, one after the other."""
+        for client in clients:
+            self._clients.pop(client, None)
+            self._clients[client] = None
+            if len(self._clients) > self._size:
+                self._clients.popitem(last=False)
+
+    @property
+    def clients(self) -> frozenset[str]:
+        """Those that are held."""
+        return frozenset(self._clients)
+
+
+def fill_list(programming: Programming) -> FullList:
+    """Have a client ask a Service, fill its list, have it ask again, and fill on; raises SuiteError."""
+    client, nodes = programming.client, programming.nodes
+    node = client.node
+    size = _size(programming, node)
+    service = _known(programming, Wish("full", CLIENT_IP))
+    network = ipaddress.ip_network(STRANGERS[service.family])
+    strangers = [str(network[number]) for number in range(1, 2 * size + 1)]
+    listed = LeastRecentlySet(size)
+    fillings: list[Filling] = []
+
+    def look(did: str) -> None:
+        seen = (entry.address for entry in nodes.read_one(node).lists[chain].entries)
+        fillings.append(Filling(did, listed.clients, frozenset(seen)))
+
+    def write(did: str, *addresses: str) -> None:
+        _write(programming, node, *((chain, xt_recent.remember(one)) for one in addresses))
+        listed.set(*addresses)
+        look(did)
+
+    try:
+        answered = client.request(target(service)).only_endpoint
+        chain = next(name for name, one in iptables_expected.endpoint_chains(service).items() if one.pod == answered)
+        listed.set(client.address)
+        write(f"{size - 1} others set", *strangers[: size - 1])
+        client.request(target(service))
+        listed.set(client.address)
+        write("the client asked again, another one set", strangers[size - 1])
+        write(f"{size - 2} more set", *strangers[size : 2 * size - 2])
+        write("one more set", strangers[2 * size - 2])
+    finally:
+        programming.services.delete(service)
+    return FullList(service, node, client.address, size, tuple(fillings))
+
+
+def come_back(programming: Programming) -> Return:
+    """Have a client's time at an endpoint run out, bind it to another, and raise the timeout; raises SuiteError."""
+    client, nodes = programming.client, programming.nodes
+    node, hz = client.node, nodes.hz(client.node)
+    service = _known(programming, Wish("return", CLIENT_IP, SHORT_SECONDS))
+    network = ipaddress.ip_network(STRANGERS[service.family])
+    (first, earlier), *_, (last, later) = iptables_expected.endpoint_chains(service).items()
+    try:
+        _write(
+            programming,
+            node,
+            *((first, xt_recent.remember(str(network[number]))) for number in range(1, OLDER + 1)),
+            (first, xt_recent.remember(client.address)),
+        )
+
+        def is_over() -> bool:
+            state = nodes.read_one(node)
+            entry = state.lists[first].entry(client.address)
+            return entry is not None and not entry.is_live(state.clock(hz), SHORT_SECONDS)
+
+        if not until(time.monotonic() + 5 * SHORT_SECONDS * programming.slowness, is_over):
+            raise NotReadyError(f"{node}: an entry of {SHORT_SECONDS} s did not expire in list {first}")
+        _write(programming, node, (last, xt_recent.remember(client.address)))
+        bound = client.request(target(service), count=3)
+        since = time.monotonic()
+        (raised,) = programming.services.patch_timeouts([service], DEFAULT_TIMEOUT)
+        programming.settle_client(raised, since=since)
+        return Return(raised, earlier, later, bound, client.request(target(service), count=3))
+    finally:
+        programming.services.delete(service)
+
+
+def _known(programming: Programming, wish: Wish) -> ServiceState:
+    since = time.monotonic()
+    service = programming.services.create(wish)
+    programming.settle_client(service, since=since)
+    return service
+
+
+def _size(programming: Programming, node: str) -> int:
+    said = programming.nodes.run(node, ("cat", SIZE)).check().stdout.strip()
+    if not said.isdigit():
+        raise NodeError(f"{node}: {SIZE} says {said!r}")
+    return int(said)
+
+
+def _write(programming: Programming, node: str, *entries: tuple[str, str]) -> None:
+    words: Sequence[str] = [word for entry in entries for word in entry]
+    programming.nodes.run(node, ("sh", "-c", xt_recent.WRITE_SCRIPT, "write", *words)).check()

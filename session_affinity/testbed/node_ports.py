@@ -1,0 +1,89 @@
+"""Ways into a cluster from outside: the addresses of its nodes, where node ports are asked for."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from session_affinity.cluster_objects.services import Wish
+from session_affinity.dataplane.model import family_of
+from session_affinity.errors import NotReadyError
+from session_affinity.nodes.nodes import until
+from session_affinity.traffic.answers import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from session_affinity.cluster_objects.services import Services
+    from session_affinity.dataplane.model import Family, ServiceState
+    from session_affinity.traffic.client import Client
+
+ANSWER_SECONDS: Final = 10.0
+"""How long a node may take to answer at the node port of a Service that has just been made."""
+NODE_PORT: Final = {"type": "NodePort"}
+
+
+@dataclass(frozen=True)
+class Entrances:
+    """Addresses of nodes by name, as far as their node ports can be reached."""
+
+    addresses: Mapping[str, str]
+
+    def ways(self, service: ServiceState, *nodes: str) -> dict[Target, str]:
+        """Return the node ports of a Service's first port, on all nodes or some, with what each way is called."""
+        return {at: f"through {node}" for at, node in self.entered(service, *nodes).items()}
+
+    def entered(self, service: ServiceState, *nodes: str) -> dict[Target, str]:
+        """Return the same ways with the node that each enters by."""
+        port = service.ports[0].node_port
+        return {Target(self.addresses[node], port): node for node in nodes or self.addresses}
+
+    def others(self, *nodes: str) -> tuple[str, ...]:
+        """Return the nodes other than these."""
+        return tuple(node for node in self.addresses if node not in nodes)
+
+
+def internal_addresses(nodes: Iterable[Mapping[str, Any]], family: Family) -> dict[str, str]:
+    """Return the first internal address of each node in an IP family, by name; nodes without one are left out."""
+    return {node["metadata"]["name"]: address for node in nodes for address in list(_addresses(node, family))[:1]}
+
+
+def answering(
+    services: Services, client: Client, addresses: Mapping[str, str], *, seconds: float = ANSWER_SECONDS
+) -> tuple[str, ...]:
+    """Return the nodes that answer a client at the node port of a Service made for this, after waiting for all.
+
+    A node that answers has learnt of every Service made before. ``seconds`` is on a machine that is not slow.
+    """
+    probe = services.create(Wish("entrance", spec=NODE_PORT))
+    targets = {Target(address, probe.ports[0].node_port): node for node, address in addresses.items()}
+    open_ones: dict[Target, str] = {}
+
+    def all_answer() -> bool:
+        closed = [at for at in targets if at not in open_ones]
+        open_ones.update({one.target: targets[one.target] for one in client.request(*closed) if one.ok})
+        return len(open_ones) == len(targets)
+
+    try:
+        until(time.monotonic() + seconds * client.slowness, all_answer)
+    finally:
+        services.delete(probe)
+    return tuple(node for at, node in targets.items() if at in open_ones)
+
+
+def require_answers(services: Services, client: Client, entrances: Entrances) -> None:
+    """Wait until every entrance answers at the node port of a Service made now; raises NotReadyError."""
+    found = answering(services, client, entrances.addresses)
+    if late := entrances.others(*found):
+        raise NotReadyError(
+            f"{', '.join(late)}: no answer at the node port of a Service made {ANSWER_SECONDS * client.slowness:.0f} s "
+            f"ago, asked by {client.pod}",
+            next_step="see whether kube-proxy runs there; on a slow machine raise --deadline-scale",
+        )
+
+
+def _addresses(node: Mapping[str, Any], family: Family) -> Iterator[str]:
+    for one in (node.get("status") or {}).get("addresses") or ():
+        if one["type"] == "InternalIP" and family_of(one["address"]) == family:
+            yield one["address"]

@@ -1,0 +1,49 @@
+"""What iptables mode does at its limits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from session_affinity.verdicts.verdict import Finding, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from session_affinity.scenarios.limits.full_list import FullList, Return
+
+_SHOWN = 3
+
+
+def judge_full_list(claim: str, full: FullList) -> Verdict:
+    """Judge that a full list holds the clients set most recently, and gave up the one set least recently."""
+    findings = [
+        Finding(
+            full.node,
+            f"{len(one.expected)} clients, among them {_names(one.expected - one.seen) or 'the same'}",
+            f"{len(one.seen)} clients, among them {_names(one.seen - one.expected) or 'none else'}",
+            one.did,
+        )
+        for one in full.fillings
+        if one.seen != one.expected
+    ]
+    held = ", ".join("kept" if full.client in one.seen else "evicted" for one in full.fillings)
+    return Verdict(claim, f"list of {full.size}: the client {held}", tuple(findings), full.service)
+
+
+def judge_return(claim: str, seen: Return) -> Verdict:
+    """Judge that a client went back to the endpoint it had left as its old entry there was valid again."""
+    findings = [
+        Finding("the client", f"{what}: answered by {endpoint.pod}", answers.summary())
+        for what, endpoint, answers in (
+            ("bound anew, its time at another endpoint being over", seen.later, seen.bound),
+            ("the timeout raised", seen.earlier, seen.raised),
+        )
+        if answers.only_endpoint != endpoint.pod
+    ]
+    figure = f"{seen.later.pod}, then {seen.raised.only_endpoint or 'several'} as the timeout was raised"
+    return Verdict(claim, figure, tuple(findings), seen.service)
+
+
+def _names(addresses: Collection[str]) -> str:
+    names = sorted(addresses)
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

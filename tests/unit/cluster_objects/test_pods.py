@@ -1,0 +1,151 @@
+"""The sample pods on clusters of several names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from fixtures.pods import NAMESPACE, on_cluster, sample_manifests
+from session_affinity.cluster_objects.pods import Pods, PodWish, Role, manifest
+from session_affinity.errors import NotReadyError, UsageError
+from session_affinity.kube.resources import EVENTS
+from session_affinity.traffic.client import Client, client_in
+
+if TYPE_CHECKING:
+    from session_affinity.kube.api import Api
+    from session_affinity.kube.resources import Resource
+
+SAMPLES = {pod["metadata"]["name"]: pod for pod in sample_manifests()}
+TEMPLATES = {Role.CLIENT: SAMPLES["net-pod"], Role.ENDPOINT: SAMPLES["webpod1"]}
+POD: dict[str, Any] = {"metadata": {"name": "webpod2"}, "spec": {"nodeName": "myk8s-worker2", "containers": []}}
+
+
+def test_a_pod_stays_on_the_node_it_names() -> None:
+    assert on_cluster(POD, "myk8s", ["myk8s-worker", "myk8s-worker2"])["spec"]["nodeName"] == "myk8s-worker2"
+
+
+def test_a_pod_follows_the_clusters_name() -> None:
+    placed = on_cluster(POD, "other", ["other-worker", "other-worker2"])
+
+    assert placed["spec"]["nodeName"] == "other-worker2"
+    assert placed["metadata"] == {"name": "webpod2", "namespace": NAMESPACE}
+    assert POD["spec"]["nodeName"] == "myk8s-worker2"
+
+
+def test_a_cluster_without_the_node_is_refused() -> None:
+    with pytest.raises(
+        UsageError, match=r"pod webpod2 belongs on node small-worker2, and the cluster has small-worker"
+    ):
+        on_cluster(POD, "small", ["small-worker"])
+
+
+def test_the_manifests_have_the_pods_of_the_walk() -> None:
+    nodes = {pod["metadata"]["name"]: pod["spec"]["nodeName"] for pod in sample_manifests()}
+
+    assert nodes == {
+        "webpod1": "myk8s-worker",
+        "webpod2": "myk8s-worker2",
+        "webpod3": "myk8s-worker3",
+        "net-pod": "myk8s-control-plane",
+    }
+
+
+def test_a_pod_of_a_test_is_labelled_and_named_for_it() -> None:
+    wish = PodWish("scaled", (Role.ENDPOINT,), {"app": "scaled"})
+
+    pod = manifest("affinity-scaled-1", "default", wish, TEMPLATES)
+
+    assert pod["metadata"] == {
+        "name": "affinity-scaled-1",
+        "namespace": "default",
+        "labels": {
+            "app": "scaled",
+            "app.kubernetes.io/part-of": "session-affinity-conformance",
+            "app.kubernetes.io/component": "pod-of-a-test",
+        },
+    }
+    assert "nodeName" not in pod["spec"]
+    assert pod["spec"]["containers"][0]["image"] == TEMPLATES[Role.ENDPOINT]["spec"]["containers"][0]["image"]
+
+
+def test_a_pod_of_a_test_may_be_client_and_endpoint_at_once() -> None:
+    wish = PodWish("both", (Role.ENDPOINT, Role.CLIENT), node="myk8s-worker", spec={"hostNetwork": True})
+
+    spec = manifest("affinity-both-1", "default", wish, TEMPLATES)["spec"]
+
+    assert [container["name"] for container in spec["containers"]] == ["endpoint", "client"]
+    assert (spec["nodeName"], spec["hostNetwork"]) == ("myk8s-worker", True)
+    assert "hostNetwork" not in TEMPLATES[Role.ENDPOINT]["spec"]
+
+
+def test_a_role_may_run_another_command_than_its_own() -> None:
+    wish = PodWish("answers", (Role.CLIENT, Role.ENDPOINT), commands={Role.CLIENT: ("sh", "-c", "exec socat")})
+
+    client, endpoint = manifest("affinity-answers-1", "default", wish, TEMPLATES)["spec"]["containers"]
+
+    assert (client["command"], client["args"]) == (["sh", "-c", "exec socat"], [])
+    assert "command" not in endpoint
+
+
+@pytest.mark.parametrize(("roles", "container"), [((Role.CLIENT,), ""), ((Role.ENDPOINT, Role.CLIENT), "client")])
+def test_of_several_containers_the_client_is_that_of_its_role(roles: tuple[Role, ...], container: str) -> None:
+    pod = manifest("affinity-both-1", "default", PodWish("both", roles, node="worker"), TEMPLATES)
+    pod["status"] = {"podIP": "10.10.1.9", "podIPs": [{"ip": "10.10.1.9"}]}
+
+    client = client_in(cast("Api", None), pod)
+
+    assert (client.container, client.address, client.node) == (container, "10.10.1.9", "worker")
+
+
+def test_an_impatient_client_waits_a_quarter_of_the_time() -> None:
+    client = Client(cast("Api", None), "default", "net-pod", "10.10.0.2", "control-plane", slowness=2)
+
+    assert (client.patience.connect, client.impatient.patience.connect) == (4, 1)
+    assert client.impatient.slowness == 2
+
+
+class OnePodApi:
+    """Stores one pod, in the state it is given."""
+
+    def __init__(self, *events: tuple[str, str], **status: Any) -> None:
+        self.status = status
+        self.events = events
+        self.pods: list[dict[str, Any]] = []
+
+    def create(self, pod: dict[str, Any]) -> None:
+        self.pods.append({**pod, "status": self.status})
+
+    def objects(self, resource: Resource, *_: object) -> list[dict[str, Any]]:
+        if resource is not EVENTS:
+            return self.pods
+        own = {"involvedObject": {"name": self.pods[0]["metadata"]["name"]}}
+        return [own | {"lastTimestamp": at, "message": message} for at, message in self.events]
+
+
+def test_a_pod_that_is_ready_is_returned_as_the_api_has_it() -> None:
+    api: Any = OnePodApi(conditions=[{"type": "Ready", "status": "True"}], podIP="10.10.1.7")
+
+    (pod,) = Pods(api, "default", TEMPLATES, lambda pod: pod).run(PodWish("one", (Role.CLIENT,)))
+
+    assert pod["status"]["podIP"] == "10.10.1.7"
+
+
+def test_a_pod_that_will_not_run_is_not_waited_for() -> None:
+    api: Any = OnePodApi(phase="Failed", reason="Evicted")
+
+    with pytest.raises(NotReadyError, match="failed: Evicted"):
+        Pods(api, "default", TEMPLATES, lambda pod: pod).run(PodWish("one", (Role.CLIENT,)))
+
+
+@pytest.mark.parametrize(
+    ("events", "state"),
+    [((), "Pending"), ((("12:00:02", "Pulling image"), ("12:00:01", "Assigned")), "Pending: Pulling image")],
+    ids=["no-events", "events"],
+)
+def test_a_pod_that_is_late_is_named_with_its_state(events: tuple[tuple[str, str], ...], state: str) -> None:
+    """And with what was told of it last."""
+    api: Any = OnePodApi(*events, phase="Pending")
+
+    with pytest.raises(NotReadyError, match=rf"pods not Ready after 0 s: affinity-one-\w+ \({state}\)"):
+        Pods(api, "default", TEMPLATES, lambda pod: pod, slowness=0).run(PodWish("one", (Role.CLIENT,)))

@@ -1,0 +1,224 @@
+"""The Services that tests make, with an API that answers from memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from session_affinity.cluster_objects import services
+from session_affinity.cluster_objects.labels import unique_name
+from session_affinity.cluster_objects.services import Services, Wish, manifest, target
+from session_affinity.errors import NotReadyError
+from session_affinity.traffic.answers import Target
+
+POD = {"IPv4": "10.10.{}.2", "IPv6": "fd00:1:{}::2"}
+
+
+class FakeApi:
+    """Stores Services, and has a slice with ``ready`` endpoints for each of a Service's IP families.
+
+    A Service that prefers dual-stack has both, where the cluster is not ``single`` stack.
+    """
+
+    single = False
+
+    def __init__(self, ready: int = 3) -> None:
+        self.ready = ready
+        self.stored: dict[str, dict[str, Any]] = {}
+
+    def create(self, body: dict[str, Any]) -> dict[str, Any]:
+        number = len(self.stored) + 1
+        both = body["spec"].get("ipFamilyPolicy") == "PreferDualStack" and not self.single
+        families = ["IPv4", "IPv6"] if both else body["spec"].get("ipFamilies", ["IPv4"])
+        addresses = [{"IPv4": f"10.200.1.{number}", "IPv6": f"fd00:2::{number}"}[family] for family in families]
+        spec = {"sessionAffinity": "None", "clusterIPs": addresses, **body["spec"], "ipFamilies": families}
+        if spec["sessionAffinity"] == "ClientIP":
+            spec.setdefault("sessionAffinityConfig", {"clientIP": {"timeoutSeconds": 10800}})
+        self.stored[body["metadata"]["name"]] = {"metadata": body["metadata"], "spec": spec}
+        return self.stored[body["metadata"]["name"]]
+
+    def patch(self, _: object, name: str, __: str, change: dict[str, Any]) -> dict[str, Any]:
+        self.stored[name]["spec"] |= change["spec"]
+        return self.stored[name]
+
+    def objects(self, *_: object, **__: object) -> list[dict[str, Any]]:
+        return [
+            {
+                "metadata": {"namespace": "default", "labels": {"kubernetes.io/service-name": name}},
+                "addressType": family,
+                "ports": [{"name": "web", "port": 80, "protocol": "TCP"}],
+                "endpoints": [{"addresses": [POD[family].format(number)]} for number in range(1, self.ready + 1)],
+            }
+            for name, service in self.stored.items()
+            for family in service["spec"]["ipFamilies"]
+        ]
+
+    def service_with_slices(self, _: str, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        return self.stored[name], self.objects()
+
+
+def make(ready: int = 3) -> Services:
+    api: Any = FakeApi(ready)
+    return Services(api, "default", 3)
+
+
+def test_a_wish_without_affinity_leaves_it_to_the_api() -> None:
+    assert "sessionAffinity" not in manifest("a", "default", Wish("plain"))["spec"]
+
+
+def test_a_wish_without_a_timeout_leaves_that_to_the_api() -> None:
+    spec = manifest("a", "default", Wish("sticky", "ClientIP"))["spec"]
+
+    assert spec["sessionAffinity"] == "ClientIP"
+    assert "sessionAffinityConfig" not in spec
+
+
+def test_a_timeout_is_asked_for() -> None:
+    spec = manifest("a", "default", Wish("sticky", "ClientIP", 30))["spec"]
+
+    assert spec["sessionAffinityConfig"] == {"clientIP": {"timeoutSeconds": 30}}
+
+
+def test_a_wish_shapes_the_service() -> None:
+    ports = [{"name": "dns", "port": 53, "protocol": "UDP"}]
+
+    spec = manifest("a", "default", Wish("udp", "ClientIP", spec={"type": "NodePort", "ports": ports}))["spec"]
+
+    assert (spec["type"], spec["ports"], spec["sessionAffinity"]) == ("NodePort", ports, "ClientIP")
+
+
+def test_a_wish_may_ask_for_another_number_of_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "ENDPOINT_SECONDS", 0.0)
+
+    assert len(make(ready=1).create(Wish("one", endpoints=1)).endpoints) == 1
+    assert make(ready=0).create(Wish("none", endpoints=0)).endpoints == ()
+    with pytest.raises(NotReadyError, match="1 of 1 Services do not have 5 ready endpoints"):
+        make().create(Wish("five", endpoints=5))
+
+
+def test_every_service_is_labelled_for_its_removal() -> None:
+    assert manifest("a", "default", Wish("plain"))["metadata"]["labels"] == {
+        "app.kubernetes.io/part-of": "session-affinity-conformance",
+        "app.kubernetes.io/component": "service-under-test",
+    }
+
+
+def test_names_are_unique_and_say_what_for() -> None:
+    names = {unique_name("sticky") for _ in range(50)}
+
+    assert len(names) == 50
+    assert all(name.startswith("affinity-sticky-") and len(name) <= 63 for name in names)
+
+
+def test_services_come_with_their_endpoints() -> None:
+    one, other = make().create_all([Wish("sticky", "ClientIP"), Wish("plain")])
+
+    assert (one.timeout_seconds, other.session_affinity) == (10800, "None")
+    assert [len(service.endpoints) for service in (one, other)] == [3, 3]
+    assert len({target(one), target(other)} & {Target("10.200.1.1", 9000), Target("10.200.1.2", 9000)}) == 2
+
+
+def test_missing_endpoints_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "ENDPOINT_SECONDS", 0.05)
+
+    with pytest.raises(NotReadyError, match="1 of 1 Services do not have 3 ready endpoints"):
+        make(ready=2).create(Wish("sticky"))
+
+
+def test_patched_services_keep_their_endpoints() -> None:
+    maker = make()
+    before = maker.create_all([Wish("sticky", "ClientIP"), Wish("sticky", "ClientIP")])
+
+    after = maker.patch_timeouts(before, 30)
+
+    assert [service.timeout_seconds for service in after] == [30, 30]
+    assert [service.endpoints for service in after] == [service.endpoints for service in before]
+    assert [service.name for service in after] == [service.name for service in before]
+
+
+def test_a_switched_service_keeps_its_endpoints() -> None:
+    maker = make()
+    plain = maker.create(Wish("plain"))
+
+    sticky = maker.switch(plain, "ClientIP", 60)
+
+    assert (sticky.session_affinity, sticky.timeout_seconds, sticky.ports) == ("ClientIP", 60, plain.ports)
+
+
+def test_services_are_made_in_one_family_that_need_not_be_the_primary_one() -> None:
+    service = make().in_family("IPv6").create(Wish("second"))
+
+    assert (service.family, service.cluster_ips, len(service.endpoints)) == ("IPv6", ("fd00:2::1",), 3)
+    assert str(target(service)) == "[fd00:2::1]:9000"
+
+
+def test_a_service_of_both_families_is_seen_in_each() -> None:
+    services = make()
+    service = services.create(Wish("dual", spec={"ipFamilyPolicy": "PreferDualStack"}))
+
+    second = services.seen_in("IPv6", service)
+
+    assert [str(endpoint) for endpoint in service.endpoints] == ["10.10.1.2:80", "10.10.2.2:80", "10.10.3.2:80"]
+    assert [str(endpoint) for endpoint in second.endpoints] == [f"[fd00:1:{one}::2]:80" for one in (1, 2, 3)]
+    assert (service.cluster_ips, second.cluster_ips) == (("10.200.1.1",), ("fd00:2::1",))
+
+
+def test_a_changed_service_is_told_in_its_own_family() -> None:
+    services = make()
+    second = services.seen_in("IPv6", services.create(Wish("dual", spec={"ipFamilyPolicy": "PreferDualStack"})))
+
+    switched = services.switch(second, "ClientIP")
+
+    assert (switched.family, switched.cluster_ips, len(switched.endpoints)) == ("IPv6", ("fd00:2::1",), 3)
+
+
+def test_a_service_without_an_address_of_a_family_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "ENDPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(FakeApi, "single", True)
+    made = make()
+    service = made.create(Wish("dual", spec={"ipFamilyPolicy": "PreferDualStack"}))
+
+    with pytest.raises(NotReadyError, match="has 0 cluster IPs and 0 endpoints of IPv6") as caught:
+        made.seen_in("IPv6", service)
+
+    assert "--service-cluster-ip-range" in caught.value.next_step
+
+
+def test_endpoints_are_waited_for_by_their_pods(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "AWAIT_SECONDS", 0.0)
+    api: Any = FakeApi()
+    made = Services(api, "default", 3)
+    service = made.create(Wish("sticky", "ClientIP"))
+    stored = api.stored[service.name]
+    looks = iter(([], ["a"], ["a", "b"]))
+
+    def objects(resource: Any, *_: object, **__: object) -> list[dict[str, Any]]:
+        if resource.plural == "services":
+            return [{**stored, "metadata": {**stored["metadata"], "namespace": "default"}}]
+        endpoints = [
+            {"addresses": [f"10.10.{number}.2"], "targetRef": {"kind": "Pod", "name": name}}
+            for number, name in enumerate(next(looks), 1)
+        ]
+        return [
+            {
+                "metadata": {"namespace": "default", "labels": {"kubernetes.io/service-name": service.name}},
+                "addressType": "IPv4",
+                "ports": [{"name": "web", "port": 80, "protocol": "TCP"}],
+                "endpoints": endpoints,
+            }
+        ]
+
+    api.objects = objects
+
+    found = made.await_endpoints({service.name: {"a", "b"}})[service.name]
+
+    assert [endpoint.pod for endpoint in found.endpoints] == ["a", "b"]
+    assert next(looks, "no more") == "no more"
+
+
+def test_endpoints_that_do_not_come_are_an_error_with_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "ENDPOINT_SECONDS", 0.0)
+
+    with pytest.raises(NotReadyError, match=r"1 of 1 Services do not have .* no such Service, expected a, b"):
+        make().await_endpoints({"affinity-x": ("a", "b")})

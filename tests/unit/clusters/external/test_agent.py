@@ -1,0 +1,123 @@
+"""The node agent: what it may do, and how its not coming up is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from session_affinity.clusters.external import agent
+from session_affinity.clusters.external.agent import AgentNode
+from session_affinity.clusters.external.images import Source
+from session_affinity.errors import ClusterError, NodeError, NotReadyError
+from session_affinity.kube.api import ApiError
+from session_affinity.kube.podexec import ExecError
+from session_affinity.kube.podshell import Ended
+from session_affinity.kube.resources import EVENTS
+
+pytestmark = pytest.mark.unit
+
+
+def pod(node: str, *, ready: bool = True, waiting: str = "") -> dict[str, Any]:
+    state = {"waiting": {"reason": waiting, "message": "no route to registry"}} if waiting else {}
+    return {
+        "metadata": {"name": f"agent-{node}"},
+        "spec": {"nodeName": node, "containers": [{"name": "agent", "image": "mirror/netshoot"}]},
+        "status": {
+            "conditions": [{"type": "Ready", "status": str(ready)}],
+            "containerStatuses": [{"name": "agent", "state": state}],
+        },
+    }
+
+
+class Api:
+    """A cluster whose controller makes these pods, look by look."""
+
+    def __init__(self, *looks: list[dict[str, Any]], events: list[dict[str, Any]] | None = None) -> None:
+        self.looks, self.events = list(looks), events or []
+        self.applied: list[dict[str, Any]] = []
+        self.refuses = False
+
+    def apply(self, manifest: dict[str, Any]) -> None:
+        if self.refuses:
+            raise ApiError("PATCH: 403: violates PodSecurity", status=403)
+        self.applied.append(manifest)
+
+    def objects(self, resource: object, *_: object, **__: object) -> list[dict[str, Any]]:
+        if resource is EVENTS:
+            return self.events
+        return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+
+    def shell(self, namespace: str, pod: str) -> str:
+        return f"{namespace}/{pod}"
+
+
+def test_the_agent_has_the_rights_it_needs_and_no_other() -> None:
+    account, daemon = agent.manifests("ns")
+    spec = daemon["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+
+    assert account["automountServiceAccountToken"] is False
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["hostNetwork"] is True
+    assert not {"hostPID", "hostIPC", "volumes"} & spec.keys()
+    assert spec["tolerations"] == [{"operator": "Exists"}]
+    assert container["securityContext"] == {
+        "runAsUser": 0,
+        "readOnlyRootFilesystem": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN", "NET_RAW"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert {one["metadata"]["namespace"] for one in (account, daemon)} == {"ns"}
+
+
+def test_access_is_there_when_every_node_has_its_agent() -> None:
+    api = Api([], [pod("a")], [pod("a"), pod("b", ready=False)], [pod("a"), pod("b"), pod("not-asked-for")])
+
+    nodes = agent.start(api, "ns", ["b", "a"], Source("mirror", tags=True))
+
+    assert {name: node.shell for name, node in nodes.items()} == {"a": "ns/agent-a", "b": "ns/agent-b"}
+    assert api.applied[1]["spec"]["template"]["spec"]["containers"][0]["image"] == "mirror/nicolaka/netshoot:v0.15"
+
+
+def test_an_image_that_cannot_be_had_is_named_without_waiting() -> None:
+    with pytest.raises(NotReadyError, match=r"image mirror/netshoot cannot be had on b: .*\(and 1 more\)\n.*--list-im"):
+        agent.start(Api([pod("a", waiting="ErrImagePull"), pod("b", waiting="ErrImagePull")][::-1]), "ns", ["a", "b"])
+
+
+def test_nodes_that_stay_without_an_agent_are_named() -> None:
+    with pytest.raises(NotReadyError, match=r"no node agent is Ready on b after"):
+        agent.start(Api([pod("a")]), "ns", ["a", "b"], slowness=0.0005)
+
+
+def test_a_cluster_that_refuses_the_object_or_its_pods_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusing = Api([])
+    refusing.refuses = True
+    with pytest.raises(ClusterError, match=r"refuses the node agent: .*PodSecurity\n  next: run without"):
+        agent.start(refusing, "ns", ["a"])
+
+    monkeypatch.setattr(agent, "REFUSED_SECONDS", 0)
+    events = [{"reason": "FailedCreate", "involvedObject": {"kind": "DaemonSet"}, "message": "exceeded quota"}]
+    with pytest.raises(ClusterError, match="refuses the pods of the node agent: exceeded quota"):
+        agent.start(Api([], events=events), "ns", ["a"])
+
+
+class Shell:
+    """Ends a command, or fails to."""
+
+    def run(self, argv: list[str], **_: object) -> Ended:
+        if argv == ["lost"]:
+            raise ExecError("ns/agent-a: the connection was lost", next_step="look")
+        return Ended(3, "out", "err")
+
+
+def test_a_command_on_a_node_ends_as_on_any_other() -> None:
+    done = AgentNode("a", Shell()).run(["x"])
+
+    assert (done.node, done.argv, done.returncode, done.stdout, done.stderr) == ("a", ("x",), 3, "out", "err")
+
+
+def test_a_node_that_cannot_be_reached_is_named() -> None:
+    with pytest.raises(NodeError, match=r"a: ns/agent-a: the connection was lost\n  next: look"):
+        AgentNode("a", Shell()).run(["lost"])

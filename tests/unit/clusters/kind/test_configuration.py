@@ -1,0 +1,96 @@
+"""The configuration that kind gets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from session_affinity.clusters.addresses import RANGES
+from session_affinity.clusters.images import repository
+from session_affinity.clusters.kind import configuration
+from session_affinity.errors import SuiteError
+
+
+def test_the_manifest_is_the_cluster_of_the_walk() -> None:
+    config = configuration.render("myk8s", "some/node:v1.37.2", None)
+
+    assert config["networking"]["podSubnet"] == "10.10.0.0/16"
+    assert config["networking"]["serviceSubnet"] == "10.200.1.0/24"
+    assert configuration.proxy_mode_of(config) == "iptables"
+    assert configuration.node_names(config) == ("myk8s-control-plane", "myk8s-worker", "myk8s-worker2", "myk8s-worker3")
+
+
+def test_name_mode_and_image_are_put_in() -> None:
+    config = configuration.render("other", "some/node:v1.37.2", "nftables")
+
+    assert config["name"] == "other"
+    assert configuration.proxy_mode_of(config) == "nftables"
+    assert {node["image"] for node in config["nodes"]} == {"some/node:v1.37.2"}
+
+
+@pytest.mark.parametrize(
+    ("ip_family", "pods", "services"),
+    [
+        ("ipv4", "10.10.0.0/16", "10.200.1.0/24"),
+        ("ipv6", RANGES["IPv6"].pods, RANGES["IPv6"].services),
+        ("dual", f"10.10.0.0/16,{RANGES['IPv6'].pods}", f"10.200.1.0/24,{RANGES['IPv6'].services}"),
+    ],
+)
+def test_an_ip_family_has_its_ranges(ip_family: str, pods: str, services: str) -> None:
+    config = configuration.render("other", "some/node:v1.37.2", None, ip_family)
+
+    assert configuration.ip_family_of(config) == config["networking"]["ipFamily"] == ip_family
+    assert (config["networking"]["podSubnet"], config["networking"]["serviceSubnet"]) == (pods, services)
+
+
+def test_without_an_ip_family_the_cluster_has_ipv4() -> None:
+    config = configuration.render("other", "some/node:v1.37.2", None)
+
+    assert configuration.ip_family_of(config) == "ipv4"
+    assert config["networking"]["podSubnet"] == RANGES["IPv4"].pods
+
+
+def test_a_manifest_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setattr(configuration, "MANIFEST", tmp_path / "kind.yaml")
+    (tmp_path / "kind.yaml").write_text("nodes: 3")
+
+    with pytest.raises(SuiteError, match=r"kind\.yaml: no configuration of a kind cluster"):
+        configuration.render("myk8s", "image", None)
+
+
+def test_several_control_planes_have_a_load_balancer_too() -> None:
+    nodes = [{"role": "control-plane"}, {"role": "control-plane"}]
+
+    assert configuration.node_names({"name": "a", "nodes": nodes}) == (
+        "a-control-plane",
+        "a-control-plane2",
+        "a-external-load-balancer",
+    )
+
+
+def test_ports_are_those_that_are_fixed() -> None:
+    nodes = [{"extraPortMappings": [{"containerPort": 80, "hostPort": 8080}, {"containerPort": 81}]}]
+
+    assert configuration.ports({"networking": {}, "nodes": [{}]}) == ()
+    assert configuration.ports({"networking": {"apiServerPort": 6443}, "nodes": nodes}) == (
+        ("127.0.0.1", 6443),
+        ("0.0.0.0", 8080),
+    )
+
+
+@pytest.mark.parametrize(
+    ("image", "version"),
+    [
+        ("kindest/node:v1.37.0@sha256:abc", "1.37.0"),
+        ("localhost:5000/node:v1.36.4", "1.36.4"),
+        ("kindest/node", None),
+        ("kindest/node:latest", None),
+    ],
+)
+def test_a_tag_may_tell_the_version(image: str, version: str | None) -> None:
+    assert configuration.version_in(image) == version
+
+
+def test_sample_images_are_those_of_the_walk() -> None:
+    assert tuple(map(repository, configuration.sample_images())) == ("traefik/whoami", "nicolaka/netshoot")

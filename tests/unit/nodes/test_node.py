@@ -1,0 +1,26 @@
+"""Commands that ended on a node."""
+
+from __future__ import annotations
+
+import pytest
+
+from session_affinity.clusters.cluster import Completed, shown_command
+from session_affinity.errors import NodeError
+
+
+def test_a_command_that_succeeded_is_itself() -> None:
+    done = Completed("n", ("true",), 0, "", "")
+
+    assert done.check() is done
+
+
+def test_a_command_that_failed_tells_node_command_code_and_what_it_said() -> None:
+    with pytest.raises(NodeError, match=r"^n: cat x ended with 1: no such file$"):
+        Completed("n", ("cat", "x"), 1, "ignored", "no such file\n").check()
+
+
+def test_a_script_is_named_by_its_beginning() -> None:
+    shown = shown_command(("sh", "-c", "set -e\n" + "echo a line\n" * 50))
+
+    assert shown.startswith("sh -c set -e echo a line")
+    assert len(shown) < 110

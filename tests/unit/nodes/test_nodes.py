@@ -1,0 +1,146 @@
+"""Reading nodes, with nodes that answer from memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from session_affinity.clusters.cluster import Completed
+from session_affinity.dataplane import snapshot
+from session_affinity.errors import NodeError
+from session_affinity.nodes.nodes import Nodes, until
+
+
+@dataclass
+class FakeNode:
+    """Prints what the reading command would; jiffies advance with time at 250 a second."""
+
+    name: str
+    began: float = field(default_factory=time.monotonic)
+    asked: list[tuple[str, ...]] = field(default_factory=list)
+    returncode: int = 0
+    together: threading.Barrier | None = None
+
+    def run(self, argv: tuple[str, ...], *, timeout: float = 30.0, stdin: str | None = None) -> Completed:
+        assert timeout > 0
+        assert stdin is None
+        self.asked.append(tuple(argv))
+        if self.together:
+            self.together.wait(timeout=5)
+        elapsed = time.monotonic() - self.began
+        text = (
+            "@@affinity rules iptables-save\n*nat\n:KUBE-SERVICES - [0:0]\nCOMMIT\n"
+            "@@affinity lists\n@@affinity clock\n"
+            f"jiffies: {4295000000 + round(elapsed * 250)}\nuptime: {100 + elapsed:.2f}\n@@affinity end\n"
+        )
+        return Completed(self.name, tuple(argv), self.returncode, text, "no list" if self.returncode else "")
+
+
+def nodes(*names: str, **changes: Any) -> tuple[Nodes, dict[str, FakeNode]]:
+    made = {name: FakeNode(name, **changes) for name in names}
+    return Nodes(made), made
+
+
+def test_all_nodes_are_read_at_the_same_time() -> None:
+    reader, _ = nodes("a", "b", "c", "d", together=threading.Barrier(4))
+
+    states = reader.read()
+
+    assert {name: state.node for name, state in states.items()} == {name: name for name in "abcd"}
+
+
+def test_named_nodes_alone_are_read() -> None:
+    reader, made = nodes("a", "b")
+
+    assert list(reader.read(["b"])) == ["b"]
+    assert not made["a"].asked
+
+
+def test_no_nodes_are_no_error() -> None:
+    reader, _ = nodes()
+
+    assert (reader.names, reader.read()) == ((), {})
+
+
+def test_connections_are_read_on_request() -> None:
+    reader, made = nodes("a")
+
+    reader.read_one("a")
+    reader.read_one("a", flows=True)
+
+    assert made["a"].asked == [snapshot.READ_ARGV["IPv4"], snapshot.READ_WITH_FLOWS_ARGV["IPv4"]]
+
+
+def test_the_same_nodes_are_read_in_another_family_by_the_same_clock() -> None:
+    reader, made = nodes("a")
+    made["a"].began -= 10
+    reader.read()
+    made["a"].began -= 2
+    rate = reader.hz("a")
+    asked = len(made["a"].asked)
+
+    other = reader.in_family("IPv6")
+    other.read()
+
+    assert (reader.family, other.family, other.hz("a")) == ("IPv4", "IPv6", rate)
+    assert made["a"].asked[asked:] == [snapshot.READ_ARGV["IPv6"]]
+
+
+def test_an_unknown_node_is_named_with_those_there_are() -> None:
+    reader, _ = nodes("a", "b")
+
+    with pytest.raises(NodeError, match=r"no access to node c\n  next: the cluster gives access to a, b"):
+        reader.read_one("c")
+
+
+def test_a_command_that_fails_is_told() -> None:
+    reader, _ = nodes("a", returncode=1)
+
+    with pytest.raises(NodeError, match=r"a: cannot write \+10\.10\.0\.6 to list KUBE-SEP-X: no list"):
+        reader.write_list("a", "KUBE-SEP-X", "+10.10.0.6")
+
+
+def test_list_entries_are_data_and_never_program_text() -> None:
+    reader, made = nodes("a")
+
+    reader.write_list("a", "KUBE-SEP-X", "-10.10.0.6", "+10.10.0.6")
+
+    (argv,) = made["a"].asked
+    assert argv[:2] == ("sh", "-c")
+    assert argv[3:] == ("write", "KUBE-SEP-X", "-10.10.0.6", "KUBE-SEP-X", "+10.10.0.6")
+
+
+def test_the_tick_rate_is_told_from_the_first_read_and_a_later_one() -> None:
+    reader, made = nodes("a")
+    made["a"].began -= 10
+    reader.read()
+    made["a"].began -= 2
+
+    assert reader.hz("a") == 250
+    asked = len(made["a"].asked)
+    assert reader.hz("a") == 250
+    assert len(made["a"].asked) == asked
+
+
+def test_until_tries_once_even_when_time_is_over() -> None:
+    tries: list[int] = []
+
+    assert not until(time.monotonic() - 1, lambda: bool(tries.append(1)))
+    assert len(tries) == 1
+
+
+def test_until_ends_when_it_succeeds() -> None:
+    tries = iter((False, False, True))
+
+    assert until(time.monotonic() + 5, lambda: next(tries), pause=0.001)
+
+
+def test_until_ends_when_cancelled() -> None:
+    cancelled = threading.Event()
+    cancelled.set()
+
+    assert not until(time.monotonic() + 60, lambda: False, cancelled=cancelled)

@@ -1,0 +1,142 @@
+"""What is kept of a cluster after a failure: as much as can be had, and why the rest cannot."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from session_affinity.clusters.cluster import Completed
+from session_affinity.errors import ClusterError, NodeError
+from session_affinity.kube.api import Api, ApiError
+from session_affinity.kube.resources import EVENTS, PODS, Resource
+from session_affinity.report import diagnostics
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from session_affinity.clusters.cluster import Cluster
+
+METRICS = """\
+# HELP kubeproxy_sync_proxy_rules_last_timestamp_seconds x
+kubeproxy_sync_proxy_rules_last_timestamp_seconds 1.7e9
+kubeproxy_sync_proxy_rules_duration_seconds_bucket{le="0.1"} 4
+go_goroutines 70
+"""
+
+
+@dataclass(frozen=True)
+class FakeNode:
+    name: str
+    says: Mapping[str, str | Exception]
+
+    def run(self, argv: Sequence[str], *, timeout: float = 30.0, stdin: str | None = None) -> Completed:
+        assert timeout <= diagnostics.NODE_SECONDS
+        assert stdin is None
+        told = self.says.get(argv[0], FileNotFoundError())
+        if isinstance(told, NodeError):
+            raise told
+        if isinstance(told, Exception):
+            return Completed(self.name, tuple(argv), 127, "", f"{argv[0]}: not found")
+        return Completed(self.name, tuple(argv), 0, told, "")
+
+
+@dataclass(frozen=True)
+class FakeCluster:
+    nodes: Mapping[str, FakeNode]
+    log: str = "I1124 synced\n"
+
+    def kube_proxy_log(self, node: str) -> str:
+        if not self.log:
+            raise ClusterError(f"{node}: there is no log")
+        return self.log
+
+
+@dataclass
+class FakeApi:
+    objects_of: Mapping[Resource, list[dict[str, Any]]] = field(default_factory=dict)
+    up: bool = True
+
+    def objects(self, resource: Resource, namespace: str) -> list[dict[str, Any]]:
+        assert namespace == "default"
+        if not self.up:
+            raise ApiError("GET /api/v1/events: no answer from the API: refused")
+        return self.objects_of.get(resource, [])
+
+    def text(self, path: str, *, query: Mapping[str, str]) -> str:
+        return f"{path} {query['container']} says hello"
+
+
+def of_node(says: Mapping[str, str | Exception], mode: str = "iptables", log: str = "x") -> dict[str, str]:
+    cluster = cast("Cluster", FakeCluster({"worker": FakeNode("worker", says)}, log))
+    return {one.name: one.body for one in diagnostics.of_nodes(cluster, ["worker"], mode)["worker"]}
+
+
+def test_a_node_tells_rules_connections_log_and_metrics() -> None:
+    found = of_node({"iptables-save": "*nat\n", "ip6tables-save": "*nat\n", "conntrack": "tcp 6\n", "curl": METRICS})
+
+    assert list(found) == [
+        "worker: iptables-save",
+        "worker: ip6tables-save",
+        "worker: conntrack -L",
+        "worker: end of kube-proxy's log",
+        "worker: kube-proxy's metrics",
+    ]
+    assert found["worker: iptables-save"] == "*nat\n"
+
+
+def test_of_the_metrics_those_of_kube_proxy_are_kept() -> None:
+    told = of_node({"curl": METRICS})["worker: kube-proxy's metrics"]
+
+    assert "kubeproxy_sync_proxy_rules_last_timestamp_seconds 1.7e9" in told
+    assert not re.search(r"^(go_|.*_bucket)", told, re.MULTILINE)
+
+
+def test_in_nftables_mode_the_whole_ruleset_is_kept() -> None:
+    assert of_node({"nft": "table ip kube-proxy {}"}, "nftables")["worker: nft list ruleset"].startswith("table ip")
+
+
+def test_what_is_not_to_be_had_says_why() -> None:
+    found = of_node({"iptables-save": NodeError("worker: did not end within 10 s")}, log="")
+
+    assert found["worker: iptables-save"] == "not to be had: worker: did not end within 10 s"
+    assert found["worker: conntrack -L"] == "not to be had: conntrack ended with 127: conntrack: not found"
+    assert found["worker: end of kube-proxy's log"] == "not to be had: worker: there is no log"
+    assert found["worker: kube-proxy's metrics"].startswith("not to be had: curl ended with 127")
+
+
+def test_nothing_is_empty_and_nothing_is_too_large() -> None:
+    found = of_node({"iptables-save": "x" * 10**6, "ip6tables-save": "", "conntrack": "\n" * 10**6, "curl": ""})
+
+    assert all(text.strip() for name, text in found.items() if "conntrack" not in name)
+    assert max(map(len, found.values())) < diagnostics.MOST_OF_A_RULESET + 1000
+
+
+def test_without_access_to_nodes_there_is_nothing_to_read() -> None:
+    assert diagnostics.of_nodes(cast("Cluster", FakeCluster({})), [], "iptables") == {}
+
+
+def test_events_and_pod_logs_come_from_the_api() -> None:
+    event = {
+        "lastTimestamp": "2026-11-24T06:00:00Z",
+        "reason": "Killing",
+        "involvedObject": {"kind": "Pod", "name": "w"},
+    }
+    pod = {"metadata": {"name": "webpod1", "namespace": "default"}, "spec": {"containers": [{"name": "whoami"}]}}
+    api = FakeApi({EVENTS: [event], PODS: [pod]})
+
+    events, logs = diagnostics.of_api(cast("Api", api), "default")
+
+    assert "Killing,Pod/w" in events.body
+    assert "== webpod1, container whoami" in logs.body
+    assert "says hello" in logs.body
+
+
+def test_an_api_that_is_gone_is_said_once() -> None:
+    (told,) = diagnostics.of_api(cast("Api", FakeApi(up=False)), "default")
+
+    assert told.body.startswith("not to be had: GET /api/v1/events: no answer")
+
+
+def test_an_empty_namespace_has_no_empty_attachments() -> None:
+    assert all(one.body.strip() for one in diagnostics.of_api(cast("Api", FakeApi()), "default"))

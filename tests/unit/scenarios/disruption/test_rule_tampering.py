@@ -1,0 +1,50 @@
+"""Commands that stand for what others do to a node's rules."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from session_affinity.dataplane.model import CLIENT_IP, ServicePort, ServiceState
+from session_affinity.dataplane.snapshot import NodeState
+from session_affinity.scenarios.disruption import rule_tampering
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.unit
+SERVICE = ServiceState("default", "svc-clusterip", ("10.200.1.201",), CLIENT_IP, 30, (ServicePort("web", "TCP", 9000),))
+
+
+@pytest.mark.parametrize("name", ["iptables", "iptables-legacy", "ip6tables-nft"])
+def test_the_programs_are_those_of_the_variant_that_has_the_rules(name: str) -> None:
+    state = NodeState("a", program=f"{name}-save")
+
+    assert rule_tampering.flush(state)[-2:] == (f"{name}-save", f"{name}-restore")
+    assert rule_tampering.obstacle(state, SERVICE, "iptables")[0] == name
+
+
+def test_in_nftables_mode_the_rule_is_put_into_kube_proxys_own_table() -> None:
+    argv = rule_tampering.obstacle(NodeState("a"), SERVICE, "nftables")
+
+    assert argv[:5] == ("nft", "insert", "rule", "ip", "kube-proxy")
+    assert argv[5].endswith("-default/svc-clusterip/tcp/web")
+
+
+def test_a_flush_leaves_what_is_not_kube_proxys(tmp_path: Path) -> None:
+    tables = tmp_path / "restored"
+    save, restore = tmp_path / "iptables-save", tmp_path / "iptables-restore"
+    own = "-A OWN -j ACCEPT"
+    rules = (":KUBE-SVC-X - [0:0]", "-A PREROUTING -j KUBE-SERVICES", own, "COMMIT")
+    save.write_text("\n".join(("#!/bin/sh", 'echo "*$2"', *(f"echo '{rule}'" for rule in rules))))
+    restore.write_text(f"#!/bin/sh\ncat >>{tables}\n")
+    for program in (save, restore):
+        program.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    subprocess.run(rule_tampering.flush(NodeState("a", program="iptables-save")), env=environment, check=True)
+
+    assert tables.read_text() == "".join(f"*{table}\n{own}\nCOMMIT\n" for table in ("mangle", "nat", "filter"))

@@ -1,0 +1,62 @@
+"""Node ports as ways into a cluster, and which nodes are asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fixtures.zones import why_no_zones
+from session_affinity.dataplane.model import ServicePort, ServiceState
+from session_affinity.testbed.node_ports import Entrances, internal_addresses
+from session_affinity.traffic.answers import Target
+
+pytestmark = pytest.mark.unit
+
+SERVICE = ServiceState(
+    "default", "svc", ("10.200.1.7",), "None", None, (ServicePort("web", "TCP", 9000, node_port=30127),)
+)
+ENTRANCES = Entrances({"control-plane": "172.30.0.2", "worker": "172.30.0.3"})
+
+
+def node(name: str, *addresses: tuple[str, str]) -> dict[str, Any]:
+    told = [{"type": kind, "address": address} for kind, address in addresses]
+    return {"metadata": {"name": name}, "status": {"addresses": told}}
+
+
+def test_addresses_are_the_nodes_first_internal_ones_of_the_family() -> None:
+    nodes = [
+        node("one", ("Hostname", "one"), ("ExternalIP", "203.0.113.1"), ("InternalIP", "10.0.0.1")),
+        node("two", ("InternalIP", "fd00::2"), ("InternalIP", "10.0.0.2"), ("InternalIP", "10.0.0.3")),
+        node("six", ("InternalIP", "fd00::6")),
+    ]
+
+    assert internal_addresses(nodes, "IPv4") == {"one": "10.0.0.1", "two": "10.0.0.2"}
+    assert internal_addresses(nodes, "IPv6") == {"two": "fd00::2", "six": "fd00::6"}
+
+
+def test_a_way_begins_at_a_nodes_address_and_the_node_port() -> None:
+    assert ENTRANCES.ways(SERVICE) == {
+        Target("172.30.0.2", 30127): "through control-plane",
+        Target("172.30.0.3", 30127): "through worker",
+    }
+    assert ENTRANCES.entered(SERVICE, "worker") == {Target("172.30.0.3", 30127): "worker"}
+    assert ENTRANCES.others("worker") == ("control-plane",)
+
+
+@pytest.mark.parametrize(
+    ("zones", "says"),
+    [
+        ({"c": "a", "w1": "a", "w2": "b"}, ""),
+        ({"c": "a", "w1": "a", "w2": "a"}, "c in a, w1 in a, w2 in a"),
+        ({"c": "z", "w1": "a", "w2": "b"}, "c in z"),
+        ({"c": "a", "w1": "a", "w2": ""}, "w2 in none"),
+    ],
+)
+def test_zones_of_somebodys_cluster_do_when_endpoints_are_in_the_clients_and_in_another(
+    zones: dict[str, str], says: str
+) -> None:
+    reason = why_no_zones(zones, "c", ["w1", "w2"])
+
+    assert bool(reason) is bool(says)
+    assert says in reason

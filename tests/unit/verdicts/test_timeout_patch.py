@@ -1,0 +1,197 @@
+"""What nodes hold when a timeout was patched, and when it is over."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from session_affinity.dataplane.backends import IPTABLES, NFTABLES
+from session_affinity.dataplane.iptables import compare as iptables_compare
+from session_affinity.dataplane.model import ProxyConfig
+from session_affinity.scenarios.expiry.shared_wait import Departure, Patch, Rest
+from session_affinity.testbed.testbed import Settled
+from session_affinity.verdicts.expiry import UntimelyError
+from session_affinity.verdicts.timeout_patch import judge_gone, judge_inert, judge_old_expiry, judge_patch
+
+if TYPE_CHECKING:
+    from conftest import World
+    from session_affinity.dataplane.snapshot import NodeState
+
+CLIENT, HOME, WORKER = "10.10.0.6", "myk8s-control-plane", "myk8s-worker2"
+HZ = 250
+PROXY = ProxyConfig("iptables", "10.10.0.0/16")
+
+
+def patch(world: World, before: NodeState, after: NodeState, bad: NodeState | None = None) -> Patch:
+    states = {HOME: replace(after, ruleset=world.programmed(HOME).ruleset), WORKER: bad or world.programmed(WORKER)}
+    differences = {
+        name: iptables_compare.compare(name, world.service, PROXY, state.ruleset) for name, state in states.items()
+    }
+    seconds = {name: 0.8 for name, found in differences.items() if not found}
+    late = {name: (world.service,) for name, found in differences.items() if found}
+    settled = Settled((world.service,), states, seconds, differences, late, 10.2)
+    return Patch((world.service,), {HOME: before}, settled)
+
+
+def test_a_patch_that_arrived_and_kept_the_entries_holds(world: World) -> None:
+    node = world.node(HOME, {0: {CLIENT: (5,)}})
+
+    verdict = judge_patch(IPTABLES, patch(world, node, node), CLIENT, HOME)
+
+    assert verdict.ok
+    assert verdict.figure == "30 s on 2 of 2 nodes, 1 of 1 entries kept"
+
+
+def test_a_node_the_patch_did_not_reach_is_named(world: World) -> None:
+    node = world.node(HOME, {0: {CLIENT: (5,)}})
+    stale = world.programmed(WORKER, replace=("--seconds 30", "--seconds 10800"))
+
+    text = judge_patch(IPTABLES, patch(world, node, node, stale), CLIENT, HOME).explain()
+
+    assert text.startswith("C22 does not hold on myk8s-worker2: 30 s on 1 of 2 nodes, 1 of 1 entries kept")
+    assert "seen: those of 1 are not; is kube-proxy running there?" in text
+    assert "rule 2: --seconds 10800, expected 30 (Service default/affinity-sticky-x7k2p, timeoutSeconds 30)" in text
+    assert "read 10.2 s after the patch; programmed: myk8s-control-plane 0.80 s" in text
+
+
+def test_an_entry_that_the_patch_lost_does_not_hold(world: World) -> None:
+    before, after = world.node(HOME, {0: {CLIENT: (5,)}}), world.node(HOME)
+
+    text = judge_patch(IPTABLES, patch(world, before, after), CLIENT, HOME).explain()
+
+    assert f"expected: {CLIENT} in {world.chains[0]}, as before" in text
+    assert "seen: in no list, 0 entries" in text
+
+
+def rest(world: World, age: int, probes: list[str], *, listed: bool = True) -> Rest:
+    at_end = world.node(HOME, {0: {CLIENT: (age,)}} if listed else {})
+    services = (world.service,) * len(probes)
+    return Rest(services, world.answers(*["webpod1"] * len(probes)), at_end, world.answers(*probes))
+
+
+def test_listed_entries_that_bind_no_one_hold(world: World) -> None:
+    verdict = judge_inert(rest(world, 36, ["webpod1"] * 14 + ["webpod3"]), CLIENT, HZ)
+
+    assert verdict.ok
+    assert verdict.figure == "15 listed 36.00 s after, 1 of 15 moved"
+
+
+def test_expired_entries_that_bind_do_not_hold(world: World) -> None:
+    verdict = judge_inert(rest(world, 36, ["webpod1"] * 15), CLIENT, HZ)
+
+    assert "seen: all answered by the endpoint of their expired entry" in verdict.explain()
+
+
+def test_an_expired_entry_that_is_gone_does_not_hold(world: World) -> None:
+    verdict = judge_inert(rest(world, 36, ["webpod2"], listed=False), CLIENT, HZ)
+
+    assert "expected: the entry of 10.10.0.6" in verdict.explain()
+
+
+def test_an_entry_that_is_not_yet_expired_cannot_tell(world: World) -> None:
+    with pytest.raises(UntimelyError, match=r"29\.00 s after its last connection"):
+        judge_inert(rest(world, 29, ["webpod2"]), CLIENT, HZ)
+
+
+# Sets: an element has its own expiry, and is gone when that is over.
+
+
+def test_a_patch_keeps_elements_where_they_are(world: World) -> None:
+    before, after = world.node_with_sets(HOME, {0: {CLIENT: 10790}}), world.node_with_sets(HOME, {0: {CLIENT: 10789}})
+    settled = Settled((world.service,), {HOME: after}, {HOME: 0.8}, {HOME: ()}, {}, 0.8)
+    moved = replace(settled, states={HOME: world.node_with_sets(HOME, {1: {CLIENT: 10789}})})
+
+    assert judge_patch(NFTABLES, Patch((world.service,), {HOME: before}, settled), CLIENT, HOME).ok
+    text = judge_patch(NFTABLES, Patch((world.service,), {HOME: before}, moved), CLIENT, HOME).explain()
+    first, second, _ = NFTABLES.memories(world.service)
+    assert f"expected: {CLIENT} in {first}, as before" in text
+    assert f"seen: in {second}, 1 entries" in text
+
+
+def old_rest(world: World, left: float | None, renewed: float | None, *probes: str, uptime: float = 1000.0) -> Rest:
+    first, asked = (
+        replace(answers, answers=tuple(replace(one, not_before=at, not_after=at + 0.01) for one in answers.answers))
+        for answers, at in ((world.answers(*["webpod1"] * len(probes)), 960.0), (world.answers(*probes), 1001.0))
+    )
+    at_end = world.node_with_sets(HOME, {0: {CLIENT: left}} if left is not None else {}, uptime=uptime)
+    probed = world.node_with_sets(HOME, {0: {CLIENT: renewed}} if renewed is not None else {})
+    return Rest((world.service,) * len(probes), first, at_end, asked, probed)
+
+
+def test_elements_that_keep_their_expiry_until_a_connection_hold(world: World) -> None:
+    verdict = judge_old_expiry(old_rest(world, 10759, 29, *["webpod1"] * 15), CLIENT)
+
+    assert verdict.ok
+    assert verdict.figure == "10759 s left after 30 s, 29 s after a connection"
+
+
+@pytest.mark.parametrize(
+    ("left", "renewed", "probe", "says"),
+    [
+        (None, 29, "webpod1", "with more than 30 s left, from before the patch"),
+        (3, 29, "webpod1", "with more than 30 s left, from before the patch"),
+        (10759, 10758, "webpod1", "with 30 s left at most, after the next connection"),
+        (10759, None, "webpod1", "with 30 s left at most, after the next connection"),
+        (10759, 29, "webpod2", "seen: webpod2 answered"),
+    ],
+    ids=["gone", "patched-at-once", "not-renewed", "forgotten", "moved"],
+)
+def test_elements_that_do_otherwise_do_not_hold(
+    world: World, left: float | None, renewed: float | None, probe: str, says: str
+) -> None:
+    verdict = judge_old_expiry(old_rest(world, left, renewed, probe), CLIENT)
+
+    assert says in verdict.explain()
+
+
+def test_a_read_before_the_new_timeout_is_over_cannot_tell(world: World) -> None:
+    with pytest.raises(UntimelyError, match=r"C22n: nodes were read 29\.99 s after"):
+        judge_old_expiry(old_rest(world, 10759, 29, "webpod1", uptime=990.0), CLIENT)
+
+
+def departure(
+    world: World, during: float | None, *, stays: bool = False, over: float = 31.0, at: float = 26.0
+) -> Departure:
+    elements = {0: {CLIENT: during}} if during is not None else {}
+    return Departure(
+        (world.service,),
+        (world.contact("webpod1", 100.0),),
+        world.node_with_sets(HOME, elements, uptime=100.0 + at, read_until=100.2 + at),
+        world.node_with_sets(HOME, elements if stays else {}, uptime=100.0 + over),
+    )
+
+
+def test_elements_that_go_when_their_time_is_over_hold(world: World) -> None:
+    verdict = judge_gone(departure(world, 3), CLIENT)
+
+    assert verdict.ok
+    assert verdict.figure == "3 s left, then gone"
+
+
+@pytest.mark.parametrize(
+    ("during", "stays", "says"),
+    [
+        (None, False, "expected: one element of 10.10.0.6 with 2.8 s to 4.0 s left"),
+        (29, False, "29.00 s left"),
+        (3, True, "expected: no element of 10.10.0.6 31.0 s after its connection"),
+    ],
+    ids=["never-there", "renewed", "stays"],
+)
+def test_elements_that_come_and_go_otherwise_do_not_hold(
+    world: World, during: float | None, says: str, *, stays: bool
+) -> None:
+    assert says in judge_gone(departure(world, during, stays=stays), CLIENT).explain()
+
+
+@pytest.mark.parametrize(("at", "over"), [(29.8, 31.0), (26.0, 29.9)], ids=["read-too-late", "read-too-early"])
+def test_a_node_that_was_not_read_at_its_moments_cannot_tell(world: World, at: float, over: float) -> None:
+    with pytest.raises(UntimelyError, match="C25n: the node was read"):
+        judge_gone(departure(world, 3, at=at, over=over), CLIENT)
+
+
+def test_a_client_that_got_no_answer_does_not_hold(world: World) -> None:
+    failed = replace(departure(world, 3), contacts=(world.contact(None, 100.0),))
+
+    assert "seen: curl 28: timed out" in judge_gone(failed, CLIENT).explain()
