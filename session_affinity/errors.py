@@ -45,3 +45,7 @@ class NotReadyError(ClusterError):
 
 class TrafficError(SuiteError):
     """A client could not send its requests, or said something that is no answer."""
+
+
+class NothingObservedError(SuiteError):
+    """A judge was given no observation, so that the claim can neither hold nor fail."""

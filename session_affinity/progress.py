@@ -22,7 +22,7 @@ FIRST_LINE_SECONDS: Final = 1.0
 HEARTBEAT_SECONDS: Final = 15.0
 
 
-class Step:
+class ProgressStep:
     """A piece of work that has begun and not ended."""
 
     def __init__(self, name: str, position: tuple[int, int] | None) -> None:
@@ -77,9 +77,9 @@ class Progress:
             self._console.print(text, markup=False, emoji=False, soft_wrap=True)
 
     @contextmanager
-    def step(self, name: str, position: tuple[int, int] | None = None) -> Iterator[Step]:
+    def step(self, name: str, position: tuple[int, int] | None = None) -> Iterator[ProgressStep]:
         """Tell of a step while the block runs; ``position`` is which of how many, from 1."""
-        step = Step(name, position)
+        step = ProgressStep(name, position)
         outcome = "failed after "
         try:
             with self._shown(step):
@@ -93,7 +93,7 @@ class Progress:
             self.note(f"{step.label}: {outcome}{seconds:.1f} s{tail}")
 
     @contextmanager
-    def _shown(self, step: Step) -> Iterator[None]:
+    def _shown(self, step: ProgressStep) -> Iterator[None]:
         if self._quiet:
             yield
             return
@@ -107,13 +107,13 @@ class Progress:
             ended.set()
             teller.join()
 
-    def _show_lines(self, step: Step, ended: threading.Event) -> None:
+    def _show_lines(self, step: ProgressStep, ended: threading.Event) -> None:
         pause = min(FIRST_LINE_SECONDS, self._heartbeat)
         while not ended.wait(pause):
             self.note(step.line())
             pause = self._heartbeat
 
-    def _show_live(self, step: Step, ended: threading.Event) -> None:
+    def _show_live(self, step: ProgressStep, ended: threading.Event) -> None:
         with self._lock:
             if self._live is None:
                 columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())

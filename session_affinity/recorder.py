@@ -1,8 +1,7 @@
-"""What is seen on the way to a verdict, told to whoever keeps it as evidence.
+"""Records requests, node reads and API changes as evidence for the report.
 
-Clients tell of their answers, nodes of what they hold, the makers of Services and pods of what they changed, so that a
-test need not. A keeper is set for one thread, the one that judges: what other threads see reaches it through what they
-return, and evidence has one order.
+Only the thread that runs the test records; worker threads return their observations instead, so that the evidence has
+one order.
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from session_affinity.dataplane.model import Family, ServiceState
-    from session_affinity.dataplane.snapshot import NodeState
+    from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.kube.api import Object
     from session_affinity.traffic.answers import Answers
 
@@ -28,10 +27,11 @@ READ: Final = "read"
 
 
 @dataclass(frozen=True)
-class Stored:
+class ServiceStored:
     """Services as the API stores them, with their EndpointSlices, and whether they were made, changed or just read.
 
-    ``services`` and ``objects`` belong together; ``slices`` are those of all, none when only a Service was changed.
+    ``objects`` are those of ``services``, in the same order; ``slices`` are those of all Services, empty when only a
+    Service was changed.
     """
 
     services: tuple[ServiceState, ...]
@@ -41,72 +41,76 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Requests of a client, a pod on a node, and what came of them."""
+class RequestRound:
+    """Requests of a client, which is a pod on a node, with the answers; ``name`` heads the round in the report."""
 
     pod: str
     address: str
     node: str
     answers: Answers
+    name: str = "answers"
 
 
 @dataclass(frozen=True)
-class Looked:
-    """What nodes held of one IP family when they were read."""
+class NodeRead:
+    """The state of nodes in one IP family when they were read, by node name."""
 
-    states: Mapping[str, NodeState]
+    states: Mapping[str, NodeSnapshot]
     family: Family = "IPv4"
 
 
 @dataclass(frozen=True)
-class Did:
-    """Something that was done to the cluster, in words."""
+class Action:
+    """Something that was done to the cluster, in words, and where."""
 
     what: str
     where: str = ""
 
 
 @dataclass(frozen=True)
-class Sighting:
-    """What was told, and from when to when it took, in seconds since the epoch."""
+class Note:
+    """A text with a name."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """An observation, with its beginning and end in seconds since the epoch."""
 
     what: object
     began: float
     ended: float = field(default_factory=time.time)
 
 
-class Keeper(Protocol):
-    """Whoever keeps what is told."""
+class Recorder(Protocol):
+    """Keeps events."""
 
-    def keep(self, sighting: Sighting) -> None:
-        """Take down what was seen."""
-
-
-_KEEPER: ContextVar[Keeper | None] = ContextVar("keeper", default=None)
+    def keep(self, event: Event) -> None:
+        """Keep an event."""
 
 
-def tell(what: object, *, since: float | None = None) -> None:
-    """Tell of what was seen; ``since`` is the ``time.time()`` it began at. Without a keeper it is passed over."""
-    if keeper := _KEEPER.get():
+_RECORDER: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
+
+
+def record(what: object, *, since: float | None = None) -> None:
+    """Record an observation that began at ``since`` (``time.time()``), or now. Without a recorder nothing happens."""
+    if recorder := _RECORDER.get():
         now = time.time()
-        keeper.keep(Sighting(what, now if since is None else since, now))
+        recorder.keep(Event(what, now if since is None else since, now))
 
 
 @contextlib.contextmanager
-def kept_by(keeper: Keeper | None) -> Iterator[None]:
-    """Let a keeper have what this thread tells in the block; None lets it go untold."""
-    before = _KEEPER.set(keeper)
+def recording_to(recorder: Recorder | None) -> Iterator[None]:
+    """Record what this thread observes inside the block to a recorder; None suppresses recording."""
+    before = _RECORDER.set(recorder)
     try:
         yield
     finally:
-        _KEEPER.reset(before)
+        _RECORDER.reset(before)
 
 
-def untold() -> contextlib.AbstractContextManager[None]:
-    """Let what is told in the block go untold: it is part of something that is told as a whole."""
-    return kept_by(None)
-
-
-def listed(names: Sequence[str], most: int = 4) -> str:
-    """Return names in words, the first few of many."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def suppressed() -> contextlib.AbstractContextManager[None]:
+    """Suppress recording inside the block; the caller records one summary event instead."""
+    return recording_to(None)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from session_affinity.claims import API, BOTH_MODES, KUBE_PROXY, sources
 from session_affinity.cluster_objects.labels import unique_name
-from session_affinity.cluster_objects.services import BACKEND, DEFAULT_TIMEOUT, NO_AFFINITY, PORT, Wish
+from session_affinity.cluster_objects.services import BACKEND, DEFAULT_TIMEOUT, NO_AFFINITY, PORT, ServiceRequest
 from session_affinity.dataplane.model import CLIENT_IP
-from session_affinity.kube.api import Patch
+from session_affinity.kube.api import PatchType
 from session_affinity.plugin.claims import claim
 from session_affinity.verdicts.api_fields import (
     AFFINITY_REFUSED,
@@ -27,15 +28,15 @@ from session_affinity.verdicts.server_side_apply import Applied, judge_applied
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from session_affinity.cluster_objects.raw_services import Asking
+    from session_affinity.cluster_objects.raw_services import RawServiceApi
     from session_affinity.cluster_objects.services import Services
     from session_affinity.dataplane.model import ServiceState
     from session_affinity.kube.api import Api
     from session_affinity.nodes.nodes import Nodes
-    from session_affinity.plugin.evidence import Evidence
-    from session_affinity.testbed.testbed import Programming
+    from session_affinity.plugin.check import Check
+    from session_affinity.testbed.testbed import Testbed
 
-pytestmark = [pytest.mark.affinity, pytest.mark.fields]
+pytestmark = [pytest.mark.affinity, pytest.mark.api_fields]
 
 HEADLESS: Final = {"clusterIP": "None"}
 EXTERNAL_NAME: Final = {"type": "ExternalName", "externalName": "example.org", "selector": None}
@@ -46,58 +47,81 @@ def timeout(seconds: int) -> dict[str, Any]:
     return {"clientIP": {"timeoutSeconds": seconds}}
 
 
-@claim("C02")
-def test_a_service_has_no_affinity_by_default(asking: Asking, evidence: Evidence) -> None:
+@claim(
+    "C02",
+    "sessionAffinity defaults to None without sessionAffinityConfig",
+    promised_by=API,
+    source=sources.FIELD,
+)
+def test_a_service_has_no_affinity_by_default(service_api: RawServiceApi, check: Check) -> None:
     """A Service says None and no timeout unless told otherwise.
 
     Preconditions: none.
     Steps: create a Service that does not mention session affinity, and one that says None beside a timeout.
     Expected: both stored with sessionAffinity None, without a configuration: the timeout is dropped, not refused.
     """
-    silent = asking.create("nothing said", Wish("default"))
-    said = asking.create("None with a timeout", Wish("none", spec={"sessionAffinityConfig": timeout(30)}))
+    silent = service_api.create("nothing said", ServiceRequest("default"))
+    said = service_api.create(
+        "None with a timeout", ServiceRequest("none", spec={"sessionAffinityConfig": timeout(30)})
+    )
 
-    verdict = judge_stored("C02", (silent, NO_AFFINITY, None), (said, NO_AFFINITY, None))
+    verdict = judge_stored((silent, NO_AFFINITY, None), (said, NO_AFFINITY, None))
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C03")
-def test_client_ip_is_stored_with_the_default_timeout(asking: Asking, evidence: Evidence) -> None:
+@claim(
+    "C03",
+    "ClientIP without a timeout is stored with 10800 seconds",
+    promised_by=API,
+    source=sources.TIMEOUT_FIELD,
+)
+def test_client_ip_is_stored_with_the_default_timeout(service_api: RawServiceApi, check: Check) -> None:
     """ClientIP without a timeout is stored with 10800 seconds.
 
     Preconditions: none.
     Steps: create Services with sessionAffinity ClientIP: without a configuration, and with one that is empty.
     Expected: stored with timeoutSeconds 10800.
     """
-    silent = asking.create("no configuration", Wish("default", CLIENT_IP))
-    empty = asking.create("an empty one", Wish("empty", CLIENT_IP, spec={"sessionAffinityConfig": {"clientIP": {}}}))
+    silent = service_api.create("no configuration", ServiceRequest("default", CLIENT_IP))
+    empty = service_api.create(
+        "an empty one", ServiceRequest("empty", CLIENT_IP, spec={"sessionAffinityConfig": {"clientIP": {}}})
+    )
 
-    verdict = judge_stored("C03", (silent, CLIENT_IP, DEFAULT_TIMEOUT), (empty, CLIENT_IP, DEFAULT_TIMEOUT))
+    verdict = judge_stored((silent, CLIENT_IP, DEFAULT_TIMEOUT), (empty, CLIENT_IP, DEFAULT_TIMEOUT))
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C04")
-def test_timeouts_in_range_are_accepted(asking: Asking, evidence: Evidence) -> None:
+@claim(
+    "C04",
+    "Timeouts of 1, 30 and 86400 seconds are accepted as they are",
+    promised_by=API,
+    source=sources.TIMEOUT_FIELD,
+)
+def test_timeouts_in_range_are_accepted(service_api: RawServiceApi, check: Check) -> None:
     """Timeouts of 1, 30 and 86400 seconds are accepted as they are: the ends of the range, and one within.
 
     Preconditions: none.
     Steps: create a Service with each timeout.
     Expected: each stored with the timeout it was created with. That nodes carry it too is C05.
     """
-    asked = [(asking.create(f"{s} s", Wish(f"t{s}", CLIENT_IP, s)), CLIENT_IP, s) for s in (1, 30, 86400)]
+    asked = [
+        (service_api.create(f"{s} s", ServiceRequest(f"t{s}", CLIENT_IP, s)), CLIENT_IP, s) for s in (1, 30, 86400)
+    ]
 
-    verdict = judge_stored("C04", *asked)
+    verdict = judge_stored(*asked)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C06")
-def test_what_is_out_of_range_is_refused(asking: Asking, evidence: Evidence) -> None:
+@claim(
+    "C06",
+    "Timeouts out of range and an unknown affinity are refused, naming the field",
+    promised_by=API,
+    source=sources.VALIDATION,
+)
+def test_what_is_out_of_range_is_refused(service_api: RawServiceApi, check: Check) -> None:
     """Timeouts out of range and an unknown affinity are refused, naming the field.
 
     Preconditions: a Service with ClientIP.
@@ -106,44 +130,55 @@ def test_what_is_out_of_range_is_refused(asking: Asking, evidence: Evidence) -> 
     Expected: 422 Invalid each time, with one cause: FieldValueInvalid for
         spec.sessionAffinityConfig.clientIP.timeoutSeconds, FieldValueNotSupported for spec.sessionAffinity.
     """
-    there = asking.create("the Service", Wish("valid", CLIENT_IP)).reply.granted("create a Service")["metadata"]["name"]
+    there = service_api.create("the Service", ServiceRequest("valid", CLIENT_IP)).reply.granted("create a Service")[
+        "metadata"
+    ]["name"]
     wrong = {f"{seconds} s": {"sessionAffinityConfig": timeout(seconds)} for seconds in (0, -1, 86401)}
     refused = [
-        *((asking.create(what, Wish("wrong", CLIENT_IP, spec=spec)), TIMEOUT_REFUSED) for what, spec in wrong.items()),
-        (asking.create("ClientIp", Wish("wrong", "ClientIp")), AFFINITY_REFUSED),
-        *((asking.patch(f"patch to {to}", there, {"spec": spec}), TIMEOUT_REFUSED) for to, spec in wrong.items()),
-        (asking.patch("patch to ClientIp", there, {"spec": {"sessionAffinity": "ClientIp"}}), AFFINITY_REFUSED),
+        *(
+            (service_api.create(what, ServiceRequest("wrong", CLIENT_IP, spec=spec)), TIMEOUT_REFUSED)
+            for what, spec in wrong.items()
+        ),
+        (service_api.create("ClientIp", ServiceRequest("wrong", "ClientIp")), AFFINITY_REFUSED),
+        *((service_api.patch(f"patch to {to}", there, {"spec": spec}), TIMEOUT_REFUSED) for to, spec in wrong.items()),
+        (service_api.patch("patch to ClientIp", there, {"spec": {"sessionAffinity": "ClientIp"}}), AFFINITY_REFUSED),
     ]
 
-    verdict = judge_refused("C06", refused)
+    verdict = judge_refused(refused)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C07")
-def test_none_removes_the_timeout(asking: Asking, evidence: Evidence) -> None:
+@claim(
+    "C07",
+    "None removes the timeout, and ClientIP again begins with 10800 seconds",
+    promised_by=API,
+    source=sources.DEFAULTING,
+)
+def test_none_removes_the_timeout(service_api: RawServiceApi, check: Check) -> None:
     """None removes the timeout, and ClientIP again begins with 10800 seconds.
 
     Preconditions: a Service with ClientIP and 30 seconds.
     Steps: patch it to None, not mentioning the timeout; patch it back to ClientIP.
     Expected: no configuration under None; 10800 seconds under ClientIP again, not the 30 from before.
     """
-    sticky = asking.create("ClientIP, 30 s", Wish("reset", CLIENT_IP, 30))
+    sticky = service_api.create("ClientIP, 30 s", ServiceRequest("reset", CLIENT_IP, 30))
     name = sticky.reply.granted("create a Service")["metadata"]["name"]
-    off = asking.patch("patched to None", name, {"spec": {"sessionAffinity": NO_AFFINITY}})
-    again = asking.patch("patched back to ClientIP", name, {"spec": {"sessionAffinity": CLIENT_IP}})
+    off = service_api.patch("patched to None", name, {"spec": {"sessionAffinity": NO_AFFINITY}})
+    again = service_api.patch("patched back to ClientIP", name, {"spec": {"sessionAffinity": CLIENT_IP}})
 
-    verdict = judge_stored(
-        "C07", (sticky, CLIENT_IP, 30), (off, NO_AFFINITY, None), (again, CLIENT_IP, DEFAULT_TIMEOUT)
-    )
+    verdict = judge_stored((sticky, CLIENT_IP, 30), (off, NO_AFFINITY, None), (again, CLIENT_IP, DEFAULT_TIMEOUT))
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C54")
-def test_affinity_of_a_headless_service_is_warned_of(api: Api, asking: Asking, evidence: Evidence) -> None:
+@claim(
+    "C54",
+    "The API warns about ClientIP affinity on headless Services, and only there",
+    promised_by=API,
+    source=sources.WARNINGS,
+)
+def test_affinity_of_a_headless_service_is_warned_of(api: Api, service_api: RawServiceApi, check: Check) -> None:
     """Affinity of a headless Service is warned of, and none where there is none.
 
     Preconditions: none.
@@ -154,20 +189,27 @@ def test_affinity_of_a_headless_service_is_warned_of(api: Api, asking: Asking, e
     """
     version = api.server_version()
     asked = [
-        (asking.create("headless, ClientIP", Wish("bare", CLIENT_IP, spec=HEADLESS)), warns_of_headless(version)),
-        (asking.create("cluster IP, ClientIP", Wish("usual", CLIENT_IP)), False),
+        (
+            service_api.create("headless, ClientIP", ServiceRequest("bare", CLIENT_IP, spec=HEADLESS)),
+            warns_of_headless(version),
+        ),
+        (service_api.create("cluster IP, ClientIP", ServiceRequest("usual", CLIENT_IP)), False),
     ]
     if not warns_without_reason(version):
-        asked.append((asking.create("headless, nothing said", Wish("bare", spec=HEADLESS)), False))
+        asked.append((service_api.create("headless, nothing said", ServiceRequest("bare", spec=HEADLESS)), False))
 
-    verdict = judge_warnings("C54", asked, version)
+    verdict = judge_warnings(asked, version)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C55")
-def test_another_managers_apply_conflicts(asking: Asking, evidence: Evidence) -> None:
+@claim(
+    "C55",
+    "Server-side apply by a second manager conflicts on timeoutSeconds unless forced",
+    promised_by=API,
+    source=sources.SERVER_SIDE_APPLY,
+)
+def test_another_managers_apply_conflicts(service_api: RawServiceApi, check: Check) -> None:
     """Another manager's apply conflicts over the timeout, and takes it only by force.
 
     Preconditions: none.
@@ -182,21 +224,25 @@ def test_another_managers_apply_conflicts(asking: Asking, evidence: Evidence) ->
     given, taken = ({"sessionAffinityConfig": timeout(seconds)} for seconds in timeouts)
 
     applied = Applied(
-        first=asking.apply("the first applies", name, {**full, **given}, managers[0]),
-        refused=asking.apply("the second applies", name, taken, managers[1]),
-        kept=asking.read("after the refusal", name),
-        forced=asking.apply("the second applies by force", name, taken, managers[1], force=True),
+        first=service_api.apply("the first applies", name, {**full, **given}, managers[0]),
+        refused=service_api.apply("the second applies", name, taken, managers[1]),
+        kept=service_api.read("after the refusal", name),
+        forced=service_api.apply("the second applies by force", name, taken, managers[1], force=True),
         managers=managers,
         timeouts=timeouts,
     )
-    verdict = judge_applied("C55", applied)
+    verdict = judge_applied(applied)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C56")
-def test_patches_of_all_kinds_store_the_same(asking: Asking, evidence: Evidence) -> None:
+@claim(
+    "C56",
+    "Merge, strategic and JSON patches of affinity store the same",
+    promised_by=API,
+    source=sources.FIELD,
+)
+def test_patches_of_all_kinds_store_the_same(service_api: RawServiceApi, check: Check) -> None:
     """Merge, strategic and JSON patches of affinity store the same.
 
     Preconditions: three Services without affinity.
@@ -219,23 +265,27 @@ def test_patches_of_all_kinds_store_the_same(asking: Asking, evidence: Evidence)
     ]
     stored = [(CLIENT_IP, 300), (CLIENT_IP, 30), (NO_AFFINITY, None)]
     asked = []
-    for kind, changes in ((Patch.MERGE, merged), (Patch.STRATEGIC, merged), (Patch.JSON, operations)):
-        plain = asking.create("without affinity", Wish("patched"))
+    for kind, changes in ((PatchType.MERGE, merged), (PatchType.STRATEGIC, merged), (PatchType.JSON, operations)):
+        plain = service_api.create("without affinity", ServiceRequest("patched"))
         name = plain.reply.granted("create a Service")["metadata"]["name"]
         for change, (affinity, seconds) in zip(changes, stored, strict=True):
             what = f"{kind.name.lower()} patch to {affinity}, {seconds or 'no'} s"
-            asked.append((asking.patch(what, name, change, kind), affinity, seconds))
+            asked.append((service_api.patch(what, name, change, kind), affinity, seconds))
 
-    verdict = judge_stored("C56", *asked)
+    verdict = judge_stored(*asked)
 
-    evidence.verdict(verdict)
-    evidence.key_number(f"{len(asked)} patches stored as they say")
-    assert verdict.ok, verdict.explain()
+    check(verdict, headline=f"{len(asked)} patches stored as they say")
 
 
-@claim("C57")
+@claim(
+    "C57",
+    "A Service created with ClientIP equals one that was switched in place",
+    promised_by=KUBE_PROXY,
+    source=sources.FIELD,
+    modes=BOTH_MODES,
+)
 def test_created_with_affinity_equals_switched_in_place(
-    sticky_service: ServiceState, services: Services, programming: Programming, evidence: Evidence
+    sticky_service: ServiceState, services: Services, testbed: Testbed, check: Check
 ) -> None:
     """A Service created with ClientIP equals one that was switched in place.
 
@@ -244,27 +294,32 @@ def test_created_with_affinity_equals_switched_in_place(
         for every node each time; read both again.
     Expected: the same specification; on every node the same rules in the same order.
     """
-    first = programming.settle(sticky_service, since=time.monotonic())
+    first = testbed.wait_for_sync(sticky_service, since=time.monotonic())
     created, _ = services.stored(sticky_service)
     since = time.monotonic()
     plain = services.switch(sticky_service, NO_AFFINITY)
-    programming.settle(plain, since=since)
+    testbed.wait_for_sync(plain, since=since)
     since = time.monotonic()
     again = services.switch(plain, CLIENT_IP)
-    second = programming.settle(again, since=since)
+    second = testbed.wait_for_sync(again, since=since)
     switched, _ = services.stored(again)
 
-    rules = programming.dataplane.normalised
+    rules = testbed.backend.normalised
     held = [{name: rules(state, again) for name, state in one.states.items()} for one in (first, second)]
-    verdict = judge_same("C57", again, (created["spec"], switched["spec"]), (held[0], held[1]))
+    verdict = judge_same(again, (created["spec"], switched["spec"]), (held[0], held[1]))
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C08")
+@claim(
+    "C08",
+    "Headless and ExternalName Services with ClientIP program nothing",
+    promised_by=KUBE_PROXY,
+    source=sources.SHOULD_SKIP_SERVICE,
+    modes=BOTH_MODES,
+)
 def test_headless_and_external_name_program_nothing(
-    stored_service: Callable[[Wish], ServiceState], nodes: Nodes, programming: Programming, evidence: Evidence
+    stored_service: Callable[[ServiceRequest], ServiceState], nodes: Nodes, testbed: Testbed, check: Check
 ) -> None:
     """Headless and ExternalName Services with ClientIP program nothing.
 
@@ -273,20 +328,19 @@ def test_headless_and_external_name_program_nothing(
         then; read every node.
     Expected: no chain, rule, list or set of either on any node.
     """
-    bare = stored_service(Wish("bare", CLIENT_IP, spec=HEADLESS))
-    named = stored_service(Wish("named", CLIENT_IP, spec=EXTERNAL_NAME, endpoints=0))
+    bare = stored_service(ServiceRequest("bare", CLIENT_IP, spec=HEADLESS))
+    named = stored_service(ServiceRequest("named", CLIENT_IP, spec=EXTERNAL_NAME, endpoints=0))
     since = time.monotonic()
-    control = stored_service(Wish("control", CLIENT_IP))
-    programming.settle(control, since=since)
+    control = stored_service(ServiceRequest("control", CLIENT_IP))
+    testbed.wait_for_sync(control, since=since)
     states = nodes.read()
 
-    dataplane = programming.dataplane
+    backend = testbed.backend
     held = {
-        service.key: {name: dataplane.belonging(state, service) for name, state in states.items()}
+        service.key: {name: backend.objects_of(state, service) for name, state in states.items()}
         for service in (bare, named)
     }
-    known = {name: dataplane.normalised(state, control) for name, state in states.items()}
-    verdict = judge_nothing("C08", held, known)
+    known = {name: backend.normalised(state, control) for name, state in states.items()}
+    verdict = judge_nothing(held, known)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)

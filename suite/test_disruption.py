@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from session_affinity.claims import API, BOTH_MODES, IPTABLES, KUBE_PROXY, sources
 from session_affinity.plugin.claims import claim
 from session_affinity.verdicts.disruption import (
-    judge_crowd,
     judge_held,
+    judge_many_services,
     judge_no_failed_sync,
     judge_obstacle,
     judge_repair,
@@ -25,18 +26,24 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from session_affinity.nodes.kube_proxy import KubeProxies
-    from session_affinity.plugin.evidence import Evidence
+    from session_affinity.plugin.check import Check
     from session_affinity.scenarios.disruption.flush import Flush
-    from session_affinity.scenarios.disruption.many_services import Crowd
+    from session_affinity.scenarios.disruption.many_services import ManyServices
     from session_affinity.scenarios.disruption.outages import Outages
     from session_affinity.traffic.client import Client
 
-pytestmark = [pytest.mark.affinity, pytest.mark.upkeep]
+pytestmark = [pytest.mark.affinity, pytest.mark.disruption]
 
 
-@claim("C41b")
+@claim(
+    "C41b",
+    "No kube-proxy failed to write its rules",
+    promised_by=KUBE_PROXY,
+    source=sources.METRICS,
+    modes=BOTH_MODES,
+)
 def test_no_kube_proxy_failed_to_write_its_rules(
-    kube_proxies: KubeProxies, failures_before: Mapping[str, int], evidence: Evidence
+    kube_proxies: KubeProxies, failed_syncs_before: Mapping[str, int], check: Check
 ) -> None:
     """No kube-proxy failed to write its rules.
 
@@ -44,15 +51,20 @@ def test_no_kube_proxy_failed_to_write_its_rules(
     Steps: read the counters of failed syncs from every kube-proxy's metrics, at the beginning of the run and now.
     Expected: none grew.
     """
-    verdict = judge_no_failed_sync("C41b", failures_before, kube_proxies.all_failed_syncs())
+    verdict = judge_no_failed_sync(failed_syncs_before, kube_proxies.all_failed_syncs())
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C40")
-@pytest.mark.disturbs
-def test_a_restart_loses_no_request_and_no_client(client: Client, outages: Outages, evidence: Evidence) -> None:
+@claim(
+    "C40",
+    "A restart of kube-proxy loses no request and no client",
+    promised_by=KUBE_PROXY,
+    source=sources.SYNC_AFTER_START,
+    modes=BOTH_MODES,
+)
+@pytest.mark.disruptive
+def test_a_restart_loses_no_request_and_no_client(client: Client, outages: Outages, check: Check) -> None:
     """A restart of kube-proxy loses no request and no client.
 
     Preconditions: a Service with ClientIP that remembers a client.
@@ -62,19 +74,21 @@ def test_a_restart_loses_no_request_and_no_client(client: Client, outages: Outag
         right.
     """
     restart = outages.restart()
-    evidence.answers("answers", restart.answers)
 
-    verdict = judge_restart("C40", restart, client.pod)
+    verdict = judge_restart(restart, client.pod)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C40b")
-@pytest.mark.disturbs
-def test_what_changed_while_kube_proxy_stood_still_is_right_after_its_restart(
-    outages: Outages, evidence: Evidence
-) -> None:
+@claim(
+    "C40b",
+    "What changed while kube-proxy stood still is right after its restart",
+    promised_by=KUBE_PROXY,
+    source=sources.SYNC_AFTER_START,
+    modes=BOTH_MODES,
+)
+@pytest.mark.disruptive
+def test_what_changed_while_kube_proxy_stood_still_is_right_after_its_restart(outages: Outages, check: Check) -> None:
     """What changed while kube-proxy stood still is right after its restart.
 
     Preconditions: Services with ClientIP and without it; a node remembers a client for those with it.
@@ -83,15 +97,20 @@ def test_what_changed_while_kube_proxy_stood_still_is_right_after_its_restart(
     Expected: the node has the rules of all as they are now, and nothing of the deleted one; the client is remembered
         where only the timeout changed, and forgotten where the affinity is None.
     """
-    verdict = judge_toggle("C40b", outages.toggle())
+    verdict = judge_toggle(outages.toggle())
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C40c")
-@pytest.mark.disturbs
-def test_a_kube_proxy_killed_while_it_writes_is_mended_by_its_restart(outages: Outages, evidence: Evidence) -> None:
+@claim(
+    "C40c",
+    "A kube-proxy killed while it writes leaves nothing behind that its restart does not mend",
+    promised_by=KUBE_PROXY,
+    source=sources.SYNC_AFTER_START,
+    modes=BOTH_MODES,
+)
+@pytest.mark.disruptive
+def test_a_kube_proxy_killed_while_it_writes_is_mended_by_its_restart(outages: Outages, check: Check) -> None:
     """A kube-proxy killed while it writes leaves nothing behind that its restart does not mend.
 
     Preconditions: none.
@@ -99,15 +118,20 @@ def test_a_kube_proxy_killed_while_it_writes_is_mended_by_its_restart(outages: O
         their rules, and start it again.
     Expected: the node has the rules of all of them.
     """
-    verdict = judge_held("C40c", outages.killed_while_writing())
+    verdict = judge_held(outages.killed_while_writing())
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C41")
-@pytest.mark.disturbs
-def test_a_rule_in_the_way_of_one_service_stops_no_other(outages: Outages, evidence: Evidence) -> None:
+@claim(
+    "C41",
+    "A foreign rule in one Service's chain does not affect other Services and is removed at that Service's next sync",
+    promised_by=KUBE_PROXY,
+    source=sources.SYNC_RULES,
+    modes=BOTH_MODES,
+)
+@pytest.mark.disruptive
+def test_a_rule_in_the_way_of_one_service_stops_no_other(outages: Outages, check: Check) -> None:
     """A rule in the way of one Service stops no other, and goes with its next change.
 
     Preconditions: a Service with ClientIP that the client's node knows.
@@ -116,15 +140,20 @@ def test_a_rule_in_the_way_of_one_service_stops_no_other(outages: Outages, evide
     Expected: the node has the rules of the other Service; after its own change those of the first, and the foreign rule
         is gone; no sync failed.
     """
-    verdict = judge_obstacle("C41", outages.obstacle())
+    verdict = judge_obstacle(outages.obstacle())
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C48")
-@pytest.mark.disturbs
-def test_rules_that_somebody_flushed_are_back_within_the_sync_period(flush: Flush | None, evidence: Evidence) -> None:
+@claim(
+    "C48",
+    "Rules that somebody flushed are back within the sync period",
+    promised_by=KUBE_PROXY,
+    source=sources.IPTABLES_MONITOR,
+    modes=IPTABLES,
+)
+@pytest.mark.disruptive
+def test_rules_that_somebody_flushed_are_back_within_the_sync_period(flush: Flush | None, check: Check) -> None:
     """Rules that somebody flushed are back within the sync period.
 
     Preconditions: a Service with ClientIP that a node knows, which is not the client's.
@@ -136,15 +165,21 @@ def test_rules_that_somebody_flushed_are_back_within_the_sync_period(flush: Flus
     if flush is None:
         pytest.skip("the only node is the client's: flushing it would disturb every other claim")
 
-    verdict = judge_repair("C48", flush.result())
+    verdict = judge_repair(flush.result())
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C86")
-@pytest.mark.disturbs
-def test_a_thousand_further_service_ports_change_no_verdict(client: Client, crowd: Crowd, evidence: Evidence) -> None:
+@claim(
+    "C86",
+    "A thousand further Service ports change no verdict",
+    promised_by=API,
+    source=sources.FIELD,
+)
+@pytest.mark.disruptive
+def test_a_thousand_further_service_ports_change_no_verdict(
+    client: Client, many_services: ManyServices, check: Check
+) -> None:
     """A thousand further Service ports change no verdict: to kube-proxy each of them is a Service of its own.
 
     Preconditions: a Service with ClientIP that is bound to a client.
@@ -152,9 +187,6 @@ def test_a_thousand_further_service_ports_change_no_verdict(client: Client, crow
     Expected: every node has the rules of the last one, whose requests are answered by one endpoint; those of the first
         are by the endpoint that the client is bound to.
     """
-    evidence.text("latency", crowd.settled.latency())
+    verdict = judge_many_services(many_services, client.pod)
 
-    verdict = judge_crowd("C86", crowd, client.pod)
-
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from session_affinity import claims
+from session_affinity import experiment
+from session_affinity.claims import API, BOTH_MODES, KUBE_PROXY, sources
 from session_affinity.cluster_objects.services import NO_AFFINITY, target
 from session_affinity.dataplane.model import CLIENT_IP
+from session_affinity.experiment import SPREAD_FALSE_ALARM
 from session_affinity.plugin.claims import claim
 from session_affinity.verdicts.distribution import (
     judge_answers_from_list,
@@ -22,11 +24,11 @@ from session_affinity.verdicts.verdict import combine
 
 if TYPE_CHECKING:
     from session_affinity.cluster_objects.services import Services
-    from session_affinity.dataplane.backend import Dataplane
+    from session_affinity.dataplane.backend import Backend
     from session_affinity.dataplane.model import ServiceState
     from session_affinity.nodes.nodes import Nodes
-    from session_affinity.plugin.evidence import Evidence
-    from session_affinity.testbed.testbed import Programming
+    from session_affinity.plugin.check import Check
+    from session_affinity.testbed.testbed import Testbed
     from session_affinity.traffic.client import Client
 
 pytestmark = [pytest.mark.affinity, pytest.mark.distribution]
@@ -35,8 +37,14 @@ SPREAD_REQUESTS = 300
 STICKY_REQUESTS = 100
 
 
-@claim("C09")
-def test_requests_spread_without_affinity(client: Client, plain_service: ServiceState, evidence: Evidence) -> None:
+@claim(
+    "C09",
+    "Without affinity requests spread over all endpoints",
+    promised_by=API,
+    source=sources.FIELD,
+    false_alarm=SPREAD_FALSE_ALARM,
+)
+def test_requests_spread_without_affinity(client: Client, plain_service: ServiceState, check: Check) -> None:
     """Without affinity requests spread over all endpoints.
 
     Preconditions: a Service without affinity over three ready endpoints, known to every node.
@@ -44,19 +52,19 @@ def test_requests_spread_without_affinity(client: Client, plain_service: Service
     Expected: 300 answers; every endpoint answers, and as evenly as chance allows at a false alarm of 1e-7.
     """
     answers = client.request(target(plain_service), count=SPREAD_REQUESTS)
-    evidence.answers("answers", answers)
-    evidence.objects(plain_service)
 
-    verdict = judge_even_spread("C09", plain_service, client.pod, answers, claims.SPREAD_FALSE_ALARM)
+    verdict = judge_even_spread(plain_service, client.pod, answers, experiment.SPREAD_FALSE_ALARM)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C10")
-def test_client_ip_keeps_a_client_on_one_endpoint(
-    client: Client, sticky_service: ServiceState, evidence: Evidence
-) -> None:
+@claim(
+    "C10",
+    "A client's requests all reach one endpoint",
+    promised_by=API,
+    source=sources.FIELD,
+)
+def test_client_ip_keeps_a_client_on_one_endpoint(client: Client, sticky_service: ServiceState, check: Check) -> None:
     """A client's requests all reach one endpoint.
 
     Preconditions: a Service with ClientIP over three ready endpoints; a client that never asked it.
@@ -64,18 +72,21 @@ def test_client_ip_keeps_a_client_on_one_endpoint(
     Expected: 100 answers, one endpoint.
     """
     answers = client.request(target(sticky_service), count=STICKY_REQUESTS)
-    evidence.answers("answers", answers)
-    evidence.objects(sticky_service)
 
-    verdict = judge_one_endpoint("C10", sticky_service, client.pod, answers)
+    verdict = judge_one_endpoint(sticky_service, client.pod, answers)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C13")
+@claim(
+    "C13",
+    "The endpoint that answers is the one that the client is remembered for",
+    promised_by=KUBE_PROXY,
+    source=sources.AFFINITY_STORES,
+    modes=BOTH_MODES,
+)
 def test_the_answering_endpoint_is_the_one_that_the_client_is_remembered_for(
-    client: Client, nodes: Nodes, dataplane: Dataplane, sticky_service: ServiceState, evidence: Evidence
+    client: Client, nodes: Nodes, backend: Backend, sticky_service: ServiceState, check: Check
 ) -> None:
     """The endpoint that answers is the one that the client is remembered for.
 
@@ -87,15 +98,20 @@ def test_the_answering_endpoint_is_the_one_that_the_client_is_remembered_for(
     state = nodes.read_one(client.node)
 
     who = (client.pod, client.address)
-    verdict = judge_answers_from_list("C13", dataplane, sticky_service, who, answers, state=state)
+    verdict = judge_answers_from_list(backend, sticky_service, who, answers, state=state)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C49")
+@claim(
+    "C49",
+    "Each connection is translated to the endpoint that answered it",
+    promised_by=KUBE_PROXY,
+    source=sources.SYNC_BOTH,
+    modes=BOTH_MODES,
+)
 def test_connections_are_translated_to_the_endpoint_that_answers(
-    client: Client, nodes: Nodes, plain_service: ServiceState, sticky_service: ServiceState, evidence: Evidence
+    client: Client, nodes: Nodes, plain_service: ServiceState, sticky_service: ServiceState, check: Check
 ) -> None:
     """Each connection is translated to the endpoint that answered it.
 
@@ -105,21 +121,24 @@ def test_connections_are_translated_to_the_endpoint_that_answers(
     """
     services = (plain_service, sticky_service)
     answers = client.request(*map(target, services), count=20)
-    evidence.answers("answers", answers)
     state = nodes.read_one(client.node, flows=True)
 
     verdict = combine(
-        "C49",
-        *(judge_translation("C49", one, client.address, answers.of(target(one)), state) for one in services),
+        *(judge_translation(one, client.address, answers.of(target(one)), state) for one in services),
     )
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C50")
+@claim(
+    "C50",
+    "Switching None, ClientIP, None in place takes effect on every node",
+    promised_by=API,
+    source=sources.FIELD,
+    false_alarm=2 * SPREAD_FALSE_ALARM,
+)
 def test_switching_affinity_in_place_takes_effect(
-    client: Client, services: Services, walk_service: ServiceState, programming: Programming, evidence: Evidence
+    client: Client, services: Services, walk_service: ServiceState, testbed: Testbed, check: Check
 ) -> None:
     """Switching None, ClientIP, None in place takes effect on every node.
 
@@ -130,24 +149,18 @@ def test_switching_affinity_in_place_takes_effect(
     """
     since = time.monotonic()
     sticky = services.switch(walk_service, CLIENT_IP)
-    on = programming.settle(sticky, since=since).require(client.node)
+    on = testbed.wait_for_sync(sticky, since=since).require(client.node)
     kept = client.request(target(sticky), count=STICKY_REQUESTS)
     since = time.monotonic()
     plain = services.switch(sticky, NO_AFFINITY)
-    off = programming.settle(plain, since=since).require(client.node)
+    off = testbed.wait_for_sync(plain, since=since).require(client.node)
     spread = client.request(target(plain), count=SPREAD_REQUESTS)
-    evidence.answers("answers under ClientIP", kept)
-    evidence.answers("answers under None again", spread)
-    evidence.text("latency", f"None to ClientIP: {on.latency()}\nClientIP to None: {off.latency()}")
 
     verdict = combine(
-        "C50",
-        judge_programmed("C50", sticky, on),
-        judge_programmed("C50", plain, off),
-        judge_one_endpoint("C50", sticky, client.pod, kept),
-        judge_even_spread("C50", plain, client.pod, spread, claims.SPREAD_FALSE_ALARM),
+        judge_programmed(sticky, on),
+        judge_programmed(plain, off),
+        judge_one_endpoint(sticky, client.pod, kept),
+        judge_even_spread(plain, client.pod, spread, experiment.SPREAD_FALSE_ALARM),
     )
 
-    evidence.verdict(verdict)
-    evidence.key_number(f"on after {on.slowest()}, off after {off.slowest()}")
-    assert verdict.ok, verdict.explain()
+    check(verdict, headline=f"on after {on.slowest()}, off after {off.slowest()}")

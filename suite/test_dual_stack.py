@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from session_affinity import claims
+from session_affinity import experiment
+from session_affinity.claims import API, BOTH_MODES, KUBE_PROXY, sources
 from session_affinity.cluster_objects.services import target
+from session_affinity.experiment import SPREAD_FALSE_ALARM
 from session_affinity.plugin.claims import claim
 from session_affinity.verdicts.distribution import judge_even_spread, judge_one_endpoint
 from session_affinity.verdicts.dual_stack import Home, Move, judge_independent, judge_own_memory
@@ -20,8 +22,8 @@ from session_affinity.verdicts.verdict import combine
 
 if TYPE_CHECKING:
     from fixtures.dual_stack import DualService
-    from session_affinity.plugin.evidence import Evidence
-    from session_affinity.testbed.testbed import Programming
+    from session_affinity.plugin.check import Check
+    from session_affinity.testbed.testbed import Testbed
 
 pytestmark = [pytest.mark.affinity, pytest.mark.dual_stack]
 
@@ -30,9 +32,15 @@ STICKY_REQUESTS = 100
 PATCHED_SECONDS = 600
 
 
-@claim("C45")
+@claim(
+    "C45",
+    "A dual-stack Service has the computed rules in both IP families",
+    promised_by=KUBE_PROXY,
+    source=sources.SYNC_BOTH,
+    modes=BOTH_MODES,
+)
 def test_a_dual_stack_service_has_the_rules_of_both_families(
-    dual_service: DualService, programming: Programming, second_family: Programming, evidence: Evidence
+    dual_service: DualService, testbed: Testbed, secondary_testbed: Testbed, check: Check
 ) -> None:
     """A dual-stack Service has the computed rules in both IP families.
 
@@ -42,24 +50,26 @@ def test_a_dual_stack_service_has_the_rules_of_both_families(
         255.255.255.255 and ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff.
     """
     since = time.monotonic()
-    primary = programming.settle(dual_service.primary, since=since)
-    second = second_family.settle(dual_service.second, since=since)
-    evidence.objects(dual_service.primary)
-    evidence.text("latency", f"{primary.latency()}\n{second.latency()}")
+    primary = testbed.wait_for_sync(dual_service.primary, since=since)
+    second = secondary_testbed.wait_for_sync(dual_service.second, since=since)
 
     verdict = combine(
-        "C45",
-        judge_programmed("C45", dual_service.primary, primary),
-        judge_programmed("C45", dual_service.second, second),
+        judge_programmed(dual_service.primary, primary),
+        judge_programmed(dual_service.second, second),
     )
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C60")
+@claim(
+    "C60",
+    "In the second IP family too, requests spread over all endpoints without affinity",
+    promised_by=API,
+    source=sources.FIELD,
+    false_alarm=SPREAD_FALSE_ALARM,
+)
 def test_requests_spread_without_affinity_in_the_second_family(
-    second_family: Programming, plain_dual_service: DualService, evidence: Evidence
+    secondary_testbed: Testbed, plain_dual_service: DualService, check: Check
 ) -> None:
     """In the second IP family too, requests spread over all endpoints without affinity: the control for C61.
 
@@ -68,19 +78,21 @@ def test_requests_spread_without_affinity_in_the_second_family(
     Expected: 300 answers; every endpoint answers, and as evenly as chance allows at a false alarm of 1e-7.
     """
     service = plain_dual_service.second
-    answers = second_family.client.request(target(service), count=SPREAD_REQUESTS)
-    evidence.answers("answers", answers)
-    evidence.objects(service)
+    answers = secondary_testbed.client.request(target(service), count=SPREAD_REQUESTS)
 
-    verdict = judge_even_spread("C60", service, second_family.client.pod, answers, claims.SPREAD_FALSE_ALARM)
+    verdict = judge_even_spread(service, secondary_testbed.client.pod, answers, experiment.SPREAD_FALSE_ALARM)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C61")
+@claim(
+    "C61",
+    "In the second IP family too, a client's requests all reach one endpoint",
+    promised_by=API,
+    source=sources.FIELD,
+)
 def test_a_client_stays_on_one_endpoint_in_the_second_family(
-    second_family: Programming, dual_service: DualService, evidence: Evidence
+    secondary_testbed: Testbed, dual_service: DualService, check: Check
 ) -> None:
     """In the second IP family too, a client's requests all reach one endpoint.
 
@@ -89,19 +101,22 @@ def test_a_client_stays_on_one_endpoint_in_the_second_family(
     Expected: 100 answers, one endpoint.
     """
     service = dual_service.second
-    answers = second_family.client.request(target(service), count=STICKY_REQUESTS)
-    evidence.answers("answers", answers)
-    evidence.objects(service)
+    answers = secondary_testbed.client.request(target(service), count=STICKY_REQUESTS)
 
-    verdict = judge_one_endpoint("C61", service, second_family.client.pod, answers)
+    verdict = judge_one_endpoint(service, secondary_testbed.client.pod, answers)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C62")
+@claim(
+    "C62",
+    "In each IP family a node remembers a client once, by its address there",
+    promised_by=KUBE_PROXY,
+    source=sources.AFFINITY_STORES,
+    modes=BOTH_MODES,
+)
 def test_a_client_is_remembered_once_in_each_family(
-    programming: Programming, second_family: Programming, dual_service: DualService, evidence: Evidence
+    testbed: Testbed, secondary_testbed: Testbed, dual_service: DualService, check: Check
 ) -> None:
     """In each IP family a node remembers a client once, by its address there.
 
@@ -110,22 +125,26 @@ def test_a_client_is_remembered_once_in_each_family(
     Expected: in each family one of them has the client's address of that family, live, and nobody else is in any; a
         list's entry has 20 stamps, and writes IPv6 in eight full groups, as the kernel's %pI6 does.
     """
-    sides = ((dual_service.primary, programming), (dual_service.second, second_family))
-    answers = programming.client.request(*(target(service) for service, _ in sides), count=20)
-    evidence.answers("answers", answers)
+    sides = ((dual_service.primary, testbed), (dual_service.second, secondary_testbed))
+    testbed.client.request(*(target(service) for service, _ in sides), count=20)
     homes = [Home(service, own.client.address, own.nodes.read_one(own.client.node)) for service, own in sides]
 
-    hz = programming.hz(programming.client.node)
+    hz = testbed.hz(testbed.client.node)
 
-    verdict = judge_own_memory("C62", programming.dataplane, homes, 20, hz)
+    verdict = judge_own_memory(testbed.backend, homes, 20, hz)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C63")
+@claim(
+    "C63",
+    "Where a client is kept in one IP family says nothing of the other",
+    promised_by=KUBE_PROXY,
+    source=sources.SYNC_BOTH,
+    modes=BOTH_MODES,
+)
 def test_where_a_client_is_kept_in_one_family_says_nothing_of_the_other(
-    second_family: Programming, dual_service: DualService, evidence: Evidence
+    secondary_testbed: Testbed, dual_service: DualService, check: Check
 ) -> None:
     """Where a client is kept in one IP family says nothing of the other.
 
@@ -136,22 +155,27 @@ def test_where_a_client_is_kept_in_one_family_says_nothing_of_the_other(
         answered by one endpoint.
     """
     primary, second = dual_service.primary, dual_service.second
-    client, dataplane = second_family.client, second_family.dataplane
+    client, backend = secondary_testbed.client, secondary_testbed.backend
     moves = []
-    for memory, endpoint in dataplane.memories(second).items():
-        second_family.nodes.run(client.node, dataplane.pinning(second, client.address, memory)).check()
+    for memory, endpoint in backend.affinity_stores(second).items():
+        secondary_testbed.nodes.run(client.node, backend.pinning(second, client.address, memory)).check()
         answers = client.request(target(primary), target(second), count=5)
         moves.append(Move(endpoint, answers.of(target(second)), answers.of(target(primary))))
 
-    verdict = judge_independent("C63", (primary, second), client.node, moves)
+    verdict = judge_independent((primary, second), client.node, moves)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C64")
+@claim(
+    "C64",
+    "A patched timeout reaches the rules of both IP families",
+    promised_by=KUBE_PROXY,
+    source=sources.SYNC_BOTH,
+    modes=BOTH_MODES,
+)
 def test_a_patched_timeout_reaches_both_families(
-    programming: Programming, second_family: Programming, dual_service: DualService, evidence: Evidence
+    testbed: Testbed, secondary_testbed: Testbed, dual_service: DualService, check: Check
 ) -> None:
     """A patched timeout reaches the rules of both IP families.
 
@@ -160,13 +184,11 @@ def test_a_patched_timeout_reaches_both_families(
     Expected: every rcheck rule or set says 600, in both families, on every node.
     """
     since = time.monotonic()
-    (primary,) = programming.services.patch_timeouts([dual_service.primary], PATCHED_SECONDS)
-    second = programming.services.seen_in(dual_service.second.family, primary)
-    settled = programming.settle(primary, since=since)
-    second_settled = second_family.settle(second, since=since)
-    evidence.text("latency", f"{settled.latency()}\n{second_settled.latency()}")
+    (primary,) = testbed.services.patch_timeouts([dual_service.primary], PATCHED_SECONDS)
+    second = testbed.services.seen_in(dual_service.second.family, primary)
+    sync = testbed.wait_for_sync(primary, since=since)
+    second_sync = secondary_testbed.wait_for_sync(second, since=since)
 
-    verdict = combine("C64", judge_programmed("C64", primary, settled), judge_programmed("C64", second, second_settled))
+    verdict = combine(judge_programmed(primary, sync), judge_programmed(second, second_sync))
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from session_affinity.claims import API, BOTH_MODES, IPTABLES, KUBE_PROXY, NFTABLES, sources
 from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT
+from session_affinity.experiment import ALL_STAY
 from session_affinity.plugin.claims import claim
 from session_affinity.scenarios.expiry.plan import TIMEOUT_SECONDS, Group
+from session_affinity.scenarios.expiry.trials import Contact
 from session_affinity.verdicts.expiry import (
     Window,
     judge_free,
@@ -25,17 +28,23 @@ from session_affinity.verdicts.expiry import (
 from session_affinity.verdicts.timeout_patch import judge_gone, judge_inert, judge_old_expiry, judge_patch
 
 if TYPE_CHECKING:
-    from session_affinity.dataplane.backend import Dataplane
-    from session_affinity.plugin.evidence import Evidence
+    from session_affinity.dataplane.backend import Backend
+    from session_affinity.plugin.check import Check
     from session_affinity.scenarios.expiry.shared_wait import Observations
     from session_affinity.traffic.client import Client
 
 pytestmark = [pytest.mark.affinity, pytest.mark.expiry]
 
 
-@claim("C22")
+@claim(
+    "C22",
+    "A patched timeout reaches every node and keeps the entries",
+    promised_by=KUBE_PROXY,
+    source=sources.SYNC_BOTH,
+    modes=BOTH_MODES,
+)
 def test_a_patched_timeout_reaches_every_node_and_keeps_the_entries(
-    client: Client, dataplane: Dataplane, expiry: Observations, evidence: Evidence
+    client: Client, backend: Backend, expiry: Observations, check: Check
 ) -> None:
     """A patched timeout reaches every node and keeps the entries.
 
@@ -46,19 +55,20 @@ def test_a_patched_timeout_reaches_every_node_and_keeps_the_entries(
         stamps it had where there are any.
     """
     patch = expiry.patched()
-    evidence.objects(patch.services[0])
-    evidence.text("latency", patch.after.latency())
 
-    verdict = judge_patch(dataplane, patch, client.address, client.node)
+    verdict = judge_patch(backend, patch, client.address, client.node)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C22n")
-def test_a_client_known_before_a_patch_keeps_its_old_expiry(
-    client: Client, expiry: Observations, evidence: Evidence
-) -> None:
+@claim(
+    "C22n",
+    "A client known before a patch keeps its old expiry until its next connection",
+    promised_by=KUBE_PROXY,
+    source=sources.NFT_DYNSET,
+    modes=NFTABLES,
+)
+def test_a_client_known_before_a_patch_keeps_its_old_expiry(client: Client, expiry: Observations, check: Check) -> None:
     """A client known before a patch keeps its old expiry until its next connection.
 
     Preconditions: 15 Services with ClientIP over three endpoints, each asked once before its timeout was patched from
@@ -69,13 +79,17 @@ def test_a_client_known_before_a_patch_keeps_its_old_expiry(
     """
     verdict = judge_old_expiry(expiry.silent(), client.address)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C23")
+@claim(
+    "C23",
+    "A silent client is kept until just before the timeout",
+    promised_by=API,
+    source=sources.TIMEOUT_FIELD,
+)
 def test_a_silent_client_is_kept_until_just_before_the_timeout(
-    expiry: Observations, evidence: Evidence, slowness: float
+    expiry: Observations, check: Check, deadline_scale: float
 ) -> None:
     """A silent client is kept until just before the timeout: the control for C24.
 
@@ -84,17 +98,21 @@ def test_a_silent_client_is_kept_until_just_before_the_timeout(
     Expected: the same endpoint answers, for every Service.
     """
     trials = expiry.of(Group.KEPT)
-    evidence.trials(trials)
 
-    verdict = judge_kept("C23", trials, just_before(TIMEOUT_SECONDS, slowness))
+    verdict = judge_kept(trials, just_before(TIMEOUT_SECONDS, deadline_scale))
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C24")
+@claim(
+    "C24",
+    "A silent client is free just after the timeout",
+    promised_by=API,
+    source=sources.TIMEOUT_FIELD,
+    false_alarm=ALL_STAY,
+)
 def test_a_silent_client_is_free_just_after_the_timeout(
-    expiry: Observations, evidence: Evidence, slowness: float
+    expiry: Observations, check: Check, deadline_scale: float
 ) -> None:
     """A silent client is free just after the timeout.
 
@@ -103,16 +121,19 @@ def test_a_silent_client_is_free_just_after_the_timeout(
     Expected: for at least one Service another endpoint answers; all staying by chance has probability 3 ** -15.
     """
     trials = expiry.of(Group.EXPIRED)
-    evidence.trials(trials)
 
-    verdict = judge_free("C24", trials, just_after(TIMEOUT_SECONDS, slowness))
+    verdict = judge_free(trials, just_after(TIMEOUT_SECONDS, deadline_scale))
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C24b")
-def test_every_new_connection_renews_the_timeout(expiry: Observations, evidence: Evidence, slowness: float) -> None:
+@claim(
+    "C24b",
+    "Every new connection renews the timeout",
+    promised_by=API,
+    source=sources.TIMEOUT_FIELD,
+)
+def test_every_new_connection_renews_the_timeout(expiry: Observations, check: Check, deadline_scale: float) -> None:
     """Every new connection renews the timeout.
 
     Preconditions: 6 Services with ClientIP, patched in place from 10800 to 30 seconds.
@@ -120,17 +141,21 @@ def test_every_new_connection_renews_the_timeout(expiry: Observations, evidence:
     Expected: the same endpoint answers the last, for every Service.
     """
     trials = expiry.of(Group.SLIDING)
-    evidence.trials(trials)
 
-    verdict = judge_kept("C24b", trials, just_after(TIMEOUT_SECONDS, slowness), since=-3)
+    verdict = judge_kept(trials, just_after(TIMEOUT_SECONDS, deadline_scale), since=Contact.BEFORE_RENEWAL)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C24c")
+@claim(
+    "C24c",
+    "Traffic on an open connection does not renew it",
+    promised_by=KUBE_PROXY,
+    source=sources.AFFINITY_STORES,
+    false_alarm=ALL_STAY,
+)
 def test_traffic_on_an_open_connection_does_not_renew_the_timeout(
-    expiry: Observations, evidence: Evidence, slowness: float
+    expiry: Observations, check: Check, deadline_scale: float
 ) -> None:
     """Traffic on an open connection does not renew it.
 
@@ -141,18 +166,21 @@ def test_traffic_on_an_open_connection_does_not_renew_the_timeout(
         Service another endpoint answers the last request; all staying by chance has probability 3 ** -15.
     """
     trials = expiry.of(Group.OPEN)
-    evidence.trials(trials)
 
-    verdict = judge_not_renewed_by_traffic("C24c", trials, just_after(TIMEOUT_SECONDS, slowness))
+    verdict = judge_not_renewed_by_traffic(trials, just_after(TIMEOUT_SECONDS, deadline_scale))
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C25")
-def test_an_expired_entry_stays_listed_and_binds_no_one(
-    client: Client, expiry: Observations, evidence: Evidence
-) -> None:
+@claim(
+    "C25",
+    "An expired entry stays listed and binds no one",
+    promised_by=KUBE_PROXY,
+    source=sources.XT_RECENT,
+    modes=IPTABLES,
+    false_alarm=ALL_STAY,
+)
+def test_an_expired_entry_stays_listed_and_binds_no_one(client: Client, expiry: Observations, check: Check) -> None:
     """An expired entry stays listed and binds no one: being listed is not being bound.
 
     Preconditions: 15 Services with ClientIP over three endpoints, each asked once before its timeout was patched from
@@ -163,13 +191,18 @@ def test_an_expired_entry_stays_listed_and_binds_no_one(
     """
     verdict = judge_inert(expiry.silent(), client.address, expiry.hz)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C25n")
+@claim(
+    "C25n",
+    "A client is gone from its set when the timeout is over",
+    promised_by=KUBE_PROXY,
+    source=sources.NFT_DYNSET,
+    modes=NFTABLES,
+)
 def test_a_client_is_gone_from_its_set_when_the_timeout_is_over(
-    client: Client, expiry: Observations, evidence: Evidence
+    client: Client, expiry: Observations, check: Check
 ) -> None:
     """A client is gone from its set when the timeout is over.
 
@@ -179,12 +212,16 @@ def test_a_client_is_gone_from_its_set_when_the_timeout_is_over(
     """
     verdict = judge_gone(expiry.departed(), client.address)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C53")
-def test_a_service_with_a_longer_timeout_keeps_its_clients(expiry: Observations, evidence: Evidence) -> None:
+@claim(
+    "C53",
+    "A Service left at 10800 seconds keeps its clients meanwhile",
+    promised_by=API,
+    source=sources.TIMEOUT_FIELD,
+)
+def test_a_service_with_a_longer_timeout_keeps_its_clients(expiry: Observations, check: Check) -> None:
     """A Service left at 10800 seconds keeps its clients meanwhile: the control for all that expires.
 
     Preconditions: 6 Services with ClientIP and 10800 seconds.
@@ -192,9 +229,7 @@ def test_a_service_with_a_longer_timeout_keeps_its_clients(expiry: Observations,
     Expected: the same endpoint answers, for every Service.
     """
     trials = expiry.of(Group.CONTROL)
-    evidence.trials(trials)
 
-    verdict = judge_kept("C53", trials, Window(TIMEOUT_SECONDS, DEFAULT_TIMEOUT))
+    verdict = judge_kept(trials, Window(TIMEOUT_SECONDS, DEFAULT_TIMEOUT))
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)

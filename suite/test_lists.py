@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from session_affinity.claims import BOTH_MODES, IPTABLES, KUBE_PROXY, NFTABLES, sources
 from session_affinity.cluster_objects.services import NO_AFFINITY, target
 from session_affinity.dataplane.model import CLIENT_IP
 from session_affinity.plugin.claims import claim
@@ -19,19 +20,25 @@ from session_affinity.verdicts.lists import (
 )
 
 if TYPE_CHECKING:
-    from session_affinity.dataplane.backend import Dataplane
+    from session_affinity.dataplane.backend import Backend
     from session_affinity.dataplane.model import ServiceState
     from session_affinity.nodes.nodes import Nodes
-    from session_affinity.plugin.evidence import Evidence
-    from session_affinity.testbed.testbed import Programming
+    from session_affinity.plugin.check import Check
+    from session_affinity.testbed.testbed import Testbed
     from session_affinity.traffic.client import Client
 
 pytestmark = [pytest.mark.affinity, pytest.mark.lists]
 
 
-@claim("C21")
+@claim(
+    "C21",
+    "A client is in exactly one list, with a stamp for each connection",
+    promised_by=KUBE_PROXY,
+    source=sources.XT_RECENT,
+    modes=IPTABLES,
+)
 def test_a_client_is_in_one_list_with_a_stamp_a_connection(
-    client: Client, nodes: Nodes, sticky_service: ServiceState, evidence: Evidence
+    client: Client, nodes: Nodes, sticky_service: ServiceState, check: Check
 ) -> None:
     """A client is in exactly one list, with a stamp for each connection.
 
@@ -41,19 +48,23 @@ def test_a_client_is_in_one_list_with_a_stamp_a_connection(
     """
     rounds = [(0, nodes.read_one(client.node))]
     for connections in (20, 40):
-        answers = client.request(target(sticky_service), count=20)
-        evidence.answers(f"answers up to {connections}", answers)
+        client.request(target(sticky_service), count=20, name=f"requests up to {connections}")
         rounds.append((connections, nodes.read_one(client.node)))
 
-    verdict = judge_one_entry("C21", sticky_service, client.address, rounds, nodes.hz(client.node))
+    verdict = judge_one_entry(sticky_service, client.address, rounds, nodes.hz(client.node))
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C21s")
+@claim(
+    "C21s",
+    "A client is in exactly one set, for as long as the timeout says",
+    promised_by=KUBE_PROXY,
+    source=sources.NFT_DYNSET,
+    modes=NFTABLES,
+)
 def test_a_client_is_in_one_set_for_as_long_as_the_timeout_says(
-    client: Client, nodes: Nodes, sticky_service: ServiceState, evidence: Evidence
+    client: Client, nodes: Nodes, sticky_service: ServiceState, check: Check
 ) -> None:
     """A client is in exactly one set, for as long as the timeout says: what C21 says of lists.
 
@@ -63,20 +74,24 @@ def test_a_client_is_in_one_set_for_as_long_as_the_timeout_says(
     """
     before = nodes.read_one(client.node)
     since = time.monotonic()
-    answers = client.request(target(sticky_service), count=20)
-    evidence.answers("answers", answers)
+    client.request(target(sticky_service), count=20)
     after = nodes.read_one(client.node)
     seconds = time.monotonic() - since
 
-    verdict = judge_one_element("C21s", sticky_service, client.address, before, after, seconds=seconds)
+    verdict = judge_one_element(sticky_service, client.address, before, after, seconds=seconds)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C21n")
+@claim(
+    "C21n",
+    "Nodes that the client is not on do not know it",
+    promised_by=KUBE_PROXY,
+    source=sources.AFFINITY_STORES,
+    modes=BOTH_MODES,
+)
 def test_other_nodes_do_not_know_the_client(
-    client: Client, nodes: Nodes, sticky_service: ServiceState, programming: Programming, evidence: Evidence
+    client: Client, nodes: Nodes, sticky_service: ServiceState, testbed: Testbed, check: Check
 ) -> None:
     """Nodes that the client is not on do not know it: the control for C21.
 
@@ -84,23 +99,28 @@ def test_other_nodes_do_not_know_the_client(
     Steps: wait for every node; 20 requests; read the lists or sets of every node.
     Expected: every other node has the three of the Service, without an entry.
     """
-    programming.settle(sticky_service, since=time.monotonic())
+    testbed.wait_for_sync(sticky_service, since=time.monotonic())
     client.request(target(sticky_service), count=20)
     states = nodes.read()
 
-    verdict = judge_strangers("C21n", programming.dataplane, sticky_service, (client.address, client.node), states)
+    verdict = judge_strangers(testbed.backend, sticky_service, (client.address, client.node), states)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C26")
+@claim(
+    "C26",
+    "Switching to None clears all affinity entries; switching back starts empty",
+    promised_by=KUBE_PROXY,
+    source=sources.AFFINITY_STORES,
+    modes=BOTH_MODES,
+)
 def test_none_forgets_all_clients(
     client: Client,
     nodes: Nodes,
     sticky_service: ServiceState,
-    programming: Programming,
-    evidence: Evidence,
+    testbed: Testbed,
+    check: Check,
 ) -> None:
     """None forgets all clients, and ClientIP again starts with none.
 
@@ -111,22 +131,27 @@ def test_none_forgets_all_clients(
     """
     client.request(target(sticky_service))
     since = time.monotonic()
-    plain = programming.services.switch(sticky_service, NO_AFFINITY)
-    without = programming.settle(plain, since=since)
+    plain = testbed.services.switch(sticky_service, NO_AFFINITY)
+    without = testbed.wait_for_sync(plain, since=since)
     since = time.monotonic()
-    again = programming.services.switch(plain, CLIENT_IP)
-    programming.settle(again, since=since)
+    again = testbed.services.switch(plain, CLIENT_IP)
+    testbed.wait_for_sync(again, since=since)
     states = nodes.read()
 
-    verdict = judge_forgotten("C26", programming.dataplane, again, without.states, states)
+    verdict = judge_forgotten(testbed.backend, again, without.states, states)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C52")
+@claim(
+    "C52",
+    "Moving the entry moves the client",
+    promised_by=KUBE_PROXY,
+    source=sources.AFFINITY_STORES,
+    modes=BOTH_MODES,
+)
 def test_moving_the_entry_moves_the_client(
-    client: Client, nodes: Nodes, dataplane: Dataplane, sticky_service: ServiceState, evidence: Evidence
+    client: Client, nodes: Nodes, backend: Backend, sticky_service: ServiceState, check: Check
 ) -> None:
     """Moving the entry moves the client: the lists or sets are the cause, not a coincidence.
 
@@ -136,11 +161,10 @@ def test_moving_the_entry_moves_the_client(
     Expected: all 5 are answered by that endpoint, each time.
     """
     followed = []
-    for memory, endpoint in dataplane.memories(sticky_service).items():
-        nodes.run(client.node, dataplane.pinning(sticky_service, client.address, memory)).check()
+    for memory, endpoint in backend.affinity_stores(sticky_service).items():
+        nodes.run(client.node, backend.pinning(sticky_service, client.address, memory)).check()
         followed.append((endpoint, client.request(target(sticky_service), count=5)))
 
-    verdict = judge_follows("C52", sticky_service, client.node, followed)
+    verdict = judge_follows(sticky_service, client.node, followed)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from session_affinity.claims import API, BOTH_MODES, KUBE_PROXY, sources
 from session_affinity.cluster_objects.services import target
+from session_affinity.experiment import PORTS_FALSE_ALARM, PROTOCOLS_FALSE_ALARM
 from session_affinity.plugin.claims import claim
 from session_affinity.traffic.answers import Target
 from session_affinity.traffic.datagrams import Round
 from session_affinity.verdicts.paths import (
-    Asked,
+    PathRequests,
     judge_answered_by,
     judge_bound_apart,
     judge_dropped,
@@ -24,12 +26,12 @@ from session_affinity.verdicts.verdict import combine
 
 if TYPE_CHECKING:
     from fixtures.datagrams import DatagramServices
-    from fixtures.paths import Arrivals, OwnClients, PathServices
+    from fixtures.paths import NodeWaits, PathClients, PathServices
     from fixtures.zones import ZonedServices
     from session_affinity.dataplane.model import ServiceState
     from session_affinity.nodes.nodes import Nodes
-    from session_affinity.plugin.evidence import Evidence
-    from session_affinity.testbed.testbed import Programming
+    from session_affinity.plugin.check import Check
+    from session_affinity.testbed.testbed import Testbed
     from session_affinity.traffic.client import Client
 
 pytestmark = [pytest.mark.affinity, pytest.mark.paths]
@@ -41,9 +43,15 @@ FLOWS_PAUSE = 1.5
 ZONE_REQUESTS = 40
 
 
-@claim("C42")
+@claim(
+    "C42",
+    "A client on a node's network is remembered under the node's address",
+    promised_by=KUBE_PROXY,
+    source=sources.AFFINITY_STORES,
+    modes=BOTH_MODES,
+)
 def test_a_client_on_a_nodes_network_is_remembered_under_the_nodes_address(
-    host_client: Client, nodes: Nodes, path_services: PathServices, programming: Programming, evidence: Evidence
+    host_network_client: Client, nodes: Nodes, path_services: PathServices, testbed: Testbed, check: Check
 ) -> None:
     """A client on a node's network is remembered under the node's address, by its own node alone.
 
@@ -52,26 +60,28 @@ def test_a_client_on_a_nodes_network_is_remembered_under_the_nodes_address(
     Expected: one endpoint answers; the client's node remembers the address that its connections have, and no other.
     """
     service = path_services.plain
-    path_services.settled.require(host_client.node)
+    path_services.sync.require(host_network_client.node)
     at = target(service)
-    answers = host_client.request(at, count=REQUESTS)
-    evidence.answers("answers", answers)
+    answers = host_network_client.request(at, count=REQUESTS)
     states = nodes.read()
 
-    asked = Asked(service, host_client.pod, {at: "to the cluster IP"}, answers)
+    asked = PathRequests(service, host_network_client.pod, {at: "to the cluster IP"}, answers)
     verdict = combine(
-        "C42",
-        judge_each_way("C42", asked),
-        judge_remembered("C42", programming.dataplane, asked, {at: host_client.node}, states),
+        judge_each_way(asked),
+        judge_remembered(testbed.backend, asked, {at: host_network_client.node}, states),
     )
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C43")
+@claim(
+    "C43",
+    "A pod reaches itself through the Service",
+    promised_by=KUBE_PROXY,
+    source=sources.SYNC_BOTH,
+)
 def test_a_pod_reaches_itself_through_the_service(
-    own_clients: OwnClients, path_services: PathServices, arrivals: Arrivals, evidence: Evidence
+    path_clients: PathClients, path_services: PathServices, node_waits: NodeWaits, check: Check
 ) -> None:
     """A pod reaches itself through the Service.
 
@@ -79,21 +89,25 @@ def test_a_pod_reaches_itself_through_the_service(
     Steps: 5 requests of that pod to the cluster IP.
     Expected: it answers all of them itself.
     """
-    client, service = own_clients.pod, path_services.loop
-    arrivals.at_client(path_services.settled, client)
+    client, service = path_clients.pod, path_services.loop
+    node_waits.at_client(path_services.sync, client)
     at = target(service)
     answers = client.request(at, count=SELF_REQUESTS)
-    evidence.answers("answers", answers)
 
-    verdict = judge_answered_by("C43", Asked(service, client.pod, {at: "to itself"}, answers), {at: [client.pod]})
+    verdict = judge_answered_by(PathRequests(service, client.pod, {at: "to itself"}, answers), {at: [client.pod]})
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C43b")
+@claim(
+    "C43b",
+    "A pod that reaches itself is remembered under its own address",
+    promised_by=KUBE_PROXY,
+    source=sources.AFFINITY_STORES,
+    modes=BOTH_MODES,
+)
 def test_a_pod_that_reaches_itself_is_remembered_under_its_own_address(
-    own_clients: OwnClients, path_services: PathServices, nodes: Nodes, programming: Programming, evidence: Evidence
+    path_clients: PathClients, path_services: PathServices, nodes: Nodes, testbed: Testbed, check: Check
 ) -> None:
     """A pod that reaches itself is remembered under its own address, although it is answered under another.
 
@@ -101,23 +115,26 @@ def test_a_pod_that_reaches_itself_is_remembered_under_its_own_address(
     Steps: 5 requests of that pod to the cluster IP; read what every node remembers.
     Expected: the pod's node remembers the pod's address, for the pod itself, and no other.
     """
-    client, service = own_clients.pod, path_services.loop
-    path_services.settled.require(client.node)
+    client, service = path_clients.pod, path_services.loop
+    path_services.sync.require(client.node)
     at = target(service)
     answers = client.request(at, count=SELF_REQUESTS)
-    evidence.answers("answers", answers)
     states = nodes.read()
 
-    asked = Asked(service, client.pod, {at: "to itself"}, answers)
-    verdict = judge_remembered("C43b", programming.dataplane, asked, {at: client.node}, states)
+    asked = PathRequests(service, client.pod, {at: "to itself"}, answers)
+    verdict = judge_remembered(testbed.backend, asked, {at: client.node}, states)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C46")
+@claim(
+    "C46",
+    "Under internalTrafficPolicy Local a client reaches its node's endpoint alone",
+    promised_by=API,
+    source=sources.INTERNAL_POLICY_FIELD,
+)
 def test_under_internal_policy_local_a_client_reaches_its_nodes_endpoint_alone(
-    own_clients: OwnClients, path_services: PathServices, arrivals: Arrivals, evidence: Evidence
+    path_clients: PathClients, path_services: PathServices, node_waits: NodeWaits, check: Check
 ) -> None:
     """Under internalTrafficPolicy Local a client reaches its node's endpoint alone.
 
@@ -126,23 +143,26 @@ def test_under_internal_policy_local_a_client_reaches_its_nodes_endpoint_alone(
     Steps: 20 requests to the cluster IP.
     Expected: all answered by endpoints of the client's node.
     """
-    client, service = own_clients.pod, path_services.inner
-    arrivals.at_client(path_services.settled, client)
+    client, service = path_clients.pod, path_services.inner
+    node_waits.at_client(path_services.sync, client)
     at = target(service)
     answers = client.request(at, count=REQUESTS)
-    evidence.answers("answers", answers)
 
     own = [one.pod for one in service.endpoints if one.node == client.node]
-    asked = Asked(service, client.pod, {at: f"on {client.node}"}, answers)
-    verdict = judge_answered_by("C46", asked, {at: own})
+    asked = PathRequests(service, client.pod, {at: f"on {client.node}"}, answers)
+    verdict = judge_answered_by(asked, {at: own})
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C46b")
+@claim(
+    "C46b",
+    "Under internalTrafficPolicy Local a node without an endpoint drops",
+    promised_by=API,
+    source=sources.INTERNAL_POLICY_FIELD,
+)
 def test_under_internal_policy_local_a_node_without_an_endpoint_drops(
-    client: Client, path_services: PathServices, evidence: Evidence
+    client: Client, path_services: PathServices, check: Check
 ) -> None:
     """Under internalTrafficPolicy Local a node without an endpoint drops what its clients send.
 
@@ -151,21 +171,26 @@ def test_under_internal_policy_local_a_node_without_an_endpoint_drops(
     Expected: nothing comes back, neither an answer nor a refusal.
     """
     service = path_services.inner
-    path_services.settled.require(client.node)
+    path_services.sync.require(client.node)
     if client.node in {one.node for one in service.endpoints}:
         pytest.skip(f"the client's node {client.node} has an endpoint")
     at = target(service)
     answers = client.impatient.request(at)
 
-    verdict = judge_dropped("C46b", Asked(service, client.pod, {at: f"on {client.node}"}, answers))
+    verdict = judge_dropped(PathRequests(service, client.pod, {at: f"on {client.node}"}, answers))
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C46c")
+@claim(
+    "C46c",
+    "Under internalTrafficPolicy Local a node asks for its own endpoints alone",
+    promised_by=KUBE_PROXY,
+    source=sources.SYNC_BOTH,
+    modes=BOTH_MODES,
+)
 def test_under_internal_policy_local_a_node_asks_for_its_own_endpoints_alone(
-    path_services: PathServices, programming: Programming, evidence: Evidence
+    path_services: PathServices, testbed: Testbed, check: Check
 ) -> None:
     """Under internalTrafficPolicy Local a node asks for its own endpoints alone.
 
@@ -175,17 +200,21 @@ def test_under_internal_policy_local_a_node_asks_for_its_own_endpoints_alone(
         endpoint, and on the node without one nowhere.
     """
     service = path_services.inner
-    differences = programming.read(service)
+    differences = testbed.read(service)
 
-    verdict = judge_aspects("C46c", service, differences, path_services.settled.waited)
+    verdict = judge_aspects(service, differences, path_services.sync.waited)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C47")
+@claim(
+    "C47",
+    "With trafficDistribution a client keeps to the endpoints of its zone",
+    promised_by=API,
+    source=sources.TRAFFIC_DISTRIBUTION_FIELD,
+)
 def test_with_traffic_distribution_a_client_keeps_to_the_endpoints_of_its_zone(
-    client: Client, zoned_services: ZonedServices, evidence: Evidence
+    client: Client, zoned_services: ZonedServices, check: Check
 ) -> None:
     """With trafficDistribution a client keeps to the endpoints of its zone.
 
@@ -196,27 +225,30 @@ def test_with_traffic_distribution_a_client_keeps_to_the_endpoints_of_its_zone(
         without affinity leaves the zone although the zone is not heeded has probability (2/3) ** 40.
     """
     sticky, plain = zoned_services.sticky, zoned_services.plain
-    zoned_services.settled.require(client.node)
+    zoned_services.sync.require(client.node)
     answers = client.request(target(sticky), target(plain), count=ZONE_REQUESTS)
-    evidence.answers("answers", answers)
 
     near = zoned_services.in_zone(client.node)
     ways = {service: {target(service): f"to {service.name}"} for service in (sticky, plain)}
-    asked = {service: Asked(service, client.pod, way, answers.of(*way)) for service, way in ways.items()}
+    asked = {service: PathRequests(service, client.pod, way, answers.of(*way)) for service, way in ways.items()}
     verdict = combine(
-        "C47",
-        judge_each_way("C47", asked[sticky]),
-        judge_answered_by("C47", asked[sticky], dict.fromkeys(ways[sticky], near)),
-        judge_answered_by("C47", asked[plain], dict.fromkeys(ways[plain], near)),
+        judge_each_way(asked[sticky]),
+        judge_answered_by(asked[sticky], dict.fromkeys(ways[sticky], near)),
+        judge_answered_by(asked[plain], dict.fromkeys(ways[plain], near)),
     )
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C47b")
+@claim(
+    "C47b",
+    "With trafficDistribution a node asks for the endpoints of its zone alone",
+    promised_by=KUBE_PROXY,
+    source=sources.CATEGORIZE_ENDPOINTS,
+    modes=BOTH_MODES,
+)
 def test_with_traffic_distribution_a_node_asks_for_the_endpoints_of_its_zone_alone(
-    zoned_services: ZonedServices, evidence: Evidence
+    zoned_services: ZonedServices, check: Check
 ) -> None:
     """With trafficDistribution a node asks for the endpoints of its zone alone.
 
@@ -226,17 +258,22 @@ def test_with_traffic_distribution_a_node_asks_for_the_endpoints_of_its_zone_alo
         that are hinted for its zone, and has no chain of any other.
     """
     service = zoned_services.sticky
-    differences = zoned_services.programming.read(service)
+    differences = zoned_services.testbed.read(service)
 
-    verdict = judge_aspects("C47b", service, differences, zoned_services.settled.waited)
+    verdict = judge_aspects(service, differences, zoned_services.sync.waited)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C36")
+@claim(
+    "C36",
+    "Each port of a Service binds a client on its own",
+    promised_by=KUBE_PROXY,
+    source=sources.SYNC_BOTH,
+    false_alarm=PORTS_FALSE_ALARM,
+)
 def test_each_port_of_a_service_binds_a_client_on_its_own(
-    client: Client, datagram_services: DatagramServices, evidence: Evidence
+    client: Client, datagram_services: DatagramServices, check: Check
 ) -> None:
     """Each port of a Service binds a client on its own.
 
@@ -248,24 +285,27 @@ def test_each_port_of_a_service_binds_a_client_on_its_own(
     service = datagram_services.both
     ways = _ports(service, "TCP")
     answers = client.request(*ways, count=3)
-    evidence.answers("answers", answers)
 
-    asked = Asked(service, client.pod, ways, answers)
+    asked = PathRequests(service, client.pod, ways, answers)
     first, *others = (asked.on(at).only_endpoint for at in ways)
     pairs = [(first, other) for other in others]
     verdict = combine(
-        "C36",
-        judge_each_way("C36", asked),
-        judge_bound_apart("C36", service, client.pod, pairs, "ports and the first"),
+        judge_each_way(asked),
+        judge_bound_apart(service, client.pod, pairs, "ports and the first"),
     )
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C36b")
+@claim(
+    "C36b",
+    "TCP and UDP of one port bind a client on their own",
+    promised_by=KUBE_PROXY,
+    source=sources.SYNC_BOTH,
+    false_alarm=PROTOCOLS_FALSE_ALARM,
+)
 def test_tcp_and_udp_of_one_port_bind_a_client_on_their_own(
-    client: Client, datagram_services: DatagramServices, evidence: Evidence
+    client: Client, datagram_services: DatagramServices, check: Check
 ) -> None:
     """TCP and UDP of one port bind a client on their own.
 
@@ -278,26 +318,27 @@ def test_tcp_and_udp_of_one_port_bind_a_client_on_their_own(
     tcp, udp = _ports(service, "TCP"), _ports(service, "UDP")
     requests = client.request(*tcp, count=2)
     (datagrams,) = client.exchange(Round(tuple(udp), count=2))
-    evidence.answers("answers over TCP", requests)
-    evidence.answers("answers over UDP", datagrams)
 
-    over_tcp = Asked(service, client.pod, tcp, requests)
-    over_udp = Asked(service, client.pod, udp, datagrams)
+    over_tcp = PathRequests(service, client.pod, tcp, requests)
+    over_udp = PathRequests(service, client.pod, udp, datagrams)
     pairs = [(over_tcp.on(at).only_endpoint, over_udp.on(at).only_endpoint) for at in tcp]
     verdict = combine(
-        "C36b",
-        judge_each_way("C36b", over_tcp),
-        judge_each_way("C36b", over_udp),
-        judge_bound_apart("C36b", service, client.pod, pairs, "pairs of TCP and UDP"),
+        judge_each_way(over_tcp),
+        judge_each_way(over_udp),
+        judge_bound_apart(service, client.pod, pairs, "pairs of TCP and UDP"),
     )
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C44")
+@claim(
+    "C44",
+    "Datagrams of new flows keep to one endpoint",
+    promised_by=API,
+    source=sources.FIELD,
+)
 def test_datagrams_of_new_flows_keep_to_one_endpoint(
-    client: Client, datagram_services: DatagramServices, evidence: Evidence
+    client: Client, datagram_services: DatagramServices, check: Check
 ) -> None:
     """Datagrams of new flows keep to one endpoint.
 
@@ -308,17 +349,21 @@ def test_datagrams_of_new_flows_keep_to_one_endpoint(
     service = datagram_services.both
     ways = _ports(service, "UDP")
     (answers,) = client.exchange(Round(tuple(ways), count=3))
-    evidence.answers("answers", answers)
 
-    verdict = judge_each_way("C44", Asked(service, client.pod, ways, answers))
+    verdict = judge_each_way(PathRequests(service, client.pod, ways, answers))
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C44b")
+@claim(
+    "C44b",
+    "Datagrams of one flow stay where it began, and do not renew the timeout",
+    promised_by=KUBE_PROXY,
+    source=sources.NF_NAT,
+    false_alarm=PROTOCOLS_FALSE_ALARM,
+)
 def test_datagrams_of_one_flow_stay_and_do_not_renew_the_timeout(
-    client: Client, datagram_services: DatagramServices, evidence: Evidence
+    client: Client, datagram_services: DatagramServices, check: Check
 ) -> None:
     """Datagrams of one flow stay where it began, and do not renew the timeout: connection tracking answers for them.
 
@@ -332,15 +377,15 @@ def test_datagrams_of_one_flow_stay_and_do_not_renew_the_timeout(
     service = datagram_services.brief
     ways = _ports(service, "UDP")
     to = tuple(ways)
-    rounds = (Round(to, kept=True), Round(to, kept=True, pause=FLOWS_PAUSE), Round(to))
+    rounds = (
+        Round(to, kept=True, name="first datagram of each flow"),
+        Round(to, kept=True, pause=FLOWS_PAUSE, name="later datagram of each flow"),
+        Round(to, name="first datagram of a new flow"),
+    )
     first, later, new = client.exchange(*rounds)
-    for name, answers in (("first of a flow", first), ("later of the flow", later), ("first of a new flow", new)):
-        evidence.answers(name, answers)
+    verdict = judge_flows(PathRequests(service, client.pod, ways, first), later, new)
 
-    verdict = judge_flows("C44b", Asked(service, client.pod, ways, first), later, new)
-
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
 def _ports(service: ServiceState, protocol: str) -> dict[Target, str]:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from session_affinity.claims import API, BOTH_MODES, KUBE_PROXY, sources
 from session_affinity.plugin.claims import claim
 from session_affinity.traffic.answers import Target
 from session_affinity.verdicts.paths import (
-    Asked,
+    PathRequests,
     judge_answered_by,
     judge_dropped,
     judge_each_way,
@@ -22,11 +23,11 @@ from session_affinity.verdicts.paths import (
 from session_affinity.verdicts.rules import judge_aspects
 
 if TYPE_CHECKING:
-    from fixtures.paths import Arrivals, OwnClients, PathServices, Translated
+    from fixtures.paths import NodeWaits, PathClients, PathServices, SnatService
     from session_affinity.dataplane.model import ServiceState
-    from session_affinity.plugin.evidence import Evidence
-    from session_affinity.testbed.node_ports import Entrances
-    from session_affinity.testbed.testbed import Programming
+    from session_affinity.plugin.check import Check
+    from session_affinity.testbed.node_ports import NodePortTargets
+    from session_affinity.testbed.testbed import Testbed
     from session_affinity.traffic.client import Client
 
 pytestmark = [pytest.mark.affinity, pytest.mark.paths]
@@ -34,9 +35,18 @@ pytestmark = [pytest.mark.affinity, pytest.mark.paths]
 REQUESTS = 10
 
 
-@claim("C31")
+@claim(
+    "C31",
+    "Through every node's port a client keeps to one endpoint",
+    promised_by=API,
+    source=sources.NODE_PORT_FIELD,
+)
 def test_through_every_nodes_port_a_client_keeps_to_one_endpoint(
-    client: Client, entrances: Entrances, path_services: PathServices, arrivals: Arrivals, evidence: Evidence
+    client: Client,
+    node_port_targets: NodePortTargets,
+    path_services: PathServices,
+    node_waits: NodeWaits,
+    check: Check,
 ) -> None:
     """Through every node's port a client keeps to one endpoint; which one may differ from node to node.
 
@@ -45,24 +55,28 @@ def test_through_every_nodes_port_a_client_keeps_to_one_endpoint(
     Expected: all answered; through each node by one endpoint.
     """
     service = path_services.through
-    arrivals.at_entrances(path_services.settled, entrances)
-    ways = entrances.ways(service)
+    node_waits.at_entrances(path_services.sync, node_port_targets)
+    ways = node_port_targets.labelled_targets(service)
     answers = client.request(*ways, count=REQUESTS)
-    evidence.answers("answers", answers)
 
-    verdict = judge_each_way("C31", Asked(service, client.pod, ways, answers))
+    verdict = judge_each_way(PathRequests(service, client.pod, ways, answers))
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C31b")
+@claim(
+    "C31b",
+    "The node that a client enters by remembers it, and no other does",
+    promised_by=KUBE_PROXY,
+    source=sources.AFFINITY_STORES,
+    modes=BOTH_MODES,
+)
 def test_the_node_that_a_client_enters_by_remembers_it(
-    host_client: Client,
-    entrances: Entrances,
+    host_network_client: Client,
+    node_port_targets: NodePortTargets,
     path_services: PathServices,
-    programming: Programming,
-    evidence: Evidence,
+    testbed: Testbed,
+    check: Check,
 ) -> None:
     """The node that a client enters by remembers it, and no other does, by the address that it came with.
 
@@ -73,22 +87,26 @@ def test_the_node_that_a_client_enters_by_remembers_it(
         that answered through this node: nothing is translated before affinity is decided, and pins are the node's own.
     """
     service = path_services.entered
-    path_services.settled.require(*entrances.addresses)
-    ways = entrances.ways(service)
-    answers = host_client.request(*ways, count=REQUESTS)
-    evidence.answers("answers", answers)
-    states = programming.nodes.read(entrances.addresses)
+    path_services.sync.require(*node_port_targets.addresses)
+    ways = node_port_targets.labelled_targets(service)
+    answers = host_network_client.request(*ways, count=REQUESTS)
+    states = testbed.nodes.read(node_port_targets.addresses)
 
-    asked = Asked(service, host_client.pod, ways, answers)
-    verdict = judge_remembered("C31b", programming.dataplane, asked, entrances.entered(service), states)
+    asked = PathRequests(service, host_network_client.pod, ways, answers)
+    verdict = judge_remembered(testbed.backend, asked, node_port_targets.target_to_node(service), states)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C65")
+@claim(
+    "C65",
+    "Every node leads its node port to the Service's endpoints",
+    promised_by=KUBE_PROXY,
+    source=sources.SYNC_BOTH,
+    modes=BOTH_MODES,
+)
 def test_every_node_leads_its_node_port_to_the_services_endpoints(
-    path_services: PathServices, programming: Programming, evidence: Evidence
+    path_services: PathServices, testbed: Testbed, check: Check
 ) -> None:
     """Every node leads its node port to the Service's endpoints, through the chain for external traffic.
 
@@ -98,17 +116,25 @@ def test_every_node_leads_its_node_port_to_the_services_endpoints(
         marks for masquerading and goes on to the chain that asks for every endpoint.
     """
     service = path_services.through
-    differences = programming.read(service)
+    differences = testbed.read(service)
 
-    verdict = judge_aspects("C65", service, differences, path_services.settled.waited)
+    verdict = judge_aspects(service, differences, path_services.sync.waited)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C32")
+@claim(
+    "C32",
+    "Under externalTrafficPolicy Local a node answers from its own endpoint",
+    promised_by=API,
+    source=sources.EXTERNAL_POLICY_FIELD,
+)
 def test_under_external_policy_local_a_node_answers_from_its_own_endpoint(
-    host_client: Client, entrances: Entrances, path_services: PathServices, arrivals: Arrivals, evidence: Evidence
+    host_network_client: Client,
+    node_port_targets: NodePortTargets,
+    path_services: PathServices,
+    node_waits: NodeWaits,
+    check: Check,
 ) -> None:
     """Under externalTrafficPolicy Local a node answers from its own endpoint.
 
@@ -117,26 +143,35 @@ def test_under_external_policy_local_a_node_answers_from_its_own_endpoint(
     Expected: all answered by the endpoint of the node asked.
     """
     service = path_services.local
-    arrivals.at_entrances(path_services.settled, entrances)
+    node_waits.at_entrances(path_services.sync, node_port_targets)
     homes = {one.node for one in service.endpoints}
-    asked_nodes = [node for node in entrances.others(host_client.node) if node in homes]
+    asked_nodes = [node for node in node_port_targets.others(host_network_client.node) if node in homes]
     if not asked_nodes:
-        pytest.skip(f"no node with an endpoint can be asked but the client's own, {host_client.node}")
-    entered = entrances.entered(service, *asked_nodes)
-    answers = host_client.request(*entered, count=REQUESTS)
-    evidence.answers("answers", answers)
+        pytest.skip(f"no node with an endpoint can be asked but the client's own, {host_network_client.node}")
+    entered = node_port_targets.target_to_node(service, *asked_nodes)
+    answers = host_network_client.request(*entered, count=REQUESTS)
 
     allowed = {at: [one.pod for one in service.endpoints if one.node == node] for at, node in entered.items()}
-    asked = Asked(service, host_client.pod, entrances.ways(service, *asked_nodes), answers)
-    verdict = judge_answered_by("C32", asked, allowed)
+    asked = PathRequests(
+        service, host_network_client.pod, node_port_targets.labelled_targets(service, *asked_nodes), answers
+    )
+    verdict = judge_answered_by(asked, allowed)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C32b")
+@claim(
+    "C32b",
+    "Under externalTrafficPolicy Local a node without an endpoint drops",
+    promised_by=API,
+    source=sources.EXTERNAL_POLICY_FIELD,
+)
 def test_under_external_policy_local_a_node_without_an_endpoint_drops(
-    host_client: Client, entrances: Entrances, path_services: PathServices, arrivals: Arrivals, evidence: Evidence
+    host_network_client: Client,
+    node_port_targets: NodePortTargets,
+    path_services: PathServices,
+    node_waits: NodeWaits,
+    check: Check,
 ) -> None:
     """Under externalTrafficPolicy Local a node without an endpoint drops what comes for it.
 
@@ -145,24 +180,28 @@ def test_under_external_policy_local_a_node_without_an_endpoint_drops(
     Expected: nothing comes back, neither an answer nor a refusal.
     """
     service = path_services.local
-    arrivals.at_entrances(path_services.settled, entrances)
+    node_waits.at_entrances(path_services.sync, node_port_targets)
     homes = {one.node for one in service.endpoints}
-    without = [node for node in entrances.others(host_client.node) if node not in homes]
+    without = [node for node in node_port_targets.others(host_network_client.node) if node not in homes]
     if not without:
         pytest.skip("every node that can be asked has an endpoint")
-    ways = entrances.ways(service, *without)
-    answers = host_client.impatient.request(*ways)
-    evidence.answers("answers", answers)
+    ways = node_port_targets.labelled_targets(service, *without)
+    answers = host_network_client.impatient.request(*ways)
 
-    verdict = judge_dropped("C32b", Asked(service, host_client.pod, ways, answers))
+    verdict = judge_dropped(PathRequests(service, host_network_client.pod, ways, answers))
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C32c")
+@claim(
+    "C32c",
+    "Under externalTrafficPolicy Local a node asks for its own endpoints alone",
+    promised_by=KUBE_PROXY,
+    source=sources.SYNC_BOTH,
+    modes=BOTH_MODES,
+)
 def test_under_external_policy_local_a_node_asks_for_its_own_endpoints_alone(
-    path_services: PathServices, programming: Programming, evidence: Evidence
+    path_services: PathServices, testbed: Testbed, check: Check
 ) -> None:
     """Under externalTrafficPolicy Local a node asks for its own endpoints alone, for traffic from outside.
 
@@ -172,21 +211,26 @@ def test_under_external_policy_local_a_node_asks_for_its_own_endpoints_alone(
         chain of all endpoints, all other to a chain of the node's own, which the node without an endpoint lacks.
     """
     service = path_services.local
-    differences = programming.read(service)
+    differences = testbed.read(service)
 
-    verdict = judge_aspects("C32c", service, differences, path_services.settled.waited)
+    verdict = judge_aspects(service, differences, path_services.sync.waited)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C33")
+@claim(
+    "C33",
+    "Clients behind one translated address are one client",
+    promised_by=KUBE_PROXY,
+    source=sources.SYNC_BOTH,
+    modes=BOTH_MODES,
+)
 def test_clients_behind_one_translated_address_are_one_client(
     client: Client,
-    own_clients: OwnClients,
-    translated: Translated,
-    programming: Programming,
-    evidence: Evidence,
+    path_clients: PathClients,
+    translated: SnatService,
+    testbed: Testbed,
+    check: Check,
 ) -> None:
     """Clients behind one translated address are one client: whoever balances before the Service decides who is one.
 
@@ -195,23 +239,26 @@ def test_clients_behind_one_translated_address_are_one_client(
     Steps: 10 requests each of two pods on different nodes to the port in front; read what the node behind remembers.
     Expected: one client remembered, by an address that is neither's; its endpoint answers both.
     """
-    translated.settled.require(translated.node, translated.behind)
+    translated.sync.require(translated.node, translated.behind)
     asked = []
-    for one in (client, own_clients.pod):
-        answers = one.request(*translated.ways, count=REQUESTS)
-        evidence.answers(f"answers to {one.pod}", answers)
-        asked.append(Asked(translated.front, one.pod, translated.ways, answers))
-    state = programming.nodes.read_one(translated.behind)
+    for one in (client, path_clients.pod):
+        answers = one.request(*translated.ways, count=REQUESTS, name=f"answers to {one.pod}")
+        asked.append(PathRequests(translated.front, one.pod, translated.ways, answers))
+    state = testbed.nodes.read_one(translated.behind)
 
-    verdict = judge_one_client("C33", programming.dataplane, translated.service, asked, state)
+    verdict = judge_one_client(testbed.backend, translated.service, asked, state)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C66")
+@claim(
+    "C66",
+    "At an external address a client keeps to one endpoint",
+    promised_by=API,
+    source=sources.EXTERNAL_IPS_FIELD,
+)
 def test_at_an_external_address_a_client_keeps_to_one_endpoint(
-    client: Client, outside_service: ServiceState, path_services: PathServices, evidence: Evidence
+    client: Client, outside_service: ServiceState, path_services: PathServices, check: Check
 ) -> None:
     """At an external address a client keeps to one endpoint.
 
@@ -220,20 +267,24 @@ def test_at_an_external_address_a_client_keeps_to_one_endpoint(
     Expected: 30 answers, one endpoint.
     """
     service = outside_service
-    path_services.settled.require(client.node)
+    path_services.sync.require(client.node)
     ways = {Target(address, service.ports[0].port): f"at {address}" for address in service.external_ips}
     answers = client.request(*ways, count=3 * REQUESTS)
-    evidence.answers("answers", answers)
 
-    verdict = judge_each_way("C66", Asked(service, client.pod, ways, answers))
+    verdict = judge_each_way(PathRequests(service, client.pod, ways, answers))
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C66b")
+@claim(
+    "C66b",
+    "Every node leads the external address to the Service's endpoints",
+    promised_by=KUBE_PROXY,
+    source=sources.SYNC_BOTH,
+    modes=BOTH_MODES,
+)
 def test_every_node_leads_the_external_address_to_the_services_endpoints(
-    outside_service: ServiceState, path_services: PathServices, programming: Programming, evidence: Evidence
+    outside_service: ServiceState, path_services: PathServices, testbed: Testbed, check: Check
 ) -> None:
     """Every node leads the external address to the Service's endpoints, through the chain for external traffic.
 
@@ -242,17 +293,21 @@ def test_every_node_leads_the_external_address_to_the_services_endpoints(
     Expected: no rule of the Service differs from the computed ones.
     """
     service = outside_service
-    differences = programming.read(service)
+    differences = testbed.read(service)
 
-    verdict = judge_aspects("C66b", service, differences, path_services.settled.waited)
+    verdict = judge_aspects(service, differences, path_services.sync.waited)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C67")
+@claim(
+    "C67",
+    "At a load balancer's address a client keeps to one endpoint",
+    promised_by=API,
+    source=sources.LOAD_BALANCER_FIELD,
+)
 def test_at_a_load_balancers_address_a_client_keeps_to_one_endpoint(
-    client: Client, balanced_service: ServiceState, path_services: PathServices, evidence: Evidence
+    client: Client, balanced_service: ServiceState, path_services: PathServices, check: Check
 ) -> None:
     """At a load balancer's address a client keeps to one endpoint: nodes answer for it themselves.
 
@@ -261,20 +316,24 @@ def test_at_a_load_balancers_address_a_client_keeps_to_one_endpoint(
     Expected: 30 answers, one endpoint.
     """
     service = balanced_service
-    path_services.settled.require(client.node)
+    path_services.sync.require(client.node)
     ways = {Target(address, service.ports[0].port): f"at {address}" for address in service.balancer_ips}
     answers = client.request(*ways, count=3 * REQUESTS)
-    evidence.answers("answers", answers)
 
-    verdict = judge_each_way("C67", Asked(service, client.pod, ways, answers))
+    verdict = judge_each_way(PathRequests(service, client.pod, ways, answers))
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)
 
 
-@claim("C67b")
+@claim(
+    "C67b",
+    "Every node leads a load balancer's address to the Service's endpoints",
+    promised_by=KUBE_PROXY,
+    source=sources.SYNC_BOTH,
+    modes=BOTH_MODES,
+)
 def test_every_node_leads_a_load_balancers_address_to_the_services_endpoints(
-    balanced_service: ServiceState, path_services: PathServices, programming: Programming, evidence: Evidence
+    balanced_service: ServiceState, path_services: PathServices, testbed: Testbed, check: Check
 ) -> None:
     """Every node leads a load balancer's address to the Service's endpoints, through the chain for external traffic.
 
@@ -283,9 +342,8 @@ def test_every_node_leads_a_load_balancers_address_to_the_services_endpoints(
     Expected: no rule of the Service differs from the computed ones.
     """
     service = balanced_service
-    differences = programming.read(service)
+    differences = testbed.read(service)
 
-    verdict = judge_aspects("C67b", service, differences, path_services.settled.waited)
+    verdict = judge_aspects(service, differences, path_services.sync.waited)
 
-    evidence.verdict(verdict)
-    assert verdict.ok, verdict.explain()
+    check(verdict)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Change:
+class VersionChange:
     """The new list, a line for each difference, and what a person has to know besides."""
 
     document: dict[str, Any]
@@ -28,7 +28,7 @@ class Change:
         return "\n\n".join((listed, *self.notes)) + "\n"
 
 
-def proposed(document: dict[str, Any], published: Published) -> Change:
+def proposed(document: dict[str, Any], published: Published) -> VersionChange:
     """Return the change that what is published makes to the list; ``lines`` is empty when there is none.
 
     A new minor comes in once kind has a node image for it, and the oldest goes, so that their number stays.
@@ -47,7 +47,7 @@ def proposed(document: dict[str, Any], published: Published) -> Change:
             versions.append(_entry(newest, published, versions[-1]["proxy_modes"]))
             lines.append(f"Kubernetes {newest} comes in as the default, and {gone} goes")
             notes.append("The README and the tests name the supported minors: look for them.")
-    return Change(new, tuple(lines), tuple(notes))
+    return VersionChange(new, tuple(lines), tuple(notes))
 
 
 def formatted(document: dict[str, Any]) -> str:

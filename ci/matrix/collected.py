@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Write a pair for each test of a claim: the claim's id, and whether it is skipped."""
+    """Write for each test of a claim the claim's id, whether it is skipped, and the claim's title."""
     from session_affinity.plugin.claims import claim_of
 
     tests = [
-        (claim.id, item.get_closest_marker("skip") is not None) for item in session.items if (claim := claim_of(item))
+        (claim.id, item.get_closest_marker("skip") is not None, claim.title)
+        for item in session.items
+        if (claim := claim_of(item))
     ]
     Path(os.environ[COLLECTED_VARIABLE]).write_text(json.dumps(tests), encoding="utf-8")

@@ -8,12 +8,11 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ci.matrix.legs import Leg
-from session_affinity.claims import CATALOGUE
 from session_affinity.errors import SuiteError, UsageError
 
 if TYPE_CHECKING:
@@ -31,14 +30,14 @@ class Expectation:
     leg: Leg
     judged: Mapping[str, int]
     skipped: Mapping[str, int]
+    titles: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a matrix is to come to. ``whole`` when no argument could deselect a claim: then each has to have a test."""
+    """What each leg of a matrix has to judge."""
 
     expectations: tuple[Expectation, ...]
-    whole: bool
 
     @property
     def legs(self) -> tuple[Leg, ...]:
@@ -46,10 +45,9 @@ class Plan:
         return tuple(one.leg for one in self.expectations)
 
     @property
-    def untested(self) -> tuple[str, ...]:
-        """The claims of the catalogue that no leg has a test of, if all were asked for."""
-        tested = {claim for one in self.expectations for claim in (*one.judged, *one.skipped)}
-        return tuple(claim for claim in CATALOGUE if claim not in tested) if self.whole else ()
+    def titles(self) -> dict[str, str]:
+        """The titles of all claims by id, in the order in which they are judged."""
+        return {claim: title for one in self.expectations for claim, title in one.titles.items()}
 
     def write(self, file: Path) -> None:
         """Keep it for the report's gate, which needs the number of tests that each leg judges, and for ``read``."""
@@ -61,12 +59,12 @@ class Plan:
                 "proxy_mode": one.leg.proxy_mode,
                 "provider": one.leg.provider,
                 "judged": sum(one.judged.values()),
-                "claims": {"judged": dict(one.judged), "skipped": dict(one.skipped)},
+                "claims": {"judged": dict(one.judged), "skipped": dict(one.skipped), "titles": dict(one.titles)},
             }
             for one in self.expectations
         ]
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({"whole": self.whole, "legs": legs}, indent=1), encoding="utf-8")
+        file.write_text(json.dumps({"legs": legs}, indent=1), encoding="utf-8")
 
 
 def read(file: Path) -> Plan:
@@ -78,10 +76,11 @@ def read(file: Path) -> Plan:
                 Leg(leg["kubernetes"], leg["proxy_mode"], leg["provider"]),
                 leg["claims"]["judged"],
                 leg["claims"]["skipped"],
+                leg["claims"]["titles"],
             )
             for leg in document["legs"]
         )
-        return Plan(expectations, bool(document["whole"]))
+        return Plan(expectations)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SuiteError(f"{file} is not a plan of a matrix: {error!r}", next_step="run make matrix again") from error
 
@@ -97,16 +96,17 @@ def collect(legs: Iterable[Leg], arguments: Sequence[str]) -> Plan:
             f"no leg judges a claim with {' '.join(arguments) or 'no arguments'}",
             next_step="choose other claims, or other legs",
         )
-    return Plan(expectations, whole=not arguments)
+    return Plan(expectations)
 
 
 def counted(leg: Leg, tests: Iterable[Sequence[Any]]) -> Expectation:
-    """Return the expectation from pairs of a claim's id and whether that test is skipped by rule."""
-    tests = [(str(claim), bool(skipped)) for claim, skipped in tests]
+    """Return the expectation from a claim's id, whether its test is skipped by rule, and the claim's title."""
+    known = [(str(claim), bool(skipped), str(title)) for claim, skipped, title in tests]
     return Expectation(
         leg,
-        Counter(claim for claim, skipped in tests if not skipped),
-        Counter(claim for claim, skipped in tests if skipped),
+        Counter(claim for claim, skipped, _ in known if not skipped),
+        Counter(claim for claim, skipped, _ in known if skipped),
+        {claim: title for claim, _, title in known},
     )
 
 

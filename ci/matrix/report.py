@@ -75,7 +75,7 @@ class Ended:
 class Merged:
     """What a matrix came to: the table, the gate's verdict in words, and what keeps the gate shut."""
 
-    table: table.Table
+    table: table.LegTable
     verdict: str
     faults: tuple[str, ...]
 

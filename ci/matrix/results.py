@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 STATUSES: Final = ("failed", "broken", "passed", "skipped")
 """What a result can be, the one that matters most first."""
 
-KEY_NUMBER: Final = "key number"
+HEADLINE: Final = "headline"
 """The parameter of a result that is no parameter: what was measured, in a few words."""
 
 
@@ -38,7 +38,7 @@ class Result:
     message: str
     id: str
     started: int = 0
-    figure: str = ""
+    headline: str = ""
 
 
 def directories(root: Path) -> tuple[Path, ...]:
@@ -107,7 +107,7 @@ def _result(file: Path, document: Mapping[str, Any]) -> Result | None:
             str(details.get("message") or "").strip(),
             report_id(document["uuid"]),
             int(document.get("start") or 0),
-            next((str(one["value"]) for one in document.get("parameters", []) if one["name"] == KEY_NUMBER), ""),
+            next((str(one["value"]) for one in document.get("parameters", []) if one["name"] == HEADLINE), ""),
         )
     except KeyError as error:
         raise ResultsError(

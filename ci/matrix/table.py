@@ -7,7 +7,6 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
 from ci.matrix.results import STATUSES
-from session_affinity.claims import CATALOGUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -40,7 +39,7 @@ class Cell:
     @property
     def detail(self) -> str:
         """Why in a line, or the key number of what passed."""
-        telling = (one.message or one.figure for one in self.results if one.status == self.word)
+        telling = (one.message or one.headline for one in self.results if one.status == self.word)
         return next((said.splitlines()[0] for said in telling if said), "")
 
 
@@ -54,7 +53,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class LegTable:
     """Every claim that any leg was asked about or has a result of."""
 
     legs: tuple[Leg, ...]
@@ -69,7 +68,7 @@ class Table:
         )
 
 
-def claim_by_leg(plan: Plan, results: Sequence[Result]) -> Table:
+def claim_by_leg(plan: Plan, results: Sequence[Result]) -> LegTable:
     """Return the table of a plan and of what came of it; legs that ran unplanned have columns too."""
     legs = tuple(sorted({*plan.legs, *(one.leg for one in results)}, key=lambda leg: leg.order))
     expected = {
@@ -81,20 +80,21 @@ def claim_by_leg(plan: Plan, results: Sequence[Result]) -> Table:
     for one in results:
         seen[one.leg, one.claim] = (*seen.get((one.leg, one.claim), ()), one)
     claims = {claim for _, claim in (*expected, *seen)}
-    return Table(
+    titles = plan.titles
+    return LegTable(
         legs,
         tuple(
             Row(
                 claim,
-                CATALOGUE[claim].title if claim in CATALOGUE else "(no longer in the catalogue)",
+                titles.get(claim, "(no longer in the catalogue)"),
                 tuple(_cell(expected.get((leg, claim), 0), seen.get((leg, claim), ())) for leg in legs),
             )
-            for claim in (*(one for one in CATALOGUE if one in claims), *sorted(claims - set(CATALOGUE)))
+            for claim in (*titles, *sorted(claims - set(titles)))
         ),
     )
 
 
-def text(table: Table) -> str:
+def text(table: LegTable) -> str:
     """Return it for a terminal or a log: plain lines, legs as stacked headings, a last line with the counts."""
     headings = [(leg.kubernetes, leg.proxy_mode, leg.provider) for leg in table.legs]
     body = [[cell.text.upper() if cell.word in _LOUD else cell.text for cell in row.cells] for row in table.rows]
@@ -107,7 +107,7 @@ def text(table: Table) -> str:
     return "\n".join((*lines, _line("", "passed of judged", title, table.counts(), widths)))
 
 
-def markdown(table: Table) -> str:
+def markdown(table: LegTable) -> str:
     """Return it for a step summary or an issue; what keeps the gate shut is bold."""
     lines = [
         _cells(("claim", "", *(leg.name for leg in table.legs))),
@@ -120,7 +120,7 @@ def markdown(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def html(table: Table, verdict: str, *, linked: bool) -> str:
+def html(table: LegTable, verdict: str, *, linked: bool) -> str:
     """Return it as a page of its own that needs no script; ``linked`` when the report's index.html is beside it."""
     import jinja2
 

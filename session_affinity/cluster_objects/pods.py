@@ -16,6 +16,7 @@ from session_affinity.kube import events, podstate
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.resources import PODS
 from session_affinity.nodes.nodes import until
+from session_affinity.text import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -44,7 +45,7 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True)
-class PodWish:
+class PodRequest:
     """A pod to be made: a short name of what it is for, what runs in it, its labels and where.
 
     ``node`` is empty where the scheduler may choose, ``name`` where the pod is to have a new one. ``spec`` are further
@@ -75,18 +76,18 @@ class Pods:
         templates: Mapping[Role, Pod],
         adapt: Callable[[Pod], Pod],
         *,
-        slowness: float = 1.0,
+        deadline_scale: float = 1.0,
     ) -> None:
         self._api = api
         self._namespace = namespace
         self._templates = templates
         self._adapt = adapt
-        self._patience = POD_SECONDS * slowness
+        self._patience = POD_SECONDS * deadline_scale
 
-    def run(self, *wishes: PodWish) -> list[Pod]:
+    def run(self, *wishes: PodRequest) -> list[Pod]:
         """Make pods and wait until all are Ready; return them as the API has them. Raises ClusterError."""
         began = time.time()
-        with recorder.untold():
+        with recorder.suppressed():
             names = [self.create(wish) for wish in wishes]
         return self.await_ready(*names, since=began)
 
@@ -98,10 +99,10 @@ class Pods:
         began = since or time.time()
         found = until_ready(self._api, self._namespace, names, self._patience)
         placed = [f"{name} on {pod['spec'].get('nodeName')}" for name, pod in found.items()]
-        recorder.tell(recorder.Did(f"made pods {recorder.listed(placed)}, all Ready"), since=began)
+        recorder.record(recorder.Action(f"made pods {listed(placed)}, all Ready"), since=began)
         return [found[name] for name in names]
 
-    def create(self, wish: PodWish) -> str:
+    def create(self, wish: PodRequest) -> str:
         """Make a pod, not waiting for it, and return its name; raises ClusterError."""
         pod = self._adapt(manifest(wish.name or unique_name(wish.purpose), self._namespace, wish, self._templates))
         try:
@@ -109,32 +110,32 @@ class Pods:
         except ApiError as error:
             raise refused(pod, error) from error
         name = str(pod["metadata"]["name"])
-        recorder.tell(recorder.Did(f"made pod {name}"))
+        recorder.record(recorder.Action(f"made pod {name}"))
         return name
 
     def label(self, name: str, **labels: str | None) -> None:
         """Change labels of a pod; None takes one away."""
         self._api.patch(PODS, name, self._namespace, {"metadata": {"labels": labels}})
-        recorder.tell(recorder.Did(f"labelled pod {name}: {labels}"))
+        recorder.record(recorder.Action(f"labelled pod {name}: {labels}"))
 
     def declare(self, name: str, *, ready: bool) -> None:
         """Say whether a pod with ``GATED`` is ready; it counts as Ready once this and its containers say so."""
         condition = {"type": READINESS_GATE, "status": str(ready)}
         self._api.patch_status(PODS, name, self._namespace, {"conditions": [condition]})
-        recorder.tell(recorder.Did(f"declared pod {name} {'ready' if ready else 'not ready'}"))
+        recorder.record(recorder.Action(f"declared pod {name} {'ready' if ready else 'not ready'}"))
 
     def delete(self, *names: str, grace_seconds: int | None = None) -> None:
         """Remove pods, in the time that each asks for unless told otherwise; one that is gone already is no error."""
         for name in names:
             self._api.delete(PODS, name, self._namespace, grace_seconds=grace_seconds)
-        recorder.tell(recorder.Did(f"removed pods {recorder.listed(names)}"))
+        recorder.record(recorder.Action(f"removed pods {listed(names)}"))
 
     def delete_all(self) -> None:
         """Remove every pod that a test made, also those that a killed run left."""
         self._api.delete_all(PODS, self._namespace, labels=SELECTOR, grace_seconds=0)
 
 
-def manifest(name: str, namespace: str, wish: PodWish, templates: Mapping[Role, Pod]) -> dict[str, Any]:
+def manifest(name: str, namespace: str, wish: PodRequest, templates: Mapping[Role, Pod]) -> dict[str, Any]:
     """Return the pod that a wish asks for, made from the sample pods of its roles."""
     samples = [copy.deepcopy(dict(templates[role]["spec"])) for role in wish.roles]
     containers = [
@@ -150,7 +151,7 @@ def manifest(name: str, namespace: str, wish: PodWish, templates: Mapping[Role, 
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
-def _command(wish: PodWish, role: Role) -> dict[str, list[str]]:
+def _command(wish: PodRequest, role: Role) -> dict[str, list[str]]:
     return {"command": list(wish.commands[role]), "args": []} if role in wish.commands else {}
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from session_affinity.cluster_objects.labels import unique_name
-from session_affinity.cluster_objects.services import LABELS, Wish, manifest
-from session_affinity.kube.api import FIELD_MANAGER, Patch
+from session_affinity.cluster_objects.services import LABELS, ServiceRequest, manifest
+from session_affinity.kube.api import FIELD_MANAGER, PatchType
 from session_affinity.kube.resources import SERVICES
-from session_affinity.verdicts.api_fields import Asked
+from session_affinity.verdicts.api_fields import ApiAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from session_affinity.kube.reply import Reply
 
 
-class Asking:
+class RawServiceApi:
     """Asks the API of one cluster for Services in one namespace; what it grants is removed by ``delete_all``."""
 
     def __init__(self, api: Api, namespace: str) -> None:
@@ -25,25 +25,27 @@ class Asking:
         self._namespace = namespace
         self._made: list[str] = []
 
-    def create(self, what: str, wish: Wish) -> Asked:
+    def create(self, what: str, wish: ServiceRequest) -> ApiAnswer:
         """Ask for a Service; ``what`` is what is asked in a few words."""
-        return Asked(what, self._keep(self._api.try_create(manifest(unique_name(wish.purpose), self._namespace, wish))))
+        return ApiAnswer(
+            what, self._keep(self._api.try_create(manifest(unique_name(wish.purpose), self._namespace, wish)))
+        )
 
-    def patch(self, what: str, service: str, change: Change, kind: Patch = Patch.MERGE) -> Asked:
+    def patch(self, what: str, service: str, change: Change, kind: PatchType = PatchType.MERGE) -> ApiAnswer:
         """Ask for a change of a Service."""
-        return Asked(what, self._api.try_patch(SERVICES, service, self._namespace, change, kind))
+        return ApiAnswer(what, self._api.try_patch(SERVICES, service, self._namespace, change, kind))
 
     def apply(
         self, what: str, service: str, spec: Mapping[str, Any], manager: str = FIELD_MANAGER, *, force: bool = False
-    ) -> Asked:
+    ) -> ApiAnswer:
         """Ask, as a field manager, for a Service by server-side apply."""
         metadata = {"name": service, "namespace": self._namespace, "labels": dict(LABELS)}
         wanted = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
-        return Asked(what, self._keep(self._api.try_apply(wanted, manager, force=force)))
+        return ApiAnswer(what, self._keep(self._api.try_apply(wanted, manager, force=force)))
 
-    def read(self, what: str, service: str) -> Asked:
+    def read(self, what: str, service: str) -> ApiAnswer:
         """Ask for a Service as stored."""
-        return Asked(what, self._api.try_get(SERVICES, service, self._namespace))
+        return ApiAnswer(what, self._api.try_get(SERVICES, service, self._namespace))
 
     def delete_all(self) -> None:
         """Remove every Service that was granted."""

@@ -38,7 +38,7 @@ AT_ONCE: Final = 4
 
 
 @dataclass(frozen=True)
-class Wish:
+class ServiceRequest:
     """A Service to be made: a short name of what it is for, its affinity, and its timeout or the API's default.
 
     ``spec`` are further fields of the Service's specification, in place of the usual ones where they meet: its type,
@@ -69,28 +69,30 @@ class Services:
         *,
         family: Family = "IPv4",
         spec: Mapping[str, Any] = MappingProxyType({}),
-        slowness: float = 1.0,
+        deadline_scale: float = 1.0,
     ) -> None:
         self.family = family
         self._spec = spec
-        self._slowness = slowness
+        self._slowness = deadline_scale
         self._api = api
         self._namespace = namespace
         self._endpoints = endpoints
-        self._patience = ENDPOINT_SECONDS * slowness
+        self._patience = ENDPOINT_SECONDS * deadline_scale
         # A server that is slow gets slower by being asked for several things at once.
-        self._at_once = max(round(AT_ONCE / slowness), 1)
+        self._at_once = max(round(AT_ONCE / deadline_scale), 1)
 
     def in_family(self, family: Family) -> Services:
         """Return a maker of Services that have addresses of this family only, which need not be the primary one."""
         only = {"ipFamilyPolicy": "SingleStack", "ipFamilies": [family]}
-        return Services(self._api, self._namespace, self._endpoints, family=family, spec=only, slowness=self._slowness)
+        return Services(
+            self._api, self._namespace, self._endpoints, family=family, spec=only, deadline_scale=self._slowness
+        )
 
-    def create(self, wish: Wish) -> ServiceState:
+    def create(self, wish: ServiceRequest) -> ServiceState:
         """Make a Service and wait for its endpoints; raises NotReadyError."""
         return self.create_all([wish])[0]
 
-    def create_all(self, wishes: Sequence[Wish]) -> list[ServiceState]:
+    def create_all(self, wishes: Sequence[ServiceRequest]) -> list[ServiceState]:
         """Make several Services and wait for the endpoints of all; raises NotReadyError."""
         own = [replace(wish, spec={**self._spec, **wish.spec}) for wish in wishes]
         manifests = [manifest(unique_name(wish.purpose), self._namespace, wish) for wish in own]
@@ -127,7 +129,7 @@ class Services:
                 f"{self._patience:.0f} s; {state.key} has {has}",
                 next_step="see whether the pods behind it are Ready and the controller manager runs",
             )
-        recorder.tell(recorder.Stored(tuple(states), tuple(stored), tuple(slices)), since=began)
+        recorder.record(recorder.ServiceStored(tuple(states), tuple(stored), tuple(slices)), since=began)
         return states
 
     def change(self, service: ServiceState, spec: Mapping[str, Any]) -> None:
@@ -168,7 +170,7 @@ class Services:
         began = time.time()
         stored = self._api.patch(SERVICES, service.name, service.namespace, change)
         changed = _with_endpoints_of(service, stored)
-        recorder.tell(recorder.Stored((changed,), (stored,), how=recorder.CHANGED), since=began)
+        recorder.record(recorder.ServiceStored((changed,), (stored,), how=recorder.CHANGED), since=began)
         return changed
 
     def patch_timeouts(self, services: Sequence[ServiceState], timeout_seconds: int) -> list[ServiceState]:
@@ -178,7 +180,7 @@ class Services:
         with ThreadPoolExecutor(min(self._at_once, len(services)), thread_name_prefix="patch") as pool:
             stored = list(pool.map(lambda one: self._api.patch(SERVICES, one.name, one.namespace, change), services))
         changed = [_with_endpoints_of(service, new) for service, new in zip(services, stored, strict=True)]
-        recorder.tell(recorder.Stored(tuple(changed), tuple(stored), how=recorder.CHANGED), since=began)
+        recorder.record(recorder.ServiceStored(tuple(changed), tuple(stored), how=recorder.CHANGED), since=began)
         return changed
 
     def stored(self, service: ServiceState) -> tuple[Object, list[Object]]:
@@ -209,7 +211,7 @@ class Services:
         """Remove a Service; one that is gone already is no error."""
         began = time.time()
         self._api.delete(SERVICES, service.name, service.namespace)
-        recorder.tell(recorder.Did(f"removed Service {service.key}"), since=began)
+        recorder.record(recorder.Action(f"removed Service {service.key}"), since=began)
 
     def delete_all(self) -> None:
         """Remove every Service that a test made, also those that a killed run left."""
@@ -221,7 +223,7 @@ def target(service: ServiceState) -> Target:
     return Target(service.cluster_ips[0], service.ports[0].port)
 
 
-def manifest(name: str, namespace: str, wish: Wish) -> Object:
+def manifest(name: str, namespace: str, wish: ServiceRequest) -> Object:
     """Return the Service that a wish asks for; what the API has a default for is left out."""
     spec: dict[str, Any] = {
         "selector": dict(BACKEND),

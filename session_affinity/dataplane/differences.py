@@ -56,10 +56,10 @@ def of_aspect(differences: Iterable[Difference], *aspects: Aspect) -> tuple[Diff
     return tuple(difference for difference in differences if difference.aspect in aspects)
 
 
-def explain(differences: Sequence[Difference], service: ServiceState, memories: Mapping[str, Endpoint]) -> str:
+def explain(differences: Sequence[Difference], service: ServiceState, affinity_stores: Mapping[str, Endpoint]) -> str:
     """Return the differences line by line, then the Service and its endpoints with what remembers their clients."""
     count = f"{len(differences)} difference{'' if len(differences) == 1 else 's'}"
     lines = [f"{count} between the rules and {service.describe()}", *(f"  {one}" for one in differences)]
     lines += [f"endpoints of {service.key}: {'' if service.endpoints else 'none is ready'}".rstrip()]
-    lines += [f"  {endpoint} {name}" for name, endpoint in memories.items()]
+    lines += [f"  {endpoint} {name}" for name, endpoint in affinity_stores.items()]
     return "\n".join(lines)

@@ -60,8 +60,8 @@ class Endpoint:
 class ServicePort:
     """A port of a Service with its endpoints; ``protocol`` is TCP, UDP or SCTP, ``name`` is empty when unnamed.
 
-    ``node_port`` is the port of every node that leads to it, 0 where there is none. ``draining`` are the endpoints that
-    terminate and still serve, which are among ``endpoints`` while none is ready.
+    ``node_port`` is the port of every node that leads to it, 0 for none. ``serving_terminating`` are the endpoints that
+    are terminating and still serving; while none is ready, they are among ``endpoints`` too.
     """
 
     name: str
@@ -69,7 +69,7 @@ class ServicePort:
     port: int
     endpoints: tuple[Endpoint, ...] = ()
     node_port: int = 0
-    draining: tuple[Endpoint, ...] = ()
+    serving_terminating: tuple[Endpoint, ...] = ()
 
     def __str__(self) -> str:
         name = f"{self.name} " if self.name else ""
@@ -211,12 +211,16 @@ def _reachable_from_outside(spec: Mapping[str, Any]) -> bool:
 
 def _service_port(port: Mapping[str, Any], slices: Sequence[Mapping[str, Any]]) -> ServicePort:
     name, protocol = port.get("name") or "", port.get("protocol") or "TCP"
-    ready, draining = (
+    ready, serving_terminating = (
         {endpoint.at: endpoint for piece in pieces for endpoint in _endpoints(piece, name, protocol)}
         for pieces in (slices, [_draining(piece) for piece in slices])
     )
-    endpoints, also = (tuple(found[at] for at in sorted(found)) for found in (ready or draining, draining))
-    return ServicePort(name, protocol, int(port["port"]), endpoints, int(port.get("nodePort") or 0), draining=also)
+    endpoints, also = (
+        tuple(found[at] for at in sorted(found)) for found in (ready or serving_terminating, serving_terminating)
+    )
+    return ServicePort(
+        name, protocol, int(port["port"]), endpoints, int(port.get("nodePort") or 0), serving_terminating=also
+    )
 
 
 def _draining(piece: Mapping[str, Any]) -> dict[str, Any]:

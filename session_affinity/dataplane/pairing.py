@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.model import Endpoint
 
 
-class Kind(StrEnum):
+class RuleKind(StrEnum):
     """What a rule is there for."""
 
     ENTRY = "entry"
     MASQUERADE = "masquerade"
     AFFINITY = "affinity"
     BALANCE = "balancing"
-    REMEMBER = "remembering"
+    REMEMBER = "affinity_rules"
     TRANSLATE = "DNAT"
     EXTERNAL = "external"
     OTHER = "other"
@@ -45,13 +45,13 @@ RuleT = TypeVar("RuleT", bound=Numbered)
 class ExpectedRule(Generic[RuleT]):
     """A rule, what it is for, and the endpoint or port it serves."""
 
-    kind: Kind
+    kind: RuleKind
     rule: RuleT
     about: str
     endpoint: Endpoint | None = None
 
 
-def align(
+def pair_rules(
     wanted: Sequence[ExpectedRule[RuleT]], seen: Sequence[RuleT], *keys: Callable[[RuleT], Hashable]
 ) -> tuple[list[tuple[ExpectedRule[RuleT], RuleT]], list[ExpectedRule[RuleT]], list[RuleT]]:
     """Pair expected with seen rules by the first key that agrees; a key of None never agrees.
@@ -73,8 +73,8 @@ def align(
     return pairs, [one for place, one in enumerate(wanted) if place not in partner], left
 
 
-def shuffled(
-    pairs: Sequence[tuple[ExpectedRule[RuleT], RuleT]], *kinds: Kind, order: str = "in the order of the endpoints"
+def out_of_order_pairs(
+    pairs: Sequence[tuple[ExpectedRule[RuleT], RuleT]], *kinds: RuleKind, order: str = "in the order of the endpoints"
 ) -> list[tuple[ExpectedRule[RuleT], RuleT, str, str]]:
     """Return the fewest rules of some kinds that stand out of order, which is told by a phrase.
 

@@ -115,7 +115,7 @@ READ_LISTS_ARGV: Final = _argv("IPv4", "say() { printf '@@affinity %s\\n' \"$*\"
 
 
 @dataclass(frozen=True)
-class NodeState:
+class NodeSnapshot:
     """What one node held when it was read.
 
     ``program`` is the save program whose rules these are and ``variant`` its backend, nf_tables or legacy; both are
@@ -160,7 +160,7 @@ class NodeState:
         return self.jiffies
 
 
-def parse(node: str, stdout: str) -> NodeState:
+def parse(node: str, stdout: str) -> NodeSnapshot:
     """Read what one of the commands of this module printed; raises NodeError when it is cut short or unreadable."""
     sections = dict(_sections(stdout))
     if "end" not in sections:
@@ -180,7 +180,7 @@ def _sections(stdout: str) -> Iterator[tuple[str, tuple[str, str]]]:
         yield (head if name in ("missing", "failed") else name, (words, text))
 
 
-def _state(node: str, sections: Mapping[str, tuple[str, str]]) -> NodeState:
+def _state(node: str, sections: Mapping[str, tuple[str, str]]) -> NodeSnapshot:
     nothing = ("", "")
     program, rules = sections.get("rules", nothing)
     clock, end = (
@@ -189,7 +189,7 @@ def _state(node: str, sections: Mapping[str, tuple[str, str]]) -> NodeState:
     )
     nft = sections.get("nft")
     flows = sections.get("flows")
-    return NodeState(
+    return NodeSnapshot(
         node=node,
         ruleset=save.parse(rules),
         lists=_lists(*sections.get("lists", nothing)),

@@ -34,8 +34,10 @@ def reached(service: ServiceState, port: ServicePort, node: str, zone: str = "")
 
 def own(port: ServicePort, node: str) -> tuple[Endpoint, ...]:
     """Return a node's own endpoints of a port: those that are ready, and where none is, those that still serve."""
-    ready, draining = (tuple(one for one in some if one.node == node) for some in (port.endpoints, port.draining))
-    return ready or draining
+    ready, serving_terminating = (
+        tuple(one for one in some if one.node == node) for some in (port.endpoints, port.serving_terminating)
+    )
+    return ready or serving_terminating
 
 
 def _preferred(endpoints: Sequence[Endpoint], node: str, zone: str) -> tuple[Endpoint, ...]:

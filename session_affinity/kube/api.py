@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from kubernetes.client.api_client import ApiClient
 
-__all__ = ["FIELD_MANAGER", "REQUEST_SECONDS", "Api", "ApiError", "Change", "Object", "Patch"]
+__all__ = ["FIELD_MANAGER", "REQUEST_SECONDS", "Api", "ApiError", "Change", "Object", "PatchType"]
 
 Change = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 """The body of a patch."""
@@ -39,7 +39,7 @@ _RETRIES: Final = 1
 _load: Any = config.new_client_from_config
 
 
-class Patch(StrEnum):
+class PatchType(StrEnum):
     """How the body of a PATCH is meant; the value is its media type."""
 
     MERGE = "application/merge-patch+json"
@@ -105,15 +105,17 @@ class Api:
         """Ask to apply an object as a field manager, and return what the API said, granted or not."""
         path = resource_of(manifest).path(_namespace(manifest), manifest["metadata"]["name"])
         query = {"fieldManager": manager, **({"force": "true"} if force else {})}
-        return self._ask("PATCH", path, query=query, body=manifest, content_type=Patch.APPLY)
+        return self._ask("PATCH", path, query=query, body=manifest, content_type=PatchType.APPLY)
 
-    def patch(self, resource: Resource, name: str, namespace: str, change: Change, kind: Patch = Patch.MERGE) -> Object:
+    def patch(
+        self, resource: Resource, name: str, namespace: str, change: Change, kind: PatchType = PatchType.MERGE
+    ) -> Object:
         """Change an object in place and return it as stored; a JSON patch is a list of operations."""
         said = self.try_patch(resource, name, namespace, change, kind)
         return said.granted(f"PATCH {resource.path(namespace, name)}")
 
     def try_patch(
-        self, resource: Resource, name: str, namespace: str, change: Change, kind: Patch = Patch.MERGE
+        self, resource: Resource, name: str, namespace: str, change: Change, kind: PatchType = PatchType.MERGE
     ) -> Reply:
         """Ask to change an object in place, and return what the API said, granted or not."""
         query = {"fieldManager": FIELD_MANAGER}
@@ -122,7 +124,7 @@ class Api:
     def patch_status(self, resource: Resource, name: str, namespace: str, status: Mapping[str, Any]) -> None:
         """Change an object's status by a strategic merge patch: conditions of other types stay."""
         path, query = resource.path(namespace, name, "status"), {"fieldManager": FIELD_MANAGER}
-        said = self._ask("PATCH", path, query=query, body={"status": status}, content_type=Patch.STRATEGIC)
+        said = self._ask("PATCH", path, query=query, body={"status": status}, content_type=PatchType.STRATEGIC)
         said.granted(f"PATCH {path}")
 
     def delete(self, resource: Resource, name: str, namespace: str = "", *, grace_seconds: int | None = None) -> None:

@@ -27,7 +27,7 @@ class LostConnectionError(ExecError):
 
 
 @dataclass(frozen=True)
-class Ended:
+class ShellEnded:
     """A command that ended."""
 
     returncode: int
@@ -49,7 +49,7 @@ class PodShell:
         self._connection: Any = None
         self._number = 0
 
-    def run(self, argv: Sequence[str], *, timeout: float, stdin: str | None = None) -> Ended:
+    def run(self, argv: Sequence[str], *, timeout: float, stdin: str | None = None) -> ShellEnded:
         """Run a command and wait for its end, at most ``timeout`` seconds; raises ExecError.
 
         A connection that was lost while it was idle is opened again; one lost under a command is not tried twice.
@@ -73,7 +73,7 @@ class PodShell:
         with self._lock:
             self._drop()
 
-    def _attempt(self, argv: Sequence[str], stdin: str | None, deadline: float, timeout: float) -> Ended:
+    def _attempt(self, argv: Sequence[str], stdin: str | None, deadline: float, timeout: float) -> ShellEnded:
         self._number += 1
         mark = MARK + str(self._number).encode()
         try:
@@ -88,7 +88,7 @@ class PodShell:
             self._drop()
             raise LostConnectionError(f"{self._name}: the connection was lost: {error}") from error
 
-    def _collect(self, argv: Sequence[str], mark: bytes, deadline: float, timeout: float) -> Ended:
+    def _collect(self, argv: Sequence[str], mark: bytes, deadline: float, timeout: float) -> ShellEnded:
         """Read until both streams say that the command has ended: they are not in step with each other."""
         streams = {STDOUT: bytearray(), STDERR: bytearray()}
         while not all(_has_ended(text, mark) for text in streams.values()):
@@ -109,7 +109,7 @@ class PodShell:
                 raise LostConnectionError(f"{self._name}: the shell has ended{': ' + said if said else ''}")
         stdout, _, code = bytes(streams[STDOUT]).rpartition(b"\n" + mark + b" ")
         stderr = bytes(streams[STDERR]).rpartition(b"\n" + mark)[0]
-        return Ended(int(code), stdout.decode(errors="replace"), stderr.decode(errors="replace"))
+        return ShellEnded(int(code), stdout.decode(errors="replace"), stderr.decode(errors="replace"))
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None

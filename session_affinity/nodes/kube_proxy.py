@@ -65,7 +65,7 @@ class KubeProxies:
 
     nodes: Nodes
     revival: Sequence[str] | None
-    slowness: float = 1.0
+    deadline_scale: float = 1.0
 
     @property
     def may_be_stopped(self) -> bool:
@@ -106,7 +106,7 @@ class KubeProxies:
 
         A sync is over in milliseconds: a busy machine may miss it. Raises NodeError.
         """
-        seconds = round(SYNC_SECONDS * self.slowness)
+        seconds = round(SYNC_SECONDS * self.deadline_scale)
         argv = ("sh", "-c", KILL_DURING_SYNC, "kill", PROCESS, str(seconds), str(NO_SYNC))
         done = self.nodes.run(node, argv)
         if done.returncode == NO_SYNC:
@@ -134,7 +134,7 @@ class KubeProxies:
                 self.nodes.run(node, self.revival).check()
             return self.started(node) > before
 
-        if not until(began + START_SECONDS * self.slowness, is_back, pause=0.1):
+        if not until(began + START_SECONDS * self.deadline_scale, is_back, pause=0.1):
             raise NotReadyError(
                 f"{node}: kube-proxy is not back {time.monotonic() - began:.0f} s after it was killed",
                 next_step="see its log; on a slow machine raise --deadline-scale",

@@ -12,13 +12,14 @@ from session_affinity import recorder
 from session_affinity.clusters.cluster import shown_command
 from session_affinity.dataplane import snapshot, xt_recent
 from session_affinity.errors import NodeError
+from session_affinity.text import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from session_affinity.clusters.cluster import Completed, Node
     from session_affinity.dataplane.model import Family
-    from session_affinity.dataplane.snapshot import NodeState
+    from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.dataplane.xt_recent import ClockSample
 
 READ_SECONDS: Final = 15.0
@@ -30,13 +31,13 @@ CLOCK_SECONDS: Final = 1.0
 class Nodes:
     """The nodes of a cluster that lets commands be run on them; may be shared by threads.
 
-    ``family`` is the IP family whose rules and connections are read; ``slowness`` stretches what a read may take.
+    ``family`` is the IP family whose rules and connections are read; ``deadline_scale`` stretches what a read may take.
     """
 
-    def __init__(self, nodes: Mapping[str, Node], *, family: Family = "IPv4", slowness: float = 1.0) -> None:
+    def __init__(self, nodes: Mapping[str, Node], *, family: Family = "IPv4", deadline_scale: float = 1.0) -> None:
         self.family = family
         self._nodes = dict(nodes)
-        self._timeout = READ_SECONDS * slowness
+        self._timeout = READ_SECONDS * deadline_scale
         self._lock = threading.Lock()
         self._first: dict[str, ClockSample] = {}
         self._rates: dict[str, int] = {}
@@ -57,7 +58,7 @@ class Nodes:
         """Run a command on a node; raises NodeError when there is no such node or it does not end in time."""
         began = time.time()
         done = self._run(name, argv)
-        recorder.tell(recorder.Did(f"ran {shown_command(argv)}", name), since=began)
+        recorder.record(recorder.Action(f"ran {shown_command(argv)}", name), since=began)
         return done
 
     def run_everywhere(self, argv: Sequence[str]) -> dict[str, Completed]:
@@ -67,10 +68,10 @@ class Nodes:
         began = time.time()
         with ThreadPoolExecutor(len(self._nodes), thread_name_prefix="run") as pool:
             done = dict(zip(self._nodes, pool.map(lambda name: self._run(name, argv), self._nodes), strict=True))
-        recorder.tell(recorder.Did(f"ran {shown_command(argv)}", "every node"), since=began)
+        recorder.record(recorder.Action(f"ran {shown_command(argv)}", "every node"), since=began)
         return done
 
-    def read(self, names: Iterable[str] | None = None) -> dict[str, NodeState]:
+    def read(self, names: Iterable[str] | None = None) -> dict[str, NodeSnapshot]:
         """Read nodes, all unless some are named, at the same time; raises NodeError."""
         wanted = list(self._nodes if names is None else names)
         if not wanted:
@@ -78,14 +79,14 @@ class Nodes:
         began = time.time()
         with ThreadPoolExecutor(len(wanted), thread_name_prefix="read") as pool:
             states = {state.node: state for state in pool.map(self.read_one, wanted)}
-        recorder.tell(recorder.Looked(states, self.family), since=began)
+        recorder.record(recorder.NodeRead(states, self.family), since=began)
         return states
 
-    def read_one(self, name: str, *, flows: bool = False) -> NodeState:
+    def read_one(self, name: str, *, flows: bool = False) -> NodeSnapshot:
         """Read one node, on request with the connections it tracks; raises NodeError."""
         began = time.time()
         state = self._read(name, (snapshot.READ_WITH_FLOWS_ARGV if flows else snapshot.READ_ARGV)[self.family])
-        recorder.tell(recorder.Looked({name: state}, self.family), since=began)
+        recorder.record(recorder.NodeRead({name: state}, self.family), since=began)
         return state
 
     def tell_time_by(self, lists: Iterable[str]) -> None:
@@ -116,7 +117,7 @@ class Nodes:
         if done.returncode:
             said = done.stderr.strip() or f"exit code {done.returncode}"
             raise NodeError(f"{name}: cannot write {' '.join(entries)} to list {chain}: {said}")
-        recorder.tell(recorder.Did(f"wrote {recorder.listed(entries)} to list {chain}", name), since=began)
+        recorder.record(recorder.Action(f"wrote {listed(entries)} to list {chain}", name), since=began)
 
     def _run(self, name: str, argv: Sequence[str]) -> Completed:
         if name not in self._nodes:
@@ -125,7 +126,7 @@ class Nodes:
             )
         return self._nodes[name].run(argv, timeout=self._timeout)
 
-    def _read(self, name: str, argv: Sequence[str]) -> NodeState:
+    def _read(self, name: str, argv: Sequence[str]) -> NodeSnapshot:
         if self._clock_lists:
             argv = snapshot.with_clock(argv, self._clock_lists)
         state = snapshot.parse(name, self._run(name, argv).check().stdout)

@@ -1,77 +1,130 @@
-"""Tests that check a claim: the marker that says which, who promises it, and how the report tells of it."""
+"""The ``claim`` decorator of a claim's test, and the catalogue made from all tests that pytest collects."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import allure
 import pytest
 
-from session_affinity import claims
-from session_affinity.claims import sources
+from session_affinity.claims import Claim, Promise, sources
+from session_affinity.claims.catalogue import SECTIONS, SUBJECTS, ClaimTest, read_docstring
+from session_affinity.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 Test = TypeVar("Test", bound="Callable[..., None]")
 
-EPIC = "Session affinity"
-SEVERITIES = {
-    claims.Promise.API: allure.severity_level.CRITICAL,
-    claims.Promise.KUBE_PROXY: allure.severity_level.NORMAL,
+CATALOGUE: Final = pytest.StashKey[dict[str, ClaimTest]]()
+"""The claims of all tests that were collected, deselected ones included, by id; empty before the collection."""
+DISRUPTIVE: Final = "disruptive"
+"""The marker of tests that disturb what others rely on."""
+EPIC: Final = "Session affinity"
+SEVERITIES: Final = {
+    Promise.API: allure.severity_level.CRITICAL,
+    Promise.KUBE_PROXY: allure.severity_level.NORMAL,
 }
-"""How much a broken promise matters, by who promises it: any user may rely on the API."""
-_PROMISED_BY = {
-    claims.Promise.API: "the Service API, on any dataplane",
-    claims.Promise.KUBE_PROXY: "what kube-proxy does where no document says; other dataplanes may differ",
+"""How severe a broken promise is, by who promises it: every user may rely on the API."""
+_PROMISED_BY: Final = {
+    Promise.API: "the Service API, on any dataplane",
+    Promise.KUBE_PROXY: "kube-proxy, where no document specifies the behaviour; other dataplanes may differ",
 }
-_SECTION = re.compile(r"^(Preconditions|Steps|Expected): ", re.MULTILINE)
+_SECTION: Final = re.compile(rf"^({'|'.join(SECTIONS)}): ", re.MULTILINE)
 _allure: Any = allure
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Register the id of every claim as a marker, so that ``-m C10`` selects its test."""
-    for one in claims.CATALOGUE.values():
-        config.addinivalue_line("markers", f"{one.id}: {one.title}.")
-
-
-def claim(claim_id: str) -> Callable[[Test], Test]:
-    """Say that a test checks a claim of the catalogue; raises UsageError when there is none of that id."""
-    known = claims.find(claim_id)
+def claim(
+    claim_id: str,
+    title: str,
+    *,
+    promised_by: Promise,
+    source: str,
+    modes: tuple[str, ...] = (),
+    false_alarm: float = 0.0,
+) -> Callable[[Test], Test]:
+    """Return a decorator that makes a test the test of a claim (see ``claims.Claim`` for the arguments)."""
+    claim = Claim(claim_id, title, promised_by, source, modes, false_alarm)
     marks = (
-        pytest.mark.claim(id=known.id),
-        getattr(pytest.mark, known.id),
-        getattr(pytest.mark, str(known.promised_by)),
+        pytest.mark.claim(claim),
+        getattr(pytest.mark, str(promised_by)),
         _allure.epic(EPIC),
-        _allure.feature(claims.subject_of(known)),
-        _allure.story(known.title),
-        _allure.severity(SEVERITIES[known.promised_by]),
-        _allure.title(f"{known.id} {known.title}"),
-        _allure.label("claim", known.id),
-        *((_allure.link(address, name=known.source),) if (address := sources.link(known.source)) else ()),
-        *((pytest.mark.dataplane(*known.dataplanes),) if known.dataplanes else ()),
+        _allure.story(title),
+        _allure.severity(SEVERITIES[promised_by]),
+        _allure.title(f"{claim_id} {title}"),
+        _allure.label("claim", claim_id),
+        *((_allure.link(address, name=source),) if (address := sources.link(source)) else ()),
+        *((pytest.mark.dataplane(*modes),) if modes else ()),
     )
 
-    def mark(test: Test) -> Test:
-        for one in (*marks, _allure.description(description(known, test.__doc__ or ""))):
-            test = one(test)
+    def decorate(test: Test) -> Test:
+        for mark in (*marks, _allure.description(description(claim, test.__doc__ or ""))):
+            test = mark(test)
         return test
 
-    return mark
+    return decorate
 
 
-def description(claim: claims.Claim, text: str) -> str:
-    """Return what the report says of a claim, as Markdown: the docstring of its test, and where the promise is made."""
-    said = _SECTION.sub(r"\n**\1:** ", inspect.cleandoc(text))
+def claim_of(item: pytest.Item) -> Claim | None:
+    """Return the claim that a test checks; None for a test that checks none."""
+    marker = item.get_closest_marker("claim")
+    return marker.args[0] if marker else None
+
+
+def subject_of(item: pytest.Item) -> str:
+    """Return the subject of a claim's test; raises UsageError when its markers name none."""
+    subject = next((subject for subject in SUBJECTS if item.get_closest_marker(subject)), None)
+    if subject is None:
+        raise UsageError(f"{item.nodeid}: no marker names its subject", next_step=f"use one of {', '.join(SUBJECTS)}")
+    return subject
+
+
+def description(claim: Claim, docstring: str) -> str:
+    """Return what the report says about a claim, as Markdown: its test's docstring, and where the promise is made."""
+    text = _SECTION.sub(r"\n**\1:** ", inspect.cleandoc(docstring))
     address = sources.link(claim.source)
     source = f"[{claim.source}]({address})" if address else claim.source
     chance = f"\n\n**False alarm:** at most {claim.false_alarm:.0e} a run" if claim.false_alarm else ""
-    return f"{said}\n\n**Promised by:** {_PROMISED_BY[claim.promised_by]}\n\n**Source:** {source}{chance}"
+    return f"{text}\n\n**Promised by:** {_PROMISED_BY[claim.promised_by]}\n\n**Source:** {source}{chance}"
 
 
-def claim_of(item: pytest.Item) -> claims.Claim | None:
-    """Return the claim that a test checks; None for a test that checks none."""
-    marker = item.get_closest_marker("claim")
-    return claims.find(marker.kwargs["id"]) if marker else None
+def catalogue_of(items: Iterable[pytest.Item]) -> dict[str, ClaimTest]:
+    """Return the claims of tests by id, in the order of judging; raises UsageError where two tests share an id."""
+    subjects = list(SUBJECTS)
+    tests: dict[str, ClaimTest] = {}
+    for item in items:
+        if (claim := claim_of(item)) is None:
+            continue
+        if claim.id in tests:
+            raise UsageError(f"{item.nodeid} and {tests[claim.id].test} are both the test of claim {claim.id}")
+        docstring = read_docstring(inspect.getdoc(getattr(item, "function", None)) or "", item.nodeid)
+        disruptive = item.get_closest_marker(DISRUPTIVE) is not None
+        tests[claim.id] = ClaimTest(claim, subject_of(item), item.nodeid, *docstring, disruptive=disruptive)
+    # Sorting is stable: within a subject the tests keep the order of their file.
+    return dict(sorted(tests.items(), key=lambda entry: subjects.index(entry[1].subject)))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin with an empty catalogue."""
+    config.stash[CATALOGUE] = {}
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Register a claim's id as a marker of its test, so that ``-m C10`` selects it."""
+    if claim := claim_of(item):
+        item.config.addinivalue_line("markers", f"{claim.id}: {claim.title}.")
+        item.add_marker(claim.id)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Make the catalogue before any test is deselected, and label each test with its subject for the report."""
+    try:
+        config.stash[CATALOGUE] = catalogue_of(items)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from error
+    for item in items:
+        if claim_of(item):
+            item.add_marker(pytest.mark.allure_label(SUBJECTS[subject_of(item)], label_type="feature"))

@@ -11,14 +11,13 @@ import pytest
 from session_affinity import about
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.resources import NODES
-from session_affinity.plugin.claims import claim_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
 
     from session_affinity.clusters.cluster import Cluster
     from session_affinity.dataplane.model import ProxyConfig
-    from session_affinity.dataplane.snapshot import NodeState
+    from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.kube.api import Api
     from session_affinity.nodes.nodes import Nodes
     from session_affinity.progress import Progress
@@ -57,10 +56,10 @@ class RunFacts:
         """How kube-proxy is set, once it is known."""
         return self.shared.get("proxy")
 
-    def remember(self, readings: Iterable[Mapping[str, NodeState]]) -> None:
+    def remember(self, readings: Iterable[Mapping[str, NodeSnapshot]]) -> None:
         """Take from the first reading of a node by which program its rules were told."""
         for state in (state for reading in readings for state in reading.values() if state.program):
-            self.facts.setdefault("rules told by", f"{state.program}, {state.variant}")
+            self.facts.setdefault("rules read with", f"{state.program}, {state.variant}")
             return
 
     def phases(self) -> dict[str, float]:
@@ -108,18 +107,7 @@ def pytest_fixture_setup(
             counted.item.stash[SHARED_SECONDS] = counted.item.stash.get(SHARED_SECONDS, 0.0) + taken
 
 
-@pytest.fixture(scope="session", autouse=True)
-def run_facts(request: pytest.FixtureRequest) -> RunFacts:
-    """What this run is on, read once from the cluster; empty when no claim is checked."""
-    known = request.config.stash[RUN_FACTS]
-    if any(claim_of(item) for item in request.session.items):
-        cluster: Cluster = request.getfixturevalue("cluster")
-        api: Api = request.getfixturevalue("api")
-        known.facts |= _facts(cluster, _visible_nodes(api))
-    return known
-
-
-def _visible_nodes(api: Api) -> list[dict[str, Any]]:
+def visible_nodes(api: Api) -> list[dict[str, Any]]:
     """Return the nodes; none where the user may not list them, which takes nothing from the claims about behaviour."""
     try:
         return api.objects(NODES)
@@ -129,7 +117,7 @@ def _visible_nodes(api: Api) -> list[dict[str, Any]]:
         return []
 
 
-def _facts(cluster: Cluster, nodes: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+def facts_of(cluster: Cluster, nodes: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Return what a reader of the report has to know to compare it with another."""
     told = [node["status"]["nodeInfo"] for node in nodes]
 

@@ -2,57 +2,82 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from session_affinity.claims import CATALOGUE, Claim, costs
-from session_affinity.claims.document import judged_on
-from session_affinity.claims.told import read_suite
-from session_affinity.plugin.claims import claim_of
+from session_affinity.plugin.claims import CATALOGUE, claim_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from session_affinity.claims import Claim
+    from session_affinity.claims.catalogue import ClaimTest
 
 QUIETEST: Final = -2
-"""The verbosity at which pytest says nothing of its own."""
+"""The verbosity at which pytest writes nothing."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options that list claims instead of checking them."""
+    group = parser.getgroup("session affinity")
+    group.addoption("--claims", action="store_true", help="list the claims that a run would check, and exit")
+    group.addoption(
+        "--claims-format", choices=("table", "json"), default="table", help="how --claims lists them (default: table)"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Let pytest collect and select as always, and say nothing of it."""
+    """Let pytest collect and select as always, without writing about it."""
     if config.getoption("--claims"):
         config.option.verbose = QUIETEST
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
-    """List the claims of the tests that were selected instead of running them."""
-    if not session.config.getoption("--claims"):
+    """List the claims of the selected tests instead of running them."""
+    config = session.config
+    if not config.getoption("--claims"):
         return None
     chosen = {claim.id for item in session.items if (claim := claim_of(item))}
-    reporter = session.config.pluginmanager.getplugin("terminalreporter")
-    about = {one.claim: one.subjects for one in read_suite()}
-    for line in listing([one for one in CATALOGUE.values() if one.id in chosen], about, costs.read()):
+    catalogue = config.stash[CATALOGUE]
+    tests = [test for claim_id, test in catalogue.items() if claim_id in chosen]
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    lines = [as_json(tests)] if config.getoption("--claims-format") == "json" else table(tests, len(catalogue))
+    for line in lines:
         reporter.write_line(line)
     return True
 
 
-def listing(
-    claims: Sequence[Claim], about: Mapping[str, Sequence[str]], seconds: Mapping[str, Mapping[str, float]]
-) -> Iterator[str]:
-    """Yield a line a claim, with a header, and a last line that sums up."""
-    head = ("id", "promised by", "judged on", "seconds", "subjects", "claim", "source")
-    rows = [head, *(_row(claim, about.get(claim.id, ()), seconds.get(claim.id, {})) for claim in claims)]
+def judged_in(claim: Claim) -> str:
+    """Return the proxy modes in which a claim is judged, in words."""
+    return ", ".join(claim.modes) or "any"
+
+
+def table(tests: Sequence[ClaimTest], known: int) -> Iterator[str]:
+    """Yield a header, a line a claim, and a last line with the sum; ``known`` is the size of the catalogue."""
+    head = ("id", "promised by", "judged in", "subject", "claim", "source")
+    rows = [head, *map(_row, tests)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     for row in rows:
         yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-    alarm = sum(claim.false_alarm for claim in claims)
-    on = costs.measured_on()
-    measured = f"; seconds, what a run shares aside, measured on {on}" if on else ""
-    yield f"{len(claims)} of {len(CATALOGUE)} claims; false alarm of a run at most {alarm:.1e}{measured}"
+    alarm = sum(test.claim.false_alarm for test in tests)
+    yield f"{len(tests)} of {known} claims; false alarm of a run at most {alarm:.1e}"
 
 
-def _row(claim: Claim, about: Sequence[str], seconds: Mapping[str, float]) -> tuple[str, ...]:
-    taken = f"{max(seconds.values()):.1f}" if seconds else "-"
-    return claim.id, str(claim.promised_by), judged_on(claim), taken, ", ".join(about), claim.title, claim.source
+def as_json(tests: Iterable[ClaimTest]) -> str:
+    """Return the claims as a JSON array, with what their tests say."""
+    return json.dumps([_document(test) for test in tests], indent=1)
+
+
+def _document(test: ClaimTest) -> dict[str, Any]:
+    document = asdict(test)
+    return {**document.pop("claim"), **document}
+
+
+def _row(test: ClaimTest) -> tuple[str, ...]:
+    claim = test.claim
+    return claim.id, str(claim.promised_by), judged_in(claim), test.subject, claim.title, claim.source

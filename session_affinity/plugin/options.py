@@ -71,7 +71,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="what a claim leaves in the report beside its verdict: all that was seen, or nothing (default: normal)",
     )
     group.addoption("--list-images", action="store_true", help="print the images that a run would use, and exit")
-    group.addoption("--claims", action="store_true", help="list the claims that a run would check, and exit")
     group.addoption(
         "--deadline-scale",
         type=float,
@@ -120,15 +119,3 @@ def cluster_options_of(config: pytest.Config) -> ClusterOptions:
         image_tags=config.getoption("--image-tags"),
         failed=lambda: bool(getattr(config.pluginmanager.getplugin("session"), "testsfailed", 0)),
     )
-
-
-@pytest.fixture(scope="session")
-def cluster_options(pytestconfig: pytest.Config) -> ClusterOptions:
-    """What the command line says about the cluster."""
-    return cluster_options_of(pytestconfig)
-
-
-@pytest.fixture(scope="session")
-def slowness(cluster_options: ClusterOptions) -> float:
-    """By how much deadlines are stretched."""
-    return cluster_options.deadline_scale

@@ -16,14 +16,15 @@ from allure_commons import model2
 from allure_commons.utils import md5
 
 from session_affinity.errors import SuiteError
+from session_affinity.plugin.check import HEADLINE
 from session_affinity.plugin.claims import claim_of
-from session_affinity.plugin.evidence import KEY_NUMBER, close, wanted
+from session_affinity.plugin.evidence import close, is_wanted
 from session_affinity.plugin.facts import RUN_FACTS
 from session_affinity.plugin.leg import leg_of
 from session_affinity.plugin.terminal import failure_text
 from session_affinity.report import diagnostics
 from session_affinity.report.attachment import Attachment
-from session_affinity.report.steps import Phase, Step
+from session_affinity.report.steps import Phase, ReportStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -50,17 +51,17 @@ def _before_writing(function: Hook) -> Hook:
 
 
 @dataclass
-class Told:
+class ReportEntry:
     """What the report is to say of a test beside its outcome."""
 
     message: str = ""
     trace: str = ""
-    steps: tuple[Step, ...] = ()
+    steps: tuple[ReportStep, ...] = ()
     aftermath: dict[str, list[Attachment]] | str = ""
     at: float = 0.0
 
 
-TOLD = pytest.StashKey[Told]()
+TOLD = pytest.StashKey[ReportEntry]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -85,7 +86,7 @@ class Results:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """Note which test is under way; one that the run ends on could not be told."""
         self._item = item
-        told = item.stash[TOLD] = Told()
+        told = item.stash[TOLD] = ReportEntry()
         try:
             return (yield)
         except pytest.exit.Exception as stopped:
@@ -110,14 +111,14 @@ class Results:
             try:
                 if call.when == "call" or (call.when == "setup" and failed):
                     told.steps = close(item, failed=failed)
-                if failed and call.when != "teardown" and wanted(item.config):
+                if failed and call.when != "teardown" and is_wanted(item.config):
                     told.at = time.time()
                     told.aftermath = self._look_around(claim.id)
             except Exception as error:  # noqa: BLE001 - a verdict stands whether or not its evidence could be written
                 _allure.global_error(error)
                 trace = Attachment("trace", "".join(traceback.format_exception(error)))
                 title = f"the evidence could not be written, a mistake in the suite: {error!r}"
-                told.steps = (Step(Phase.OBSERVE, title, call.start, call.stop, (trace,), ok=False),)
+                told.steps = (ReportStep(Phase.OBSERVE, title, call.start, call.stop, (trace,), ok=False),)
         return report
 
     @_before_writing
@@ -138,12 +139,12 @@ class Results:
         result.parameters.extend(_model.Parameter(name=name, value=value) for name, value in leg.parameters.items())
         values = [one.value for one in sorted(result.parameters, key=lambda one: one.name) if not one.excluded]
         result.historyId = _md5(result.fullName, *values)
-        figure = dict(item.user_properties).get(KEY_NUMBER)
-        if figure:
-            result.parameters.append(_model.Parameter(name=KEY_NUMBER, value=str(figure), excluded=True))
+        headline = dict(item.user_properties).get(HEADLINE)
+        if headline:
+            result.parameters.append(_model.Parameter(name=HEADLINE, value=str(headline), excluded=True))
         result.steps.extend(_step(one) for one in told.steps)
         result.steps.extend(_aftermath(told))
-        item.stash[TOLD] = Told()  # written: what many tests told would be much to keep
+        item.stash[TOLD] = ReportEntry()  # written: what many tests told would be much to keep
 
     @_before_writing
     def report_container(self, container: Any) -> None:
@@ -196,7 +197,7 @@ def _said(item: pytest.Item, report: pytest.TestReport, error: pytest.ExceptionI
     return prefix + error.exconly(), f"{where}\n\n{error.getrepr(style='short')}"
 
 
-def _step(step: Step) -> Any:
+def _step(step: ReportStep) -> Any:
     return _model.TestStepResult(
         name=step.title,
         status=_model.Status.PASSED if step.ok else _model.Status.FAILED,
@@ -207,7 +208,7 @@ def _step(step: Step) -> Any:
     )
 
 
-def _aftermath(told: Told) -> Iterable[Any]:
+def _aftermath(told: ReportEntry) -> Iterable[Any]:
     if not told.aftermath:
         return
     found = told.aftermath if isinstance(told.aftermath, dict) else {}

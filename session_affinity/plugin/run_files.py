@@ -11,9 +11,10 @@ import allure
 import pytest
 
 from session_affinity import about
+from session_affinity.plugin.claims import CATALOGUE
 from session_affinity.plugin.facts import RUN_FACTS
 from session_affinity.plugin.leg import leg_of
-from session_affinity.plugin.summary import summary, told_false_alarm
+from session_affinity.plugin.summary import false_alarm_line, summary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,10 +41,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if not known.facts:
         return
     reporter = session.config.pluginmanager.getplugin("terminalreporter")
+    catalogue = session.config.stash[CATALOGUE]
     facts = {
         **known.facts,
         **{f"seconds {name}": f"{seconds:.1f}" for name, seconds in known.phases().items()},
-        **({"false alarm": told_false_alarm(reporter.stats)} if reporter else {}),
+        **({"false alarm": false_alarm_line(catalogue, reporter.stats)} if reporter else {}),
     }
     (results / "environment.properties").write_text(properties(facts))
     if reporter:

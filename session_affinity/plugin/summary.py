@@ -1,14 +1,14 @@
-"""The end of a run on the terminal: what can be pasted into an issue."""
+"""The summary at the end of a run, made to be pasted into an issue."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from session_affinity import claims
-from session_affinity.claims import BUDGET, CATALOGUE
-from session_affinity.plugin.evidence import KEY_NUMBER
+from session_affinity.experiment import BUDGET
+from session_affinity.plugin.check import HEADLINE
+from session_affinity.plugin.claims import CATALOGUE
 from session_affinity.plugin.facts import RUN_FACTS
 from session_affinity.plugin.terminal import CLAIM, properties_of
 
@@ -18,13 +18,19 @@ if TYPE_CHECKING:
     import pytest
     from _pytest.terminal import TerminalReporter
 
-_OUTCOMES = {"failed": "failed", "error": "error", "passed": "passed", "xfailed": "differs", "xpassed": "passed"}
-"""What pytest calls an outcome, and what the summary does; skipped claims are told apart, by their rules."""
-_ORDER = {claim_id: place for place, claim_id in enumerate(CATALOGUE)}
+    from session_affinity.claims import Claim
+    from session_affinity.claims.catalogue import ClaimTest
+
+    Catalogue = Mapping[str, ClaimTest]
+    Stats = Mapping[str, Sequence[Any]]
+    """pytest's reports by outcome."""
+
+_OUTCOMES: Final = {"failed": "failed", "error": "error", "passed": "passed", "xfailed": "differs", "xpassed": "passed"}
+"""pytest's name of each outcome, the worst first, with the summary's; skipped claims are listed by reason instead."""
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
-    """Say what the run was on, how each claim went, where the time went and where the evidence is."""
+    """Write the summary."""
     if config.get_verbosity() < 0 or not config.stash[RUN_FACTS].facts:
         return
     terminalreporter.section("summary")
@@ -32,23 +38,24 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
         terminalreporter.line(line)
 
 
-def summary(config: pytest.Config, stats: Mapping[str, Sequence[Any]]) -> list[str]:
-    """Return the lines of the summary; ``stats`` are pytest's reports by outcome."""
-    known = config.stash[RUN_FACTS]
+def summary(config: pytest.Config, stats: Stats) -> list[str]:
+    """Return the lines of the summary: cluster, counts, a line a claim, seconds by phase, where the evidence is."""
+    known, catalogue = config.stash[RUN_FACTS], config.stash[CATALOGUE]
+    suite, alarm = known.facts["suite"] or "unknown", false_alarm_line(catalogue, stats)
     lines = [
-        "cluster: " + told_cluster(known.facts),
-        f"suite: {known.facts['suite'] or 'unknown'}, {told_counts(stats)}; false alarm {told_false_alarm(stats)}",
-        *told_claims(stats),
-        f"time: {told_times(known.phases(), time.monotonic() - known.began)}",
+        f"cluster: {cluster_line(known.facts)}",
+        f"suite: {suite}, {counts_line(catalogue, stats)}; false alarm {alarm}",
+        *claim_lines(catalogue, stats),
+        f"time: {time_line(known.phases(), time.monotonic() - known.began)}",
     ]
     if directory := config.getoption("allure_report_dir", default=None):
         lines.append(f"evidence: {directory}")
     return lines
 
 
-def told_cluster(facts: Mapping[str, str]) -> str:
+def cluster_line(facts: Mapping[str, str]) -> str:
     """Return the cluster in a line."""
-    rules = f" ({facts['rules told by']})" if "rules told by" in facts else ""
+    rules = f" ({facts['rules read with']})" if "rules read with" in facts else ""
     families = f", {facts['IP families'].replace(', ', ' and ')}" if "IP families" in facts else ""
     return (
         f"{facts['cluster']}, {facts['provider']}, Kubernetes {facts['Kubernetes']}, {facts['nodes']} nodes,"
@@ -56,56 +63,56 @@ def told_cluster(facts: Mapping[str, str]) -> str:
     )
 
 
-def told_counts(stats: Mapping[str, Sequence[Any]]) -> str:
-    """Return how many claims came out how."""
-    counts = Counter(told for told, _, _ in _judged(stats))
-    counts["skipped"] = len(_claims(stats.get("skipped", ())))
+def counts_line(catalogue: Catalogue, stats: Stats) -> str:
+    """Return the number of claims by outcome."""
+    counts = Counter(outcome for outcome, _, _ in _judged(catalogue, stats))
+    counts["skipped"] = len(_claims(catalogue, stats.get("skipped", ())))
     names = dict.fromkeys((*_OUTCOMES.values(), "skipped"))
     return ", ".join(f"{counts[name]} {name}" for name in names if counts[name]) or "no claim judged"
 
 
-def told_claims(stats: Mapping[str, Sequence[Any]]) -> Iterator[str]:
-    """Yield a line a claim: outcome, id and key number, or its title where it has none; then the rules that skipped."""
+def claim_lines(catalogue: Catalogue, stats: Stats) -> Iterator[str]:
+    """Yield a line a claim, with its headline or else its title; then the reasons for skipping, with their claims."""
+    places = {claim_id: place for place, claim_id in enumerate(catalogue)}
     lines = []
-    for told, claim, report in _judged(stats):
-        figure = properties_of(report).get(KEY_NUMBER) or claim.title
-        title = f"{claim.title}: " if told in ("failed", "differs") and figure != claim.title else ""
-        lines.append((_ORDER[claim.id], f"{told:<8}{claim.id:<6}{title}{figure}"))
+    for outcome, claim, report in _judged(catalogue, stats):
+        headline = properties_of(report).get(HEADLINE) or claim.title
+        title = f"{claim.title}: " if outcome in ("failed", "differs") and headline != claim.title else ""
+        lines.append((places[claim.id], f"{outcome:<8}{claim.id:<6}{title}{headline}"))
     yield from (line for _, line in sorted(lines))
-    by_rule: dict[str, list[str]] = {}
-    for claim, report in _claims(stats.get("skipped", ())):
-        by_rule.setdefault(_rule(report), []).append(claim.id)
-    yield from (f"skipped {' '.join(ids)}: {rule}" for rule, ids in by_rule.items())
+    by_reason: dict[str, list[str]] = {}
+    for claim, report in _claims(catalogue, stats.get("skipped", ())):
+        by_reason.setdefault(_reason(report), []).append(claim.id)
+    yield from (f"skipped {' '.join(ids)}: {reason}" for reason, ids in by_reason.items())
 
 
-def told_times(phases: Mapping[str, float], whole: float) -> str:
-    """Return how long each phase took, and the whole run, in words."""
-    told = [f"{name} {seconds:.1f} s" for name, seconds in phases.items()]
-    return ", ".join((*told, f"whole run {whole:.1f} s"))
+def time_line(phases: Mapping[str, float], whole: float) -> str:
+    """Return the seconds of each phase, and of the whole run, in words."""
+    parts = [f"{name} {seconds:.1f} s" for name, seconds in phases.items()]
+    return ", ".join((*parts, f"whole run {whole:.1f} s"))
 
 
-def told_false_alarm(stats: Mapping[str, Sequence[Any]]) -> str:
-    """Return how much of what chance may cost in a run the judged claims used."""
-    used = sum(claim.false_alarm for _, claim, _ in _judged(stats))
+def false_alarm_line(catalogue: Catalogue, stats: Stats) -> str:
+    """Return the bound on a false alarm of the judged claims together, and of a whole run."""
+    used = sum(claim.false_alarm for _, claim, _ in _judged(catalogue, stats))
     return f"at most {used:.1e}, {BUDGET:.0e} is allowed"
 
 
-def _judged(stats: Mapping[str, Sequence[Any]]) -> list[tuple[str, claims.Claim, Any]]:
-    """Return the claims that ran, each with the worst that became of it: one that held may not be tidied up."""
-    found: dict[str, tuple[str, claims.Claim, Any]] = {}
-    for outcome, told in _OUTCOMES.items():
-        for claim, report in _claims(stats.get(outcome, ())):
-            found.setdefault(claim.id, (told, claim, report))
+def _judged(catalogue: Catalogue, stats: Stats) -> list[tuple[str, Claim, Any]]:
+    """Return the claims that ran, each with its worst outcome: the clean-up of a claim that held may fail."""
+    found: dict[str, tuple[str, Claim, Any]] = {}
+    for outcome, name in _OUTCOMES.items():
+        for claim, report in _claims(catalogue, stats.get(outcome, ())):
+            found.setdefault(claim.id, (name, claim, report))
     return list(found.values())
 
 
-def _claims(reports: Iterable[Any]) -> list[tuple[claims.Claim, Any]]:
+def _claims(catalogue: Catalogue, reports: Iterable[Any]) -> list[tuple[Claim, Any]]:
     """Return the claims of reports, each once."""
-    found = {properties_of(one).get(CLAIM, ""): one for one in reports}
-    return [(claims.find(claim_id), one) for claim_id, one in found.items() if claim_id]
+    found = {properties_of(report).get(CLAIM, ""): report for report in reports}
+    return [(catalogue[claim_id].claim, report) for claim_id, report in found.items() if claim_id]
 
 
-def _rule(report: Any) -> str:
-    told = report.longrepr
-    text = told[2] if isinstance(told, tuple) else str(told)
+def _reason(report: Any) -> str:
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     return str(text).removeprefix("Skipped: ")

@@ -1,16 +1,16 @@
-"""One line a claim, and failures that begin with what is wrong."""
+"""One line a claim on the terminal; failures that begin with what is wrong; errors that JUnit counts as errors."""
 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from _pytest.junitxml import xml_key
 
-from session_affinity import claims
 from session_affinity.errors import SuiteError
-from session_affinity.plugin.claims import claim_of
-from session_affinity.plugin.evidence import KEY_NUMBER
+from session_affinity.plugin.check import HEADLINE
+from session_affinity.plugin.claims import CATALOGUE, claim_of
 from session_affinity.plugin.facts import SHARED_SECONDS
 
 if TYPE_CHECKING:
@@ -18,17 +18,21 @@ if TYPE_CHECKING:
 
     from _pytest.terminal import TerminalReporter
 
-CLAIM = "claim"
-_NO_VERDICT = "no_verdict"
-_COLOURS = {"passed": "green", "failed": "red", "error": "red", "skipped": "yellow"}
+    from session_affinity.claims import Claim
+
+CLAIM: Final = "claim"
+"""The property of a test report that holds the claim's id."""
+_NO_VERDICT: Final = "no_verdict"
+_COLOURS: Final = {"passed": "green", "failed": "red", "error": "red", "skipped": "yellow"}
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Report line by line where nothing else was asked for; -q and -v are pytest's own."""
+    """Report line by line unless -q, -v or --collect-only ask for pytest's own output."""
     config = session.config
     reporter = config.pluginmanager.getplugin("terminalreporter")
     if reporter is not None and config.get_verbosity() == 0 and not config.getoption("collectonly"):
-        config.pluginmanager.register(ClaimLines(reporter), "claim-lines")
+        config.pluginmanager.register(ClaimLines(reporter, config), "claim-lines")
+    config.pluginmanager.register(JUnitErrors(config), "junit-errors")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -44,7 +48,7 @@ def pytest_runtest_makereport(
     with _no_arguments(item.config) if own_words else contextlib.nullcontext():
         report = yield
     if call.when == "setup":
-        # What the whole run shares is not the first test's to answer for; the summary has it.
+        # What the whole run shares is not the first test's time; the summary has it.
         report.duration = max(report.duration - item.stash.get(SHARED_SECONDS, 0.0), 0.0)
     report.user_properties.extend([] if properties_of(report).get(CLAIM) else [(CLAIM, claim.id)])
     if call.excinfo is not None:
@@ -57,7 +61,7 @@ def pytest_runtest_makereport(
 
 @contextlib.contextmanager
 def _no_arguments(config: pytest.Config) -> Iterator[None]:
-    """Keep pytest from writing out what a test was given: thousands of answers take it minutes, and nobody sees it."""
+    """Keep pytest from formatting a test's arguments: thousands of answers take it minutes, and nobody sees them."""
     before = config.option.tbstyle
     config.option.tbstyle = "native"
     try:
@@ -68,32 +72,52 @@ def _no_arguments(config: pytest.Config) -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
-    """Count a claim that could not be told among the errors, as the report has it among the broken."""
-    if CLAIM in properties_of(report) and report.when == "call" and could_not_tell(report):
+    """Count a claim that could not be tested among the errors, as the Allure report counts it among the broken."""
+    if CLAIM in properties_of(report) and report.when == "call" and is_undetermined(report):
         return "error", "E", "ERROR"
     return None
 
 
-def could_not_tell(report: pytest.TestReport) -> bool:
-    """Whether something else than a broken promise made a test fail."""
+def is_undetermined(report: pytest.TestReport) -> bool:
+    """Whether a claim could not be tested: something else than a violated claim made its test fail."""
     return report.failed and (report.when != "call" or getattr(report, _NO_VERDICT, False))
 
 
 def failure_text(error: BaseException) -> str:
-    """Return what a failed test says: the message of an assertion without the code it was made by."""
+    """Return what a failed test says: the message of an assertion without the code that made it."""
     if isinstance(error, SuiteError):
-        return f"could not tell: {type(error).__name__}: {error}"
+        return f"could not be tested: {type(error).__name__}: {error}"
     lines = str(error).splitlines()
     code = [number for number, line in enumerate(lines) if line.startswith("assert ")]
     return "\n".join(lines[: code[-1]] if code and code[-1] > 0 else lines)
 
 
-class ClaimLines:
-    """Writes a line for each claim as it is judged: outcome, id, what it says, the key number, the time it took."""
+class JUnitErrors:
+    """Turns the ``<failure>`` of a claim that could not be tested into an ``<error>`` in pytest's JUnit file."""
 
-    def __init__(self, reporter: TerminalReporter) -> None:
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Change the element that pytest has just written."""
+        junit: Any = self._config.stash.get(xml_key, None)
+        if junit is None or report.when != "call" or CLAIM not in properties_of(report) or not is_undetermined(report):
+            return
+        for element in junit.node_reporter(report).nodes:
+            if element.tag == "failure":
+                element.tag = "error"
+                junit.stats["failure"] -= 1
+                junit.stats["error"] += 1
+
+
+class ClaimLines:
+    """Writes a line for each claim as it is judged: outcome, id, title, headline and the seconds it took."""
+
+    def __init__(self, reporter: TerminalReporter, config: pytest.Config) -> None:
         self._reporter = reporter
         self._reporter.showfspath = False
+        self._config = config
         self._seconds: dict[str, float] = {}
         self._summary = False
 
@@ -106,7 +130,7 @@ class ClaimLines:
         """Count a claim as pytest does, without its letter."""
         if self._summary or CLAIM not in properties_of(report):
             return None
-        if could_not_tell(report):
+        if is_undetermined(report):
             return "error", "", ""
         if report.when == "call" or report.skipped:
             return report.outcome, "", ""
@@ -122,16 +146,17 @@ class ClaimLines:
         if report.when == "setup" and report.passed:
             self._seconds[report.nodeid] = seconds
         elif report.when != "teardown" or report.failed:
-            outcome = "error" if could_not_tell(report) else report.outcome
-            self._write(outcome, claims.find(properties[CLAIM]), properties.get(KEY_NUMBER, ""), seconds)
+            outcome = "error" if is_undetermined(report) else report.outcome
+            claim = self._config.stash[CATALOGUE][properties[CLAIM]].claim
+            self._write(outcome, claim, properties.get(HEADLINE, ""), seconds)
 
-    def _write(self, outcome: str, claim: claims.Claim, key_number: str, seconds: float) -> None:
+    def _write(self, outcome: str, claim: Claim, headline: str, seconds: float) -> None:
         self._reporter.ensure_newline()
         self._reporter.write(f"{outcome:<8}", **{_COLOURS.get(outcome, "red"): True})
-        told = f"{claim.title}: {key_number}" if key_number else claim.title
-        self._reporter.line(f"{claim.id:<6}{told}  {seconds:.1f} s")
+        text = f"{claim.title}: {headline}" if headline else claim.title
+        self._reporter.line(f"{claim.id:<6}{text}  {seconds:.1f} s")
 
 
 def properties_of(report: pytest.TestReport) -> dict[str, str]:
-    """Return what a report says of its claim: its id, its key number."""
+    """Return the properties of a test report: the claim's id and the headline of its verdict."""
     return {name: str(value) for name, value in getattr(report, "user_properties", ())}

@@ -10,7 +10,7 @@ MOST_CHARACTERS: Final = 100_000
 """What one attachment may have, so that a report stays small enough to be opened."""
 
 
-class Kind(Enum):
+class MediaType(Enum):
     """What an attachment is: its media type, and how the name of its file ends."""
 
     TEXT = ("text/plain", "txt")
@@ -35,7 +35,7 @@ class Attachment:
 
     name: str
     body: str
-    kind: Kind = Kind.TEXT
+    kind: MediaType = MediaType.TEXT
 
 
 def shortened(text: str, most: int = MOST_CHARACTERS) -> str:

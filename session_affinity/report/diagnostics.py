@@ -11,7 +11,7 @@ from session_affinity.kube import logs
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.events import last_seen
 from session_affinity.kube.resources import EVENTS, PODS
-from session_affinity.report.attachment import Attachment, Kind, shortened
+from session_affinity.report.attachment import Attachment, MediaType, shortened
 from session_affinity.report.tables import table
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def of_api(api: Api, namespace: str) -> list[Attachment]:
         return [Attachment("events and pod logs", f"not to be had: {error}")]
     told = [_or_why(partial(logs.of_pod, api, pod, lines=40)) for pod in pods]
     return [
-        Attachment(f"events of namespace {namespace}", _events(events), Kind.CSV),
+        Attachment(f"events of namespace {namespace}", _events(events), MediaType.CSV),
         Attachment("pod logs", shortened("\n".join(told), MOST_OF_A_LOG) or f"no pods in namespace {namespace}"),
     ]
 

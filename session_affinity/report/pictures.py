@@ -112,7 +112,7 @@ def spread(title: str, verdict: SpreadVerdict) -> str:
 
 
 @dataclass(frozen=True)
-class Life:
+class EntryLifetime:
     """One client of one Service: when it was answered by whom, in seconds from the connection before the probe.
 
     The last of ``answers`` is the probe, ``margin`` how exactly its moment is known.
@@ -128,7 +128,7 @@ class Life:
         return len(self.answers) > 1 and self.answers[-1][1] != self.answers[-2][1]
 
 
-def life(trial: Trial) -> Life:
+def life(trial: Trial) -> EntryLifetime:
     """Return a trial of the shared wait as a line of the picture."""
     last = trial.silence()
     probe = (last.low + last.high) / 2
@@ -139,10 +139,10 @@ def life(trial: Trial) -> Life:
         for gap, one in zip(since, trial.contacts, strict=False)
     ]
     answers.append((probe, trial.probe.endpoint or _NOBODY))
-    return Life(trial.service.name, tuple(answers), (last.high - last.low) / 2)
+    return EntryLifetime(trial.service.name, tuple(answers), (last.high - last.low) / 2)
 
 
-def lifelines(title: str, lives: Sequence[Life], timeout: float) -> str:
+def lifelines(title: str, lives: Sequence[EntryLifetime], timeout: float) -> str:
     """Return, for each client, its last connection and the probe on a line with T - 1 s, T and T + 1 s.
 
     What lies between is compressed, so that the seconds around the timeout can be told apart.
@@ -181,7 +181,7 @@ def lifelines(title: str, lives: Sequence[Life], timeout: float) -> str:
     return picture.render()
 
 
-def _moments(lives: Sequence[Life], timeout: float) -> list[tuple[float, str]]:
+def _moments(lives: Sequence[EntryLifetime], timeout: float) -> list[tuple[float, str]]:
     """Return what is marked on the scale; the timeout of the first connection too where a later one renewed it."""
     renewed = [one.answers[0][0] + timeout for one in lives if len(one.answers) > 2]
     if renewed:
@@ -192,7 +192,7 @@ def _moments(lives: Sequence[Life], timeout: float) -> list[tuple[float, str]]:
 class _Scale:
     """Seconds to pixels, with the stretch around timeout and probes drawn large and what comes before it small."""
 
-    def __init__(self, low: float, lives: Sequence[Life], timeout: float) -> None:
+    def __init__(self, low: float, lives: Sequence[EntryLifetime], timeout: float) -> None:
         probes = [one.answers[-1][0] for one in lives]
         self.low = min(low, 0.0)
         latest = max(probes, default=0.0)

@@ -12,9 +12,9 @@ from session_affinity.dataplane.iptables.expected import FULL_MASK
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from session_affinity.dataplane.backend import Dataplane
+    from session_affinity.dataplane.backend import Backend
     from session_affinity.dataplane.model import ProxyConfig, ServiceState
-    from session_affinity.dataplane.snapshot import NodeState
+    from session_affinity.dataplane.snapshot import NodeSnapshot
 
 _MOST_DIFFERENCES: Final = 20
 _PROBABILITY: Final = re.compile(r"(--probability 0\.\d{5})\d*")
@@ -22,10 +22,10 @@ _MASKS: Final = re.compile(" --mask (" + "|".join(map(re.escape, FULL_MASK.value
 
 
 def rules_diff(
-    dataplane: Dataplane,
+    backend: Backend,
     service: ServiceState,
     proxy: ProxyConfig,
-    states: Mapping[str, NodeState],
+    states: Mapping[str, NodeSnapshot],
     *,
     thorough: bool = True,
 ) -> str:
@@ -38,23 +38,23 @@ def rules_diff(
     held: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for name, state in states.items():
         if has_rules(state):
-            held[tuple(_node(dataplane, service, proxy, state, thorough=thorough))].append(name)
+            held[tuple(_node(backend, service, proxy, state, thorough=thorough))].append(name)
     # Nodes that differ first: they are what is looked for.
     groups = sorted(held.items(), key=lambda one: (not _differs(one[0]), one[1]))
     return "\n\n".join("\n".join((_head(names, lines), *lines)) for lines, names in groups) + ("\n" if groups else "")
 
 
-def has_rules(state: NodeState) -> bool:
+def has_rules(state: NodeSnapshot) -> bool:
     """Whether a reading of a node holds rules of some dataplane."""
     return bool(state.program) or state.nftables is not None
 
 
 def _node(
-    dataplane: Dataplane, service: ServiceState, proxy: ProxyConfig, state: NodeState, *, thorough: bool
+    backend: Backend, service: ServiceState, proxy: ProxyConfig, state: NodeSnapshot, *, thorough: bool
 ) -> Iterator[str]:
-    seen = _by_chain(dataplane.normalised(state, service))
-    expected = _by_chain(dataplane.owed(state, service, proxy))
-    differences = dataplane.compare(state, service, proxy) if thorough or not _same(expected, seen) else ()
+    seen = _by_chain(backend.normalised(state, service))
+    expected = _by_chain(backend.expected_lines(state, service, proxy))
+    differences = backend.compare(state, service, proxy) if thorough or not _same(expected, seen) else ()
     for one in differences[:_MOST_DIFFERENCES]:
         yield f"! {str(one).removeprefix(state.node).strip()}"
     if len(differences) > _MOST_DIFFERENCES:

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from session_affinity.dataplane.backend import Dataplane, Remembered
+    from session_affinity.dataplane.backend import AffinityEntry, Backend
     from session_affinity.dataplane.model import ServiceState
-    from session_affinity.dataplane.snapshot import NodeState
+    from session_affinity.dataplane.snapshot import NodeSnapshot
 
 MOST_ROWS = 300
 _MEMORIES = ("node", "service", "endpoint", "client", "stamps", "age s", "timeout s", "state", "left s", "where")
 
 
-def memories(
-    dataplane: Dataplane,
+def affinity_stores(
+    backend: Backend,
     services: Iterable[ServiceState],
-    states: Mapping[str, NodeState],
+    states: Mapping[str, NodeSnapshot],
     hz: Mapping[str, int],
 ) -> str:
     """Return whom nodes remember for Services, with ages on the node's own clock; empty where they remember no one.
@@ -31,7 +31,7 @@ def memories(
         row
         for service in services
         for name, state in states.items()
-        for row in _rows(dataplane, service, state, hz.get(name))
+        for row in _rows(backend, service, state, hz.get(name))
     ]
     return table(_MEMORIES, rows) if rows else ""
 
@@ -47,24 +47,22 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return written.getvalue()
 
 
-def _rows(
-    dataplane: Dataplane, service: ServiceState, state: NodeState, hz: int | None
-) -> Iterator[tuple[object, ...]]:
+def _rows(backend: Backend, service: ServiceState, state: NodeSnapshot, hz: int | None) -> Iterator[tuple[object, ...]]:
     timeout = service.timeout_seconds
-    remembered = dataplane.remembered(state, service, hz)
+    remembered = backend.affinity_entries(state, service, hz)
     for one in remembered:
         pod = one.endpoint.pod or one.endpoint.at
         stamps = len(one.stamps) if one.entry else ""
-        yield (state.node, service.name, pod, one.client, stamps, *_moment(one, timeout or 0), one.memory)
-    holding = {one.memory for one in remembered}
-    endpoints = dataplane.memories(service)
-    empty = [endpoints[name] for name in dataplane.present(state, service) if name not in holding]
+        yield (state.node, service.name, pod, one.client, stamps, *_moment(one, timeout or 0), one.store)
+    holding = {one.store for one in remembered}
+    endpoints = backend.affinity_stores(service)
+    empty = [endpoints[name] for name in backend.existing_stores(state, service) if name not in holding]
     if empty:
         pods = " ".join(one.pod or one.at for one in empty)
-        yield (state.node, service.name, pods, "", "", "", timeout or "", f"{dataplane.memory} empty", "", "")
+        yield (state.node, service.name, pods, "", "", "", timeout or "", f"{backend.store_kind} empty", "", "")
 
 
-def _moment(one: Remembered, timeout: int) -> tuple[object, ...]:
+def _moment(one: AffinityEntry, timeout: int) -> tuple[object, ...]:
     """Return age, timeout, state and what is left, as far as the node's clock is known."""
     left = one.seconds_left
     if left is None:

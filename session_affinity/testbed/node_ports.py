@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from session_affinity.cluster_objects.services import Wish
+from session_affinity.cluster_objects.services import ServiceRequest
 from session_affinity.dataplane.model import family_of
 from session_affinity.errors import NotReadyError
 from session_affinity.nodes.nodes import until
@@ -25,16 +25,16 @@ NODE_PORT: Final = {"type": "NodePort"}
 
 
 @dataclass(frozen=True)
-class Entrances:
+class NodePortTargets:
     """Addresses of nodes by name, as far as their node ports can be reached."""
 
     addresses: Mapping[str, str]
 
-    def ways(self, service: ServiceState, *nodes: str) -> dict[Target, str]:
+    def labelled_targets(self, service: ServiceState, *nodes: str) -> dict[Target, str]:
         """Return the node ports of a Service's first port, on all nodes or some, with what each way is called."""
-        return {at: f"through {node}" for at, node in self.entered(service, *nodes).items()}
+        return {at: f"through {node}" for at, node in self.target_to_node(service, *nodes).items()}
 
-    def entered(self, service: ServiceState, *nodes: str) -> dict[Target, str]:
+    def target_to_node(self, service: ServiceState, *nodes: str) -> dict[Target, str]:
         """Return the same ways with the node that each enters by."""
         port = service.ports[0].node_port
         return {Target(self.addresses[node], port): node for node in nodes or self.addresses}
@@ -56,7 +56,7 @@ def answering(
 
     A node that answers has learnt of every Service made before. ``seconds`` is on a machine that is not slow.
     """
-    probe = services.create(Wish("entrance", spec=NODE_PORT))
+    probe = services.create(ServiceRequest("entrance", spec=NODE_PORT))
     targets = {Target(address, probe.ports[0].node_port): node for node, address in addresses.items()}
     open_ones: dict[Target, str] = {}
 
@@ -66,19 +66,19 @@ def answering(
         return len(open_ones) == len(targets)
 
     try:
-        until(time.monotonic() + seconds * client.slowness, all_answer)
+        until(time.monotonic() + seconds * client.deadline_scale, all_answer)
     finally:
         services.delete(probe)
     return tuple(node for at, node in targets.items() if at in open_ones)
 
 
-def require_answers(services: Services, client: Client, entrances: Entrances) -> None:
+def require_answers(services: Services, client: Client, node_port_targets: NodePortTargets) -> None:
     """Wait until every entrance answers at the node port of a Service made now; raises NotReadyError."""
-    found = answering(services, client, entrances.addresses)
-    if late := entrances.others(*found):
+    found = answering(services, client, node_port_targets.addresses)
+    if late := node_port_targets.others(*found):
         raise NotReadyError(
-            f"{', '.join(late)}: no answer at the node port of a Service made {ANSWER_SECONDS * client.slowness:.0f} s "
-            f"ago, asked by {client.pod}",
+            f"{', '.join(late)}: no answer to {client.pod} at the node port of a Service made "
+            f"{ANSWER_SECONDS * client.deadline_scale:.0f} s ago",
             next_step="see whether kube-proxy runs there; on a slow machine raise --deadline-scale",
         )
 

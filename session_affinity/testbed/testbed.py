@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from session_affinity import recorder
-from session_affinity.cluster_objects.services import Services, Wish, target
+from session_affinity.cluster_objects.services import ServiceRequest, Services, target
 from session_affinity.dataplane import backends
 from session_affinity.errors import NotReadyError
 from session_affinity.nodes.nodes import until
@@ -22,19 +22,19 @@ from session_affinity.nodes.nodes import until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from session_affinity.dataplane.backend import Dataplane
+    from session_affinity.dataplane.backend import Backend
     from session_affinity.dataplane.differences import Difference
     from session_affinity.dataplane.model import ProxyConfig, ServiceState
-    from session_affinity.dataplane.snapshot import NodeState
+    from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.nodes.nodes import Nodes
     from session_affinity.traffic.client import Client
 
-SETTLE_SECONDS: Final = 10.0
+SYNC_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.15
 """How long nodes are left alone between two reads: looking at them takes what they need to get on."""
-WITNESS_AFTER_SECONDS: Final = 2.0
+SENTINEL_AFTER_SECONDS: Final = 2.0
 """How long nodes may differ before a witness is made to tell whether they are slow or wrong."""
-WITNESS_PORT: Final = {"name": "web", "port": 9099, "targetPort": 80, "protocol": "TCP"}
+SENTINEL_PORT: Final = {"name": "web", "port": 9099, "targetPort": 80, "protocol": "TCP"}
 """A port that no other Service has: a request that comes before the rules leaves an entry in conntrack, untranslated.
 
 For two minutes it keeps whoever sends from the same local port to the same address and port from being translated, and
@@ -44,24 +44,24 @@ _SHOWN: Final = 5
 
 
 @dataclass(frozen=True)
-class Settled:
+class SyncResult:
     """What the nodes held at the end of a wait.
 
     ``seconds`` has, for each node that was programmed in time, how long after the change it was first seen so, to the
     accuracy of one read. ``differences`` has what the others still lacked, ``late`` the Services they lacked it of;
-    ``overtaken`` are those of them that know a Service made later: they got the change and made something else. All
-    are empty where nodes cannot be read.
+    ``synced_but_wrong`` are those of them that have a Service made later: they processed the change and still differ.
+    All are empty where nodes cannot be read.
     """
 
     services: tuple[ServiceState, ...]
-    states: Mapping[str, NodeState]
+    states: Mapping[str, NodeSnapshot]
     seconds: Mapping[str, float]
     differences: Mapping[str, tuple[Difference, ...]]
     late: Mapping[str, tuple[ServiceState, ...]]
     waited: float
-    overtaken: frozenset[str] = frozenset()
+    synced_but_wrong: frozenset[str] = frozenset()
 
-    def require(self, *nodes: str) -> Settled:
+    def require(self, *nodes: str) -> SyncResult:
         """Return self when the change has reached these nodes, or all; raises NotReadyError naming what they lack.
 
         What a node has made of it is for the claims to judge: by the rules, or by what clients see.
@@ -69,7 +69,7 @@ class Settled:
         late = {
             name: found
             for name, found in self.differences.items()
-            if found and name not in self.overtaken and (not nodes or name in nodes)
+            if found and name not in self.synced_but_wrong and (not nodes or name in nodes)
         }
         if late:
             shown = [f"  {one}" for found in late.values() for one in found[:_SHOWN]]
@@ -90,66 +90,66 @@ class Settled:
 
 
 @dataclass(frozen=True)
-class Programming:
+class Testbed:
     """Waits until nodes hold what Services call for."""
 
     nodes: Nodes
     proxy: ProxyConfig
     client: Client
     services: Services
-    slowness: float = 1.0
+    deadline_scale: float = 1.0
 
     @property
     def reads_rules(self) -> bool:
         """Whether the nodes' rules can be read and compared."""
-        return bool(self.nodes.names) and self.proxy.mode in backends.PLUGS
+        return bool(self.nodes.names) and self.proxy.mode in backends.BACKENDS
 
     @property
-    def dataplane(self) -> Dataplane:
+    def backend(self) -> Backend:
         """The dataplane of this cluster's mode; raises ClusterError when the suite knows none for it."""
         return backends.of_mode(self.proxy.mode)
 
     def hz(self, node: str) -> int | None:
         """Return the tick rate of a node's kernel where memories are kept in ticks, else None; raises NodeError."""
-        return self.nodes.hz(node) if self.dataplane.counts_connections else None
+        return self.nodes.hz(node) if self.backend.counts_connections else None
 
-    def settle(self, *services: ServiceState, since: float, nodes: Sequence[str] = ()) -> Settled:
+    def wait_for_sync(self, *services: ServiceState, since: float, nodes: Sequence[str] = ()) -> SyncResult:
         """Wait until nodes, all unless some are named, hold what the Services call for; the result says which do.
 
         The wait ends early for a node that is overtaken: it will not change its mind. ``since`` is the
         ``time.monotonic()`` of the change. Raises NotReadyError only where rules cannot be read.
         """
         began = time.time()
-        with recorder.untold():
+        with recorder.suppressed():
             if self.reads_rules:
-                settled = self._by_rules(services, since, nodes or self.nodes.names)
+                sync = self._by_rules(services, since, nodes or self.nodes.names)
             else:
-                settled = self._by_witness(services, since)
-        recorder.tell(settled, since=began)
-        return settled
+                sync = self._by_sentinel(services, since)
+        recorder.record(sync, since=began)
+        return sync
 
-    def settle_client(self, *services: ServiceState, since: float) -> Settled:
+    def wait_for_client_sync(self, *services: ServiceState, since: float) -> SyncResult:
         """Wait until the client's node has got the change: all that a claim about what clients see may wait for.
 
         Raises NotReadyError when it has not in time.
         """
-        return self.settle(*services, since=since, nodes=(self.client.node,)).require()
+        return self.wait_for_sync(*services, since=since, nodes=(self.client.node,)).require()
 
-    def compare(self, state: NodeState, service: ServiceState) -> tuple[Difference, ...]:
+    def compare(self, state: NodeSnapshot, service: ServiceState) -> tuple[Difference, ...]:
         """Return how a node's rules for a Service differ from what it calls for; chains of former endpoints count."""
-        return self.dataplane.compare(state, service, self.proxy)
+        return self.backend.compare(state, service, self.proxy)
 
     def read(self, service: ServiceState) -> dict[str, tuple[Difference, ...]]:
         """Read every node anew and return how its rules for a Service differ from what it calls for."""
         return {name: self.compare(state, service) for name, state in self.nodes.read().items()}
 
-    def differences(self, state: NodeState, services: Iterable[ServiceState]) -> tuple[Difference, ...]:
+    def differences(self, state: NodeSnapshot, services: Iterable[ServiceState]) -> tuple[Difference, ...]:
         """Return how a node's rules for many Services differ from what they call for."""
-        found = self.dataplane.compare_many(state, services, self.proxy)
+        found = self.backend.compare_many(state, services, self.proxy)
         return tuple(one for differences in found.values() for one in differences)
 
-    def _by_rules(self, services: Sequence[ServiceState], since: float, nodes: Sequence[str]) -> Settled:
-        states: dict[str, NodeState] = {}
+    def _by_rules(self, services: Sequence[ServiceState], since: float, nodes: Sequence[str]) -> SyncResult:
+        states: dict[str, NodeSnapshot] = {}
         differences: dict[str, tuple[Difference, ...]] = dict.fromkeys(nodes, ())
         late = {name: list(services) for name in nodes}
         seconds: dict[str, float] = {}
@@ -158,7 +158,7 @@ class Programming:
             began = time.monotonic()
             states.update(self.nodes.read(late))
             for name in list(late):
-                found = self.dataplane.compare_many(states[name], late[name], self.proxy)
+                found = self.backend.compare_many(states[name], late[name], self.proxy)
                 differences[name] = tuple(one for own in found.values() for one in own)
                 late[name] = [own for own, wrong in found.items() if wrong]
                 if not late[name]:
@@ -166,57 +166,59 @@ class Programming:
                     seconds[name] = began - since
             return not late
 
-        overtaken: frozenset[str] = frozenset()
-        deadline = time.monotonic() + SETTLE_SECONDS * self.slowness
-        patience = min(time.monotonic() + WITNESS_AFTER_SECONDS * self.slowness, deadline)
+        synced_but_wrong: frozenset[str] = frozenset()
+        deadline = time.monotonic() + SYNC_SECONDS * self.deadline_scale
+        patience = min(time.monotonic() + SENTINEL_AFTER_SECONDS * self.deadline_scale, deadline)
         if not until(patience, all_programmed, pause=POLL_SECONDS):
-            overtaken = self._wait_with_witness(late, states, deadline, all_programmed)
+            synced_but_wrong = self._wait_with_sentinel(late, states, deadline, all_programmed)
         unprogrammed = {name: tuple(left) for name, left in late.items()}
-        return Settled(tuple(services), states, seconds, differences, unprogrammed, time.monotonic() - since, overtaken)
+        return SyncResult(
+            tuple(services), states, seconds, differences, unprogrammed, time.monotonic() - since, synced_but_wrong
+        )
 
-    def _wait_with_witness(
+    def _wait_with_sentinel(
         self,
         late: Mapping[str, object],
-        states: Mapping[str, NodeState],
+        states: Mapping[str, NodeSnapshot],
         deadline: float,
         all_programmed: Callable[[], bool],
     ) -> frozenset[str]:
         """Wait until all late nodes are programmed or know a Service that is made now; return those that know it."""
-        witness = self.services.create(Wish("witness"))
-        overtaken: set[str] = set()
+        sentinel = self.services.create(ServiceRequest("sentinel"))
+        synced_but_wrong: set[str] = set()
 
         def all_told() -> bool:
             if all_programmed():
                 return True
             # Of the very reading that was compared: a node that knows the witness in it knew the change.
-            overtaken.update(name for name in late if self.dataplane.knows(states[name], witness))
-            return overtaken >= late.keys()
+            synced_but_wrong.update(name for name in late if self.backend.has_service(states[name], sentinel))
+            return synced_but_wrong >= late.keys()
 
         try:
             until(deadline, all_told, pause=POLL_SECONDS)
         finally:
-            self.services.delete(witness)
-        return frozenset(overtaken & late.keys())
+            self.services.delete(sentinel)
+        return frozenset(synced_but_wrong & late.keys())
 
-    def _by_witness(self, services: Sequence[ServiceState], since: float) -> Settled:
-        for _ in range(1 if self.proxy.mode in backends.PLUGS else 2):
-            self._await_witness(since)
-        return Settled(tuple(services), {}, {}, {}, {}, time.monotonic() - since)
+    def _by_sentinel(self, services: Sequence[ServiceState], since: float) -> SyncResult:
+        for _ in range(1 if self.proxy.mode in backends.BACKENDS else 2):
+            self._await_sentinel(since)
+        return SyncResult(tuple(services), {}, {}, {}, {}, time.monotonic() - since)
 
-    def _await_witness(self, since: float) -> None:
-        witness = self.services.create(Wish("witness", spec={"ports": [WITNESS_PORT]}))
+    def _await_sentinel(self, since: float) -> None:
+        sentinel = self.services.create(ServiceRequest("sentinel", spec={"ports": [SENTINEL_PORT]}))
         # Impatient: a request that came before the rules is lost, and waiting for it is waiting in vain.
         client = self.client.impatient
 
         def answers() -> bool:
-            return not client.request(target(witness)).failures
+            return not client.request(target(sentinel)).failures
 
         try:
-            if not until(time.monotonic() + SETTLE_SECONDS * self.slowness, answers):
+            if not until(time.monotonic() + SYNC_SECONDS * self.deadline_scale, answers):
                 raise NotReadyError(
                     f"{self.client.node}: a Service made after the change does not answer, "
                     f"{time.monotonic() - since:.1f} s after it",
                     next_step="see whether kube-proxy runs there; on a slow machine raise --deadline-scale",
                 )
         finally:
-            self.services.delete(witness)
+            self.services.delete(sentinel)

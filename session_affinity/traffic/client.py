@@ -31,7 +31,7 @@ NO_PROGRAM: Final = (126, 127)
 class Client:
     """A pod with curl; ``address`` is what the dataplane sees it by. May be shared by threads.
 
-    ``slowness`` stretches what a request may take; ``share`` is how much of it one is given. ``container``
+    ``deadline_scale`` stretches what a request may take; ``share`` is how much of it one is given. ``container``
     is empty in a pod that has one.
     """
 
@@ -40,32 +40,33 @@ class Client:
     pod: str
     address: str
     node: str
-    slowness: float = 1.0
+    deadline_scale: float = 1.0
     share: float = 1.0
     container: str = ""
 
     @property
     def patience(self) -> curl.Patience:
         """How long one request may take."""
-        return curl.Patience().scaled(self.slowness * self.share)
+        return curl.Patience().scaled(self.deadline_scale * self.share)
 
     @property
     def impatient(self) -> Client:
         """The same client, waiting a quarter of the time: for requests that are not to be answered."""
         return replace(self, share=self.share / 4)
 
-    def request(self, *targets: Target, count: int = 1) -> Answers:
+    def request(self, *targets: Target, count: int = 1, name: str = "answers") -> Answers:
         """Send ``count`` requests to each target in turn, every one on a new connection, in one exec.
 
-        Raises TrafficError when the client could not send them; a request that fails is an answer with an error.
+        ``name`` heads the round in the report. Raises TrafficError when the client could not send them; a request that
+        fails is an answer with an error.
         """
         argv = ["curl", *curl.options(self.patience), *curl.urls(targets, count=count)]
         requests = len(targets) * count
         # Room for many requests to wait in vain: then the answers say that the Service is what is wrong.
-        timeout = EXEC_SECONDS * self.slowness + self.patience.connect * min(requests, 30)
+        timeout = EXEC_SECONDS * self.deadline_scale + self.patience.connect * min(requests, 30)
         began = time.time()
         answers = curl.require_new_connections(curl.parse(self._run(argv, timeout), requests))
-        recorder.tell(recorder.Asked(self.pod, self.address, self.node, answers), since=began)
+        recorder.record(recorder.RequestRound(self.pod, self.address, self.node, answers, name), since=began)
         return answers
 
     def request_at_once(self, target: Target, count: int, hold_seconds: float = 1.0) -> at_once.AtOnce:
@@ -73,15 +74,19 @@ class Client:
 
         Each is answered after ``hold_seconds``, stretched on a slow machine.
         """
-        hold = hold_seconds * self.slowness
+        hold = hold_seconds * self.deadline_scale
         argv = at_once.argv(target, count, hold, self.patience)
-        timeout = EXEC_SECONDS * self.slowness + self.patience.total + hold
-        return at_once.parse(self._run(argv, timeout), count, hold)
+        timeout = EXEC_SECONDS * self.deadline_scale + self.patience.total + hold
+        began = time.time()
+        found = at_once.parse(self._run(argv, timeout), count, hold)
+        round_ = recorder.RequestRound(self.pod, self.address, self.node, found.answers, "answers at once")
+        recorder.record(round_, since=began)
+        return found
 
-    def follow(self, steps: Sequence[schedule.Step]) -> tuple[schedule.StepAnswers, ...]:
+    def follow(self, steps: Sequence[schedule.ScheduledRequest]) -> tuple[schedule.StepAnswers, ...]:
         """Send requests at given moments, in one exec; raises TrafficError."""
         last = max(step.at + step.requests / (step.per_second or 100) for step in steps)
-        timeout = last + 2 * EXEC_SECONDS * self.slowness + self.patience.total * 6
+        timeout = last + 2 * EXEC_SECONDS * self.deadline_scale + self.patience.total * 6
         return schedule.parse(self._run(schedule.argv(steps, self.patience), timeout), steps)
 
     def stream(self, target: Target) -> streams.Stream:
@@ -93,19 +98,19 @@ class Client:
 
     def uptime(self) -> float:
         """Return the moment by the clock that answers are dated by, in seconds; raises TrafficError."""
-        said = self._run(("cat", "/proc/uptime"), EXEC_SECONDS * self.slowness).split()
+        said = self._run(("cat", "/proc/uptime"), EXEC_SECONDS * self.deadline_scale).split()
         if not said:
             raise TrafficError(f"{self.namespace}/{self.pod}: /proc/uptime says nothing")
         return float(said[0])
 
     def exchange(self, *rounds: datagrams.Round) -> tuple[Answers, ...]:
         """Send rounds of datagrams, in one exec, and return the answers of each; raises TrafficError."""
-        timeout = EXEC_SECONDS * self.slowness + sum(one.pause for one in rounds)
+        timeout = EXEC_SECONDS * self.deadline_scale + sum(one.pause for one in rounds)
         timeout += self.patience.connect * min(sum(len(one.sent_to) for one in rounds), 30)
         began = time.time()
         found = datagrams.parse(self._run(datagrams.argv(rounds, self.patience.connect), timeout), rounds)
-        for answers in found:
-            recorder.tell(recorder.Asked(self.pod, self.address, self.node, answers), since=began)
+        for round_, answers in zip(rounds, found, strict=True):
+            recorder.record(recorder.RequestRound(self.pod, self.address, self.node, answers, round_.name), since=began)
         return found
 
     def _run(self, argv: Sequence[str], timeout: float) -> str:
@@ -118,7 +123,7 @@ class Client:
         return ended.stdout
 
 
-def client_in(api: Api, pod: Mapping[str, Any], slowness: float = 1.0, *, family: Family | None = None) -> Client:
+def client_in(api: Api, pod: Mapping[str, Any], deadline_scale: float = 1.0, *, family: Family | None = None) -> Client:
     """Return the client that a running pod is; ``pod`` is as the API has it.
 
     Its address is that of an IP family, or the primary one; raises TrafficError when it has none of that family. Of
@@ -132,4 +137,6 @@ def client_in(api: Api, pod: Mapping[str, Any], slowness: float = 1.0, *, family
             f"pod {metadata['name']} has no address of {family or 'any family'}, only {', '.join(addresses) or 'none'}"
         )
     container = CONTAINER if len(spec["containers"]) > 1 else ""
-    return Client(api, metadata["namespace"], metadata["name"], found, spec["nodeName"], slowness, container=container)
+    return Client(
+        api, metadata["namespace"], metadata["name"], found, spec["nodeName"], deadline_scale, container=container
+    )

@@ -64,12 +64,14 @@ class Round:
 
     ``pause`` is how many seconds after the round before, or after the start, it begins. Each datagram has a socket of
     its own, unless ``kept``: then all of a target, of this round and the others that keep it, have the same one.
+    ``name`` heads the round in the report.
     """
 
     targets: tuple[Target, ...]
     count: int = 1
     kept: bool = False
     pause: float = 0.0
+    name: str = "answers"
 
     @property
     def sent_to(self) -> tuple[Target, ...]:

@@ -60,7 +60,7 @@ _STEP = re.compile(r"^@(?:step|end) (?P<uptime>\d+\.\d\d)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Step:
+class ScheduledRequest:
     """A round of requests ``at`` seconds after the start of its schedule, one to each target.
 
     ``rounds`` above 1 asks every target as many times over; ``keep_open`` does so on connections that stay open;
@@ -92,7 +92,7 @@ class StepAnswers:
     answers: Answers
 
 
-def argv(steps: Sequence[Step], patience: curl.Patience) -> list[str]:
+def argv(steps: Sequence[ScheduledRequest], patience: curl.Patience) -> list[str]:
     """Return the command that runs a schedule."""
     words: list[str] = []
     for step in steps:
@@ -101,7 +101,7 @@ def argv(steps: Sequence[Step], patience: curl.Patience) -> list[str]:
     return ["sh", "-c", SCRIPT, "schedule", *words]
 
 
-def parse(text: str, steps: Sequence[Step]) -> tuple[StepAnswers, ...]:
+def parse(text: str, steps: Sequence[ScheduledRequest]) -> tuple[StepAnswers, ...]:
     """Read what the script printed; raises TrafficError when a step or a request is missing."""
     marks = list(_STEP.finditer(text))
     if len(marks) != len(steps) + 1:

@@ -21,7 +21,7 @@ OF_AFFINITY: Final = "sessionaffinity"
 
 
 @dataclass(frozen=True)
-class Asked:
+class ApiAnswer:
     """A Service that the API was asked to store, in a few words, and what it said."""
 
     what: str
@@ -60,7 +60,7 @@ def told(affinity: str, timeout_seconds: int | None) -> str:
     return f"{affinity}, {NO_CONFIG}" if timeout_seconds is None else f"{affinity}, {timeout_seconds} s"
 
 
-def judge_stored(claim: str, *asked: tuple[Asked, str, int | None]) -> Verdict:
+def judge_stored(*asked: tuple[ApiAnswer, str, int | None]) -> Verdict:
     """Judge that each request was granted and stored with this affinity and timeout, None being no timeout at all."""
     findings = tuple(
         Finding(WHERE, told(affinity, seconds), one.stored, one.what)
@@ -68,17 +68,17 @@ def judge_stored(claim: str, *asked: tuple[Asked, str, int | None]) -> Verdict:
         if one.stored != told(affinity, seconds)
     )
     seen = "; ".join(dict.fromkeys(one.stored.splitlines()[0] for one, _, _ in asked))
-    return Verdict(claim, findings[0].seen.splitlines()[0] if findings else seen, findings)
+    return Verdict(findings[0].seen.splitlines()[0] if findings else seen, findings)
 
 
-def judge_refused(claim: str, asked: Sequence[tuple[Asked, Refusal]]) -> Verdict:
+def judge_refused(asked: Sequence[tuple[ApiAnswer, Refusal]]) -> Verdict:
     """Judge that each request was refused as invalid, for the sake of this field and no other."""
     findings = tuple(
         Finding(WHERE, f"422 Invalid\n{wanted.field}: {wanted.reason}", _refusal(one), one.what)
         for one, wanted in asked
         if not _refused_so(one.reply, wanted)
     )
-    return Verdict(claim, f"{len(asked) - len(findings)} of {len(asked)} refused, naming the field", findings)
+    return Verdict(f"{len(asked) - len(findings)} of {len(asked)} refused, naming the field", findings)
 
 
 def warns_of_headless(version: str) -> bool:
@@ -94,11 +94,11 @@ def warns_without_reason(version: str) -> bool:
     return (1, 34, 0) <= _numbers(version) < (1, 34, 2)
 
 
-def judge_warnings(claim: str, asked: Sequence[tuple[Asked, bool]], version: str) -> Verdict:
+def judge_warnings(asked: Sequence[tuple[ApiAnswer, bool]], version: str) -> Verdict:
     """Judge that a warning about affinity came with each answer that calls for one, and with no other."""
     findings = tuple(_unwarned(asked, version))
     warned = sum(bool(affinity_warnings(one.reply)) for one, _ in asked)
-    return Verdict(claim, f"{warned} of {len(asked)} answers warn of affinity, API server {version}", findings)
+    return Verdict(f"{warned} of {len(asked)} answers warn of affinity, API server {version}", findings)
 
 
 def affinity_warnings(reply: Reply) -> tuple[str, ...]:
@@ -106,7 +106,7 @@ def affinity_warnings(reply: Reply) -> tuple[str, ...]:
     return tuple(text for text in reply.warnings if OF_AFFINITY in text.lower())
 
 
-def _unwarned(asked: Sequence[tuple[Asked, bool]], version: str) -> Iterator[Finding]:
+def _unwarned(asked: Sequence[tuple[ApiAnswer, bool]], version: str) -> Iterator[Finding]:
     for one, wanted in asked:
         seen = affinity_warnings(one.reply)
         if not one.reply.ok:
@@ -128,5 +128,5 @@ def _refused_so(reply: Reply, wanted: Refusal) -> bool:
     return (reply.status, reply.reason, named) == (422, "Invalid", {(wanted.field, wanted.reason)})
 
 
-def _refusal(asked: Asked) -> str:
+def _refusal(asked: ApiAnswer) -> str:
     return f"stored as {asked.stored}" if asked.reply.ok else asked.reply.summary()

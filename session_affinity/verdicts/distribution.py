@@ -11,69 +11,68 @@ from session_affinity.verdicts.spread import judge_spread
 from session_affinity.verdicts.verdict import Finding, Verdict
 
 if TYPE_CHECKING:
-    from session_affinity.dataplane.backend import Dataplane
+    from session_affinity.dataplane.backend import Backend
     from session_affinity.dataplane.model import ServiceState
-    from session_affinity.dataplane.snapshot import NodeState
+    from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.traffic.answers import Answers
 
 
-def judge_one_endpoint(claim: str, service: ServiceState, client: str, answers: Answers) -> Verdict:
+def judge_one_endpoint(service: ServiceState, client: str, answers: Answers) -> Verdict:
     """Judge that every request of a client was answered, and by the same endpoint."""
     counts = answers.by_endpoint
     first, best = counts.most_common(1)[0] if counts else ("no endpoint", 0)
     if answers.only_endpoint:
-        return Verdict(claim, f"{best} of {len(answers)} from {first}", service=service)
+        return Verdict(f"{best} of {len(answers)} from {first}", service=service)
     finding = Finding(
         client,
         f"{len(answers)} of {len(answers)} requests answered by one endpoint",
         f"{answers.summary()}\nin order: {answers.sequence()}",
     )
-    figure = f"{len(counts)} endpoints answered, {len(answers.failures)} of {len(answers)} requests failed"
-    return Verdict(claim, figure, (finding,), service)
+    headline = f"{len(counts)} endpoints answered, {len(answers.failures)} of {len(answers)} requests failed"
+    return Verdict(headline, (finding,), service)
 
 
-def judge_even_spread(claim: str, service: ServiceState, client: str, answers: Answers, false_alarm: float) -> Verdict:
+def judge_even_spread(service: ServiceState, client: str, answers: Answers, false_alarm: float) -> Verdict:
     """Judge that every request was answered, by all endpoints and evenly, at a bound for a false alarm."""
     spread = judge_spread(answers.by_endpoint, [endpoint.pod for endpoint in service.endpoints], false_alarm)
     counts = " + ".join(str(count) for count in spread.counts.values())
-    figure = f"{counts} of {len(answers)}, chi-square {spread.chi2:.2f} of {spread.threshold:.2f} allowed"
+    headline = f"{counts} of {len(answers)}, chi-square {spread.chi2:.2f} of {spread.threshold:.2f} allowed"
     if spread.ok and not answers.failures:
-        return Verdict(claim, figure, service=service, spread=spread)
+        return Verdict(headline, service=service, spread=spread)
     expected = f"{len(answers)} requests answered, about {spread.expected:.0f} by each endpoint"
     finding = Finding(client, expected, f"{answers.summary()}\n{spread.explain()}")
-    return Verdict(claim, figure, (finding,), service, spread=spread)
+    return Verdict(headline, (finding,), service, spread=spread)
 
 
 def judge_answers_from_list(
-    claim: str,
-    dataplane: Dataplane,
+    backend: Backend,
     service: ServiceState,
     client: tuple[str, str],
     answers: Answers,
     *,
-    state: NodeState,
+    state: NodeSnapshot,
 ) -> Verdict:
     """Judge that the endpoint that answered is the one, and the only one, that the client's node remembers it for.
 
     ``client`` is its name and address; ``state`` its node after the requests.
     """
     name, address = client
-    remembered = of_client(dataplane.remembered(state, service), address)
+    remembered = of_client(backend.affinity_entries(state, service), address)
     named = [one.endpoint.pod for one in remembered]
     answered = sorted(answers.by_endpoint)
-    figure = f"{', '.join(answered) or 'nobody'} answered, {', '.join(named) or 'no endpoint'} has {address} listed"
+    headline = f"{', '.join(answered) or 'nobody'} answered, {', '.join(named) or 'no endpoint'} has {address} listed"
     if named == answered and len(named) == 1 and not answers.failures:
-        return Verdict(claim, figure, service=service)
+        return Verdict(headline, service=service)
     finding = Finding(
         state.node,
-        f"{address} ({name}) in the {dataplane.memory} of the endpoint that answered it, and in no other",
-        f"in the {dataplane.memory}s of: {', '.join(str(one.endpoint) for one in remembered) or 'none'}\n"
+        f"{address} ({name}) in the {backend.store_kind} of the endpoint that answered it, and in no other",
+        f"in the {backend.store_kind}s of: {', '.join(str(one.endpoint) for one in remembered) or 'none'}\n"
         f"answered: {answers.summary()}",
     )
-    return Verdict(claim, figure, (finding,), service)
+    return Verdict(headline, (finding,), service)
 
 
-def judge_translation(claim: str, service: ServiceState, address: str, answers: Answers, state: NodeState) -> Verdict:
+def judge_translation(service: ServiceState, address: str, answers: Answers, state: NodeSnapshot) -> Verdict:
     """Judge by the client's port numbers that connection tracking names, for each answer, the endpoint it came from."""
     port = service.ports[0]
     translated = conntrack.endpoint_by_local_port(
@@ -91,4 +90,4 @@ def judge_translation(claim: str, service: ServiceState, address: str, answers: 
         Finding(state.node, f"{who} answered, so the connection is translated to {want}", f"{seen} ({count} times)")
         for (who, want, seen), count in wrong.most_common()
     )
-    return Verdict(claim, f"{agree} of {len(answers)} connections agree", findings, service)
+    return Verdict(f"{agree} of {len(answers)} connections agree", findings, service)

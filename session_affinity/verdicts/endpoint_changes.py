@@ -15,8 +15,9 @@ from session_affinity.verdicts.verdict import Finding, Verdict, combine
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from session_affinity.dataplane.backend import Dataplane
-    from session_affinity.scenarios.endpoint_changes.result import Course, Stage
+    from session_affinity.dataplane.backend import Backend
+    from session_affinity.scenarios.endpoint_changes.result import ScenarioResult, Stage
+    from session_affinity.scenarios.endpoint_changes.scenario import Scenario
     from session_affinity.traffic.answers import Answer, Answers
     from session_affinity.traffic.client import Client
 
@@ -24,59 +25,59 @@ REFUSED: Final = "curl 7"
 """How curl says that a connection was refused, and not left without an answer."""
 
 
-def judge_stage(claim: str, course: Course, number: int, client: str) -> Verdict:
+def judge_stage(course: ScenarioResult, number: int, client: str) -> Verdict:
     """Judge one change: who answers, that no more requests were lost than it explains, and that every node followed.
 
     ``client`` is the client's name.
     """
     before, stage = course.stages[number - 1], course.stages[number]
     findings = [*_after(before, stage, client), *_during(before, stage, client)]
-    rules = judge_rules(claim, stage)
-    own = Verdict(claim, f"{stage.change}: {_figure(before, stage)}", tuple(findings), stage.service)
-    return own if rules.ok else combine(claim, own, rules)
+    rules = judge_rules(stage)
+    own = Verdict(f"{stage.change}: {_figure(before, stage)}", tuple(findings), stage.service)
+    return own if rules.ok else combine(own, rules)
 
 
-def judge_stages(claim: str, course: Course, client: str, *numbers: int) -> Verdict:
+def judge_stages(course: ScenarioResult, client: str, *numbers: int) -> Verdict:
     """Judge several changes, all unless some are named."""
     wanted = numbers or range(1, len(course.stages))
-    return combine(claim, *(judge_stage(claim, course, number, client) for number in wanted))
+    return combine(*(judge_stage(course, number, client) for number in wanted))
 
 
-def judge_rules(claim: str, stage: Stage) -> Verdict:
+def judge_rules(stage: Stage) -> Verdict:
     """Judge that every node holds what the Service calls for after a change; none where nodes cannot be read."""
     found = [one for node in stage.differences.values() for one in node]
     if not found:
-        return Verdict(claim, f"rules right on {len(stage.differences)} nodes", service=stage.service)
-    return judge_differences(claim, stage.service, found, stage.differences, stage.settled.waited)
+        return Verdict(f"rules right on {len(stage.differences)} nodes", service=stage.service)
+    return judge_differences(stage.service, found, stage.differences, stage.sync.waited)
 
 
-def judge_no_memory_yet(claim: str, stage: Stage, dataplane: Dataplane) -> Verdict:
+def judge_no_memory_yet(stage: Stage, backend: Backend) -> Verdict:
     """Judge that no node remembered anyone for the Service when it had followed a change, before the client asked."""
     findings = [
         Finding(name, "no client remembered", ", ".join(map(str, known)), stage.change)
         for name, state in stage.states.items()
-        if (known := dataplane.remembered(state, stage.service))
+        if (known := backend.affinity_entries(state, stage.service))
     ]
-    figure = f"{stage.change}: nobody remembered on {len(stage.states)} nodes"
+    headline = f"{stage.change}: nobody remembered on {len(stage.states)} nodes"
     if findings:
-        figure = f"{stage.change}: {len(findings)} nodes remember clients"
-    return Verdict(claim, figure, tuple(findings), stage.service)
+        headline = f"{stage.change}: {len(findings)} nodes remember clients"
+    return Verdict(headline, tuple(findings), stage.service)
 
 
-def judge_still_remembered(claim: str, before: Stage, stage: Stage, client: Client, dataplane: Dataplane) -> Verdict:
+def judge_still_remembered(before: Stage, stage: Stage, client: Client, backend: Backend) -> Verdict:
     """Judge that the client's node remembers it for the endpoint that answered before the change, and for no other."""
     node, address = client.node, client.address
-    known = of_client(dataplane.remembered(stage.states[node], stage.service), address)
+    known = of_client(backend.affinity_entries(stage.states[node], stage.service), address)
     seen = [one.endpoint.pod for one in known]
     answered = before.answers.only_endpoint
-    figure = f"{stage.change}: {', '.join(seen) or 'no endpoint'} remembers {address}"
+    headline = f"{stage.change}: {', '.join(seen) or 'no endpoint'} remembers {address}"
     if seen == [answered]:
-        return Verdict(claim, figure, service=stage.service)
+        return Verdict(headline, service=stage.service)
     finding = Finding(node, f"{address} remembered for {answered} alone", ", ".join(map(str, known)) or "nowhere")
-    return Verdict(claim, figure, (finding,), stage.service)
+    return Verdict(headline, (finding,), stage.service)
 
 
-def judge_nothing_left(claim: str, courses: Mapping[str, Course]) -> Verdict:
+def judge_nothing_left(courses: Mapping[Scenario, ScenarioResult]) -> Verdict:
     """Judge that no node holds anything of Services that were deleted."""
     findings = [
         Finding(node, f"nothing of Service {course.service.key}", "\n".join(left), story)
@@ -85,10 +86,10 @@ def judge_nothing_left(claim: str, courses: Mapping[str, Course]) -> Verdict:
         if left
     ]
     nodes = {node for course in courses.values() for node in course.left}
-    figure = f"nothing of {len(courses)} Services on {len(nodes)} nodes"
+    headline = f"nothing of {len(courses)} Services on {len(nodes)} nodes"
     if findings:
-        figure = f"{len(findings)} times something is left"
-    return Verdict(claim, figure, tuple(findings))
+        headline = f"{len(findings)} times something is left"
+    return Verdict(headline, tuple(findings))
 
 
 def _after(before: Stage, stage: Stage, client: str) -> Iterator[Finding]:

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 
     from session_affinity.dataplane.model import ServiceState
 
-Held = dict[str, tuple[str, ...]]
+RulesByNode = dict[str, tuple[str, ...]]
 """What each node holds of a Service, by node."""
 
 
 def judge_same(
-    claim: str, service: ServiceState, specs: tuple[Mapping[str, Any], Mapping[str, Any]], held: tuple[Held, Held]
+    service: ServiceState,
+    specs: tuple[Mapping[str, Any], Mapping[str, Any]],
+    held: tuple[RulesByNode, RulesByNode],
 ) -> Verdict:
     """Judge that a Service created with ClientIP is stored and programmed as after it was switched to it in place.
 
@@ -38,19 +40,19 @@ def judge_same(
             seen = _changes(created[node], switched.get(node, ()))
             findings.append(Finding(node, "the rules it was created with", seen, "after it was switched in place"))
     rules = max((len(rules) for rules in created.values()), default=0)
-    figure = f"the same specification, the same {rules} rules on {len(created)} nodes"
-    return Verdict(claim, figure if not findings else "not the same", tuple(findings), service)
+    headline = f"the same specification, the same {rules} rules on {len(created)} nodes"
+    return Verdict(headline if not findings else "not the same", tuple(findings), service)
 
 
-def judge_nothing(claim: str, held: Mapping[str, Mapping[str, Sequence[str]]], control: Held) -> Verdict:
+def judge_nothing(held: Mapping[str, Mapping[str, Sequence[str]]], control: RulesByNode) -> Verdict:
     """Judge that no node holds anything of Services that are not to be programmed.
 
     ``held`` has by Service, then by node, what is there of it. ``control`` is what nodes hold of a Service made after
     them: a node that has nothing of it has not got that far, and tells nothing.
     """
     findings = (*_held(held), *_behind(control))
-    figure = f"nothing of {len(held)} Services on {len(control)} nodes"
-    return Verdict(claim, figure if not findings else findings[0].seen.splitlines()[0], findings)
+    headline = f"nothing of {len(held)} Services on {len(control)} nodes"
+    return Verdict(headline if not findings else findings[0].seen.splitlines()[0], findings)
 
 
 def _held(held: Mapping[str, Mapping[str, Sequence[str]]]) -> Iterator[Finding]:
@@ -60,7 +62,7 @@ def _held(held: Mapping[str, Mapping[str, Sequence[str]]]) -> Iterator[Finding]:
                 yield Finding(node, "no chain, rule, list or set of it", "\n".join(found), service)
 
 
-def _behind(control: Held) -> Iterator[Finding]:
+def _behind(control: RulesByNode) -> Iterator[Finding]:
     for node, found in control.items():
         if not found:
             yield Finding(node, "the rules of an ordinary Service made after them", "no rule of it at all")

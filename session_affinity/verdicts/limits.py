@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _SHOWN = 3
 
 
-def judge_full_list(claim: str, full: FullList) -> Verdict:
+def judge_full_list(full: FullList) -> Verdict:
     """Judge that a full list holds the clients set most recently, and gave up the one set least recently."""
     findings = [
         Finding(
@@ -27,10 +27,10 @@ def judge_full_list(claim: str, full: FullList) -> Verdict:
         if one.seen != one.expected
     ]
     held = ", ".join("kept" if full.client in one.seen else "evicted" for one in full.fillings)
-    return Verdict(claim, f"list of {full.size}: the client {held}", tuple(findings), full.service)
+    return Verdict(f"list of {full.size}: the client {held}", tuple(findings), full.service)
 
 
-def judge_return(claim: str, seen: Return) -> Verdict:
+def judge_return(seen: Return) -> Verdict:
     """Judge that a client went back to the endpoint it had left as its old entry there was valid again."""
     findings = [
         Finding("the client", f"{what}: answered by {endpoint.pod}", answers.summary())
@@ -40,8 +40,8 @@ def judge_return(claim: str, seen: Return) -> Verdict:
         )
         if answers.only_endpoint != endpoint.pod
     ]
-    figure = f"{seen.later.pod}, then {seen.raised.only_endpoint or 'several'} as the timeout was raised"
-    return Verdict(claim, figure, tuple(findings), seen.service)
+    headline = f"{seen.later.pod}, then {seen.raised.only_endpoint or 'several'} as the timeout was raised"
+    return Verdict(headline, tuple(findings), seen.service)
 
 
 def _names(addresses: Collection[str]) -> str:

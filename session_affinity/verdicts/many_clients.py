@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Member:
+class ClientRun:
     """A client of a clientele: its pod, address and node, and its answers in the order of its requests."""
 
     pod: str
@@ -44,7 +44,7 @@ Memory = dict[tuple[str, str], tuple[str, ...]]
 """What a node remembers: by Service and client's address, the pods that the client is bound to there."""
 
 
-def judge_each_keeps(claim: str, members: Sequence[Member], services: Sequence[ServiceState]) -> Verdict:
+def judge_each_keeps(members: Sequence[ClientRun], services: Sequence[ServiceState]) -> Verdict:
     """Judge that every request of every client was answered, by the endpoint of the client's first one."""
     findings = []
     kept = 0
@@ -56,13 +56,11 @@ def judge_each_keeps(claim: str, members: Sequence[Member], services: Sequence[S
             expected = f"{len(services)} Services, each answered by one endpoint alone"
             findings.append(Finding(member.node, expected, "\n".join(_few(told)), str(member)))
     rounds = len(members[0].answers) // len(services) if members and services else 0
-    figure = f"{kept} of {len(members) * len(services)} pairs of client and Service kept over {rounds} rounds"
-    return Verdict(claim, figure, tuple(findings))
+    headline = f"{kept} of {len(members) * len(services)} pairs of client and Service kept over {rounds} rounds"
+    return Verdict(headline, tuple(findings))
 
 
-def judge_independent(
-    claim: str, members: Sequence[Member], services: Sequence[ServiceState], false_alarm: float
-) -> Verdict:
+def judge_independent(members: Sequence[ClientRun], services: Sequence[ServiceState], false_alarm: float) -> Verdict:
     """Judge that no two clients chose alike everywhere, and that all first choices together are spread evenly.
 
     ``false_alarm`` is the bound of the spread alone. Requests that failed are for another claim, but nobody is judged
@@ -85,12 +83,12 @@ def judge_independent(
         expected = f"{spread.requests} first choices, about {spread.expected:.0f} for each endpoint"
         findings.append(Finding("all clients", expected, spread.explain()))
     together = " + ".join(str(count) for count in spread.counts.values())
-    figure = f"{together} first choices of {len(members)} clients, {len(bound)} pairs of clients choose alike"
-    return Verdict(claim, figure, tuple(findings))
+    headline = f"{together} first choices of {len(members)} clients, {len(bound)} pairs of clients choose alike"
+    return Verdict(headline, tuple(findings))
 
 
 def judge_each_remembered(
-    claim: str, members: Sequence[Member], services: Sequence[ServiceState], memory: Mapping[str, Memory]
+    members: Sequence[ClientRun], services: Sequence[ServiceState], memory: Mapping[str, Memory]
 ) -> Verdict:
     """Judge that each client's own node remembers it, bound to the endpoint that answered it, and no other node does.
 
@@ -103,8 +101,8 @@ def judge_each_remembered(
             expected = "the clients on this node, each bound to the endpoint that answered it, and no other client"
             findings.append(Finding(node, expected, "\n".join(_few(wrong))))
     pairs = len(members) * len(services)
-    figure = f"{pairs} pairs of client and Service on {len(memory)} nodes"
-    return Verdict(claim, figure if not findings else findings[0].seen.splitlines()[0], tuple(findings))
+    headline = f"{pairs} pairs of client and Service on {len(memory)} nodes"
+    return Verdict(headline if not findings else findings[0].seen.splitlines()[0], tuple(findings))
 
 
 def _unsteady(answers: Sequence[Answer]) -> str:
@@ -113,7 +111,7 @@ def _unsteady(answers: Sequence[Answer]) -> str:
     return "" if len(set(told)) == 1 and answers[0].ok else ", ".join(map(str, told))
 
 
-def _wrong(node: str, known: Memory, members: Sequence[Member], services: Sequence[ServiceState]) -> Iterator[str]:
+def _wrong(node: str, known: Memory, members: Sequence[ClientRun], services: Sequence[ServiceState]) -> Iterator[str]:
     for member in members:
         for service in services:
             last = member.of(service)[-1]

@@ -11,9 +11,9 @@ from session_affinity.verdicts.verdict import Finding, Verdict
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from session_affinity.dataplane.backend import Dataplane
+    from session_affinity.dataplane.backend import Backend
     from session_affinity.dataplane.model import ServiceState
-    from session_affinity.dataplane.snapshot import NodeState
+    from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.traffic.answers import Answers, Target
 
 SILENCE: Final = "curl 28:"
@@ -21,7 +21,7 @@ SILENCE: Final = "curl 28:"
 
 
 @dataclass(frozen=True)
-class Asked:
+class PathRequests:
     """What came of a client's requests to a Service. ``ways`` are what each way is called, by where it begins."""
 
     service: ServiceState
@@ -38,7 +38,7 @@ class Asked:
         return f"{self.client} {self.ways[target]}"
 
 
-def judge_each_way(claim: str, asked: Asked) -> Verdict:
+def judge_each_way(asked: PathRequests) -> Verdict:
     """Judge that on each way every request was answered, by one endpoint; which one may differ between ways."""
     findings = tuple(
         Finding(
@@ -51,13 +51,13 @@ def judge_each_way(claim: str, asked: Asked) -> Verdict:
     )
     reached = Counter(filter(None, (asked.on(target).only_endpoint for target in asked.ways)))
     told = ", ".join(f"{endpoint} on {count}" for endpoint, count in sorted(reached.items()))
-    figure = f"one endpoint on each of {len(asked.ways)} ways: {told}"
+    headline = f"one endpoint on each of {len(asked.ways)} ways: {told}"
     if findings:
-        figure = f"not one endpoint on {len(findings)} of {len(asked.ways)} ways"
-    return Verdict(claim, figure, findings, asked.service)
+        headline = f"not one endpoint on {len(findings)} of {len(asked.ways)} ways"
+    return Verdict(headline, findings, asked.service)
 
 
-def judge_answered_by(claim: str, asked: Asked, allowed: Mapping[Target, Collection[str]]) -> Verdict:
+def judge_answered_by(asked: PathRequests, allowed: Mapping[Target, Collection[str]]) -> Verdict:
     """Judge that every request was answered, and by an endpoint that its way leads to."""
     findings = tuple(
         Finding(asked.where(target), f"all answered by {_either(allowed[target])}", asked.on(target).summary())
@@ -67,10 +67,10 @@ def judge_answered_by(claim: str, asked: Asked, allowed: Mapping[Target, Collect
     right = sum(asked.on(target).by_endpoint[endpoint] for target in asked.ways for endpoint in allowed[target])
     different = {_either(allowed[target]) for target in asked.ways}
     whom = different.pop() if len(different) == 1 else "the endpoints of their ways"
-    return Verdict(claim, f"{right} of {len(asked.answers)} answered by {whom}", findings, asked.service)
+    return Verdict(f"{right} of {len(asked.answers)} answered by {whom}", findings, asked.service)
 
 
-def judge_dropped(claim: str, asked: Asked) -> Verdict:
+def judge_dropped(asked: PathRequests) -> Verdict:
     """Judge that requests met with silence: no answer and no refusal."""
     findings = tuple(
         Finding(asked.where(target), "nothing comes back", asked.on(target).summary())
@@ -78,22 +78,22 @@ def judge_dropped(claim: str, asked: Asked) -> Verdict:
         if any(one.ok or not one.error.startswith(SILENCE) for one in asked.on(target))
     )
     silent = sum(one.error.startswith(SILENCE) for one in asked.answers)
-    return Verdict(claim, f"nothing came back for {silent} of {len(asked.answers)} requests", findings, asked.service)
+    return Verdict(f"nothing came back for {silent} of {len(asked.answers)} requests", findings, asked.service)
 
 
 def judge_bound_apart(
-    claim: str, service: ServiceState, client: str, pairs: Sequence[tuple[str | None, str | None]], what: str
+    service: ServiceState, client: str, pairs: Sequence[tuple[str | None, str | None]], what: str
 ) -> Verdict:
     """Judge that not all pairs of endpoints agree, as they would if a client were bound to both by one memory."""
     differ = sum(one != other for one, other in pairs)
-    figure = f"{differ} of {len(pairs)} {what} differ"
+    headline = f"{differ} of {len(pairs)} {what} differ"
     if differ:
-        return Verdict(claim, figure, service=service)
+        return Verdict(headline, service=service)
     finding = Finding(client, f"some of {len(pairs)} {what} differ, as each binds on its own", "all are the same")
-    return Verdict(claim, figure, (finding,), service)
+    return Verdict(headline, (finding,), service)
 
 
-def judge_flows(claim: str, asked: Asked, later: Answers, new: Answers) -> Verdict:
+def judge_flows(asked: PathRequests, later: Answers, new: Answers) -> Verdict:
     """Judge that flows stayed where they began after the timeout, and that new flows after them were free.
 
     Each has one datagram for each way, in the same order: ``asked`` the first of a flow, ``later`` another one of the
@@ -103,12 +103,12 @@ def judge_flows(claim: str, asked: Asked, later: Answers, new: Answers) -> Verdi
     findings = tuple(_flow_findings(asked.client, began, stayed, chosen))
     kept = sum(one == other and one is not None for one, other in zip(began, stayed, strict=True))
     moved = sum(one != other for one, other in zip(began, chosen, strict=True))
-    figure = f"{kept} of {len(began)} flows stayed, {moved} of {len(began)} new ones went elsewhere"
-    return Verdict(claim, figure, findings, asked.service)
+    headline = f"{kept} of {len(began)} flows stayed, {moved} of {len(began)} new ones went elsewhere"
+    return Verdict(headline, findings, asked.service)
 
 
 def judge_remembered(
-    claim: str, dataplane: Dataplane, asked: Asked, entered: Mapping[Target, str], states: Mapping[str, NodeState]
+    backend: Backend, asked: PathRequests, entered: Mapping[Target, str], states: Mapping[str, NodeSnapshot]
 ) -> Verdict:
     """Judge that each node remembers just those who entered by it, as they came, for the endpoint that answered.
 
@@ -120,7 +120,7 @@ def judge_remembered(
     for node, state in states.items():
         ways = [target for target in asked.ways if entered[target] == node]
         wanted = {(one.local_address, one.endpoint) for target in ways for one in asked.on(target)}
-        entries = dataplane.remembered(state, asked.service)
+        entries = backend.affinity_entries(state, asked.service)
         seen = {(one.client, one.endpoint.pod) for one in entries}
         kept += len(wanted & seen)
         if seen != wanted:
@@ -129,35 +129,35 @@ def judge_remembered(
             )
             told = (
                 "\n".join(map(str, entries))
-                or f"none in its {len(dataplane.present(state, asked.service))} {dataplane.memory}s"
+                or f"none in its {len(backend.existing_stores(state, asked.service))} {backend.store_kind}s"
             )
             findings.append(Finding(node, f"remembers {expected or 'nobody'}", told))
-    figure = f"{kept} remembered where they entered, on {len(set(entered.values()))} of {len(states)} nodes"
-    return Verdict(claim, figure, tuple(findings), asked.service)
+    headline = f"{kept} remembered where they entered, on {len(set(entered.values()))} of {len(states)} nodes"
+    return Verdict(headline, tuple(findings), asked.service)
 
 
 def judge_one_client(
-    claim: str, dataplane: Dataplane, service: ServiceState, asked: Sequence[Asked], state: NodeState
+    backend: Backend, service: ServiceState, asked: Sequence[PathRequests], state: NodeSnapshot
 ) -> Verdict:
     """Judge that a node took several clients for one, with an address of none of them, and one endpoint answered all.
 
     ``service`` is the one behind the translation, ``asked`` what each client got, ``state`` the node it entered by.
     """
-    entries = dataplane.remembered(state, service)
+    entries = backend.affinity_entries(state, service)
     addresses = {one.client for one in entries}
     own = {answer.local_address for each in asked for answer in each.answers}
     answered = {answer.endpoint for each in asked for answer in each.answers}
-    figure = f"{len(asked)} clients remembered as {', '.join(sorted(addresses)) or 'nobody'}"
+    headline = f"{len(asked)} clients remembered as {', '.join(sorted(addresses)) or 'nobody'}"
     right = len(entries) == 1 and not addresses & own and answered == {entries[0].endpoint.pod}
     if right:
-        return Verdict(claim, f"{figure}, answered by {entries[0].endpoint.pod}", service=service)
+        return Verdict(f"{headline}, answered by {entries[0].endpoint.pod}", service=service)
     said = "; ".join(f"{each.client} ({'/'.join(sorted(own))}): {each.answers.summary()}" for each in asked)
     finding = Finding(
         state.node,
         f"one client remembered, with another address than {', '.join(sorted(own))}, and its endpoint answers all",
         "\n".join((*map(str, entries), f"answered: {said}")),
     )
-    return Verdict(claim, figure, (finding,), service)
+    return Verdict(headline, (finding,), service)
 
 
 def _flow_findings(

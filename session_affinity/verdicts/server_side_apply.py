@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from session_affinity.verdicts.api_fields import WHERE, Asked
+from session_affinity.verdicts.api_fields import WHERE, ApiAnswer
 from session_affinity.verdicts.verdict import Finding, Verdict
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ class Applied:
     ``refused`` is the second's attempt without force, ``kept`` the Service after it.
     """
 
-    first: Asked
-    refused: Asked
-    kept: Asked
-    forced: Asked
+    first: ApiAnswer
+    refused: ApiAnswer
+    kept: ApiAnswer
+    forced: ApiAnswer
     managers: tuple[str, str]
     timeouts: tuple[int, int]
 
@@ -46,12 +46,12 @@ def owners(service: Mapping[str, Any], field: str) -> tuple[str, ...]:
     )
 
 
-def judge_applied(claim: str, applied: Applied) -> Verdict:
+def judge_applied(applied: Applied) -> Verdict:
     """Judge that apply stores the affinity, another's conflicts over the timeout alone, and takes it by force."""
     findings = tuple(_findings(applied))
     first, second = applied.managers
-    figure = f"{second} conflicts with {first} over timeoutSeconds, and takes it by force"
-    return Verdict(claim, figure if not findings else findings[0].what, findings)
+    headline = f"{second} conflicts with {first} over timeoutSeconds, and takes it by force"
+    return Verdict(headline if not findings else findings[0].what, findings)
 
 
 def _findings(applied: Applied) -> Iterator[Finding]:

@@ -15,24 +15,24 @@ from session_affinity.verdicts.verdict import Finding, Verdict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from session_affinity.dataplane.backend import Dataplane, Remembered
+    from session_affinity.dataplane.backend import AffinityEntry, Backend
     from session_affinity.dataplane.model import ServiceState
-    from session_affinity.scenarios.expiry.shared_wait import Departure, Patch, Rest
+    from session_affinity.scenarios.expiry.shared_wait import ExpiredElements, SilentClients, TimeoutPatch
     from session_affinity.traffic.answers import Answer
 
 _SHOWN: Final = 4
 
 
-def judge_patch(dataplane: Dataplane, patch: Patch, address: str, node: str) -> Verdict:
+def judge_patch(backend: Backend, patch: TimeoutPatch, address: str, node: str) -> Verdict:
     """Judge that the patched timeout is programmed on every node, and that the client's entries outlived the patch."""
     findings = [_not_reached(patch, name, services) for name, services in patch.after.late.items()]
     kept = 0
     for service in patch.services:
-        before = _places(of_client(dataplane.remembered(patch.before[node], service), address))
-        after = _places(of_client(dataplane.remembered(patch.after.states[node], service), address))
+        before = _places(of_client(backend.affinity_entries(patch.before[node], service), address))
+        after = _places(of_client(backend.affinity_entries(patch.after.states[node], service), address))
         kept += bool(before) and before == after
         if before != after or not before:
-            seen, was = (", ".join(places) or f"no {dataplane.memory}" for places in (after, before))
+            seen, was = (", ".join(places) or f"no {backend.store_kind}" for places in (after, before))
             findings.append(
                 Finding(node, f"{address} in {was}, as before", f"in {seen}, {len(after)} entries", service.key)
             )
@@ -44,15 +44,15 @@ def judge_patch(dataplane: Dataplane, patch: Patch, address: str, node: str) -> 
         if later and name not in patch.after.late
     ]
     nodes, programmed = len(patch.after.differences), len(patch.after.seconds)
-    figure = (
+    headline = (
         f"{patch.services[0].timeout_seconds} s on {programmed} of {nodes} nodes, "
         f"{kept} of {len(patch.services)} entries kept"
     )
-    background = (f"read {patch.after.waited:.1f} s after the patch; programmed: {patch.after.latency()}",)
-    return Verdict("C22", figure, tuple(findings), patch.services[0], background)
+    context = (f"read {patch.after.waited:.1f} s after the patch; programmed: {patch.after.latency()}",)
+    return Verdict(headline, tuple(findings), patch.services[0], context)
 
 
-def judge_inert(rest: Rest, address: str, hz: int) -> Verdict:
+def judge_inert(rest: SilentClients, address: str, hz: int) -> Verdict:
     """Judge that expired entries are still listed, and that their clients choose anew all the same.
 
     Raises UntimelyError when an entry was not yet that old.
@@ -62,7 +62,7 @@ def judge_inert(rest: Rest, address: str, hz: int) -> Verdict:
     ages: list[float] = []
     moved = 0
     for service, first, probe in zip(rest.services, rest.first, rest.probes, strict=True):
-        entries = of_client(IPTABLES.remembered(rest.at_end, service, hz), address)
+        entries = of_client(IPTABLES.affinity_entries(rest.at_end, service, hz), address)
         ages += [one.entry.age(clock) for one in entries if one.entry]
         if len(entries) != 1:
             findings.append(Finding(node, f"the entry of {address}", f"{len(entries)} entries", service.key))
@@ -74,11 +74,11 @@ def judge_inert(rest: Rest, address: str, hz: int) -> Verdict:
     if not moved:
         expected = f"at least one of {len(rest.services)} clients answered by another endpoint"
         findings.append(Finding("the client", expected, "all answered by the endpoint of their expired entry"))
-    figure = f"{len(ages)} listed {min(ages, default=0):.2f} s after, {moved} of {len(rest.services)} moved"
-    return Verdict("C25", figure, tuple(findings), rest.services[0])
+    headline = f"{len(ages)} listed {min(ages, default=0):.2f} s after, {moved} of {len(rest.services)} moved"
+    return Verdict(headline, tuple(findings), rest.services[0])
 
 
-def judge_old_expiry(rest: Rest, address: str) -> Verdict:
+def judge_old_expiry(rest: SilentClients, address: str) -> Verdict:
     """Judge that elements from before a patch kept their expiry and their clients, until the next connection.
 
     Raises UntimelyError when the patched timeout was not over yet, so that it could not tell.
@@ -91,8 +91,8 @@ def judge_old_expiry(rest: Rest, address: str) -> Verdict:
         silent = (rest.at_end.uptime or 0.0) - (first.not_after or 0.0)
         if silent <= timeout:
             raise UntimelyError(f"C22n: nodes were read {silent:.2f} s after the first request, before {timeout} s")
-        kept = of_client(NFTABLES.remembered(rest.at_end, service), address)
-        renewed = of_client(NFTABLES.remembered(rest.probed, service), address) if rest.probed else ()
+        kept = of_client(NFTABLES.affinity_entries(rest.at_end, service), address)
+        renewed = of_client(NFTABLES.affinity_entries(rest.probed, service), address) if rest.probed else ()
         old += (here := [one.seconds_left for one in kept if one.seconds_left is not None])
         new += (then := [one.seconds_left for one in renewed if one.seconds_left is not None])
         if len(here) != 1 or here[0] <= timeout:
@@ -104,11 +104,11 @@ def judge_old_expiry(rest: Rest, address: str) -> Verdict:
         if len(then) != 1 or then[0] > timeout:
             expected = f"one element of {address} with {timeout} s left at most, after the next connection"
             findings.append(Finding(node, expected, _told(renewed), service.key))
-    figure = f"{min(old, default=0):g} s left after {timeout} s, {max(new, default=0):g} s after a connection"
-    return Verdict("C22n", figure, tuple(findings), rest.services[0])
+    headline = f"{min(old, default=0):g} s left after {timeout} s, {max(new, default=0):g} s after a connection"
+    return Verdict(headline, tuple(findings), rest.services[0])
 
 
-def judge_gone(departure: Departure, address: str) -> Verdict:
+def judge_gone(departure: ExpiredElements, address: str) -> Verdict:
     """Judge that clients are in their sets with what is left of the timeout, and in none when it is over.
 
     Raises UntimelyError when the node was not read in time before the timeout, or not after it.
@@ -129,8 +129,8 @@ def judge_gone(departure: Departure, address: str) -> Verdict:
                 f"{timeout} s",
                 next_step="see what kept the machine busy; on a slow one raise --deadline-scale",
             )
-        during = of_client(NFTABLES.remembered(departure.during, service), address)
-        after = of_client(NFTABLES.remembered(departure.after, service), address)
+        during = of_client(NFTABLES.affinity_entries(departure.during, service), address)
+        after = of_client(NFTABLES.affinity_entries(departure.after, service), address)
         lefts += (left := [one.seconds_left for one in during if one.seconds_left is not None])
         if len(left) != 1 or not timeout - oldest - 1 <= left[0] <= timeout - youngest:
             expected = f"one element of {address} with {timeout - oldest - 1:.1f} s to {timeout - youngest:.1f} s left"
@@ -139,7 +139,7 @@ def judge_gone(departure: Departure, address: str) -> Verdict:
             expected = f"no element of {address} {over:.1f} s after its connection"
             findings.append(Finding(departure.after.node, expected, _told(after), service.key))
     told = ", ".join(f"{left:g}" for left in lefts)
-    return Verdict("C25n", f"{told or 'nothing'} s left, then gone", tuple(findings), departure.services[0])
+    return Verdict(f"{told or 'nothing'} s left, then gone", tuple(findings), departure.services[0])
 
 
 def _unanswered(service: ServiceState, first: Answer, probe: Answer) -> list[Finding]:
@@ -148,15 +148,15 @@ def _unanswered(service: ServiceState, first: Answer, probe: Answer) -> list[Fin
     return [Finding("the client", "an answer", first.error or probe.error, service.key)]
 
 
-def _places(remembered: Sequence[Remembered]) -> dict[str, tuple[int, ...]]:
-    return {one.memory: one.stamps for one in remembered}
+def _places(remembered: Sequence[AffinityEntry]) -> dict[str, tuple[int, ...]]:
+    return {one.store: one.stamps for one in remembered}
 
 
-def _told(remembered: Sequence[Remembered]) -> str:
+def _told(remembered: Sequence[AffinityEntry]) -> str:
     return "\n".join(map(str, remembered)) or "none"
 
 
-def _not_reached(patch: Patch, node: str, late: Sequence[ServiceState]) -> Finding:
+def _not_reached(patch: TimeoutPatch, node: str, late: Sequence[ServiceState]) -> Finding:
     shown = "\n".join(map(str, patch.after.differences[node][:_SHOWN]))
     return Finding(
         node,

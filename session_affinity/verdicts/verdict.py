@@ -1,13 +1,16 @@
-"""What a check concludes: the claim, what contradicts it, and the Service it is about."""
+"""The outcome of a judge: whether a claim holds, with its numbers and what contradicts it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from session_affinity import claims
+from session_affinity.errors import NothingObservedError
 
 if TYPE_CHECKING:
+    from collections.abc import Sized
+
+    from session_affinity.claims import Claim
     from session_affinity.dataplane.model import ServiceState
     from session_affinity.verdicts.spread import SpreadVerdict
 
@@ -16,7 +19,7 @@ MOST_FINDINGS = 12
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that contradicts a claim: where it was seen (a node, a client), what should be and what is."""
+    """One contradiction of a claim: where it was seen (a node, a client), what was expected and what was seen."""
 
     where: str
     expected: str
@@ -24,7 +27,7 @@ class Finding:
     what: str = ""
 
     def lines(self) -> tuple[str, ...]:
-        """Return it as lines of text."""
+        """Return the finding as lines of text."""
         head = f"{self.where}: {self.what}" if self.what else self.where
         return (head, *_labelled("expected", self.expected), *_labelled("seen", self.seen))
 
@@ -33,39 +36,44 @@ class Finding:
 class Verdict:
     """Whether a claim holds, with its numbers.
 
-    ``figure`` is the one number or phrase that tells how it went, also when it went well. ``background`` are lines that
-    help to understand a failure. ``spread`` has the numbers of a claim about how evenly answers spread.
+    ``headline`` is the number or phrase that sums the verdict up, whether or not the claim holds. ``context`` are lines
+    that help to understand a failure. ``spread`` has the numbers of a claim about an even distribution.
     """
 
-    claim: str
-    figure: str
+    headline: str
     findings: tuple[Finding, ...] = ()
     service: ServiceState | None = None
-    background: tuple[str, ...] = ()
+    context: tuple[str, ...] = ()
     spread: SpreadVerdict | None = None
 
     def __repr__(self) -> str:
-        return f"<{self.claim} {'holds' if self.ok else 'does not hold'}>"
+        return f"<{'holds' if self.ok else 'does not hold'}: {self.headline}>"
 
     @property
     def ok(self) -> bool:
         """Whether nothing contradicts the claim."""
         return not self.findings
 
-    def explain(self) -> str:
-        """Return claim, place, expectation, observation and Service in words; the first line says the most."""
-        claim = claims.find(self.claim)
+    def explain(self, claim: Claim) -> str:
+        """Return claim, place, expectation, observation and Service in words; the first line is the most important."""
         if self.ok:
-            return f"{claim.id} holds: {claim.title.lower()}: {self.figure}"
-        places = list(dict.fromkeys(finding.where for finding in self.findings))
-        lines = [f"{claim.id} does not hold on {', '.join(places)}: {self.figure}", f"  claim: {claim.title}"]
-        for finding in self.findings[:MOST_FINDINGS]:
+            return f"{claim.id} holds: {claim.title}: {self.headline}"
+        findings = list(dict.fromkeys(self.findings))
+        places = list(dict.fromkeys(finding.where for finding in findings))
+        lines = [f"{claim.id} does not hold on {', '.join(places)}: {self.headline}", f"  claim: {claim.title}"]
+        for finding in findings[:MOST_FINDINGS]:
             head, *rest = finding.lines()
             lines += [f"  {head}", *(f"  {line}" for line in rest)]
-        if len(self.findings) > MOST_FINDINGS:
-            lines.append(f"  and {len(self.findings) - MOST_FINDINGS} more like these")
-        lines += [f"  {line}" for line in (*describe(self.service), *self.background)]
+        if len(findings) > MOST_FINDINGS:
+            lines.append(f"  and {len(findings) - MOST_FINDINGS} more like these")
+        lines += [f"  {line}" for line in dict.fromkeys((*describe(self.service), *self.context))]
         return "\n".join(lines)
+
+
+def require_observed(observed: Sized, what: str) -> None:
+    """Raise NothingObservedError when an observation is empty: a judge without evidence has no verdict."""
+    if not len(observed):
+        raise NothingObservedError(f"{what}: nothing was observed, so nothing can be judged")
 
 
 def describe(service: ServiceState | None) -> tuple[str, ...]:
@@ -82,11 +90,15 @@ def _labelled(label: str, text: str) -> tuple[str, ...]:
     return (f"  {label}: {first}", *(f"{indent}{line}" for line in rest))
 
 
-def combine(claim: str, *verdicts: Verdict) -> Verdict:
-    """Return one verdict that holds when all do; the Service is that of the first that does not."""
+def combine(*verdicts: Verdict) -> Verdict:
+    """Return one verdict that holds when all do; its Service is that of the first that does not.
+
+    Raises NothingObservedError without a verdict.
+    """
+    require_observed(verdicts, "a verdict of several parts")
     wrong = [verdict for verdict in verdicts if not verdict.ok]
-    findings = tuple(finding for verdict in wrong for finding in verdict.findings)
-    figure = "; ".join(dict.fromkeys(verdict.figure for verdict in (wrong or verdicts)))
-    background = tuple(line for verdict in wrong for line in verdict.background)
+    findings = tuple(dict.fromkeys(finding for verdict in wrong for finding in verdict.findings))
+    headline = "; ".join(dict.fromkeys(verdict.headline for verdict in (wrong or verdicts)))
+    context = tuple(dict.fromkeys(line for verdict in wrong for line in verdict.context))
     spread = next((verdict.spread for verdict in (*wrong, *verdicts) if verdict.spread), None)
-    return Verdict(claim, figure, findings, (wrong or list(verdicts))[0].service, background, spread)
+    return Verdict(headline, findings, (wrong or list(verdicts))[0].service, context, spread)

@@ -65,7 +65,7 @@ def comfort() -> Comfort:
 
 @pytest.fixture(scope="session")
 def sick(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, slowness: float
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, deadline_scale: float
 ) -> Iterator[SickCluster]:
     """The cluster of a shape, healthy and with its sample pods: whoever makes it sick heals it."""
     shape: Shape = request.param
@@ -73,7 +73,7 @@ def sick(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(STATE_VARIABLE, str(directory / "state"))
         try:
-            started = sick_clusters.start(shape, directory, slowness=slowness)
+            started = sick_clusters.start(shape, directory, deadline_scale=deadline_scale)
             judged = started.judge(["C10"])
             assert not judged.failed + judged.broken, judged.said
             yield started

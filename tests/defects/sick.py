@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from session_affinity import versions
-from session_affinity.cluster_objects.services import Services, Wish, manifest, target
+from session_affinity.cluster_objects.services import ServiceRequest, Services, manifest, target
 from session_affinity.clusters.embedded import binaries
 from session_affinity.clusters.embedded import cluster as clusters
 from session_affinity.clusters.embedded.process import PATH
@@ -21,7 +21,7 @@ from session_affinity.kube.api import Api
 from session_affinity.kube.resources import PODS
 from session_affinity.nodes.nodes import Nodes, until
 from session_affinity.progress import quiet
-from session_affinity.testbed.testbed import Programming
+from session_affinity.testbed.testbed import Testbed
 from session_affinity.traffic.client import client_in
 from tests.defects.defect import Place, Shape
 from tests.defects.judged import Judged, read
@@ -67,7 +67,7 @@ class SickCluster:
     cluster: clusters.EmbeddedCluster
     shape: Shape
     directory: Path
-    slowness: float = 1.0
+    deadline_scale: float = 1.0
 
     @property
     def nodes(self) -> dict[str, str]:
@@ -129,11 +129,11 @@ class SickCluster:
         results.unlink(missing_ok=True)
         argv = (
             *(sys.executable, "-m", "pytest", "-m", selection, f"--junitxml={results}"),
-            f"--timeout={CLAIM_SECONDS * self.slowness:g}",
+            f"--timeout={CLAIM_SECONDS * self.deadline_scale:g}",
             *("--cluster=embedded", f"--cluster-name={self.cluster.name}", "--keep-cluster", *self.shape.options),
-            *("-p", "no:cacheprovider", f"--deadline-scale={self.slowness:g}", *options),
+            *("-p", "no:cacheprovider", f"--deadline-scale={self.deadline_scale:g}", *options),
         )
-        seconds = RUN_SECONDS * self.slowness
+        seconds = RUN_SECONDS * self.deadline_scale
         done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=seconds)
         said = done.stdout + done.stderr
         assert results.exists(), said
@@ -141,7 +141,7 @@ class SickCluster:
 
     def probe(self) -> Reply:
         """Ask the API to make the probe's Service, without making it."""
-        return self.api().try_create(manifest(PROBE, "default", Wish("probe")), dry_run=True)
+        return self.api().try_create(manifest(PROBE, "default", ServiceRequest("probe")), dry_run=True)
 
     def until_the_api(self, *, differs: bool) -> None:
         """Wait until a change of the API is in effect, or has gone again."""
@@ -151,7 +151,7 @@ class SickCluster:
             marked = not said.ok or PROBE in said.body["metadata"]["labels"] or any(PROBE in w for w in said.warnings)
             return marked == differs
 
-        assert until(time.monotonic() + _DEADLINE_SECONDS * self.slowness, seen), (
+        assert until(time.monotonic() + _DEADLINE_SECONDS * self.deadline_scale, seen), (
             f"the API still answers {self.probe()}"
         )
 
@@ -162,32 +162,32 @@ class SickCluster:
         dead = self.cluster.dead()
         assert not dead, f"ended: {dead}"
         api = self.api()
-        client = client_in(api, api.get(PODS, "net-pod", "default"), self.slowness)
-        services = Services(api, "default", 3, slowness=self.slowness)
-        nodes = Nodes(self.cluster.nodes, slowness=self.slowness)
+        client = client_in(api, api.get(PODS, "net-pod", "default"), self.deadline_scale)
+        services = Services(api, "default", 3, deadline_scale=self.deadline_scale)
+        nodes = Nodes(self.cluster.nodes, deadline_scale=self.deadline_scale)
         proxy = ProxyConfig(self.shape.proxy_mode, self.cluster.facts["cluster CIDR"])
-        programming = Programming(nodes, proxy, client, services, self.slowness)
-        service = services.create(Wish("healed", CLIENT_IP))
+        testbed = Testbed(nodes, proxy, client, services, self.deadline_scale)
+        service = services.create(ServiceRequest("healed", CLIENT_IP))
         try:
-            programming.settle(service, since=time.monotonic()).require()
+            testbed.wait_for_sync(service, since=time.monotonic()).require()
             answers = client.request(target(service), count=20)
             assert answers.only_endpoint, answers.summary()
         finally:
             services.delete(service)
 
 
-def start(shape: Shape, directory: Path, *, slowness: float = 1.0) -> SickCluster:
+def start(shape: Shape, directory: Path, *, deadline_scale: float = 1.0) -> SickCluster:
     """Start a cluster whose kube-proxy is wrapped; healthy until a defect is injected."""
     directory.chmod(0o755)
     argv = (
         *(sys.executable, "-m", "session_affinity.clusters.embedded", "up", f"--name={NAME}", *shape.options),
-        *(f"--kube-proxy={_wrap_kube_proxy(directory)}", f"--deadline-scale={slowness:g}"),
+        *(f"--kube-proxy={_wrap_kube_proxy(directory)}", f"--deadline-scale={deadline_scale:g}"),
     )
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
     found = clusters.find(NAME)
     assert done.returncode == 0, done.stdout + done.stderr
     assert found is not None
-    return SickCluster(found, shape, directory, slowness)
+    return SickCluster(found, shape, directory, deadline_scale)
 
 
 def _wrap_kube_proxy(directory: Path) -> Path:

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from session_affinity import recorder
-from session_affinity.recorder import Did, Sighting
+from session_affinity.recorder import Action, Event
 
 
 class Kept:
@@ -16,21 +16,21 @@ class Kept:
     def __init__(self) -> None:
         self.what: list[object] = []
 
-    def keep(self, sighting: Sighting) -> None:
+    def keep(self, sighting: Event) -> None:
         assert sighting.began <= sighting.ended
         self.what.append(sighting.what)
 
 
 def test_without_a_keeper_nothing_happens() -> None:
-    recorder.tell(Did("something"))
+    recorder.record(Action("something"))
 
 
 def test_a_keeper_has_what_is_told_in_its_block() -> None:
     kept = Kept()
 
-    with recorder.kept_by(kept):
-        recorder.tell("inside", since=0.0)
-    recorder.tell("outside")
+    with recorder.recording_to(kept):
+        recorder.record("inside", since=0.0)
+    recorder.record("outside")
 
     assert kept.what == ["inside"]
 
@@ -38,10 +38,10 @@ def test_a_keeper_has_what_is_told_in_its_block() -> None:
 def test_parts_of_what_is_told_as_a_whole_go_untold() -> None:
     kept = Kept()
 
-    with recorder.kept_by(kept):
-        with recorder.untold():
-            recorder.tell("a part")
-        recorder.tell("the whole")
+    with recorder.recording_to(kept):
+        with recorder.suppressed():
+            recorder.record("a part")
+        recorder.record("the whole")
 
     assert kept.what == ["the whole"]
 
@@ -49,8 +49,8 @@ def test_parts_of_what_is_told_as_a_whole_go_untold() -> None:
 def test_other_threads_tell_nothing() -> None:
     kept = Kept()
 
-    with recorder.kept_by(kept):
-        other = threading.Thread(target=recorder.tell, args=("from there",))
+    with recorder.recording_to(kept):
+        other = threading.Thread(target=recorder.record, args=("from there",))
         other.start()
         other.join()
 
@@ -60,9 +60,9 @@ def test_other_threads_tell_nothing() -> None:
 def test_a_keeper_gives_way_also_when_the_block_fails() -> None:
     kept = Kept()
 
-    with pytest.raises(ZeroDivisionError), recorder.kept_by(kept):
+    with pytest.raises(ZeroDivisionError), recorder.recording_to(kept):
         _ = 1 / 0
-    recorder.tell("outside")
+    recorder.record("outside")
 
     assert kept.what == []
 

@@ -222,7 +222,7 @@ def _kubelet(layout: Layout, node: NodeLayout, state: StateDirectory) -> dict[st
         "registerWithTaints": [taint] if node.control_plane else [],
         # The default of 10 s is how long a node can stay NotReady after its network is there.
         # On a slow machine looking is work too.
-        "nodeStatusUpdateFrequency": f"{min(2 * max(layout.slowness, 1), 10):g}s",
+        "nodeStatusUpdateFrequency": f"{min(2 * max(layout.deadline_scale, 1), 10):g}s",
         # How often a status that has not changed is told again; not given, it would be as often as looked for changes.
         "nodeStatusReportFrequency": "5m",
         "syncFrequency": "5s",

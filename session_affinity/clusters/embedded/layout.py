@@ -37,7 +37,7 @@ class NodeLayout:
 
 @dataclass(frozen=True)
 class Layout:
-    """All that is fixed about a cluster when it starts; ``slowness`` is by how much its deadlines are stretched."""
+    """What is fixed about a cluster when it starts. ``deadline_scale`` multiplies its deadlines."""
 
     name: str
     kubernetes: str
@@ -47,7 +47,7 @@ class Layout:
     nodes: tuple[NodeLayout, ...]
     proxy_origin: str = "the cluster's own"
     ip_family: str = DEFAULT_IP_FAMILY
-    slowness: float = 1.0
+    deadline_scale: float = 1.0
 
     @property
     def control_plane(self) -> NodeLayout:

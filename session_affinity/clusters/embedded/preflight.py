@@ -33,7 +33,7 @@ PLENTY_OF_INOTIFY = 1000
 
 
 @dataclass(frozen=True)
-class Tool:
+class RequiredTool:
     """A program of the host, and the Debian package that has it."""
 
     name: str
@@ -41,19 +41,19 @@ class Tool:
 
 
 _TOOLS = (
-    Tool("nsenter", "util-linux"),
-    Tool("unshare", "util-linux"),
-    Tool("mount", "mount"),
-    Tool("iptables", "iptables"),
-    Tool("iptables-save", "iptables"),
-    Tool("iptables-restore", "iptables"),
-    Tool("ip6tables", "iptables"),
-    Tool("conntrack", "conntrack"),
-    Tool("curl", "curl"),
-    Tool("ip", "iproute2"),
+    RequiredTool("nsenter", "util-linux"),
+    RequiredTool("unshare", "util-linux"),
+    RequiredTool("mount", "mount"),
+    RequiredTool("iptables", "iptables"),
+    RequiredTool("iptables-save", "iptables"),
+    RequiredTool("iptables-restore", "iptables"),
+    RequiredTool("ip6tables", "iptables"),
+    RequiredTool("conntrack", "conntrack"),
+    RequiredTool("curl", "curl"),
+    RequiredTool("ip", "iproute2"),
 )
-_IPV6_TOOLS = (Tool("ip6tables-save", "iptables"), Tool("ip6tables-restore", "iptables"))
-_NFTABLES_TOOL = Tool("nft", "nftables")
+_IPV6_TOOLS = (RequiredTool("ip6tables-save", "iptables"), RequiredTool("ip6tables-restore", "iptables"))
+_NFTABLES_TOOL = RequiredTool("nft", "nftables")
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def prepare(request: Request, progress: Progress) -> Prepared:
         proxy_mode=request.proxy_mode,
         programs=paths,
         image_archive=str(image_set.archive),
-        slowness=request.deadline_scale,
+        deadline_scale=request.deadline_scale,
         nodes=node_layouts(request.name, request.workers, request.ip_family),
         ip_family=request.ip_family,
     )

@@ -67,10 +67,10 @@ def read(kubeconfig: Path | None, context: str | None) -> Access:
     return Access(kubeconfig, str(wanted), str(client.configuration.host), _user(content, str(wanted)))
 
 
-def require_answer(access: Access, *, slowness: float = 1.0) -> str:
+def require_answer(access: Access, *, deadline_scale: float = 1.0) -> str:
     """Return the version that the server tells; raises ClusterError when it does not answer or does not know us."""
-    _require_listener(access, CONNECT_SECONDS * slowness)
-    api = Api(access.kubeconfig, context=access.context, request_seconds=FIRST_ANSWER_SECONDS * slowness)
+    _require_listener(access, CONNECT_SECONDS * deadline_scale)
+    api = Api(access.kubeconfig, context=access.context, request_seconds=FIRST_ANSWER_SECONDS * deadline_scale)
     try:
         return api.server_version()
     except ApiError as error:

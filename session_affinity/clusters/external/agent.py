@@ -48,7 +48,7 @@ class AgentNode:
         return Completed(self.name, tuple(argv), ended.returncode, ended.stdout, ended.stderr)
 
 
-def manifests(namespace: str, source: images.Source = images.AS_NAMED) -> list[dict[str, Any]]:
+def manifests(namespace: str, source: images.ImageSource = images.AS_NAMED) -> list[dict[str, Any]]:
     """Return the agent's objects for a namespace, with the image from where images come from."""
     objects = []
     for one in yaml.safe_load_all(MANIFEST.read_text()):
@@ -64,9 +64,9 @@ def start(
     api: Api,
     namespace: str,
     nodes: Iterable[str],
-    source: images.Source = images.AS_NAMED,
+    source: images.ImageSource = images.AS_NAMED,
     *,
-    slowness: float = 1.0,
+    deadline_scale: float = 1.0,
 ) -> dict[str, AgentNode]:
     """Start an agent on every one of these nodes and return access to them; raises NotReadyError, ClusterError."""
     for one in manifests(namespace, source):
@@ -77,7 +77,7 @@ def start(
                 f"the cluster refuses the node agent: {error.what}",
                 next_step="run without --node-access agent: claims about nodes are then skipped",
             ) from error
-    pods = _wait(api, namespace, sorted(nodes), READY_SECONDS * slowness)
+    pods = _wait(api, namespace, sorted(nodes), READY_SECONDS * deadline_scale)
     return {node: AgentNode(node, api.shell(namespace, pod)) for node, pod in sorted(pods.items())}
 
 

@@ -27,7 +27,7 @@ class ExternalCluster:
     context: str
     namespace: str
     placement: Placement
-    source: images.Source = images.AS_NAMED
+    source: images.ImageSource = images.AS_NAMED
     nodes: Mapping[str, AgentNode] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     provider: str = "external"

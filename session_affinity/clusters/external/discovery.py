@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from session_affinity.clusters.cluster import Node
-    from session_affinity.dataplane.snapshot import NodeState
+    from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.kube.api import Api
 
 UNKNOWN: Final = "unknown"
@@ -92,19 +92,19 @@ class Proxy:
         return f"kube-proxy: {self.mode} mode, cluster CIDR {cidr}{where}, read from {self.source}"
 
 
-def discover(api: Api, nodes: Mapping[str, Node], *, slowness: float = 1.0) -> Proxy:
+def discover(api: Api, nodes: Mapping[str, Node], *, deadline_scale: float = 1.0) -> Proxy:
     """Return what kube-proxy is like; raises NodeError when a node's agent fails."""
     configured = from_config_map(api)
     if not nodes:
         return configured or Proxy(UNKNOWN, "no ConfigMap kube-proxy can be read in kube-system, and no node")
-    reader = Nodes(nodes, slowness=slowness)
+    reader = Nodes(nodes, deadline_scale=deadline_scale)
     found = _from_nodes(reader, configured)
     # Without this, rules that are there and cannot be read would count as rules that are not there.
     unread = unreadable(reader.read().values()) if found.mode in (IPTABLES, NONE) else ""
     return replace(found, mode=UNKNOWN if found.mode == NONE else found.mode, unread=unread) if unread else found
 
 
-def unreadable(states: Iterable[NodeState]) -> str:
+def unreadable(states: Iterable[NodeSnapshot]) -> str:
     """Return in words which nodes have rules in the legacy tables that the agent's image has no program for."""
     blind = [
         state.node
@@ -178,7 +178,7 @@ def from_settings(settings: Mapping[str, Any], source: str) -> Proxy:
     )
 
 
-def from_rules(states: Iterable[NodeState]) -> Proxy:
+def from_rules(states: Iterable[NodeSnapshot]) -> Proxy:
     """Return what the rules on the nodes show."""
     seen = list(states)
     source = f"the rules of {len({state.node for state in seen})} nodes"
@@ -209,7 +209,7 @@ def _answer(text: str) -> Proxy | None:
     return from_settings(settings, f"kube-proxy itself ({METRICS}/configz)")
 
 
-def _ranges(state: NodeState) -> Iterable[str]:
+def _ranges(state: NodeSnapshot) -> Iterable[str]:
     """Return the ranges that the rules of Services take pods to be in."""
     for name, chain in state.ruleset.chains().items():
         if name.startswith(CLUSTER_CHAIN):

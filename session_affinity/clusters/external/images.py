@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageSource:
     """Where the images of a run come from: a mirror, if there is one, and whether their digests count.
 
     ``tags`` is for nodes and mirrors that have an image of the same name under another digest.
@@ -30,7 +30,7 @@ class Source:
         return renamed(spec, self.named)
 
 
-AS_NAMED: Final = Source()
+AS_NAMED: Final = ImageSource()
 """Images are what the manifests say, by digest."""
 
 
@@ -43,7 +43,7 @@ def mirrored(image: str, registry: str | None) -> str:
     return f"{registry.rstrip('/')}/{rest if is_host else image}"
 
 
-def images_of(objects: Iterable[Mapping[str, Any]], source: Source = AS_NAMED) -> tuple[str, ...]:
+def images_of(objects: Iterable[Mapping[str, Any]], source: ImageSource = AS_NAMED) -> tuple[str, ...]:
     """Return the images of pods and of objects with a pod template, each once, sorted."""
     specs = [one["spec"].get("template", one)["spec"] for one in objects if "spec" in one]
     containers = [container for spec in specs for container in (*spec["containers"], *spec.get("initContainers", ()))]

@@ -91,7 +91,7 @@ def manifest(name: str, level: str) -> dict[str, Any]:
     }
 
 
-def create(api: Api, name: str, level: str, *, slowness: float = 1.0) -> None:
+def create(api: Api, name: str, level: str, *, deadline_scale: float = 1.0) -> None:
     """Make the namespace and wait until pods can be made in it; raises RefusedError, ApiError."""
     try:
         api.create(manifest(name, level))
@@ -103,14 +103,14 @@ def create(api: Api, name: str, level: str, *, slowness: float = 1.0) -> None:
             next_step="the suite makes one namespace and removes it; it needs a user that may create, get, list and"
             " delete namespaces, and anything inside its own",
         ) from error
-    until(time.monotonic() + _ACCOUNT_SECONDS * slowness, lambda: _has_account(api, name))
+    until(time.monotonic() + _ACCOUNT_SECONDS * deadline_scale, lambda: _has_account(api, name))
 
 
-def remove(api: Api, name: str, progress: Progress, *, slowness: float = 1.0) -> None:
+def remove(api: Api, name: str, progress: Progress, *, deadline_scale: float = 1.0) -> None:
     """Remove the namespace with all in it and wait until it is gone; raises ClusterError naming what stays."""
     with progress.step(f"removing namespace {name}"):
         api.delete(NAMESPACES, name)
-        seconds = REMOVAL_SECONDS * slowness
+        seconds = REMOVAL_SECONDS * deadline_scale
         if not until(time.monotonic() + seconds, lambda: _found(api, name) is None, pause=0.2):
             left = _found(api, name) or {}
             said = [

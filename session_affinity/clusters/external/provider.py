@@ -33,12 +33,12 @@ _MANIFESTS: Final[Path] = agent.MANIFEST.parent
 def open_external(options: ClusterOptions, progress: Progress) -> Iterator[ExternalCluster]:
     """Yield the cluster that the kubeconfig leads to, with a namespace for this run (see ``choose.open_cluster``)."""
     require_usable(options)
-    slowness = options.deadline_scale
+    deadline_scale = options.deadline_scale
     way = access.read(options.kubeconfig, options.context)
     with progress.step(f"external cluster {way}") as step:
-        version = access.require_answer(way, slowness=slowness)
+        version = access.require_answer(way, deadline_scale=deadline_scale)
         step.update(f"Kubernetes {version}")
-    api = Api(way.kubeconfig, context=way.context, request_seconds=REQUEST_SECONDS * slowness)
+    api = Api(way.kubeconfig, context=way.context, request_seconds=REQUEST_SECONDS * deadline_scale)
     candidates, unseen = _survey(api)
     placed = unseen or _place(candidates)
     namespace.remove_leftovers(api, progress)
@@ -46,7 +46,7 @@ def open_external(options: ClusterOptions, progress: Progress) -> Iterator[Exter
         nodes = _agents(api, name, candidates, options, progress)
         for node in nodes.values():
             open_shells.callback(node.shell.close)
-        proxy = discovery.discover(api, nodes, slowness=slowness)
+        proxy = discovery.discover(api, nodes, deadline_scale=deadline_scale)
         for line in (str(proxy), *placed.statements, *_limits(nodes, proxy, candidates, options)):
             progress.note(f"external: {line}")
         yield ExternalCluster(
@@ -108,9 +108,9 @@ def images_for(options: ClusterOptions) -> tuple[str, ...]:
     return tuple(sorted((*needed, wanted(options.kubernetes, options.node_image).image)))
 
 
-def source_of(options: ClusterOptions) -> images.Source:
+def source_of(options: ClusterOptions) -> images.ImageSource:
     """Return where the images of a run with these options come from."""
-    return images.Source(options.image_registry, options.image_tags)
+    return images.ImageSource(options.image_registry, options.image_tags)
 
 
 @contextlib.contextmanager
@@ -123,7 +123,7 @@ def _namespace(api: Api, options: ClusterOptions, progress: Progress) -> Iterato
         at_end.callback(_remove, api, name, options, progress)
         try:
             with progress.step(f"namespace {name}"):
-                namespace.create(api, name, level, slowness=options.deadline_scale)
+                namespace.create(api, name, level, deadline_scale=options.deadline_scale)
         except namespace.RefusedError:
             at_end.pop_all()
             raise
@@ -132,7 +132,7 @@ def _namespace(api: Api, options: ClusterOptions, progress: Progress) -> Iterato
 
 def _remove(api: Api, name: str, options: ClusterOptions, progress: Progress) -> None:
     with uninterrupted(lambda _: progress.note(f"namespace {name} is being removed: a few seconds more")):
-        namespace.remove(api, name, progress, slowness=options.deadline_scale)
+        namespace.remove(api, name, progress, deadline_scale=options.deadline_scale)
 
 
 def _survey(api: Api) -> tuple[tuple[Candidate, ...], Placement | None]:
@@ -162,7 +162,7 @@ def _agents(
         )
     wanted = [one.name for one in candidates if one.is_ready and one.is_linux]
     with progress.step(f"agents on {len(wanted)} nodes"):
-        return agent.start(api, name, wanted, source_of(options), slowness=options.deadline_scale)
+        return agent.start(api, name, wanted, source_of(options), deadline_scale=options.deadline_scale)
 
 
 def _limits(

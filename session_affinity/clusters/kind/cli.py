@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from session_affinity.clusters.kind import preflight
-from session_affinity.clusters.kind.cluster import Life
+from session_affinity.clusters.kind.cluster import ClusterLifetime
 from session_affinity.clusters.kind.engine import detect
 from session_affinity.clusters.kind.state import KindState, names
 from session_affinity.command_line import run
@@ -66,7 +66,7 @@ def _removed(state: KindState) -> bool:
         return False
     preflight.require_kind()
     engine = detect()
-    life = Life(engine, state, Progress())
+    life = ClusterLifetime(engine, state, Progress())
     with state.held():
         containers = engine.containers(state.name)
         if containers and not record.describes(containers):

@@ -17,7 +17,7 @@ from session_affinity.clusters.interrupts import uninterrupted
 from session_affinity.clusters.kind import configuration, images, ready
 from session_affinity.clusters.kind.manager import KindManager
 from session_affinity.clusters.kind.node import KindNode
-from session_affinity.clusters.kind.state import Record
+from session_affinity.clusters.kind.state import KindRecord
 from session_affinity.errors import ClusterError
 from session_affinity.kube import logs
 from session_affinity.kube.api import Api
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from session_affinity.clusters.kind.engine import Container, Engine
     from session_affinity.clusters.kind.preflight import NodeImage
     from session_affinity.clusters.kind.state import KindState
-    from session_affinity.progress import Progress, Step
+    from session_affinity.progress import Progress, ProgressStep
 
 LOGS_SECONDS: Final = 60.0
 REMOVAL_SECONDS: Final = 60.0
@@ -69,7 +69,7 @@ def nodes_of(engine: Engine, containers: Sequence[Container]) -> dict[str, KindN
     return {name: KindNode(name, engine.program) for name in sorted(names)}
 
 
-class Life:
+class ClusterLifetime:
     """A cluster that ends with the block, or with the interpreter if that comes first, unless it is to be kept.
 
     ``failed`` is asked before the cluster is removed: when it says so, the nodes' logs are written below ``results``.
@@ -123,7 +123,7 @@ class Life:
         Raises ClusterError with what kind said, NotReadyError with what was seen last.
         """
         began = time.monotonic()
-        record = Record(
+        record = KindRecord(
             node_image=image.image.name,
             kubernetes=image.kubernetes,
             proxy_mode=configuration.proxy_mode_of(config),
@@ -149,7 +149,7 @@ class Life:
         self._state.write(replace(record, nodes=ids, facts=facts, images=loaded.names))
         return KindCluster(self._state.name, self._state.kubeconfig, nodes, facts, loaded.names)
 
-    def adopt(self, record: Record, containers: Sequence[Container]) -> KindCluster:
+    def adopt(self, record: KindRecord, containers: Sequence[Container]) -> KindCluster:
         """Take over a cluster that an earlier run left; raises ClusterError when it cannot be read.
 
         It ends with this run, unless it was kept before or is to be kept now.
@@ -201,7 +201,7 @@ class Life:
             left = self._engine.containers(self._state.name)
         return left
 
-    def forget(self, record: Record | None) -> None:
+    def forget(self, record: KindRecord | None) -> None:
         """Remove what is left of a cluster without containers: its files, and the network if it brought it."""
         if record is not None and not record.network_was_there:
             self._engine.remove_network()
@@ -227,7 +227,7 @@ class Life:
 class _Steps:
     """What kind says while it creates, as the detail of a step, and how long each of its own took."""
 
-    def __init__(self, step: Step, progress: Progress) -> None:
+    def __init__(self, step: ProgressStep, progress: Progress) -> None:
         self._step = step
         self._progress = progress
         self._began = step.seconds
@@ -243,7 +243,7 @@ class _Steps:
 
 
 def trouble_with(
-    record: Record, containers: Sequence[Container], state: KindState, engine: Engine, *, seconds: float
+    record: KindRecord, containers: Sequence[Container], state: KindState, engine: Engine, *, seconds: float
 ) -> str:
     """Return in words why a cluster that is there cannot be judged; empty when it can."""
     if not record.started:

@@ -42,7 +42,7 @@ class Container:
 
 
 @dataclass(frozen=True)
-class Image:
+class EngineImage:
     """An image that the engine has.
 
     ``id`` is the digest of its configuration; ``description`` what its maker says it is, empty where it says nothing;
@@ -85,7 +85,7 @@ class Engine:
         # The engine's filter takes a part of a name too.
         return next((one for one in self._listed(f"name={name}") if one.name == name), None)
 
-    def image(self, name: str) -> Image | None:
+    def image(self, name: str) -> EngineImage | None:
         """Return an image that the engine has, None when it has none of that name; raises ClusterError."""
         done = self._run("image", "inspect", name)
         if done.returncode != 0:
@@ -93,7 +93,7 @@ class Engine:
         try:
             found: dict[str, Any] = json.loads(done.stdout)[0]
             settings: dict[str, Any] = found.get("Config") or {}
-            return Image(
+            return EngineImage(
                 name,
                 str(found["Id"]),
                 str(found.get("Architecture", "")),

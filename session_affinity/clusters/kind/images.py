@@ -17,7 +17,7 @@ from session_affinity.errors import ClusterError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from session_affinity.clusters.kind.engine import Engine, Image
+    from session_affinity.clusters.kind.engine import Engine, EngineImage
     from session_affinity.clusters.kind.manager import KindManager
     from session_affinity.clusters.kind.state import KindState
     from session_affinity.progress import Progress
@@ -36,7 +36,7 @@ class Loaded:
     facts: dict[str, str]
 
 
-def find(engine: Engine, name: str) -> Image | None:
+def find(engine: Engine, name: str) -> EngineImage | None:
     """Return the engine's image of a name in the manifests: of its digest, else of its tag, else of no tag at all.
 
     One for another architecture is not among them. Raises ClusterError.
@@ -69,7 +69,7 @@ def load(engine: Engine, manager: KindManager, state: KindState, progress: Progr
     return loaded
 
 
-def _origin(engine: Engine, image: Image, name: str) -> str:
+def _origin(engine: Engine, image: EngineImage, name: str) -> str:
     pinned = digest(name)
     about = [
         image.id,
@@ -80,7 +80,7 @@ def _origin(engine: Engine, image: Image, name: str) -> str:
     return ", ".join(filter(None, about))
 
 
-def _put(engine: Engine, manager: KindManager, state: KindState, image: Image) -> str:
+def _put(engine: Engine, manager: KindManager, state: KindState, image: EngineImage) -> str:
     """Put an image on the nodes and return the tag they have it under; raises ClusterError."""
     archive = state.root / "image.tar"
     with _tagged(engine, image) as tag:
@@ -96,7 +96,7 @@ def _put(engine: Engine, manager: KindManager, state: KindState, image: Image) -
 
 
 @contextlib.contextmanager
-def _tagged(engine: Engine, image: Image) -> Iterator[str]:
+def _tagged(engine: Engine, image: EngineImage) -> Iterator[str]:
     """Yield a tag of an image; one that has none, pulled by digest alone, gets one for as long."""
     if "@" not in image.name or image.tags:
         yield image.tags[0] if "@" in image.name else image.name

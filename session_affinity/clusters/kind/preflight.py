@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from session_affinity import versions
 from session_affinity.clusters.kind import images
 from session_affinity.clusters.kind.configuration import node_names, ports, sample_images, version_in
-from session_affinity.clusters.kind.engine import ANSWER_SECONDS, CLUSTER_LABEL, Engine, Image
+from session_affinity.clusters.kind.engine import ANSWER_SECONDS, CLUSTER_LABEL, Engine, EngineImage
 from session_affinity.errors import ClusterError, PreflightError, UsageError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Wanted:
 class NodeImage:
     """A node image that the engine has and can run."""
 
-    image: Image
+    image: EngineImage
     kubernetes: str
 
 
@@ -153,7 +153,7 @@ def node_image(engine: Engine, wish: Wanted, progress: Progress) -> NodeImage:
     return NodeImage(image, kubernetes)
 
 
-def _pulled(engine: Engine, wish: Wanted, progress: Progress) -> Image:
+def _pulled(engine: Engine, wish: Wanted, progress: Progress) -> EngineImage:
     with progress.step(f"fetching {wish.image.partition('@')[0]}") as step:
         try:
             engine.pull(wish.image, step.update)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from session_affinity.clusters.interrupts import ending_orderly
 from session_affinity.clusters.kind import cluster as clusters
 from session_affinity.clusters.kind import configuration, preflight
-from session_affinity.clusters.kind.cluster import Life
+from session_affinity.clusters.kind.cluster import ClusterLifetime
 from session_affinity.clusters.kind.engine import CLUSTER_LABEL, detect
 from session_affinity.clusters.kind.ready import READY_SECONDS
 from session_affinity.clusters.kind.state import KindState
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from session_affinity.clusters.choice import ClusterOptions
     from session_affinity.clusters.kind.cluster import KindCluster
     from session_affinity.clusters.kind.engine import Container, Engine
-    from session_affinity.clusters.kind.state import Record
+    from session_affinity.clusters.kind.state import KindRecord
     from session_affinity.progress import Progress
 
 ANSWER_SECONDS: Final = 5.0
@@ -36,7 +36,7 @@ def open_kind(options: ClusterOptions, progress: Progress) -> Iterator[KindClust
         kind = preflight.require_kind()
         engine = detect()
         step.update(f"kind {kind}, {engine.program} {engine.version}")
-    life = Life(engine, state, progress, failed=options.failed, results=options.results)
+    life = ClusterLifetime(engine, state, progress, failed=options.failed, results=options.results)
     with state.held(), ending_orderly(), life:
         found = _found(life, engine, state, options, progress)
         if found is not None:
@@ -58,7 +58,7 @@ def open_kind(options: ClusterOptions, progress: Progress) -> Iterator[KindClust
 
 
 def _found(
-    life: Life, engine: Engine, state: KindState, options: ClusterOptions, progress: Progress
+    life: ClusterLifetime, engine: Engine, state: KindState, options: ClusterOptions, progress: Progress
 ) -> KindCluster | None:
     """Return the cluster of that name when an earlier run left it and it fits; None when there is none any more.
 
@@ -97,7 +97,7 @@ def _found(
     return None
 
 
-def _misfit(record: Record, options: ClusterOptions) -> str:
+def _misfit(record: KindRecord, options: ClusterOptions) -> str:
     """Return in words what a cluster has other than asked; empty where nothing was asked or all is so."""
     version = (options.kubernetes or "").strip().removeprefix("v")
     asked = {

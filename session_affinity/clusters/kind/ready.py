@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from session_affinity.clusters.cluster import Node
     from session_affinity.dataplane.model import Family
     from session_affinity.kube.api import Api
-    from session_affinity.progress import Step
+    from session_affinity.progress import ProgressStep
 
 READY_SECONDS: Final = 120.0
 _SERVICE_ACCOUNTS: Final = Resource("v1", "serviceaccounts")
@@ -52,7 +52,9 @@ def kube_proxy_facts(api: Api) -> dict[str, str]:
     return {name: value for name, value in facts.items() if value}
 
 
-def wait(api: Api, nodes: Mapping[str, Node], *, seconds: float, step: Step, family: Family = "IPv4") -> dict[str, str]:
+def wait(
+    api: Api, nodes: Mapping[str, Node], *, seconds: float, step: ProgressStep, family: Family = "IPv4"
+) -> dict[str, str]:
     """Wait until the cluster can be judged and return the facts about kube-proxy; ``family`` is its primary one.
 
     Raises NotReadyError after ``seconds``, with what was seen last.
@@ -70,7 +72,7 @@ def not_ready(api: Api, nodes: Mapping[str, Node]) -> str:
     return _said(lambda: _not_ready(api, nodes))
 
 
-def _until(deadline: float, what: str, lacking: Callable[[], str], step: Step) -> None:
+def _until(deadline: float, what: str, lacking: Callable[[], str], step: ProgressStep) -> None:
     while last := _said(lacking):
         step.update(last if len(last) <= _SHOWN else f"{last[:_SHOWN]}...")
         if time.monotonic() > deadline:

@@ -29,7 +29,7 @@ _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
 
 @dataclass(frozen=True)
-class Record:
+class KindRecord:
     """A cluster of this suite.
 
     ``nodes`` has the engine's ids of its containers by name, empty until the cluster has started; ``kept`` says that
@@ -72,21 +72,21 @@ class KindState:
         self._record = self.root / "cluster.json"
         self._lock = self.root.with_name(f"{name}.lock")
 
-    def record(self) -> Record | None:
+    def record(self) -> KindRecord | None:
         """Return what is remembered, None when there is nothing or it cannot be read."""
         try:
-            return Record(**json.loads(self._record.read_text(encoding="utf-8")))
+            return KindRecord(**json.loads(self._record.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 
-    def write(self, record: Record) -> None:
+    def write(self, record: KindRecord) -> None:
         """Remember; raises PreflightError when it cannot be written."""
         with writing(self.root):
             draft = self._record.with_suffix(".new")
             draft.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
             draft.replace(self._record)
 
-    def begin(self, configuration: Mapping[str, Any], record: Record) -> None:
+    def begin(self, configuration: Mapping[str, Any], record: KindRecord) -> None:
         """Write all that there is to know before anything is created; raises PreflightError."""
         with writing(self.root):
             self.root.mkdir(parents=True, mode=0o700, exist_ok=True)

@@ -15,7 +15,7 @@ from session_affinity.dataplane.iptables.expected import (
     ENTRY_CHAINS,
     NODE_PORTS_CHAIN,
     SERVICES_CHAIN,
-    Expected,
+    ExpectedChains,
     classify,
     endpoint_chains,
     expected,
@@ -23,7 +23,7 @@ from session_affinity.dataplane.iptables.expected import (
 )
 from session_affinity.dataplane.iptables.queries import own_endpoint_chains, translates_to
 from session_affinity.dataplane.iptables.rule_diff import destination, network, unequal
-from session_affinity.dataplane.pairing import OUTSIDE_ORDER, ExpectedRule, Kind, align, shuffled
+from session_affinity.dataplane.pairing import OUTSIDE_ORDER, ExpectedRule, RuleKind, out_of_order_pairs, pair_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.model import ProxyConfig, ServiceState
 
 _MISSING: Final = {
-    Kind.ENTRY: Aspect.ENTRY,
-    Kind.MASQUERADE: Aspect.MASQUERADE,
-    Kind.AFFINITY: Aspect.AFFINITY_PRESENCE,
-    Kind.BALANCE: Aspect.BALANCING,
-    Kind.TRANSLATE: Aspect.TRANSLATION,
-    Kind.EXTERNAL: Aspect.EXTERNAL,
-    Kind.OTHER: Aspect.UNEXPECTED_RULE,
+    RuleKind.ENTRY: Aspect.ENTRY,
+    RuleKind.MASQUERADE: Aspect.MASQUERADE,
+    RuleKind.AFFINITY: Aspect.AFFINITY_PRESENCE,
+    RuleKind.BALANCE: Aspect.BALANCING,
+    RuleKind.TRANSLATE: Aspect.TRANSLATION,
+    RuleKind.EXTERNAL: Aspect.EXTERNAL,
+    RuleKind.OTHER: Aspect.UNEXPECTED_RULE,
 }
-_WRONG: Final = {**_MISSING, Kind.AFFINITY: Aspect.AFFINITY_ARGUMENTS}
+_WRONG: Final = {**_MISSING, RuleKind.AFFINITY: Aspect.AFFINITY_ARGUMENTS}
 
 
 def compare(node: str, service: ServiceState, proxy: ProxyConfig, ruleset: Ruleset) -> tuple[Difference, ...]:
@@ -52,7 +52,7 @@ def compare(node: str, service: ServiceState, proxy: ProxyConfig, ruleset: Rules
 class _Comparison:
     node: str
     service: ServiceState
-    expected: Expected
+    expected: ExpectedChains
     ruleset: Ruleset
 
     def differences(self) -> Iterator[Difference]:
@@ -88,7 +88,7 @@ class _Comparison:
 
     def _entries_in(self, chain: str) -> Iterator[Difference]:
         wanted = [one for one in self.expected.entries if one.rule.chain == chain]
-        pairs, missing, surplus = align(
+        pairs, missing, surplus = pair_rules(
             wanted,
             [rule for rule in self.ruleset.rules(chain) if self._leads_here(rule) and not self._is_for_loopback(rule)],
             lambda rule: (*destination(rule), rule.target),
@@ -123,7 +123,7 @@ class _Comparison:
         )
 
     def _chain(self, chain: str, rules: Sequence[ExpectedRule[Rule]]) -> Iterator[Difference]:
-        pairs, missing, surplus = align(
+        pairs, missing, surplus = pair_rules(
             rules,
             self.ruleset.rules(chain),
             lambda rule: (
@@ -136,20 +136,22 @@ class _Comparison:
             lambda rule: (classify(rule), rule.target, rule.value("--name")),
             lambda rule: (classify(rule), rule.target),
             lambda rule: (classify(rule), rule.value("--name")) if rule.value("--name") else None,
-            lambda rule: (rule.value("-s"), rule.value("--src-type")) if classify(rule) is Kind.EXTERNAL else None,
+            lambda rule: (rule.value("-s"), rule.value("--src-type")) if classify(rule) is RuleKind.EXTERNAL else None,
         )
         yield from self._paired_and_missing(pairs, missing)
         late = list(_too_late(pairs))
         for wanted, rule, first in late:
-            aspect = Aspect.AFFINITY_ORDER if wanted.kind is Kind.AFFINITY else Aspect.MASQUERADE
+            aspect = Aspect.AFFINITY_ORDER if wanted.kind is RuleKind.AFFINITY else Aspect.MASQUERADE
             should, does = f"before rule {first.number}, {first.spec}", f"{wanted.kind} rule for {wanted.about}"
             yield self._at(rule, aspect, wanted=should, seen=does, reason=self._service)
         in_time = [pair for pair in pairs if pair not in [(wanted, rule) for wanted, rule, _ in late]]
-        for kind, aspect in ((Kind.AFFINITY, Aspect.AFFINITY_ORDER), (Kind.BALANCE, Aspect.BALANCING)):
-            for _, rule, should, does in shuffled(in_time, kind):
+        for kind, aspect in ((RuleKind.AFFINITY, Aspect.AFFINITY_ORDER), (RuleKind.BALANCE, Aspect.BALANCING)):
+            for _, rule, should, does in out_of_order_pairs(in_time, kind):
                 yield self._at(rule, aspect, wanted=should, seen=does, reason=self._service)
         if chain in port_chains(self.service, chain_names.EXTERNAL_CHAIN):
-            for _, rule, should, does in shuffled(pairs, Kind.MASQUERADE, Kind.EXTERNAL, order=OUTSIDE_ORDER):
+            for _, rule, should, does in out_of_order_pairs(
+                pairs, RuleKind.MASQUERADE, RuleKind.EXTERNAL, order=OUTSIDE_ORDER
+            ):
                 yield self._at(rule, Aspect.EXTERNAL, wanted=should, seen=does, reason=self._service)
         for rule in surplus:
             yield self._surplus(rule)
@@ -168,7 +170,7 @@ class _Comparison:
     def _wrong(self, wanted: ExpectedRule[Rule], module: str) -> Aspect:
         if module == "recent" and not self.service.has_affinity:
             return Aspect.LEFTOVER
-        if module == "statistic" and wanted.kind is Kind.BALANCE:
+        if module == "statistic" and wanted.kind is RuleKind.BALANCE:
             return Aspect.PROBABILITY
         return _WRONG[wanted.kind]
 
@@ -177,7 +179,7 @@ class _Comparison:
         aspect, reason = _MISSING[kind], self._service
         if rule.match("recent") and not self.service.has_affinity:
             aspect, reason = Aspect.LEFTOVER, f"{self._service}, sessionAffinity {self.service.session_affinity}"
-        elif kind in (Kind.AFFINITY, Kind.BALANCE):
+        elif kind in (RuleKind.AFFINITY, RuleKind.BALANCE):
             endpoint = endpoint_chains(self.service).get(rule.target)
             if rule.target in self.expected.chains:
                 reason = f"{self._service}, one {kind} rule is enough for {endpoint}"
@@ -219,7 +221,10 @@ def _leads(entry: Rule) -> tuple[str, str | None]:
 def _too_late(pairs: Sequence[tuple[ExpectedRule[Rule], Rule]]) -> Iterator[tuple[ExpectedRule[Rule], Rule, Rule]]:
     """Yield rules that stand after one that already leaves the chain, with that one."""
     for wanted, rule in pairs:
-        before = {Kind.AFFINITY: (Kind.BALANCE,), Kind.MASQUERADE: (Kind.AFFINITY, Kind.BALANCE, Kind.TRANSLATE)}
+        before = {
+            RuleKind.AFFINITY: (RuleKind.BALANCE,),
+            RuleKind.MASQUERADE: (RuleKind.AFFINITY, RuleKind.BALANCE, RuleKind.TRANSLATE),
+        }
         earlier = [
             other for one, other in pairs if one.kind in before.get(wanted.kind, ()) and other.number < rule.number
         ]

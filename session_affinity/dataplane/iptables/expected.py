@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from session_affinity.dataplane import chain_names
 from session_affinity.dataplane.iptables.save import Rule, parse_rule
-from session_affinity.dataplane.pairing import ExpectedRule, Kind
+from session_affinity.dataplane.pairing import ExpectedRule, RuleKind
 from session_affinity.dataplane.topology import reached
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ FULL_MASK: Final = {"IPv4": "255.255.255.255", "IPv6": "ffff:ffff:ffff:ffff:ffff
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedChains:
     """The nat rules of one Service on one node.
 
     ``entries`` stand in KUBE-SERVICES and KUBE-NODEPORTS among those of other Services. ``chains`` belong to the
@@ -62,7 +62,7 @@ class Expected:
         return tuple(one.rule for one in (*self.entries, *(rule for rules in self.chains.values() for rule in rules)))
 
 
-def expected(service: ServiceState, proxy: ProxyConfig, node: str = "") -> Expected:
+def expected(service: ServiceState, proxy: ProxyConfig, node: str = "") -> ExpectedChains:
     """Return what a node owes to a Service; its name tells its zone and which endpoints are its own."""
     entries: list[ExpectedRule[Rule]] = []
     services: dict[str, tuple[ExpectedRule[Rule], ...]] = {}
@@ -89,7 +89,7 @@ def expected(service: ServiceState, proxy: ProxyConfig, node: str = "") -> Expec
                 services[chain] = tuple(builder.service_rules(chain, balanced, is_internal=chain == internal))
                 endpoints |= {builder.endpoint_chain(e): tuple(builder.endpoint_rules(e)) for e in balanced}
     filtered = service.source_ranges and service.balancer_ips and service.endpoints
-    return Expected(
+    return ExpectedChains(
         tuple(entries),
         MappingProxyType({**services, **endpoints}),
         port_chains(service),
@@ -102,7 +102,7 @@ def endpoint_chains(service: ServiceState) -> Mapping[str, Endpoint]:
     return {
         chain_names.iptables_endpoint_chain(service.port_name(port), port.protocol, endpoint.at): endpoint
         for port in service.ports
-        for endpoint in (*port.endpoints, *port.draining)
+        for endpoint in (*port.endpoints, *port.serving_terminating)
     }
 
 
@@ -120,17 +120,17 @@ def balancing_chains(service: ServiceState) -> tuple[str, ...]:
     return port_chains(service, chain_names.CLUSTER_CHAIN, chain_names.LOCAL_CHAIN)
 
 
-def classify(rule: Rule) -> Kind:
+def classify(rule: Rule) -> RuleKind:
     """Return what a rule of a service or endpoint chain is for, judged by its target and matches."""
     if rule.target == MASQUERADE_CHAIN:
-        return Kind.MASQUERADE
+        return RuleKind.MASQUERADE
     if rule.target == "DNAT":
-        return Kind.TRANSLATE
+        return RuleKind.TRANSLATE
     if rule.target.startswith(chain_names.ENDPOINT_CHAIN):
-        return Kind.AFFINITY if rule.match("recent") else Kind.BALANCE
+        return RuleKind.AFFINITY if rule.match("recent") else RuleKind.BALANCE
     if rule.target.startswith((chain_names.CLUSTER_CHAIN, chain_names.LOCAL_CHAIN)):
-        return Kind.EXTERNAL
-    return Kind.OTHER
+        return RuleKind.EXTERNAL
+    return RuleKind.OTHER
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class _Builder:
 
     def entries(self, chain: str) -> Iterator[ExpectedRule[Rule]]:
         for address in self.service.cluster_ips:
-            yield self._rule(Kind.ENTRY, SERVICES_CHAIN, f"{self._to_port(address)} -j {chain}", self._about)
+            yield self._rule(RuleKind.ENTRY, SERVICES_CHAIN, f"{self._to_port(address)} -j {chain}", self._about)
 
     def external_entries(self) -> Iterator[ExpectedRule[Rule]]:
         """Yield how external addresses, a load balancer's and the node port lead to the external chain."""
@@ -163,10 +163,10 @@ class _Builder:
         leads = [(address, chain) for address in self.service.external_ips]
         leads += [(address, filtering) for address in self.service.balancer_ips]
         for address, target in leads:
-            yield self._rule(Kind.EXTERNAL, SERVICES_CHAIN, f"{self._to_port(address)} -j {target}", self._about)
+            yield self._rule(RuleKind.EXTERNAL, SERVICES_CHAIN, f"{self._to_port(address)} -j {target}", self._about)
         if self.port.node_port:
             text = f"{self._with_port(self.port.node_port)} -j {chain}"
-            yield self._rule(Kind.EXTERNAL, NODE_PORTS_CHAIN, text, f"node port {self.port.node_port}")
+            yield self._rule(RuleKind.EXTERNAL, NODE_PORTS_CHAIN, text, f"node port {self.port.node_port}")
 
     def external_rules(self, *, has_local: bool) -> Iterator[ExpectedRule[Rule]]:
         """Yield how traffic from outside goes on: to all endpoints, or under Local to the node's own.
@@ -175,17 +175,17 @@ class _Builder:
         """
         chain, balancing = self.chain(chain_names.EXTERNAL_CHAIN), self.chain(chain_names.CLUSTER_CHAIN)
         if self.service.external_policy != "Local":
-            yield self._rule(Kind.MASQUERADE, chain, f"-j {MASQUERADE_CHAIN}", self._about)
-            yield self._rule(Kind.EXTERNAL, chain, f"-j {balancing}", self._about)
+            yield self._rule(RuleKind.MASQUERADE, chain, f"-j {MASQUERADE_CHAIN}", self._about)
+            yield self._rule(RuleKind.EXTERNAL, chain, f"-j {balancing}", self._about)
             return
         if pods := self.proxy.pod_range(self.service.family):
             text = f"-s {pods} -j {balancing}"
-            yield self._rule(Kind.EXTERNAL, chain, text, f"pods, {self._about}")
+            yield self._rule(RuleKind.EXTERNAL, chain, text, f"pods, {self._about}")
         from_node = "-m addrtype --src-type LOCAL"
-        yield self._rule(Kind.MASQUERADE, chain, f"{from_node} -j {MASQUERADE_CHAIN}", f"the node, {self._about}")
-        yield self._rule(Kind.EXTERNAL, chain, f"{from_node} -j {balancing}", f"the node, {self._about}")
+        yield self._rule(RuleKind.MASQUERADE, chain, f"{from_node} -j {MASQUERADE_CHAIN}", f"the node, {self._about}")
+        yield self._rule(RuleKind.EXTERNAL, chain, f"{from_node} -j {balancing}", f"the node, {self._about}")
         if has_local:
-            yield self._rule(Kind.EXTERNAL, chain, f"-j {self.chain(chain_names.LOCAL_CHAIN)}", self._about)
+            yield self._rule(RuleKind.EXTERNAL, chain, f"-j {self.chain(chain_names.LOCAL_CHAIN)}", self._about)
 
     def service_rules(
         self, chain: str, endpoints: tuple[Endpoint, ...], *, is_internal: bool
@@ -194,30 +194,30 @@ class _Builder:
         if is_internal and pods:
             for address in self.service.cluster_ips:
                 text = f"! -s {pods} {self._to_port(address)} -j {MASQUERADE_CHAIN}"
-                yield self._rule(Kind.MASQUERADE, chain, text, self._about)
+                yield self._rule(RuleKind.MASQUERADE, chain, text, self._about)
         for endpoint in endpoints if self.service.has_affinity else ():
             target = self.endpoint_chain(endpoint)
             text = f"{self._recent(f'--rcheck --seconds {self.service.timeout_seconds} --reap', target)} -j {target}"
-            yield self._rule(Kind.AFFINITY, chain, text, str(endpoint), endpoint)
+            yield self._rule(RuleKind.AFFINITY, chain, text, str(endpoint), endpoint)
         for left, endpoint in zip(range(len(endpoints), 0, -1), endpoints, strict=True):
             statistic = f"-m statistic --mode random --probability {1 / left:.11f} " if left > 1 else ""
             text = f"{statistic}-j {self.endpoint_chain(endpoint)}"
-            yield self._rule(Kind.BALANCE, chain, text, str(endpoint), endpoint)
+            yield self._rule(RuleKind.BALANCE, chain, text, str(endpoint), endpoint)
 
     def endpoint_rules(self, endpoint: Endpoint) -> Iterator[ExpectedRule[Rule]]:
         chain, protocol = self.endpoint_chain(endpoint), self.port.protocol.lower()
         text = f"-s {self._host(endpoint.address)} -j {MASQUERADE_CHAIN}"
-        yield self._rule(Kind.MASQUERADE, chain, text, str(endpoint), endpoint)
+        yield self._rule(RuleKind.MASQUERADE, chain, text, str(endpoint), endpoint)
         recent = f"{self._recent('--set', chain)} " if self.service.has_affinity else ""
         text = f"-p {protocol} {recent}-m {protocol} -j DNAT --to-destination {endpoint.at}"
-        yield self._rule(Kind.TRANSLATE, chain, text, str(endpoint), endpoint)
+        yield self._rule(RuleKind.TRANSLATE, chain, text, str(endpoint), endpoint)
 
     @property
     def _about(self) -> str:
         return f"port {self.port.port}/{self.port.protocol}"
 
     def _rule(
-        self, kind: Kind, chain: str, text: str, about: str, endpoint: Endpoint | None = None
+        self, kind: RuleKind, chain: str, text: str, about: str, endpoint: Endpoint | None = None
     ) -> ExpectedRule[Rule]:
         return ExpectedRule(kind, parse_rule(f"-A {chain} {text}"), about, endpoint)
 

@@ -39,12 +39,12 @@ def normalised(service: ServiceState, ruleset: Ruleset) -> tuple[str, ...]:
     return tuple(str(rule) for rule in (*entries, *(rule for chain in chains for rule in ruleset.rules(chain))))
 
 
-def remembering(service: ServiceState, ruleset: Ruleset) -> tuple[str, ...]:
+def affinity_rules(service: ServiceState, ruleset: Ruleset) -> tuple[str, ...]:
     """Return the rules of a Service that remember clients or ask for them."""
     return tuple(rule for rule in normalised(service, ruleset) if "-m recent" in rule)
 
 
-def belonging(service: ServiceState, ruleset: Ruleset) -> tuple[str, ...]:
+def objects_of(service: ServiceState, ruleset: Ruleset) -> tuple[str, ...]:
     """Return the chains of a Service, those of former endpoints included, and the rules that lead to them."""
     chains = [chain for chain in port_chains(service) if ruleset.chain(chain)]
     present = [chain for chain in endpoint_chains(service) if ruleset.chain(chain)]

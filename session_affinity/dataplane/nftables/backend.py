@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from session_affinity.dataplane.backend import Remembered
+from session_affinity.dataplane.backend import AffinityEntry
 from session_affinity.dataplane.nftables import compare, expected
 from session_affinity.dataplane.nftables.layout import (
     CLUSTER_CHAIN,
@@ -28,58 +28,58 @@ if TYPE_CHECKING:
 
     from session_affinity.dataplane.differences import Difference
     from session_affinity.dataplane.model import Endpoint, ProxyConfig, ServiceState
-    from session_affinity.dataplane.nftables.expected import Expected
-    from session_affinity.dataplane.nftables.rules import Rule
-    from session_affinity.dataplane.snapshot import NodeState
+    from session_affinity.dataplane.nftables.expected import ExpectedTable
+    from session_affinity.dataplane.nftables.rules import NftRule
+    from session_affinity.dataplane.snapshot import NodeSnapshot
 
 TABLE: Final = "kube-proxy"
 _NOTHING: Final = Table()
 
 
 class Nftables:
-    """Answers from ``NodeState.nftables``; see ``plug.Dataplane`` for the questions.
+    """Answers from ``NodeSnapshot.nftables``; see ``backend.Dataplane`` for the questions.
 
     A set keeps no times of connections and says of each client how long it stays; a client whose time is over is in
     none any more, although its element may not have been cleared away yet (the kernel's nf_tables lists no such one).
     """
 
     mode: Final = "nftables"
-    memory: Final = "set"
+    store_kind: Final = "set"
     counts_connections: Final = False
 
-    def expected(self, service: ServiceState, proxy: ProxyConfig, node: str = "") -> Expected:
+    def expected(self, service: ServiceState, proxy: ProxyConfig, node: str = "") -> ExpectedTable:
         """Return what a node owes to a Service in the newest layout of the table."""
         return expected.expected(service, proxy, node)
 
-    def compare(self, state: NodeState, service: ServiceState, proxy: ProxyConfig) -> tuple[Difference, ...]:
+    def compare(self, state: NodeSnapshot, service: ServiceState, proxy: ProxyConfig) -> tuple[Difference, ...]:
         """Return how what a node holds for a Service differs from what it owes in the layout of its table."""
         return compare.compare(state.node, service, proxy, _table(state))
 
     def compare_many(
-        self, state: NodeState, services: Iterable[ServiceState], proxy: ProxyConfig
+        self, state: NodeSnapshot, services: Iterable[ServiceState], proxy: ProxyConfig
     ) -> dict[ServiceState, tuple[Difference, ...]]:
         """Compare for many Services; names tell what is whose, so nothing is overlooked."""
         return {own: self.compare(state, own, proxy) for own in services}
 
-    def knows(self, state: NodeState, service: ServiceState) -> bool:
+    def has_service(self, state: NodeSnapshot, service: ServiceState) -> bool:
         """Return whether a node has the chains that balance a Service's ports."""
         return all(chain in _table(state) for chain in port_chains(service, CLUSTER_CHAIN))
 
-    def affinity_timeouts(self, state: NodeState, service: ServiceState) -> dict[str, int]:
+    def affinity_timeouts(self, state: NodeSnapshot, service: ServiceState) -> dict[str, int]:
         """Return the timeouts of a Service's sets."""
         sets = ((name, _table(state).sets.get(name)) for name in affinity_sets(service))
         return {name: int(known.timeout) for name, known in sets if known and known.timeout is not None}
 
-    def normalised(self, state: NodeState, service: ServiceState) -> tuple[str, ...]:
+    def normalised(self, state: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
         """Return a Service's map elements, rules and sets; what concerns a node's own endpoints alone is left out."""
         return tuple(_lines(_table(state), service))
 
-    def owed(self, state: NodeState, service: ServiceState, proxy: ProxyConfig) -> tuple[str, ...]:
+    def expected_lines(self, state: NodeSnapshot, service: ServiceState, proxy: ProxyConfig) -> tuple[str, ...]:
         """Return a Service's map elements, rules and sets in the layout of the node's table."""
         layout = layout_of(_table(state))
         return tuple(_expected_lines(expected.expected(service, proxy, state.node, layout)))
 
-    def remembering(self, state: NodeState, service: ServiceState) -> tuple[str, ...]:
+    def affinity_rules(self, state: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
         """Return a Service's sets, and its rules that ask a set for the client or add it to one."""
         table = _table(state)
         names = table.named_after(service.key)
@@ -87,7 +87,7 @@ class Nftables:
         found = [str(rule) for rule in rules if rule.clause("update", "add") or _asks_a_set(rule)]
         return (*found, *(line for line in _lines(table, service) if line.startswith("set ")))
 
-    def belonging(self, state: NodeState, service: ServiceState) -> tuple[str, ...]:
+    def objects_of(self, state: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
         """Return the map elements, chains and sets of a Service.
 
         A chain without rules counts as gone: kube-proxy deletes it a second or more later, with its next change. The
@@ -100,25 +100,27 @@ class Nftables:
         own = replace(service, cluster_ips=tuple(addresses))
         return (*_elements(table, own), *kept, *(f"set {name}" for name in names if name in table.sets))
 
-    def memories(self, service: ServiceState) -> Mapping[str, Endpoint]:
+    def affinity_stores(self, service: ServiceState) -> Mapping[str, Endpoint]:
         """Return the endpoints by set."""
         return affinity_sets(service)
 
-    def present(self, state: NodeState, service: ServiceState) -> tuple[str, ...]:
+    def existing_stores(self, state: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
         """Return those of a Service's sets that a node has."""
         return tuple(name for name in affinity_sets(service) if name in _table(state).sets)
 
-    def remembered(self, state: NodeState, service: ServiceState, hz: int | None = None) -> tuple[Remembered, ...]:
+    def affinity_entries(
+        self, state: NodeSnapshot, service: ServiceState, hz: int | None = None
+    ) -> tuple[AffinityEntry, ...]:
         """Return the elements of a Service's sets; the node's tick rate says nothing here."""
         del hz
         sets = _table(state).sets
         return tuple(
-            Remembered(name, endpoint, canonical(element.key[0]), element.expires)
+            AffinityEntry(name, endpoint, canonical(element.key[0]), element.expires)
             for name, endpoint in affinity_sets(service).items()
             for element in (sets[name].elements.values() if name in sets else ())
         )
 
-    def pinning(self, service: ServiceState, client: str, memory: str) -> tuple[str, ...]:
+    def pinning(self, service: ServiceState, client: str, store: str) -> tuple[str, ...]:
         """Return the command that moves the client's element, all in one transaction.
 
         An element is added before it is deleted, since deleting one that is not there is an error.
@@ -127,16 +129,16 @@ class Nftables:
         steps = [(verb, name) for name in affinity_sets(service) for verb in ("add", "delete")]
         commands = [
             {verb: {"element": {"family": family, "table": TABLE, "name": name, "elem": [client]}}}
-            for verb, name in (*steps, ("add", memory))
+            for verb, name in (*steps, ("add", store))
         ]
         return ("nft", "-j", json.dumps({"nftables": commands}))
 
 
-def _table(state: NodeState) -> Table:
+def _table(state: NodeSnapshot) -> Table:
     return state.nftables or _NOTHING
 
 
-def _asks_a_set(rule: Rule) -> bool:
+def _asks_a_set(rule: NftRule) -> bool:
     return any(rule.looks_for(f"{ip} saddr").startswith("@") for ip in ("ip", "ip6"))
 
 
@@ -152,7 +154,7 @@ def _lines(table: Table, service: ServiceState) -> Iterator[str]:
         yield f"set {name} {' . '.join(found.type)}{timeout}"
 
 
-def _expected_lines(expected: Expected) -> Iterator[str]:
+def _expected_lines(expected: ExpectedTable) -> Iterator[str]:
     elements = (one for one in expected.elements if one.container != HAIRPINS)
     yield from (f"element {one.container} {one}" for one in elements)
     yield from (str(one.rule) for rules in expected.chains.values() for one in rules)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from session_affinity.dataplane.differences import Aspect, Difference
-from session_affinity.dataplane.nftables.expected import Expected, ExpectedElement, expected, numgen
+from session_affinity.dataplane.nftables.expected import ExpectedElement, ExpectedTable, expected, numgen
 from session_affinity.dataplane.nftables.layout import (
     EXTERNAL_CHAIN,
     NO_ENDPOINT_NODE_PORTS,
@@ -25,8 +25,8 @@ from session_affinity.dataplane.nftables.layout import (
     layout_of,
     port_chains,
 )
-from session_affinity.dataplane.nftables.rules import VERDICTS, Clause, Rule
-from session_affinity.dataplane.pairing import OUTSIDE_ORDER, ExpectedRule, Kind, align, shuffled
+from session_affinity.dataplane.nftables.rules import VERDICTS, Clause, NftRule
+from session_affinity.dataplane.pairing import OUTSIDE_ORDER, ExpectedRule, RuleKind, out_of_order_pairs, pair_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,38 +35,38 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.nftables.table import Key, Table
 
 _MISSING: Final = {
-    Kind.ENTRY: Aspect.ENTRY,
-    Kind.MASQUERADE: Aspect.MASQUERADE,
-    Kind.AFFINITY: Aspect.AFFINITY_PRESENCE,
-    Kind.BALANCE: Aspect.BALANCING,
-    Kind.REMEMBER: Aspect.TRANSLATION,
-    Kind.TRANSLATE: Aspect.TRANSLATION,
-    Kind.EXTERNAL: Aspect.EXTERNAL,
-    Kind.OTHER: Aspect.UNEXPECTED_RULE,
+    RuleKind.ENTRY: Aspect.ENTRY,
+    RuleKind.MASQUERADE: Aspect.MASQUERADE,
+    RuleKind.AFFINITY: Aspect.AFFINITY_PRESENCE,
+    RuleKind.BALANCE: Aspect.BALANCING,
+    RuleKind.REMEMBER: Aspect.TRANSLATION,
+    RuleKind.TRANSLATE: Aspect.TRANSLATION,
+    RuleKind.EXTERNAL: Aspect.EXTERNAL,
+    RuleKind.OTHER: Aspect.UNEXPECTED_RULE,
 }
-_WRONG: Final = {**_MISSING, Kind.AFFINITY: Aspect.AFFINITY_ARGUMENTS}
+_WRONG: Final = {**_MISSING, RuleKind.AFFINITY: Aspect.AFFINITY_ARGUMENTS}
 _BEFORE: Final = {
-    Kind.MASQUERADE: (Kind.AFFINITY, Kind.BALANCE, Kind.TRANSLATE, Kind.ENTRY),
-    Kind.AFFINITY: (Kind.BALANCE,),
-    Kind.REMEMBER: (Kind.TRANSLATE,),
+    RuleKind.MASQUERADE: (RuleKind.AFFINITY, RuleKind.BALANCE, RuleKind.TRANSLATE, RuleKind.ENTRY),
+    RuleKind.AFFINITY: (RuleKind.BALANCE,),
+    RuleKind.REMEMBER: (RuleKind.TRANSLATE,),
 }
 """What each kind of rule has to stand before: rules of those kinds leave the chain."""
-_TOO_LATE: Final = {**_MISSING, Kind.AFFINITY: Aspect.AFFINITY_ORDER}
+_TOO_LATE: Final = {**_MISSING, RuleKind.AFFINITY: Aspect.AFFINITY_ORDER}
 
-Pair = tuple[ExpectedRule[Rule], Rule]
+Pair = tuple[ExpectedRule[NftRule], NftRule]
 
 
 def compare(node: str, service: ServiceState, proxy: ProxyConfig, table: Table) -> tuple[Difference, ...]:
     """Return every difference between what a node holds for a Service and what it owes; none when it is right."""
     wanted = expected(service, proxy, node, layout_of(table))
-    return tuple(_Comparison(node, service, wanted, table).differences())
+    return tuple(_TableComparison(node, service, wanted, table).differences())
 
 
 @dataclass(frozen=True)
-class _Comparison:
+class _TableComparison:
     node: str
     service: ServiceState
-    expected: Expected
+    expected: ExpectedTable
     table: Table
 
     def differences(self) -> Iterator[Difference]:
@@ -86,7 +86,7 @@ class _Comparison:
     def _service(self) -> str:
         return f"Service {self.service.key}"
 
-    def _at(self, place: str | Rule, aspect: Aspect, *, wanted: str, seen: str, reason: str = "") -> Difference:
+    def _at(self, place: str | NftRule, aspect: Aspect, *, wanted: str, seen: str, reason: str = "") -> Difference:
         chain, number = (place, None) if isinstance(place, str) else (place.chain, place.number)
         return Difference(self.node, chain, number, aspect, wanted, seen, reason or self._service)
 
@@ -130,7 +130,7 @@ class _Comparison:
 
     def _shared(self) -> Iterator[Difference]:
         """Yield what is wrong with the rules that lead to all Services; what else is in their chain is not judged."""
-        pairs, missing, _ = align(
+        pairs, missing, _ = pair_rules(
             self.expected.shared,
             self.table.rules(SERVICES_CHAIN),
             lambda rule: rule.spec,
@@ -144,53 +144,57 @@ class _Comparison:
             wanted = f"a rule that looks in {SERVICE_NODE_PORTS}"
             yield self._at(SERVICES_CHAIN, Aspect.EXTERNAL, wanted=wanted, seen="no such rule")
 
-    def _chain(self, chain: str, rules: Sequence[ExpectedRule[Rule]]) -> Iterator[Difference]:
+    def _chain(self, chain: str, rules: Sequence[ExpectedRule[NftRule]]) -> Iterator[Difference]:
         asks = "ip6 saddr" if self.service.family == "IPv6" else "ip saddr"
-        pairs, missing, surplus = align(
+        pairs, missing, surplus = pair_rules(
             rules,
             self.table.rules(chain),
             lambda rule: (classify(rule), rule.target, rule.looks_for(asks)),
             lambda rule: (classify(rule), rule.target),
             lambda rule: (classify(rule), rule.looks_for(asks)) if rule.looks_for(asks) else None,
-            lambda rule: rule.clauses[:-1] if classify(rule) is Kind.EXTERNAL else None,
+            lambda rule: rule.clauses[:-1] if classify(rule) is RuleKind.EXTERNAL else None,
         )
         yield from self._paired_and_missing(pairs, missing)
         late = list(self._late(pairs))
         yield from late
         numbers = {one.rule for one in late}
         in_time = [pair for pair in pairs if pair[1].number not in numbers]
-        for _, rule, should, does in shuffled(in_time, Kind.AFFINITY):
+        for _, rule, should, does in out_of_order_pairs(in_time, RuleKind.AFFINITY):
             yield self._at(rule, Aspect.AFFINITY_ORDER, wanted=should, seen=does)
         if chain in port_chains(self.service, EXTERNAL_CHAIN):
-            for _, rule, should, does in shuffled(pairs, Kind.MASQUERADE, Kind.EXTERNAL, order=OUTSIDE_ORDER):
+            for _, rule, should, does in out_of_order_pairs(
+                pairs, RuleKind.MASQUERADE, RuleKind.EXTERNAL, order=OUTSIDE_ORDER
+            ):
                 yield self._at(rule, Aspect.EXTERNAL, wanted=should, seen=does)
         for rule in surplus:
             yield self._surplus(rule)
 
-    def _paired_and_missing(self, pairs: Sequence[Pair], missing: Sequence[ExpectedRule[Rule]]) -> Iterator[Difference]:
+    def _paired_and_missing(
+        self, pairs: Sequence[Pair], missing: Sequence[ExpectedRule[NftRule]]
+    ) -> Iterator[Difference]:
         for wanted, seen in pairs:
             reason = f"{self._service}, {'endpoint ' if wanted.endpoint else ''}{wanted.about}"
             for should, does in self._unequal(wanted, seen):
                 yield self._at(seen, _WRONG[wanted.kind], wanted=should, seen=does, reason=reason)
-            if wanted.kind is Kind.BALANCE:
+            if wanted.kind is RuleKind.BALANCE:
                 yield from self._unbalanced(wanted, seen)
         for one in missing:
             seen_text = f"no {one.kind} rule for {one.about}"
             yield self._at(one.rule.chain, _MISSING[one.kind], wanted=one.rule.spec, seen=seen_text)
 
-    def _unequal(self, wanted: ExpectedRule[Rule], seen: Rule) -> Iterator[tuple[str, str]]:
+    def _unequal(self, wanted: ExpectedRule[NftRule], seen: NftRule) -> Iterator[tuple[str, str]]:
         """Yield what is expected and what is seen for every clause in which two rules differ, balancing aside."""
         ours = {_place(clause): clause for clause in wanted.rule.clauses}
         theirs = {_place(clause): clause for clause in seen.clauses if clause not in self._implied_in(wanted)}
         for place in dict.fromkeys((*ours, *theirs)):
             mine, other = ours.get(place), theirs.get(place)
-            if mine != other and not (wanted.kind is Kind.BALANCE and mine and place in _CHOICES):
+            if mine != other and not (wanted.kind is RuleKind.BALANCE and mine and place in _CHOICES):
                 yield str(mine or f"no {other}"), str(other or f"no {mine}")
 
-    def _implied_in(self, wanted: ExpectedRule[Rule]) -> frozenset[Clause]:
-        return self.expected.optional if wanted.kind is Kind.MASQUERADE else frozenset()
+    def _implied_in(self, wanted: ExpectedRule[NftRule]) -> frozenset[Clause]:
+        return self.expected.optional if wanted.kind is RuleKind.MASQUERADE else frozenset()
 
-    def _unbalanced(self, wanted: ExpectedRule[Rule], seen: Rule) -> Iterator[Difference]:
+    def _unbalanced(self, wanted: ExpectedRule[NftRule], seen: NftRule) -> Iterator[Difference]:
         """Yield how the choice of an endpoint differs from an even one; the order of the branches says nothing."""
         ours = [place for _, place in _choice(wanted.rule).branches]
         choice = _choice(seen)
@@ -230,12 +234,12 @@ class _Comparison:
                 should, does = f"before rule {first.number}, {first.spec}", f"{wanted.kind} rule for {wanted.about}"
                 yield self._at(rule, _TOO_LATE[wanted.kind], wanted=should, seen=does)
 
-    def _surplus(self, rule: Rule) -> Difference:
+    def _surplus(self, rule: NftRule) -> Difference:
         kind = classify(rule)
         aspect, reason = _MISSING[kind], self._service
-        if kind in (Kind.AFFINITY, Kind.REMEMBER) and not self.service.has_affinity:
+        if kind in (RuleKind.AFFINITY, RuleKind.REMEMBER) and not self.service.has_affinity:
             aspect, reason = Aspect.LEFTOVER, f"{self._service}, sessionAffinity {self.service.session_affinity}"
-        elif kind is Kind.AFFINITY and rule.target not in self.expected.chains:
+        elif kind is RuleKind.AFFINITY and rule.target not in self.expected.chains:
             aspect = Aspect.LEFTOVER
             reason = f"{self._service}, none of its {len(self.service.endpoints)} ready endpoints"
         return self._at(rule, aspect, wanted="no such rule", seen=rule.spec, reason=reason)
@@ -273,11 +277,11 @@ class _Comparison:
 _CHOICES: Final = ("vmap", "dnat")
 
 
-def _choice(rule: Rule) -> Clause:
+def _choice(rule: NftRule) -> Clause:
     return rule.clause(*_CHOICES) or Clause("")
 
 
-def _leads_to(rule: Rule, verdicts: str) -> bool:
+def _leads_to(rule: NftRule, verdicts: str) -> bool:
     choice = rule.clause("vmap")
     return bool(choice and choice.operand == f"@{verdicts}")
 

@@ -28,12 +28,12 @@ from session_affinity.dataplane.nftables.layout import (
     SERVICE_IPS,
     SERVICE_NODE_PORTS,
     SERVICES_CHAIN,
-    Layout,
+    TableLayout,
     canonical,
     port_chains,
 )
-from session_affinity.dataplane.nftables.rules import Clause, Rule
-from session_affinity.dataplane.pairing import ExpectedRule, Kind
+from session_affinity.dataplane.nftables.rules import Clause, NftRule
+from session_affinity.dataplane.pairing import ExpectedRule, RuleKind
 from session_affinity.dataplane.topology import reached
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class ExpectedElement:
     container: str
     key: Key
     verdict: str
-    kind: Kind
+    kind: RuleKind
     about: str
 
     def __str__(self) -> str:
@@ -68,7 +68,7 @@ class ExpectedSet:
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedTable:
     """What one Service has on one node.
 
     ``elements`` stand in maps and sets, ``shared`` are rules of the chain ``services``, among those of other Services.
@@ -77,8 +77,8 @@ class Expected:
     """
 
     elements: tuple[ExpectedElement, ...]
-    shared: tuple[ExpectedRule[Rule], ...]
-    chains: Mapping[str, tuple[ExpectedRule[Rule], ...]]
+    shared: tuple[ExpectedRule[NftRule], ...]
+    chains: Mapping[str, tuple[ExpectedRule[NftRule], ...]]
     sets: Mapping[str, ExpectedSet]
     external_chains: tuple[str, ...] = ()
     optional: frozenset[Clause] = field(default_factory=frozenset)
@@ -93,14 +93,14 @@ def expected(
     service: ServiceState,
     proxy: ProxyConfig,
     node: str = "",
-    layout: Layout = Layout.CHAIN_PER_STICKY_ENDPOINT,
-) -> Expected:
+    layout: TableLayout = TableLayout.CHAIN_PER_STICKY_ENDPOINT,
+) -> ExpectedTable:
     """Return what a node owes to a Service; its name decides which endpoints are its own."""
     elements: list[ExpectedElement] = []
-    services: dict[str, tuple[ExpectedRule[Rule], ...]] = {}
-    endpoints: dict[str, tuple[ExpectedRule[Rule], ...]] = {}
+    services: dict[str, tuple[ExpectedRule[NftRule], ...]] = {}
+    endpoints: dict[str, tuple[ExpectedRule[NftRule], ...]] = {}
     sets: dict[str, ExpectedSet] = {}
-    builders = [_Builder(service, port, proxy, layout) for port in (service.ports if service.cluster_ips else ())]
+    builders = [_TableBuilder(service, port, proxy, layout) for port in (service.ports if service.cluster_ips else ())]
     for builder in builders:
         usable = reached(service, builder.port, node, proxy.zones.get(node, ""))
         by_chain = {builder.chain(CLUSTER_CHAIN): usable.cluster, builder.chain(LOCAL_CHAIN): usable.local}
@@ -117,8 +117,8 @@ def expected(
                 for endpoint in balanced if builder.has_endpoint_chains else ():
                     endpoints[builder.endpoint_chain(endpoint)] = tuple(builder.endpoint_rules(endpoint))
                 for endpoint in balanced if service.has_affinity else ():
-                    sets[builder.memory(endpoint)] = builder.expected_set(endpoint)
-    return Expected(
+                    sets[builder.affinity_set(endpoint)] = builder.expected_set(endpoint)
+    return ExpectedTable(
         tuple(elements),
         tuple(builders[0].shared_rules()) if builders else (),
         MappingProxyType({**services, **endpoints}),
@@ -129,13 +129,13 @@ def expected(
 
 
 @dataclass(frozen=True)
-class _Builder:
+class _TableBuilder:
     """Writes what a node owes to one port, in the words that rules are read in."""
 
     service: ServiceState
     port: ServicePort
     proxy: ProxyConfig
-    layout: Layout
+    layout: TableLayout
 
     @property
     def protocol(self) -> str:
@@ -143,7 +143,7 @@ class _Builder:
 
     @property
     def has_endpoint_chains(self) -> bool:
-        return self.service.has_affinity or self.layout is Layout.CHAIN_PER_ENDPOINT
+        return self.service.has_affinity or self.layout is TableLayout.CHAIN_PER_ENDPOINT
 
     def chain(self, prefix: str) -> str:
         return chain_names.nftables_service_chain(*self._port, prefix)
@@ -151,20 +151,20 @@ class _Builder:
     def endpoint_chain(self, endpoint: Endpoint) -> str:
         return chain_names.nftables_endpoint_chain(*self._port, endpoint.at)
 
-    def memory(self, endpoint: Endpoint) -> str:
+    def affinity_set(self, endpoint: Endpoint) -> str:
         return chain_names.nftables_affinity_set(*self._port, endpoint.at)
 
     def expected_set(self, endpoint: Endpoint) -> ExpectedSet:
         kind = "ipv6_addr" if self.service.family == "IPv6" else "ipv4_addr"
-        return ExpectedSet(self.memory(endpoint), kind, self.service.timeout_seconds, endpoint)
+        return ExpectedSet(self.affinity_set(endpoint), kind, self.service.timeout_seconds, endpoint)
 
     def entries(self, chain: str, *, reached: bool) -> Iterator[ExpectedElement]:
         """Yield how cluster IP and port lead to the chain, or are refused where no endpoint can be reached."""
         where, verdict = (SERVICE_IPS, f"goto {chain}") if reached else (NO_ENDPOINTS, self._refusal)
         for address in map(canonical, self.service.cluster_ips):
             key = (address, self.protocol, str(self.port.port))
-            yield ExpectedElement(CLUSTER_IPS, (address,), "", Kind.ENTRY, self._about)
-            yield ExpectedElement(where, key, verdict, Kind.ENTRY, self._about)
+            yield ExpectedElement(CLUSTER_IPS, (address,), "", RuleKind.ENTRY, self._about)
+            yield ExpectedElement(where, key, verdict, RuleKind.ENTRY, self._about)
 
     @property
     def is_open(self) -> bool:
@@ -193,78 +193,78 @@ class _Builder:
         for leading, refusing, way, about in ways:
             if self.port.endpoints:
                 leads = f"goto {self.chain(EXTERNAL_CHAIN)}"
-                yield ExpectedElement(leading, way, leads, Kind.EXTERNAL, about)
+                yield ExpectedElement(leading, way, leads, RuleKind.EXTERNAL, about)
             if not reached:
-                yield ExpectedElement(refusing, way, self._refusal, Kind.EXTERNAL, about)
+                yield ExpectedElement(refusing, way, self._refusal, RuleKind.EXTERNAL, about)
         for address in map(canonical, self.service.balancer_ips if self.service.source_ranges else ()):
             filtered = (address, self.protocol, str(self.port.port))
             leads = f"goto {self.chain(FIREWALL_CHAIN)}"
-            yield ExpectedElement(FIREWALL_IPS, filtered, leads, Kind.EXTERNAL, self._about)
+            yield ExpectedElement(FIREWALL_IPS, filtered, leads, RuleKind.EXTERNAL, self._about)
 
-    def external_rules(self, *, reached: bool) -> Iterator[ExpectedRule[Rule]]:
+    def external_rules(self, *, reached: bool) -> Iterator[ExpectedRule[NftRule]]:
         """Yield how traffic from outside goes on: to all endpoints, or under Local to the node's own.
 
         What comes from pods and from the node itself goes to all of them under either policy.
         """
         chain = self.chain(EXTERNAL_CHAIN)
-        mark = _jump_to_mark() if self.layout is Layout.CHAIN_PER_ENDPOINT else self._mark
+        mark = _jump_to_mark() if self.layout is TableLayout.CHAIN_PER_ENDPOINT else self._mark
         to_all = Clause("goto", operand=self.chain(CLUSTER_CHAIN))
         if self.service.external_policy != "Local":
-            yield self._rule(Kind.MASQUERADE, chain, mark, about=self._about)
+            yield self._rule(RuleKind.MASQUERADE, chain, mark, about=self._about)
         else:
             if pods := self._pods:
                 from_pods = Clause("match", self._ip("saddr"), canonical(pods))
-                yield self._rule(Kind.EXTERNAL, chain, from_pods, to_all, about=f"pods, {self._about}")
+                yield self._rule(RuleKind.EXTERNAL, chain, from_pods, to_all, about=f"pods, {self._about}")
             from_node, about = Clause("match", "fib saddr type", "local"), f"the node, {self._about}"
-            yield self._rule(Kind.MASQUERADE, chain, from_node, mark, about=about)
-            yield self._rule(Kind.EXTERNAL, chain, from_node, to_all, about=about)
+            yield self._rule(RuleKind.MASQUERADE, chain, from_node, mark, about=about)
+            yield self._rule(RuleKind.EXTERNAL, chain, from_node, to_all, about=about)
         if reached:
             onward = Clause("goto", operand=self.external_policy_chain)
-            yield self._rule(Kind.EXTERNAL, chain, onward, about=self._about)
+            yield self._rule(RuleKind.EXTERNAL, chain, onward, about=self._about)
 
     def hairpins(self, node: str, reached: set[Endpoint]) -> Iterator[ExpectedElement]:
         """Yield what has endpoints of the node itself masqueraded when they reach themselves through the Service."""
-        if self.layout is Layout.CHAIN_PER_ENDPOINT:
+        if self.layout is TableLayout.CHAIN_PER_ENDPOINT:
             return
         for endpoint in sorted(reached, key=lambda one: one.at):
             if node and endpoint.node == node:
                 address = canonical(endpoint.address)
                 key = (address, address, self.protocol, str(endpoint.port))
-                yield ExpectedElement(HAIRPINS, key, "", Kind.MASQUERADE, str(endpoint))
+                yield ExpectedElement(HAIRPINS, key, "", RuleKind.MASQUERADE, str(endpoint))
 
-    def shared_rules(self) -> Iterator[ExpectedRule[Rule]]:
+    def shared_rules(self) -> Iterator[ExpectedRule[NftRule]]:
         """Yield the rules that all Services share and that none works without."""
-        if self.layout is Layout.CHAIN_PER_STICKY_ENDPOINT and self._pods:
+        if self.layout is TableLayout.CHAIN_PER_STICKY_ENDPOINT and self._pods:
             clauses = (Clause("match", self._ip("daddr"), f"@{CLUSTER_IPS}"), self._from_outside, self._mark)
-            yield self._rule(Kind.MASQUERADE, SERVICES_CHAIN, *clauses, about="traffic from outside the cluster")
+            yield self._rule(RuleKind.MASQUERADE, SERVICES_CHAIN, *clauses, about="traffic from outside the cluster")
         subject = f"{self._ip('daddr')} . meta l4proto . th dport"
         yield self._rule(
-            Kind.ENTRY, SERVICES_CHAIN, Clause("vmap", subject, f"@{SERVICE_IPS}"), about="all cluster IPs"
+            RuleKind.ENTRY, SERVICES_CHAIN, Clause("vmap", subject, f"@{SERVICE_IPS}"), about="all cluster IPs"
         )
 
     def service_rules(
         self, chain: str, endpoints: tuple[Endpoint, ...], *, is_internal: bool
-    ) -> Iterator[ExpectedRule[Rule]]:
-        if is_internal and self.layout is Layout.CHAIN_PER_ENDPOINT and self._pods:
+    ) -> Iterator[ExpectedRule[NftRule]]:
+        if is_internal and self.layout is TableLayout.CHAIN_PER_ENDPOINT and self._pods:
             for address in map(canonical, self.service.cluster_ips):
                 clauses = (Clause("match", self._ip("daddr"), address), self._from_outside, _jump_to_mark())
-                yield self._rule(Kind.MASQUERADE, chain, *clauses, about=self._about)
+                yield self._rule(RuleKind.MASQUERADE, chain, *clauses, about=self._about)
         for endpoint in endpoints if self.service.has_affinity else ():
-            asked = Clause("match", self._ip("saddr"), f"@{self.memory(endpoint)}")
+            asked = Clause("match", self._ip("saddr"), f"@{self.affinity_set(endpoint)}")
             leads = Clause("goto", operand=self.endpoint_chain(endpoint))
-            yield self._rule(Kind.AFFINITY, chain, asked, leads, about=str(endpoint), endpoint=endpoint)
-        yield self._rule(Kind.BALANCE, chain, *self._balance(endpoints), about=f"{len(endpoints)} endpoints")
+            yield self._rule(RuleKind.AFFINITY, chain, asked, leads, about=str(endpoint), endpoint=endpoint)
+        yield self._rule(RuleKind.BALANCE, chain, *self._balance(endpoints), about=f"{len(endpoints)} endpoints")
 
-    def endpoint_rules(self, endpoint: Endpoint) -> Iterator[ExpectedRule[Rule]]:
+    def endpoint_rules(self, endpoint: Endpoint) -> Iterator[ExpectedRule[NftRule]]:
         chain, about = self.endpoint_chain(endpoint), str(endpoint)
-        if self.layout is Layout.CHAIN_PER_ENDPOINT:
+        if self.layout is TableLayout.CHAIN_PER_ENDPOINT:
             own = Clause("match", self._ip("saddr"), canonical(endpoint.address))
-            yield self._rule(Kind.MASQUERADE, chain, own, _jump_to_mark(), about=about, endpoint=endpoint)
+            yield self._rule(RuleKind.MASQUERADE, chain, own, _jump_to_mark(), about=about, endpoint=endpoint)
         if self.service.has_affinity:
-            update = Clause("update", self._ip("saddr"), f"@{self.memory(endpoint)}")
-            yield self._rule(Kind.REMEMBER, chain, update, about=about, endpoint=endpoint)
+            update = Clause("update", self._ip("saddr"), f"@{self.affinity_set(endpoint)}")
+            yield self._rule(RuleKind.REMEMBER, chain, update, about=about, endpoint=endpoint)
         clauses = (self._of_protocol, Clause("dnat", operand=endpoint.at))
-        yield self._rule(Kind.TRANSLATE, chain, *clauses, about=about, endpoint=endpoint)
+        yield self._rule(RuleKind.TRANSLATE, chain, *clauses, about=about, endpoint=endpoint)
 
     def _balance(self, endpoints: tuple[Endpoint, ...]) -> tuple[Clause, ...]:
         if self.has_endpoint_chains:
@@ -307,9 +307,9 @@ class _Builder:
         return f"{'ip6' if self.service.family == 'IPv6' else 'ip'} {part}"
 
     def _rule(
-        self, kind: Kind, chain: str, *clauses: Clause, about: str, endpoint: Endpoint | None = None
-    ) -> ExpectedRule[Rule]:
-        return ExpectedRule(kind, Rule(chain, 1, clauses), about, endpoint)
+        self, kind: RuleKind, chain: str, *clauses: Clause, about: str, endpoint: Endpoint | None = None
+    ) -> ExpectedRule[NftRule]:
+        return ExpectedRule(kind, NftRule(chain, 1, clauses), about, endpoint)
 
 
 def _jump_to_mark() -> Clause:

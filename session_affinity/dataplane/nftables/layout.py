@@ -10,13 +10,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from session_affinity.dataplane import chain_names
-from session_affinity.dataplane.pairing import Kind
+from session_affinity.dataplane.pairing import RuleKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from session_affinity.dataplane.model import Endpoint, ServiceState
-    from session_affinity.dataplane.nftables.rules import Rule
+    from session_affinity.dataplane.nftables.rules import NftRule
     from session_affinity.dataplane.nftables.table import Table
 
 SERVICES_CHAIN: Final = "services"
@@ -39,7 +39,7 @@ ENDPOINT_CHAIN: Final = "endpoint-"
 _PREFIXES: Final = (CLUSTER_CHAIN, LOCAL_CHAIN, EXTERNAL_CHAIN, FIREWALL_CHAIN)
 
 
-class Layout(StrEnum):
+class TableLayout(StrEnum):
     """How kube-proxy lays out its table, which changed once since the mode is stable."""
 
     CHAIN_PER_ENDPOINT = "a chain for each endpoint, marks for masquerading in the Service's chains"
@@ -48,13 +48,13 @@ class Layout(StrEnum):
     """From 1.36."""
 
 
-def layout_of(table: Table) -> Layout:
+def layout_of(table: Table) -> TableLayout:
     """Return a table's layout, told by what it has beside the Services.
 
     Not by a version: nodes may differ while a cluster is upgraded, and a kube-proxy of one's own has none that tells.
     """
     old = MARK_CHAIN in table and HAIRPINS not in table.sets
-    return Layout.CHAIN_PER_ENDPOINT if old else Layout.CHAIN_PER_STICKY_ENDPOINT
+    return TableLayout.CHAIN_PER_ENDPOINT if old else TableLayout.CHAIN_PER_STICKY_ENDPOINT
 
 
 def port_chains(service: ServiceState, *prefixes: str) -> tuple[str, ...]:
@@ -73,7 +73,7 @@ def endpoint_chains(service: ServiceState) -> Mapping[str, Endpoint]:
             service.namespace, service.name, port.name, port.protocol, endpoint.at
         ): endpoint
         for port in service.ports
-        for endpoint in (*port.endpoints, *port.draining)
+        for endpoint in (*port.endpoints, *port.serving_terminating)
     }
 
 
@@ -84,23 +84,23 @@ def affinity_sets(service: ServiceState) -> Mapping[str, Endpoint]:
             service.namespace, service.name, port.name, port.protocol, endpoint.at
         ): endpoint
         for port in service.ports
-        for endpoint in (*port.endpoints, *port.draining)
+        for endpoint in (*port.endpoints, *port.serving_terminating)
     }
 
 
-def classify(rule: Rule) -> Kind:
+def classify(rule: NftRule) -> RuleKind:
     """Return what a rule of a service or endpoint chain is for, judged by what it does."""
     if rule.clause("update", "add"):
-        return Kind.REMEMBER
+        return RuleKind.REMEMBER
     if rule.clause("set") or rule.target == MARK_CHAIN:
-        return Kind.MASQUERADE
+        return RuleKind.MASQUERADE
     if rule.clause("vmap") or (rule.clause("dnat") and not rule.chain.startswith(ENDPOINT_CHAIN)):
-        return Kind.BALANCE
+        return RuleKind.BALANCE
     if rule.clause("dnat"):
-        return Kind.TRANSLATE
+        return RuleKind.TRANSLATE
     if rule.target.startswith(ENDPOINT_CHAIN):
-        return Kind.AFFINITY
-    return Kind.EXTERNAL if rule.target.startswith((CLUSTER_CHAIN, LOCAL_CHAIN)) else Kind.OTHER
+        return RuleKind.AFFINITY
+    return RuleKind.EXTERNAL if rule.target.startswith((CLUSTER_CHAIN, LOCAL_CHAIN)) else RuleKind.OTHER
 
 
 def pod_ranges(table: Table) -> frozenset[str]:
@@ -111,7 +111,7 @@ def pod_ranges(table: Table) -> frozenset[str]:
         for chain in chains
         for rule in table.rules(chain)
         for ip in ("ip", "ip6")
-        if classify(rule) is Kind.MASQUERADE
+        if classify(rule) is RuleKind.MASQUERADE
     )
     return frozenset(operand.removeprefix("!= ") for operand in asked if operand.startswith("!= "))
 

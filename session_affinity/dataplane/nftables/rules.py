@@ -48,7 +48,7 @@ class Clause:
 
 
 @dataclass(frozen=True)
-class Rule:
+class NftRule:
     """A rule of a chain, without counters; ``number`` counts from 1 in the order that ``nft list chain`` prints."""
 
     chain: str
@@ -79,10 +79,10 @@ class Rule:
         return f"chain {self.chain} {self.spec}"
 
 
-def read_rule(chain: str, number: int, item: Mapping[str, Any]) -> Rule:
+def read_rule(chain: str, number: int, item: Mapping[str, Any]) -> NftRule:
     """Read a rule as printed."""
     clauses = tuple(_clause(*pair) for one in item.get("expr") or () for pair in one.items() if pair[0] != "counter")
-    return Rule(chain, number, clauses, item.get("comment") or "")
+    return NftRule(chain, number, clauses, item.get("comment") or "")
 
 
 def _clause(verb: str, body: Any) -> Clause:

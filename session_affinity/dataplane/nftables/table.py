@@ -9,7 +9,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from session_affinity.dataplane.nftables.rules import Rule, protocol, read_rule, word, words
+from session_affinity.dataplane.nftables.rules import NftRule, protocol, read_rule, word, words
 from session_affinity.errors import NodeError
 
 if TYPE_CHECKING:
@@ -51,12 +51,12 @@ class Table:
     maps: Mapping[str, Mapping[Key, str]] = field(default_factory=dict)
     written: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     """The rules of each chain as printed, in order."""
-    _read: dict[str, tuple[Rule, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _read: dict[str, tuple[NftRule, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __contains__(self, chain: str) -> bool:
         return chain in self.written
 
-    def rules(self, chain: str) -> tuple[Rule, ...]:
+    def rules(self, chain: str) -> tuple[NftRule, ...]:
         """Return the rules of a chain, none when there is no such chain."""
         if chain not in self._read:
             rules = self.written.get(chain, ())

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 from session_affinity.errors import ClusterError, NodeError, SuiteError
 from session_affinity.nodes.nodes import until
 from session_affinity.scenarios.disruption import rule_tampering
-from session_affinity.testbed.testbed import SETTLE_SECONDS
+from session_affinity.testbed.testbed import SYNC_SECONDS
 
 if TYPE_CHECKING:
     from session_affinity.dataplane.differences import Difference
     from session_affinity.dataplane.model import ServiceState
     from session_affinity.nodes.kube_proxy import KubeProxies
-    from session_affinity.testbed.testbed import Programming
+    from session_affinity.testbed.testbed import Testbed
 
 CANARIES_SECONDS: Final = 5.0
 """How long kube-proxy waits for all tables to be flushed once it misses a canary (pkg/util/iptables, Monitor)."""
@@ -41,8 +41,8 @@ class Repair:
 class Flush:
     """Flushes a node's rules and watches what becomes of them; ``start`` it, and ask for the ``result`` later."""
 
-    def __init__(self, programming: Programming, proxies: KubeProxies, service: ServiceState, node: str) -> None:
-        self._programming = programming
+    def __init__(self, testbed: Testbed, proxies: KubeProxies, service: ServiceState, node: str) -> None:
+        self._programming = testbed
         self._proxies = proxies
         self._service = service
         self._node = node
@@ -75,7 +75,7 @@ class Flush:
             self._obstacle = error
 
     def _watched(self) -> Repair:
-        allowed = self._period + CANARIES_SECONDS + SETTLE_SECONDS * self._programming.slowness
+        allowed = self._period + CANARIES_SECONDS + SYNC_SECONDS * self._programming.deadline_scale
         found: list[tuple[Difference, ...]] = []
 
         def right() -> bool:

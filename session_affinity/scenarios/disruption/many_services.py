@@ -12,29 +12,29 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from session_affinity.cluster_objects.pods import PodWish, Role
-from session_affinity.cluster_objects.services import Wish, target
+from session_affinity.cluster_objects.pods import PodRequest, Role
+from session_affinity.cluster_objects.services import ServiceRequest, target
 from session_affinity.dataplane.model import CLIENT_IP
 
 if TYPE_CHECKING:
     from session_affinity.cluster_objects.pods import Pods
     from session_affinity.dataplane.model import ServiceState
-    from session_affinity.testbed.testbed import Programming, Settled
+    from session_affinity.testbed.testbed import SyncResult, Testbed
     from session_affinity.traffic.answers import Answers
 
 SERVICES: Final = 10
 PORTS: Final = 100
 FIRST_PORT: Final = 20001
-LABEL: Final = {"crowd": "yes"}
+LABEL: Final = {"many-services": "yes"}
 REQUESTS: Final = 100
 
 
 @dataclass(frozen=True)
-class Crowd:
+class ManyServices:
     """Two Services over the sample pods, one made before the thousand and one after, and what a client saw of them.
 
     ``first`` are its answers from the one made ``before`` when there were no others, ``again`` those when there were.
-    ``settled`` says how both came to the nodes among them.
+    ``sync`` says how both came to the nodes among them.
     """
 
     before: ServiceState
@@ -42,35 +42,35 @@ class Crowd:
     first: Answers
     again: Answers
     answers: Answers
-    settled: Settled
+    sync: SyncResult
 
 
-def observe(programming: Programming, pods: Pods) -> Crowd:
+def observe(testbed: Testbed, pods: Pods) -> ManyServices:
     """Make the thousand, and a Service before and after them, and ask both; raises SuiteError."""
-    client, services = programming.client, programming.services
+    client, services = testbed.client, testbed.services
     since = time.monotonic()
-    before = services.create(Wish("before", CLIENT_IP))
-    programming.settle_client(before, since=since)
+    before = services.create(ServiceRequest("before", CLIENT_IP))
+    testbed.wait_for_client_sync(before, since=since)
     first = client.request(target(before))
-    (pod,) = pods.run(PodWish("crowd", (Role.ENDPOINT,), LABEL))
+    (pod,) = pods.run(PodRequest("many", (Role.ENDPOINT,), LABEL))
     made = [before]
     try:
         made += services.create_all([_many()] * SERVICES)
         since = time.monotonic()
-        after = services.create(Wish("after", CLIENT_IP))
+        after = services.create(ServiceRequest("after", CLIENT_IP))
         made.append(after)
-        settled = programming.settle(before, after, since=since)
+        sync = testbed.wait_for_sync(before, after, since=since)
         answers = client.request(target(after), count=REQUESTS)
-        return Crowd(before, after, first, client.request(target(before), count=REQUESTS), answers, settled)
+        return ManyServices(before, after, first, client.request(target(before), count=REQUESTS), answers, sync)
     finally:
         for service in made:
             services.delete(service)
         pods.delete(pod["metadata"]["name"])
 
 
-def _many() -> Wish:
+def _many() -> ServiceRequest:
     ports = [
         {"name": f"p{number}", "port": number, "targetPort": 80, "protocol": "TCP"}
         for number in range(FIRST_PORT, FIRST_PORT + PORTS)
     ]
-    return Wish("crowd", CLIENT_IP, spec={"selector": LABEL, "ports": ports}, endpoints=1)
+    return ServiceRequest("many", CLIENT_IP, spec={"selector": LABEL, "ports": ports}, endpoints=1)

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, NO_AFFINITY, Wish, target
+from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, NO_AFFINITY, ServiceRequest, target
 from session_affinity.dataplane.backend import of_client
 from session_affinity.dataplane.model import CLIENT_IP
 from session_affinity.errors import NodeError
@@ -18,12 +18,12 @@ from session_affinity.scenarios.disruption import rule_tampering
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from session_affinity.dataplane.backend import Remembered
+    from session_affinity.dataplane.backend import AffinityEntry
     from session_affinity.dataplane.differences import Difference
     from session_affinity.dataplane.model import ServiceState
-    from session_affinity.dataplane.snapshot import NodeState
+    from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.nodes.kube_proxy import KubeProxies
-    from session_affinity.testbed.testbed import Programming, Settled
+    from session_affinity.testbed.testbed import SyncResult, Testbed
     from session_affinity.traffic.answers import Answers
 
 STRANGERS: Final = {"IPv4": "198.51.100.7", "IPv6": "2001:db8::7"}
@@ -37,7 +37,7 @@ BUSY: Final = "the node is too busy to be looked at as often as that takes: run 
 
 
 @dataclass(frozen=True)
-class Held:
+class NodeRules:
     """What a node held in the end: how that differs from what each Service calls for, ``waited`` seconds after."""
 
     node: str
@@ -51,39 +51,39 @@ class Restart:
 
     service: ServiceState
     answers: Answers
-    before: tuple[Remembered, ...]
-    after: tuple[Remembered, ...]
-    held: Held
+    before: tuple[AffinityEntry, ...]
+    after: tuple[AffinityEntry, ...]
+    held: NodeRules
     down: float
 
 
 @dataclass(frozen=True)
-class Toggle:
+class ChangesWhileStopped:
     """What a node made of changes that its kube-proxy did not see happen.
 
     ``timed`` had its timeout patched, with a client's entry before and after; ``off`` was patched to None, with what is
     remembered of a client; ``gone`` was deleted, with what is left of it.
     """
 
-    held: Held
+    held: NodeRules
     timed: ServiceState
-    before: tuple[Remembered, ...]
-    after: tuple[Remembered, ...]
+    before: tuple[AffinityEntry, ...]
+    after: tuple[AffinityEntry, ...]
     off: ServiceState
-    off_remembers: tuple[Remembered, ...]
+    off_remembers: tuple[AffinityEntry, ...]
     gone: ServiceState
     gone_left: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Obstacle:
+class BlockingRule:
     """What a node made of a rule in the way of one Service: ``other`` was made then, ``own`` is after its own change.
 
     ``failed`` are its failed syncs before and after.
     """
 
-    other: Held
-    own: Held
+    other: NodeRules
+    own: NodeRules
     failed: tuple[int, int]
 
 
@@ -91,40 +91,40 @@ class Obstacle:
 class Outages:
     """Makes the observations; ``others`` are the nodes that the client is not on."""
 
-    programming: Programming
+    testbed: Testbed
     proxies: KubeProxies
     others: Sequence[str]
 
     def restart(self) -> Restart:
         """Kill the kube-proxy of the client's node and have it started again; raises SuiteError."""
-        programming, client = self.programming, self.programming.client
-        node, nodes = client.node, self.programming.nodes
-        service = self._known(Wish("restart", CLIENT_IP), node)
+        testbed, client = self.testbed, self.testbed.client
+        node, nodes = client.node, self.testbed.nodes
+        service = self._known(ServiceRequest("restart", CLIENT_IP), node)
         with client.stream(target(service)) as stream:
-            stream.wait_for(lambda answers: len(answers) >= FIRST_ANSWERS, SOON_SECONDS * programming.slowness)
+            stream.wait_for(lambda answers: len(answers) >= FIRST_ANSWERS, SOON_SECONDS * testbed.deadline_scale)
             before = nodes.read_one(node)
             started, since = self.proxies.started(node), time.monotonic()
             self.proxies.kill(node)
             down = self.proxies.revive(node, before=started)
             # Its rules were right all the time: that of a later Service tell that it has written all of them again.
-            later = programming.services.create(Wish("later", CLIENT_IP))
-            settled = programming.settle(service, later, since=since, nodes=(node,))
+            later = testbed.services.create(ServiceRequest("later", CLIENT_IP))
+            sync = testbed.wait_for_sync(service, later, since=since, nodes=(node,))
             answers = stream.stop()
         after = nodes.read_one(node)
-        held = self._held(after, (service, later), settled)
+        held = self._held(after, (service, later), sync)
         self._delete(service, later)
         was, now = (self._of(state, service, client.address) for state in (before, after))
         return Restart(service, answers, was, now, held, down)
 
-    def toggle(self) -> Toggle:
+    def toggle(self) -> ChangesWhileStopped:
         """Change Services while a kube-proxy stands still, which is then killed and started; raises SuiteError."""
-        programming, nodes, services = self.programming, self.programming.nodes, self.programming.services
-        node, dataplane = self.others[0], self.programming.dataplane
-        sticky = [Wish(purpose, CLIENT_IP, DEFAULT_TIMEOUT) for purpose in ("off", "timed", "gone")]
-        on, off, timed, gone = self._all_known((Wish("on", NO_AFFINITY), *sticky), node)
+        testbed, nodes, services = self.testbed, self.testbed.nodes, self.testbed.services
+        node, backend = self.others[0], self.testbed.backend
+        sticky = [ServiceRequest(purpose, CLIENT_IP, DEFAULT_TIMEOUT) for purpose in ("off", "timed", "gone")]
+        on, off, timed, gone = self._all_known((ServiceRequest("on", NO_AFFINITY), *sticky), node)
         stranger = STRANGERS[timed.family]
         for service in (off, timed):
-            nodes.run(node, dataplane.pinning(service, stranger, next(iter(dataplane.memories(service))))).check()
+            nodes.run(node, backend.pinning(service, stranger, next(iter(backend.affinity_stores(service))))).check()
         before = self._of(nodes.read_one(node), timed, stranger)
 
         started = self.proxies.started(node)
@@ -132,16 +132,16 @@ class Outages:
         on, off = services.switch(on, CLIENT_IP), services.switch(off, NO_AFFINITY)
         (timed,) = services.patch_timeouts([timed], 30)
         services.delete(gone)
-        new = services.create(Wish("new", CLIENT_IP))
+        new = services.create(ServiceRequest("new", CLIENT_IP))
         since = time.monotonic()
         self.proxies.kill(node)
         self.proxies.revive(node, before=started)
 
-        settled = programming.settle(on, off, timed, new, since=since, nodes=(node,))
+        sync = testbed.wait_for_sync(on, off, timed, new, since=since, nodes=(node,))
         state = nodes.read_one(node)
-        held = self._held(state, (on, off, timed, new), settled)
+        held = self._held(state, (on, off, timed, new), sync)
         self._delete(on, off, timed, new)
-        return Toggle(
+        return ChangesWhileStopped(
             held,
             timed,
             before,
@@ -149,10 +149,10 @@ class Outages:
             off,
             self._of(state, off, stranger),
             gone,
-            dataplane.belonging(state, gone),
+            backend.objects_of(state, gone),
         )
 
-    def killed_while_writing(self) -> Held:
+    def killed_while_writing(self) -> NodeRules:
         """Make many Services, kill a kube-proxy as it writes their rules, and have it started; raises SuiteError."""
         node = self.others[1 % len(self.others)]
         started = self.proxies.started(node)
@@ -160,56 +160,56 @@ class Outages:
         for _ in range(TRIES):
             # Standing still until all are there, it has them to write at once, which takes it a while.
             self.proxies.pause(node)
-            made += self.programming.services.create_all([Wish("written", CLIENT_IP) for _ in range(MANY)])
+            made += self.testbed.services.create_all([ServiceRequest("written", CLIENT_IP) for _ in range(MANY)])
             if self.proxies.kill_during_sync(node):
                 break
         else:
             raise NodeError(f"{node}: kube-proxy was not met writing in any of {TRIES} syncs", next_step=BUSY)
         since = time.monotonic()
         self.proxies.revive(node, before=started)
-        settled = self.programming.settle(*made, since=since, nodes=(node,))
-        held = self._held(self.programming.nodes.read_one(node), made, settled)
+        sync = self.testbed.wait_for_sync(*made, since=since, nodes=(node,))
+        held = self._held(self.testbed.nodes.read_one(node), made, sync)
         self._delete(*made)
         return held
 
-    def obstacle(self) -> Obstacle:
+    def obstacle(self) -> BlockingRule:
         """Put a rule in the way of a Service, make another one, then change the first; raises SuiteError."""
-        programming, nodes, services = self.programming, self.programming.nodes, self.programming.services
-        node = programming.client.node
+        testbed, nodes, services = self.testbed, self.testbed.nodes, self.testbed.services
+        node = testbed.client.node
         failed = self.proxies.failed_syncs(node)
-        service = self._known(Wish("obstructed", CLIENT_IP), node)
-        nodes.run(node, rule_tampering.obstacle(nodes.read_one(node), service, programming.dataplane.mode)).check()
-        if not programming.compare(nodes.read_one(node), service):
+        service = self._known(ServiceRequest("obstructed", CLIENT_IP), node)
+        nodes.run(node, rule_tampering.obstacle(nodes.read_one(node), service, testbed.backend.mode)).check()
+        if not testbed.compare(nodes.read_one(node), service):
             raise NodeError(f"{node}: a rule was put before those of {service.key}, and nothing differs")
 
         since = time.monotonic()
-        other = services.create(Wish("other", CLIENT_IP))
-        settled = programming.settle(other, since=since, nodes=(node,))
-        others = self._held(nodes.read_one(node), (other,), settled)
+        other = services.create(ServiceRequest("other", CLIENT_IP))
+        sync = testbed.wait_for_sync(other, since=since, nodes=(node,))
+        others = self._held(nodes.read_one(node), (other,), sync)
         since = time.monotonic()
         (patched,) = services.patch_timeouts([service], 30)
-        settled = programming.settle(patched, since=since, nodes=(node,))
-        own = self._held(nodes.read_one(node), (patched,), settled)
+        sync = testbed.wait_for_sync(patched, since=since, nodes=(node,))
+        own = self._held(nodes.read_one(node), (patched,), sync)
         self._delete(service, other)
-        return Obstacle(others, own, (failed, self.proxies.failed_syncs(node)))
+        return BlockingRule(others, own, (failed, self.proxies.failed_syncs(node)))
 
-    def _known(self, wish: Wish, node: str) -> ServiceState:
+    def _known(self, wish: ServiceRequest, node: str) -> ServiceState:
         return self._all_known([wish], node)[0]
 
-    def _all_known(self, wishes: Sequence[Wish], node: str) -> list[ServiceState]:
+    def _all_known(self, wishes: Sequence[ServiceRequest], node: str) -> list[ServiceState]:
         """Make Services and wait until a node knows them; raises NotReadyError."""
         since = time.monotonic()
-        made = self.programming.services.create_all(wishes)
-        self.programming.settle(*made, since=since, nodes=(node,)).require(node)
+        made = self.testbed.services.create_all(wishes)
+        self.testbed.wait_for_sync(*made, since=since, nodes=(node,)).require(node)
         return made
 
-    def _held(self, state: NodeState, services: Iterable[ServiceState], settled: Settled) -> Held:
-        found = tuple((service, self.programming.compare(state, service)) for service in services)
-        return Held(state.node, found, settled.waited)
+    def _held(self, state: NodeSnapshot, services: Iterable[ServiceState], sync: SyncResult) -> NodeRules:
+        found = tuple((service, self.testbed.compare(state, service)) for service in services)
+        return NodeRules(state.node, found, sync.waited)
 
-    def _of(self, state: NodeState, service: ServiceState, client: str) -> tuple[Remembered, ...]:
-        return of_client(self.programming.dataplane.remembered(state, service), client)
+    def _of(self, state: NodeSnapshot, service: ServiceState, client: str) -> tuple[AffinityEntry, ...]:
+        return of_client(self.testbed.backend.affinity_entries(state, service), client)
 
     def _delete(self, *services: ServiceState) -> None:
         for service in services:
-            self.programming.services.delete(service)
+            self.testbed.services.delete(service)

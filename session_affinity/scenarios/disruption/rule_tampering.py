@@ -10,7 +10,7 @@ from session_affinity.dataplane.nftables import layout
 
 if TYPE_CHECKING:
     from session_affinity.dataplane.model import ServiceState
-    from session_affinity.dataplane.snapshot import NodeState
+    from session_affinity.dataplane.snapshot import NodeSnapshot
 
 FLUSH: Final = r"""
 for table in mangle nat filter; do
@@ -20,12 +20,12 @@ done
 """Writes the tables anew without anything of kube-proxy's, as a firewall does that loads rules of its own."""
 
 
-def flush(state: NodeState) -> tuple[str, ...]:
+def flush(state: NodeSnapshot) -> tuple[str, ...]:
     """Return the command that removes everything of kube-proxy's from a node's tables, its canaries included."""
     return ("sh", "-c", FLUSH, "flush", state.program, state.program.replace("-save", "-restore"))
 
 
-def obstacle(state: NodeState, service: ServiceState, mode: str) -> tuple[str, ...]:
+def obstacle(state: NodeSnapshot, service: ServiceState, mode: str) -> tuple[str, ...]:
     """Return the command that puts a rule before all others of a Service's chain, so that none of them is reached."""
     if mode == "nftables":
         chain = layout.port_chains(service, layout.CLUSTER_CHAIN)[0]

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from session_affinity.dataplane.differences import Difference
     from session_affinity.dataplane.model import ServiceState
-    from session_affinity.dataplane.snapshot import NodeState
-    from session_affinity.testbed.testbed import Settled
+    from session_affinity.dataplane.snapshot import NodeSnapshot
+    from session_affinity.testbed.testbed import SyncResult
 
 NOBODY = Answers(())
 
@@ -29,7 +29,7 @@ class Stage:
 
     change: str
     service: ServiceState
-    settled: Settled
+    sync: SyncResult
     during: Answers = NOBODY
     answers: Answers = NOBODY
     seconds: float = 0.0
@@ -37,13 +37,13 @@ class Stage:
     usable: tuple[str, ...] = ()
 
     @property
-    def states(self) -> Mapping[str, NodeState]:
+    def states(self) -> Mapping[str, NodeSnapshot]:
         """What the nodes held when they had followed, before the client asked again; none where they are not read."""
-        return self.settled.states
+        return self.sync.states
 
 
 @dataclass(frozen=True)
-class Course:
+class ScenarioResult:
     """The stages of one Service, the first of them before any change, and what of it is left on nodes at its end.
 
     ``left`` has, for each node, everything that is of the Service after it was deleted.

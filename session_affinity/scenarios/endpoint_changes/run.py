@@ -14,8 +14,8 @@ from session_affinity import recorder
 from session_affinity.cluster_objects.services import target
 from session_affinity.dataplane.topology import own
 from session_affinity.nodes.nodes import until
-from session_affinity.scenarios.endpoint_changes.result import NOBODY, Course, Stage
-from session_affinity.testbed.testbed import SETTLE_SECONDS
+from session_affinity.scenarios.endpoint_changes.result import NOBODY, ScenarioResult, Stage
+from session_affinity.testbed.testbed import SYNC_SECONDS
 from session_affinity.traffic.answers import Answers
 from session_affinity.traffic.stream import since
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from session_affinity.dataplane.model import ServiceState
-    from session_affinity.scenarios.endpoint_changes.scenario import Change, Plan, Story
-    from session_affinity.testbed.testbed import Programming
+    from session_affinity.scenarios.endpoint_changes.scenario import EndpointChange, Scenario, ScenarioPlan
+    from session_affinity.testbed.testbed import Testbed
     from session_affinity.traffic.answers import Answer
     from session_affinity.traffic.stream import Stream
 
@@ -40,7 +40,7 @@ PATIENCE_SECONDS: Final = 20.0
 class _Walk:
     """A story under way. ``moments`` are, for each stage, when its change began and when the client's node knew it."""
 
-    plan: Plan
+    plan: ScenarioPlan
     service: ServiceState
     stream: Stream | None = None
     heard: list[Answer] = field(default_factory=list)
@@ -55,22 +55,22 @@ class _Walk:
             self.stream = None
 
 
-def run(plans: Mapping[Story, Plan], programming: Programming) -> dict[Story, Course]:
+def run(plans: Mapping[Scenario, ScenarioPlan], testbed: Testbed) -> dict[Scenario, ScenarioResult]:
     """Have all stories happen and return what was seen of each; raises SuiteError."""
     # All of it is no one claim's evidence: each has that of its own story.
-    with recorder.untold():
-        return _Run(plans, programming).courses()
+    with recorder.suppressed():
+        return _Run(plans, testbed).courses()
 
 
 class _Run:
-    def __init__(self, plans: Mapping[Story, Plan], programming: Programming) -> None:
+    def __init__(self, plans: Mapping[Scenario, ScenarioPlan], testbed: Testbed) -> None:
         self._plans = plans
-        self._programming = programming
-        self._client = programming.client
-        self._patience = PATIENCE_SECONDS * programming.slowness
-        self._walks: dict[Story, _Walk] = {}
+        self._programming = testbed
+        self._client = testbed.client
+        self._patience = PATIENCE_SECONDS * testbed.deadline_scale
+        self._walks: dict[Scenario, _Walk] = {}
 
-    def courses(self) -> dict[Story, Course]:
+    def courses(self) -> dict[Scenario, ScenarioResult]:
         try:
             self._begin()
             for number in range(max(len(plan.changes) for plan in self._plans.values())):
@@ -83,7 +83,7 @@ class _Run:
             for walk in self._walks.values():
                 if walk.stream:
                     walk.stream.abandon()
-        return {story: Course(stages[story], left[story]) for story in self._walks}
+        return {story: ScenarioResult(stages[story], left[story]) for story in self._walks}
 
     def _begin(self) -> None:
         began = time.monotonic()
@@ -91,7 +91,7 @@ class _Run:
         self._walks = {
             story: _Walk(plan, service) for (story, plan), service in zip(self._plans.items(), made, strict=True)
         }
-        self._settle(self._walks.values(), {}, began, 0.0)
+        self._wait_for_sync(self._walks.values(), {}, began, 0.0)
 
     def _round(self, number: int) -> None:
         changing = [walk for walk in self._walks.values() if number < len(walk.plan.changes)]
@@ -106,21 +106,21 @@ class _Run:
         )
         for walk in changing:
             walk.service = known.get(walk.service.name) or _gone(walk.service)
-        self._settle(changing, changes, began, at)
+        self._wait_for_sync(changing, changes, began, at)
 
-    def _settle(self, walks: Iterable[_Walk], changes: Mapping[str, Change], began: float, at: float) -> None:
+    def _wait_for_sync(
+        self, walks: Iterable[_Walk], changes: Mapping[str, EndpointChange], began: float, at: float
+    ) -> None:
         """Wait until the nodes hold what the changed Services call for, then for what the clients make of it."""
-        settled = self._programming.settle(*(walk.service for walk in walks), since=began)
+        sync = self._programming.wait_for_sync(*(walk.service for walk in walks), since=began)
         after = self._client.uptime()
         for walk in walks:
             change = changes.get(walk.service.name)
-            differences = {
-                name: self._programming.compare(state, walk.service) for name, state in settled.states.items()
-            }
+            differences = {name: self._programming.compare(state, walk.service) for name, state in sync.states.items()}
             stage = Stage(
                 change.says if change else "made",
                 walk.service,
-                settled,
+                sync,
                 seconds=after - at if change else 0.0,
                 differences=differences,
                 usable=self._usable(walk.service),
@@ -150,13 +150,13 @@ class _Run:
         usable = [own(port, node) if local else port.endpoints for port in service.ports]
         return tuple(dict.fromkeys(endpoint.pod for endpoints in usable for endpoint in endpoints))
 
-    def _end(self, stages: Mapping[Story, Sequence[Stage]]) -> dict[Story, dict[str, tuple[str, ...]]]:
+    def _end(self, stages: Mapping[Scenario, Sequence[Stage]]) -> dict[Scenario, dict[str, tuple[str, ...]]]:
         """Delete the Services, wait until nodes hold nothing of them, and return what they hold all the same."""
         for walk in self._walks.values():
             self._programming.services.delete(walk.service)
         if not self._programming.reads_rules:
             return {story: {} for story in stages}
-        left: dict[Story, dict[str, tuple[str, ...]]] = {}
+        left: dict[Scenario, dict[str, tuple[str, ...]]] = {}
 
         def nothing_is_left() -> bool:
             states = self._programming.nodes.read()
@@ -164,13 +164,13 @@ class _Run:
                 forms = {stage.service.ports: stage.service for stage in seen}.values()
                 left[story] = {
                     name: tuple(
-                        dict.fromkeys(one for own in forms for one in self._programming.dataplane.belonging(state, own))
+                        dict.fromkeys(one for own in forms for one in self._programming.backend.objects_of(state, own))
                     )
                     for name, state in states.items()
                 }
             return not any(one for nodes in left.values() for one in nodes.values())
 
-        until(time.monotonic() + SETTLE_SECONDS * self._programming.slowness, nothing_is_left)
+        until(time.monotonic() + SYNC_SECONDS * self._programming.deadline_scale, nothing_is_left)
         return left
 
 
@@ -192,7 +192,7 @@ def _divided(walk: _Walk) -> tuple[Stage, ...]:
 
 def _gone(service: ServiceState) -> ServiceState:
     """Return a Service that was deleted as what nodes are to hold of it: nothing."""
-    ports = tuple(replace(port, endpoints=(), draining=()) for port in service.ports)
+    ports = tuple(replace(port, endpoints=(), serving_terminating=()) for port in service.ports)
     return replace(service, cluster_ips=(), ports=ports)
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from session_affinity.cluster_objects.pods import GATED, PodWish, Role
-from session_affinity.cluster_objects.services import BACKEND, PORT, Wish, manifest
+from session_affinity.cluster_objects.pods import GATED, PodRequest, Role
+from session_affinity.cluster_objects.services import BACKEND, PORT, ServiceRequest, manifest
 from session_affinity.dataplane.model import CLIENT_IP
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ SLOW_END_SECONDS: Final = 120
 """How long slowly terminating pods take: longer than all that happens, on a machine that is not slow."""
 
 
-class Story(StrEnum):
+class Scenario(StrEnum):
     """What happens to a Service."""
 
     SCALED = "scaled"
@@ -53,7 +53,7 @@ class Story(StrEnum):
 
 
 @dataclass(frozen=True)
-class Change:
+class EndpointChange:
     """Something done to a Service or its endpoints.
 
     ``act`` does it, given the Service and the pod that answered last, and returns the pods that are the endpoints of
@@ -71,21 +71,21 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ScenarioPlan:
     """A Service, the pods that are its endpoints at first, and one change a round, where it has one.
 
     ``followed`` Services are asked all the time; the others when the nodes have followed a change, if ``asked``.
     """
 
-    wish: Wish
+    wish: ServiceRequest
     pods: Collection[str]
-    changes: Sequence[Change]
+    changes: Sequence[EndpointChange]
     followed: bool = True
     asked: bool = True
 
 
 @dataclass(frozen=True)
-class Cast:
+class ScenarioPods:
     """The pods by name.
 
     ``pool`` are five that stay, ``fragile`` is one to be deleted, ``gated`` one whose readiness is declared, ``slow``
@@ -99,95 +99,95 @@ class Cast:
     samples: tuple[str, ...]
 
 
-def label(story: Story) -> str:
+def label(story: Scenario) -> str:
     """Return the label by which pods are the endpoints of a story's Service."""
     return f"lifecycle-{story}"
 
 
-def wishes(client_node: str, other_node: str, slowness: float = 1.0) -> list[PodWish]:
+def wishes(client_node: str, other_node: str, deadline_scale: float = 1.0) -> list[PodRequest]:
     """Return the pods to be made, in the order that ``cast`` takes their names in; the first is not with the client."""
 
-    def wish(purpose: str, *stories: Story, **more: Any) -> PodWish:
-        return PodWish(purpose, (Role.ENDPOINT,), {label(story): "yes" for story in stories}, **more)
+    def wish(purpose: str, *stories: Scenario, **more: Any) -> PodRequest:
+        return PodRequest(purpose, (Role.ENDPOINT,), {label(story): "yes" for story in stories}, **more)
 
     pool = [wish(f"pool{number}", *stories) for number, stories in enumerate(_POOL, 1)]
     pool[0] = replace(pool[0], node=other_node)
-    seconds = round(SLOW_END_SECONDS * slowness)
+    seconds = round(SLOW_END_SECONDS * deadline_scale)
     slow_end: Mapping[str, Any] = {
         "node": client_node,
         "spec": {"terminationGracePeriodSeconds": seconds},
         "container": {"lifecycle": {"preStop": {"sleep": {"seconds": seconds - 5}}}},
     }
-    slow = [wish(f"slow{number}", Story.DRAINED, Story.LOCAL, Story.OUTSIDE, **slow_end) for number in (1, 2)]
-    return [*pool, *slow, wish("gated", Story.UNREADY, spec=GATED), wish("fragile", Story.DELETED)]
+    slow = [wish(f"slow{number}", Scenario.DRAINED, Scenario.LOCAL, Scenario.OUTSIDE, **slow_end) for number in (1, 2)]
+    return [*pool, *slow, wish("gated", Scenario.UNREADY, spec=GATED), wish("fragile", Scenario.DELETED)]
 
 
 _POOL: Final = (
-    (Story.SCALED, Story.ROLLED, Story.LOCAL, Story.OUTSIDE),
-    (Story.SCALED, Story.ROLLED),
-    (Story.SCALED,),
-    (Story.SELECTED,),
-    (Story.SELECTED,),
+    (Scenario.SCALED, Scenario.ROLLED, Scenario.LOCAL, Scenario.OUTSIDE),
+    (Scenario.SCALED, Scenario.ROLLED),
+    (Scenario.SCALED,),
+    (Scenario.SELECTED,),
+    (Scenario.SELECTED,),
 )
 
 
-def cast(names: Sequence[str], samples: Sequence[str]) -> Cast:
+def cast(names: Sequence[str], samples: Sequence[str]) -> ScenarioPods:
     """Return who is who of the pods made for ``wishes``."""
     *pool, first, second, gated, fragile = names
-    return Cast(tuple(pool), fragile, gated, (first, second), tuple(samples))
+    return ScenarioPods(tuple(pool), fragile, gated, (first, second), tuple(samples))
 
 
-class Plans:
+class ScenarioBuilder:
     """Makes the plans of all stories, for pods that are there."""
 
-    def __init__(self, pods: Pods, services: Services, cast: Cast) -> None:
+    def __init__(self, pods: Pods, services: Services, cast: ScenarioPods) -> None:
         self._pods = pods
         self._services = services
         self._cast = cast
         self._terminating: list[str] = []
 
-    def all(self) -> dict[Story, Plan]:
+    def all(self) -> dict[Scenario, ScenarioPlan]:
         """Return them by story, in the order in which the changes of a round are made."""
         stays = self._cast.pool[0]
         return {
-            Story.SCALED: self._scaled(),
-            Story.ROLLED: self._rolled(),
-            Story.UNREADY: self._unready(),
-            Story.DELETED: self._deleted(),
-            Story.SELECTED: self._selected(),
-            Story.DRAINED: self._drained(Story.DRAINED),
-            Story.LOCAL: self._drained(Story.LOCAL, stays, internalTrafficPolicy="Local"),
-            Story.OUTSIDE: self._drained(
-                Story.OUTSIDE, stays, asked=False, type="NodePort", externalTrafficPolicy="Local"
+            Scenario.SCALED: self._scaled(),
+            Scenario.ROLLED: self._rolled(),
+            Scenario.UNREADY: self._unready(),
+            Scenario.DELETED: self._deleted(),
+            Scenario.SELECTED: self._selected(),
+            Scenario.DRAINED: self._drained(Scenario.DRAINED),
+            Scenario.LOCAL: self._drained(Scenario.LOCAL, stays, internalTrafficPolicy="Local"),
+            Scenario.OUTSIDE: self._drained(
+                Scenario.OUTSIDE, stays, asked=False, type="NodePort", externalTrafficPolicy="Local"
             ),
-            Story.PORT: self._port(),
-            Story.RECREATED: self._recreated(),
+            Scenario.PORT: self._port(),
+            Scenario.RECREATED: self._recreated(),
         }
 
-    def _scaled(self) -> Plan:
+    def _scaled(self) -> ScenarioPlan:
         a, b, c, *more = self._cast.pool
-        to = self._relabel(Story.SCALED, (a, b, c))
+        to = self._relabel(Scenario.SCALED, (a, b, c))
         changes = (
-            Change("scaled to 5", to(a, b, c, *more)),
-            Change("scaled to 0", to(), silent=True),
-            Change("scaled to 3", to(a, b, c)),
+            EndpointChange("scaled to 5", to(a, b, c, *more)),
+            EndpointChange("scaled to 0", to(), silent=True),
+            EndpointChange("scaled to 3", to(a, b, c)),
         )
-        return Plan(_wish(Story.SCALED, 3), (a, b, c), changes)
+        return ScenarioPlan(_wish(Scenario.SCALED, 3), (a, b, c), changes)
 
-    def _rolled(self) -> Plan:
+    def _rolled(self) -> ScenarioPlan:
         a, b, c, d, _ = self._cast.pool
-        to = self._relabel(Story.ROLLED, (a, b))
+        to = self._relabel(Scenario.ROLLED, (a, b))
         changes = (
-            Change("a new pod added", to(a, b, c)),
-            Change("the first old pod replaced", to(b, c, d)),
-            Change("the last old pod removed", to(c, d)),
+            EndpointChange("a new pod added", to(a, b, c)),
+            EndpointChange("the first old pod replaced", to(b, c, d)),
+            EndpointChange("the last old pod removed", to(c, d)),
         )
-        return Plan(_wish(Story.ROLLED, 2), (a, b), changes)
+        return ScenarioPlan(_wish(Scenario.ROLLED, 2), (a, b), changes)
 
-    def _unready(self) -> Plan:
+    def _unready(self) -> ScenarioPlan:
         a, b, *_ = self._cast.pool
         own = self._cast.gated
-        to = self._relabel(Story.UNREADY, (own,))
+        to = self._relabel(Scenario.UNREADY, (own,))
 
         def declare(pods: Collection[str], *, ready: bool) -> Act:
             def act(service: ServiceState, answered: str) -> Collection[str]:
@@ -198,16 +198,16 @@ class Plans:
             return act
 
         changes = (
-            Change("two other pods added", to(own, a, b)),
-            Change("the client's pod not ready", declare((a, b), ready=False)),
-            Change("that pod ready again", declare((own, a, b), ready=True)),
+            EndpointChange("two other pods added", to(own, a, b)),
+            EndpointChange("the client's pod not ready", declare((a, b), ready=False)),
+            EndpointChange("that pod ready again", declare((own, a, b), ready=True)),
         )
-        return Plan(_wish(Story.UNREADY, 1), (own,), changes)
+        return ScenarioPlan(_wish(Scenario.UNREADY, 1), (own,), changes)
 
-    def _deleted(self) -> Plan:
+    def _deleted(self) -> ScenarioPlan:
         a, b, *_ = self._cast.pool
         own = self._cast.fragile
-        to = self._relabel(Story.DELETED, (own,))
+        to = self._relabel(Scenario.DELETED, (own,))
 
         def delete(service: ServiceState, answered: str) -> Collection[str]:
             del service, answered
@@ -216,19 +216,19 @@ class Plans:
 
         def again(service: ServiceState, answered: str) -> Collection[str]:
             del service, answered
-            self._pods.create(PodWish("fragile", (Role.ENDPOINT,), {label(Story.DELETED): "yes"}, name=own))
+            self._pods.create(PodRequest("fragile", (Role.ENDPOINT,), {label(Scenario.DELETED): "yes"}, name=own))
             return (own, a, b)
 
         changes = (
-            Change("two other pods added", to(own, a, b)),
-            Change("the client's pod deleted", delete, silent=True),
-            Change("a pod made under its name", again),
+            EndpointChange("two other pods added", to(own, a, b)),
+            EndpointChange("the client's pod deleted", delete, silent=True),
+            EndpointChange("a pod made under its name", again),
         )
-        return Plan(_wish(Story.DELETED, 1), (own,), changes)
+        return ScenarioPlan(_wish(Scenario.DELETED, 1), (own,), changes)
 
-    def _selected(self) -> Plan:
+    def _selected(self) -> ScenarioPlan:
         *_, d, e = self._cast.pool
-        old, new = dict(BACKEND), {label(Story.SELECTED): "yes"}
+        old, new = dict(BACKEND), {label(Scenario.SELECTED): "yes"}
 
         def select(selector: Mapping[str, str], without: Mapping[str, str], pods: Collection[str]) -> Act:
             def act(service: ServiceState, answered: str) -> Collection[str]:
@@ -239,27 +239,27 @@ class Plans:
             return act
 
         changes = (
-            Change("other pods selected", select(new, old, (d, e))),
-            Change("the first pods selected again", select(old, new, self._cast.samples)),
+            EndpointChange("other pods selected", select(new, old, (d, e))),
+            EndpointChange("the first pods selected again", select(old, new, self._cast.samples)),
         )
-        return Plan(Wish(str(Story.SELECTED), CLIENT_IP), self._cast.samples, changes)
+        return ScenarioPlan(ServiceRequest(str(Scenario.SELECTED), CLIENT_IP), self._cast.samples, changes)
 
-    def _drained(self, story: Story, *stays: str, asked: bool = True, **spec: Any) -> Plan:
+    def _drained(self, story: Scenario, *stays: str, asked: bool = True, **spec: Any) -> ScenarioPlan:
         """Return the plan of pods that terminate: the story DRAINED tells them to, the others see it happen."""
         slow = self._cast.slow
 
         def act(service: ServiceState, answered: str) -> Collection[str]:
             del service
-            if story is Story.DRAINED:
+            if story is Scenario.DRAINED:
                 self._terminating.append(answered)
                 self._pods.delete(answered)
             return [name for name in (*slow, *stays) if name not in self._terminating] or slow
 
-        changes = (Change("one pod terminating", act), Change("both pods terminating", act))
+        changes = (EndpointChange("one pod terminating", act), EndpointChange("both pods terminating", act))
         wish = _wish(story, 2 + len(stays), **spec)
-        return Plan(wish, (*slow, *stays), changes, followed=asked, asked=asked)
+        return ScenarioPlan(wish, (*slow, *stays), changes, followed=asked, asked=asked)
 
-    def _port(self) -> Plan:
+    def _port(self) -> ScenarioPlan:
         samples = self._cast.samples
 
         def to(name: str, number: int) -> Act:
@@ -272,13 +272,13 @@ class Plans:
             return act
 
         changes = (
-            Change("the port's number changed", to("web", PORT + 1)),
-            Change("the port renamed", to("other", PORT + 1)),
+            EndpointChange("the port's number changed", to("web", PORT + 1)),
+            EndpointChange("the port renamed", to("other", PORT + 1)),
         )
-        return Plan(Wish(str(Story.PORT), CLIENT_IP), samples, changes, followed=False)
+        return ScenarioPlan(ServiceRequest(str(Scenario.PORT), CLIENT_IP), samples, changes, followed=False)
 
-    def _recreated(self) -> Plan:
-        wish = Wish(str(Story.RECREATED), CLIENT_IP)
+    def _recreated(self) -> ScenarioPlan:
+        wish = ServiceRequest(str(Scenario.RECREATED), CLIENT_IP)
 
         def delete(service: ServiceState, answered: str) -> Collection[str]:
             del answered
@@ -290,10 +290,13 @@ class Plans:
             self._services.create_anew(manifest(service.name, service.namespace, wish))
             return self._cast.samples
 
-        changes = (Change("the Service deleted", delete, deletes=True), Change("made again under its name", again))
-        return Plan(wish, self._cast.samples, changes, followed=False)
+        changes = (
+            EndpointChange("the Service deleted", delete, deletes=True),
+            EndpointChange("made again under its name", again),
+        )
+        return ScenarioPlan(wish, self._cast.samples, changes, followed=False)
 
-    def _relabel(self, story: Story, first: Collection[str]) -> Callable[..., Act]:
+    def _relabel(self, story: Scenario, first: Collection[str]) -> Callable[..., Act]:
         """Return a maker of acts that give a story's label to the pods named, and to no others."""
         labelled = set(first)
 
@@ -311,5 +314,5 @@ class Plans:
         return to
 
 
-def _wish(story: Story, endpoints: int, **spec: Any) -> Wish:
-    return Wish(str(story), CLIENT_IP, spec={"selector": {label(story): "yes"}, **spec}, endpoints=endpoints)
+def _wish(story: Scenario, endpoints: int, **spec: Any) -> ServiceRequest:
+    return ServiceRequest(str(story), CLIENT_IP, spec={"selector": {label(story): "yes"}, **spec}, endpoints=endpoints)

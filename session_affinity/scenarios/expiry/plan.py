@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from session_affinity.claims import FREE_TRIALS
-from session_affinity.traffic.schedule import Step
+from session_affinity.experiment import FREE_TRIALS
+from session_affinity.traffic.schedule import ScheduledRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,7 +68,7 @@ _LAST: Final = (Group.EXPIRED, Group.CONTROL, Group.SLIDING)
 class Schedule:
     """Steps that one process of the client runs, with the group each target of a step belongs to."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[ScheduledRequest, ...]
     groups: Mapping[Target, Group]
 
 
@@ -79,8 +79,8 @@ def short_schedule(targets: Mapping[Group, Sequence[Target]]) -> Schedule:
     requests of a step take their time.
     """
 
-    def step(at: float, *groups: Group) -> Step:
-        return Step(at, tuple(target for group in groups for target in targets.get(group, ())))
+    def step(at: float, *groups: Group) -> ScheduledRequest:
+        return ScheduledRequest(at, tuple(target for group in groups for target in targets.get(group, ())))
 
     steps = (
         step(0, *_FIRST),
@@ -97,8 +97,8 @@ def open_schedules(targets: Sequence[Target]) -> list[Schedule]:
     for start in range(0, len(targets), OPEN_A_PROCESS):
         few = tuple(targets[start : start + OPEN_A_PROCESS])
         steps = (
-            Step(0, few, rounds=OPEN_ROUNDS, keep_open=True, per_second=OPEN_PER_SECOND),
-            Step(JUST_AFTER, few, per_second=OPEN_PER_SECOND),
+            ScheduledRequest(0, few, rounds=OPEN_ROUNDS, keep_open=True, per_second=OPEN_PER_SECOND),
+            ScheduledRequest(JUST_AFTER, few, per_second=OPEN_PER_SECOND),
         )
         schedules.append(Schedule(steps, dict.fromkeys(few, Group.OPEN)))
     return schedules

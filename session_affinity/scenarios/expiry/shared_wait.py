@@ -12,21 +12,21 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from session_affinity import recorder
-from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, Wish, target
+from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, ServiceRequest, target
 from session_affinity.dataplane.model import CLIENT_IP
 from session_affinity.errors import ClusterError, NotReadyError
 from session_affinity.scenarios.expiry import plan
 from session_affinity.scenarios.expiry.plan import Group
-from session_affinity.scenarios.expiry.trials import Trial, Watch, trial
+from session_affinity.scenarios.expiry.trials import Trial, TrialsSeen, Watch, trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from session_affinity.dataplane.differences import Difference
     from session_affinity.dataplane.model import ServiceState
-    from session_affinity.dataplane.snapshot import NodeState
+    from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.scenarios.expiry.plan import Schedule
-    from session_affinity.testbed.testbed import Programming, Settled
+    from session_affinity.testbed.testbed import SyncResult, Testbed
     from session_affinity.traffic.answers import Answer, Answers
     from session_affinity.traffic.schedule import StepAnswers
 
@@ -36,20 +36,20 @@ OVERTIME_SECONDS: Final = 90.0
 
 
 @dataclass(frozen=True)
-class Patch:
+class TimeoutPatch:
     """A timeout patched in place under entries that were there before; the nodes before it and after it.
 
     ``later`` is how the nodes' rules differ from what the Services call for when the timeout is over.
     """
 
     services: tuple[ServiceState, ...]
-    before: Mapping[str, NodeState]
-    after: Settled
+    before: Mapping[str, NodeSnapshot]
+    after: SyncResult
     later: Mapping[str, tuple[Difference, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Rest:
+class SilentClients:
     """Clients that were silent from before the patch until the new timeout was over.
 
     ``first`` are the requests before the patch, ``at_end`` the client's node when the timeout was over, ``probes`` the
@@ -58,13 +58,13 @@ class Rest:
 
     services: tuple[ServiceState, ...]
     first: Answers
-    at_end: NodeState
+    at_end: NodeSnapshot
     probes: Answers
-    probed: NodeState | None = None
+    probed: NodeSnapshot | None = None
 
 
 @dataclass(frozen=True)
-class Departure:
+class ExpiredElements:
     """Clients that asked once, and their node before their timeout was over and after it.
 
     ``contacts`` are their requests, in the order of the Services.
@@ -72,8 +72,8 @@ class Departure:
 
     services: tuple[ServiceState, ...]
     contacts: tuple[Answer, ...]
-    during: NodeState
-    after: NodeState
+    during: NodeSnapshot
+    after: NodeSnapshot
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,10 @@ class Observations:
     watched, and then there are no trials. ``hz`` is the tick rate of the client's node, 0 where it says nothing.
     """
 
-    patch: Patch | None = None
+    patch: TimeoutPatch | None = None
     trials: Mapping[Group, tuple[Trial, ...]] = field(default_factory=dict)
-    rest: Rest | None = None
-    departure: Departure | None = None
+    rest: SilentClients | None = None
+    departure: ExpiredElements | None = None
     hz: int = 0
     obstacle: NotReadyError | None = None
 
@@ -97,43 +97,44 @@ class Observations:
         if self.obstacle:
             raise self.obstacle
         if self.rest is not None:
-            recorder.tell(recorder.Looked({self.rest.at_end.node: self.rest.at_end}))
+            recorder.record(recorder.NodeRead({self.rest.at_end.node: self.rest.at_end}))
+        recorder.record(TrialsSeen(self.trials[group]))
         return self.trials[group]
 
-    def patched(self) -> Patch:
+    def patched(self) -> TimeoutPatch:
         """Return what the patch did to the nodes; raises ClusterError where that cannot be read."""
         if self.patch is None:
             raise ClusterError("the nodes' rules cannot be read here, so the patch was not followed")
-        recorder.tell(self.patch.after)
+        recorder.record(self.patch.after)
         return self.patch
 
-    def silent(self) -> Rest:
+    def silent(self) -> SilentClients:
         """Return the clients that were silent all the time; raises what kept them from being watched."""
         if self.obstacle:
             raise self.obstacle
         if self.rest is None:
             raise ClusterError("the nodes' lists cannot be read here, so no one was watched without being asked")
         for state in filter(None, (self.rest.at_end, self.rest.probed)):
-            recorder.tell(recorder.Looked({state.node: state}))
-        recorder.tell(self.rest)
+            recorder.record(recorder.NodeRead({state.node: state}))
+        recorder.record(self.rest)
         return self.rest
 
-    def departed(self) -> Departure:
+    def departed(self) -> ExpiredElements:
         """Return the clients that were looked for when their time was over; raises what kept them from being so."""
         if self.obstacle:
             raise self.obstacle
         if self.departure is None:
             raise ClusterError("the nodes cannot be read here, or they list clients whose time is over")
         for state in (self.departure.during, self.departure.after):
-            recorder.tell(recorder.Looked({state.node: state}))
+            recorder.record(recorder.NodeRead({state.node: state}))
         return self.departure
 
 
 class SharedWait:
     """One wait for all groups; ``start`` it, and ask for the ``result`` when there is nothing else left to do."""
 
-    def __init__(self, programming: Programming) -> None:
-        self._programming = programming
+    def __init__(self, testbed: Testbed) -> None:
+        self._programming = testbed
         self._cancelled = threading.Event()
         self._result: Future[Observations] = Future()
         self._began = 0.0
@@ -161,7 +162,7 @@ class SharedWait:
 
         Meanwhile ``told`` is called, several times a second, with about how many seconds are left.
         """
-        limit = plan.JUST_AFTER + OVERTIME_SECONDS * self._programming.slowness
+        limit = plan.JUST_AFTER + OVERTIME_SECONDS * self._programming.deadline_scale
         deadline = max(self._began + limit, time.monotonic() + 1.0)
         while not self._result.done() and time.monotonic() < deadline:
             told(self.remaining())
@@ -175,26 +176,26 @@ class SharedWait:
             ) from None
 
     def _observe(self) -> Observations:
-        programming, client = self._programming, self._programming.client
-        reads = programming.reads_rules
+        testbed, client = self._programming, self._programming.client
+        reads = testbed.reads_rules
         made = self._make_services()
-        programming.settle(*_all(made), since=time.monotonic()).require(*((client.node,) if reads else ()))
+        testbed.wait_for_sync(*_all(made), since=time.monotonic()).require(*((client.node,) if reads else ()))
         silent = made.get(Group.PATCHED, ())
         first = client.request(*map(target, silent)) if silent else None
-        before = programming.nodes.read() if reads else {}
+        before = testbed.nodes.read() if reads else {}
 
-        services, settled = self._patch(made)
-        patch = Patch(services[Group.PATCHED], before, settled) if reads else None
+        services, sync = self._patch(made)
+        patch = TimeoutPatch(services[Group.PATCHED], before, sync) if reads else None
         try:
-            settled.require(*((client.node,) if reads else ()))
+            sync.require(*((client.node,) if reads else ()))
         except NotReadyError as obstacle:
             return Observations(patch, obstacle=obstacle)
 
-        hz = programming.hz(client.node) if reads else None
+        hz = testbed.hz(client.node) if reads else None
         steps, during = self._follow(services, reads=reads)
-        states = programming.nodes.read() if reads else {}
+        states = testbed.nodes.read() if reads else {}
         after = states.get(client.node)
-        watch = Watch(client.address, programming.dataplane if reads else None, during, after, hz)
+        watch = Watch(client.address, testbed.backend if reads else None, during, after, hz)
         trials: dict[Group, tuple[Trial, ...]] = {
             group: tuple(trial(service, steps[group], watch) for service in own)
             for group, own in services.items()
@@ -204,30 +205,32 @@ class SharedWait:
         if first is not None and after is not None:
             # Only now, when the nodes were read: the entry must be seen expired before anyone asks again.
             probes = client.request(*map(target, silent))
-            probed = programming.nodes.read_one(client.node) if self._lets_go else None
-            rest = Rest(services[Group.PATCHED], first, after, probes, probed)
+            probed = testbed.nodes.read_one(client.node) if self._lets_go else None
+            rest = SilentClients(services[Group.PATCHED], first, after, probes, probed)
         if Group.GONE in services and during is not None and after is not None:
             departure = _departure(services[Group.GONE], steps[Group.GONE], during, after)
         if patch is not None:
-            later = {name: programming.differences(state, _all(services)) for name, state in states.items()}
+            later = {name: testbed.differences(state, _all(services)) for name, state in states.items()}
             patch = replace(patch, later=later)
         return Observations(patch, trials, rest, departure, hz or 0)
 
     @property
     def _lets_go(self) -> bool:
         """Whether nodes can be read and list no client whose time is over."""
-        return self._programming.reads_rules and not self._programming.dataplane.counts_connections
+        return self._programming.reads_rules and not self._programming.backend.counts_connections
 
     def _make_services(self) -> dict[Group, tuple[ServiceState, ...]]:
         possible = {Group.PATCHED: self._programming.reads_rules, Group.GONE: self._lets_go}
         groups = [group for group in Group if possible.get(group, True)]
-        wishes = [Wish(str(group), CLIENT_IP, DEFAULT_TIMEOUT) for group in groups for _ in range(plan.SIZES[group])]
+        wishes = [
+            ServiceRequest(str(group), CLIENT_IP, DEFAULT_TIMEOUT) for group in groups for _ in range(plan.SIZES[group])
+        ]
         made = iter(self._programming.services.create_all(wishes))
         return {group: tuple(next(made) for _ in range(plan.SIZES[group])) for group in groups}
 
     def _patch(
         self, made: Mapping[Group, Sequence[ServiceState]]
-    ) -> tuple[dict[Group, tuple[ServiceState, ...]], Settled]:
+    ) -> tuple[dict[Group, tuple[ServiceState, ...]], SyncResult]:
         since = time.monotonic()
         services = {
             group: tuple(
@@ -235,11 +238,11 @@ class SharedWait:
             )
             for group, own in made.items()
         }
-        return services, self._programming.settle(*_all(services), since=since)
+        return services, self._programming.wait_for_sync(*_all(services), since=since)
 
     def _follow(
         self, services: Mapping[Group, Sequence[ServiceState]], *, reads: bool
-    ) -> tuple[dict[Group, list[StepAnswers]], NodeState | None]:
+    ) -> tuple[dict[Group, list[StepAnswers]], NodeSnapshot | None]:
         """Run all schedules at the same time, and read the client's node while they wait."""
         client = self._programming.client
         targets = {group: [target(service) for service in own] for group, own in services.items()}
@@ -263,10 +266,10 @@ class SharedWait:
 
 
 def _departure(
-    services: tuple[ServiceState, ...], steps: Sequence[StepAnswers], during: NodeState, after: NodeState
-) -> Departure:
+    services: tuple[ServiceState, ...], steps: Sequence[StepAnswers], during: NodeSnapshot, after: NodeSnapshot
+) -> ExpiredElements:
     asked = [answer for step in steps for service in services for answer in step.answers.of(target(service))]
-    return Departure(services, tuple(asked), during, after)
+    return ExpiredElements(services, tuple(asked), during, after)
 
 
 def _all(groups: Mapping[Group, Sequence[ServiceState]]) -> list[ServiceState]:

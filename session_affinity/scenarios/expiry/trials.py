@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from session_affinity.cluster_objects.services import target
@@ -11,9 +12,9 @@ from session_affinity.dataplane.backend import of_client
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from session_affinity.dataplane.backend import Dataplane, Remembered
+    from session_affinity.dataplane.backend import AffinityEntry, Backend
     from session_affinity.dataplane.model import ServiceState
-    from session_affinity.dataplane.snapshot import NodeState
+    from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.traffic.answers import Answer
     from session_affinity.traffic.schedule import StepAnswers
 
@@ -27,6 +28,16 @@ class Gap:
 
     def __str__(self) -> str:
         return f"{self.low:.2f} s" if self.high - self.low < 0.01 else f"{self.low:.2f}..{self.high:.2f} s"
+
+
+class Contact(IntEnum):
+    """A contact of a trial, counted from its end."""
+
+    BEFORE_RENEWAL = -3
+    """The contact before the one that renewed the client."""
+    LAST = -2
+    """The contact before the probe."""
+    PROBE = -1
 
 
 @dataclass(frozen=True)
@@ -62,8 +73,8 @@ class Trial:
         """Whether another endpoint answered the probe than the connection before it."""
         return self.contacts[-1].endpoint != self.contacts[-2].endpoint
 
-    def silence(self, since: int = -2) -> Gap:
-        """Return the time between a contact, counted from the end (-2 is the one before the probe), and the probe.
+    def silence(self, since: int = Contact.LAST) -> Gap:
+        """Return the time between a contact, counted from the end (see ``Contact``), and the probe.
 
         On the node's clock where its stamps are known, which is exact; else bounded by the client's clock.
         """
@@ -78,20 +89,27 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class TrialsSeen:
+    """Trials that a test looks at."""
+
+    trials: tuple[Trial, ...]
+
+
+@dataclass(frozen=True)
 class Watch:
     """The client's node while the wait went on, and after all probes; all None where memories cannot be read."""
 
     address: str
-    dataplane: Dataplane | None = None
-    during: NodeState | None = None
-    after: NodeState | None = None
+    backend: Backend | None = None
+    during: NodeSnapshot | None = None
+    after: NodeSnapshot | None = None
     hz: int | None = None
 
-    def of(self, state: NodeState | None, service: ServiceState) -> tuple[Remembered, ...]:
+    def of(self, state: NodeSnapshot | None, service: ServiceState) -> tuple[AffinityEntry, ...]:
         """Return what is remembered of the client for a Service."""
-        if self.dataplane is None or state is None:
+        if self.backend is None or state is None:
             return ()
-        return of_client(self.dataplane.remembered(state, service, self.hz), self.address)
+        return of_client(self.backend.affinity_entries(state, service, self.hz), self.address)
 
 
 def trial(service: ServiceState, steps: Sequence[StepAnswers], watch: Watch) -> Trial:
@@ -120,12 +138,12 @@ def trial(service: ServiceState, steps: Sequence[StepAnswers], watch: Watch) -> 
     )
 
 
-def _newest(remembered: Sequence[Remembered]) -> int | None:
+def _newest(remembered: Sequence[AffinityEntry]) -> int | None:
     return max((one.entry.last_seen for one in remembered if one.entry), default=None)
 
 
 def _has_more_left(
-    service: ServiceState, remembered: Sequence[Remembered], contacts: Sequence[Answer], uptime: float
+    service: ServiceState, remembered: Sequence[AffinityEntry], contacts: Sequence[Answer], uptime: float
 ) -> bool:
     """Return whether more time was left at some uptime, rounded down, than the last connection can have given."""
     if not contacts:

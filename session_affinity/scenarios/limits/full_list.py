@@ -8,7 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, Wish, target
+from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, ServiceRequest, target
 from session_affinity.dataplane import xt_recent
 from session_affinity.dataplane.iptables import expected as iptables_expected
 from session_affinity.dataplane.model import CLIENT_IP
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from session_affinity.dataplane.model import Endpoint, Family, ServiceState
-    from session_affinity.testbed.testbed import Programming
+    from session_affinity.testbed.testbed import Testbed
     from session_affinity.traffic.answers import Answers
 
 STRANGERS: Final[dict[Family, str]] = {"IPv4": "198.18.0.0/15", "IPv6": "2001:db8::/64"}
@@ -85,12 +85,12 @@ class LeastRecentlySet:
         return frozenset(self._clients)
 
 
-def fill_list(programming: Programming) -> FullList:
+def fill_list(testbed: Testbed) -> FullList:
     """Have a client ask a Service, fill its list, have it ask again, and fill on; raises SuiteError."""
-    client, nodes = programming.client, programming.nodes
+    client, nodes = testbed.client, testbed.nodes
     node = client.node
-    size = _size(programming, node)
-    service = _known(programming, Wish("full", CLIENT_IP))
+    size = _size(testbed, node)
+    service = _known(testbed, ServiceRequest("full", CLIENT_IP))
     network = ipaddress.ip_network(STRANGERS[service.family])
     strangers = [str(network[number]) for number in range(1, 2 * size + 1)]
     listed = LeastRecentlySet(size)
@@ -101,7 +101,7 @@ def fill_list(programming: Programming) -> FullList:
         fillings.append(Filling(did, listed.clients, frozenset(seen)))
 
     def write(did: str, *addresses: str) -> None:
-        _write(programming, node, *((chain, xt_recent.remember(one)) for one in addresses))
+        _write(testbed, node, *((chain, xt_recent.remember(one)) for one in addresses))
         listed.set(*addresses)
         look(did)
 
@@ -116,20 +116,20 @@ def fill_list(programming: Programming) -> FullList:
         write(f"{size - 2} more set", *strangers[size : 2 * size - 2])
         write("one more set", strangers[2 * size - 2])
     finally:
-        programming.services.delete(service)
+        testbed.services.delete(service)
     return FullList(service, node, client.address, size, tuple(fillings))
 
 
-def come_back(programming: Programming) -> Return:
+def come_back(testbed: Testbed) -> Return:
     """Have a client's time at an endpoint run out, bind it to another, and raise the timeout; raises SuiteError."""
-    client, nodes = programming.client, programming.nodes
+    client, nodes = testbed.client, testbed.nodes
     node, hz = client.node, nodes.hz(client.node)
-    service = _known(programming, Wish("return", CLIENT_IP, SHORT_SECONDS))
+    service = _known(testbed, ServiceRequest("return", CLIENT_IP, SHORT_SECONDS))
     network = ipaddress.ip_network(STRANGERS[service.family])
     (first, earlier), *_, (last, later) = iptables_expected.endpoint_chains(service).items()
     try:
         _write(
-            programming,
+            testbed,
             node,
             *((first, xt_recent.remember(str(network[number]))) for number in range(1, OLDER + 1)),
             (first, xt_recent.remember(client.address)),
@@ -140,32 +140,32 @@ def come_back(programming: Programming) -> Return:
             entry = state.lists[first].entry(client.address)
             return entry is not None and not entry.is_live(state.clock(hz), SHORT_SECONDS)
 
-        if not until(time.monotonic() + 5 * SHORT_SECONDS * programming.slowness, is_over):
+        if not until(time.monotonic() + 5 * SHORT_SECONDS * testbed.deadline_scale, is_over):
             raise NotReadyError(f"{node}: an entry of {SHORT_SECONDS} s did not expire in list {first}")
-        _write(programming, node, (last, xt_recent.remember(client.address)))
+        _write(testbed, node, (last, xt_recent.remember(client.address)))
         bound = client.request(target(service), count=3)
         since = time.monotonic()
-        (raised,) = programming.services.patch_timeouts([service], DEFAULT_TIMEOUT)
-        programming.settle_client(raised, since=since)
+        (raised,) = testbed.services.patch_timeouts([service], DEFAULT_TIMEOUT)
+        testbed.wait_for_client_sync(raised, since=since)
         return Return(raised, earlier, later, bound, client.request(target(service), count=3))
     finally:
-        programming.services.delete(service)
+        testbed.services.delete(service)
 
 
-def _known(programming: Programming, wish: Wish) -> ServiceState:
+def _known(testbed: Testbed, wish: ServiceRequest) -> ServiceState:
     since = time.monotonic()
-    service = programming.services.create(wish)
-    programming.settle_client(service, since=since)
+    service = testbed.services.create(wish)
+    testbed.wait_for_client_sync(service, since=since)
     return service
 
 
-def _size(programming: Programming, node: str) -> int:
-    said = programming.nodes.run(node, ("cat", SIZE)).check().stdout.strip()
+def _size(testbed: Testbed, node: str) -> int:
+    said = testbed.nodes.run(node, ("cat", SIZE)).check().stdout.strip()
     if not said.isdigit():
         raise NodeError(f"{node}: {SIZE} says {said!r}")
     return int(said)
 
 
-def _write(programming: Programming, node: str, *entries: tuple[str, str]) -> None:
+def _write(testbed: Testbed, node: str, *entries: tuple[str, str]) -> None:
     words: Sequence[str] = [word for entry in entries for word in entry]
-    programming.nodes.run(node, ("sh", "-c", xt_recent.WRITE_SCRIPT, "write", *words)).check()
+    testbed.nodes.run(node, ("sh", "-c", xt_recent.WRITE_SCRIPT, "write", *words)).check()

@@ -9,16 +9,16 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, Wish, target
+from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, ServiceRequest, target
 from session_affinity.dataplane.model import CLIENT_IP
 from session_affinity.scenarios.expiry.trials import Trial, Watch, trial
-from session_affinity.traffic.schedule import Step
+from session_affinity.traffic.schedule import ScheduledRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from session_affinity.dataplane.model import ServiceState
-    from session_affinity.testbed.testbed import Programming, Settled
+    from session_affinity.testbed.testbed import SyncResult, Testbed
     from session_affinity.traffic.schedule import StepAnswers
 
 TRIALS: Final = 20
@@ -40,7 +40,7 @@ RAISED_AT: Final = RAISED_FROM + 1.0
 class ShortWaits:
     """What was seen: trials of one second, before it was over and after; of a lowered and of a raised timeout.
 
-    The latter are empty where a dataplane keeps the old expiry of clients it knows. ``settled`` says how the client's
+    The latter are empty where a dataplane keeps the old expiry of clients it knows. ``sync`` says how the client's
     node followed the patches.
     """
 
@@ -48,22 +48,22 @@ class ShortWaits:
     free: tuple[Trial, ...]
     lowered: tuple[Trial, ...] = ()
     raised: tuple[Trial, ...] = ()
-    settled: Settled | None = None
+    sync: SyncResult | None = None
 
 
-def observe(programming: Programming) -> ShortWaits:
+def observe(testbed: Testbed) -> ShortWaits:
     """Make the Services, ask them, and patch those whose timeouts change; raises SuiteError.
 
     Timeouts are patched where they are in the rules, and not where each client known has its own.
     """
-    client = programming.client
-    patches = programming.reads_rules and programming.dataplane.counts_connections
-    second = [Wish("second", CLIENT_IP, SECOND)] * TRIALS
-    lowered = [Wish("lowered", CLIENT_IP, DEFAULT_TIMEOUT)] * (TRIALS if patches else 0)
-    raised = [Wish("raised", CLIENT_IP, RAISED_FROM)] * (KEPT_TRIALS if patches else 0)
+    client = testbed.client
+    patches = testbed.reads_rules and testbed.backend.counts_connections
+    second = [ServiceRequest("second", CLIENT_IP, SECOND)] * TRIALS
+    lowered = [ServiceRequest("lowered", CLIENT_IP, DEFAULT_TIMEOUT)] * (TRIALS if patches else 0)
+    raised = [ServiceRequest("raised", CLIENT_IP, RAISED_FROM)] * (KEPT_TRIALS if patches else 0)
     since = time.monotonic()
-    made = programming.services.create_all([*second, *lowered, *raised])
-    programming.settle_client(*made, since=since)
+    made = testbed.services.create_all([*second, *lowered, *raised])
+    testbed.wait_for_client_sync(*made, since=since)
     seconds, down, up = made[:TRIALS], made[TRIALS : 2 * TRIALS or None], made[2 * TRIALS :]
     try:
         first, again, over = client.follow([_step(0, made), _step(SOON, seconds), _step(OVER, seconds)])
@@ -73,9 +73,9 @@ def observe(programming: Programming) -> ShortWaits:
         if not patches:
             return ShortWaits(kept, free)
         since = time.monotonic()
-        down = programming.services.patch_timeouts(down, LOWERED_TO)
-        up = programming.services.patch_timeouts(up, RAISED_TO)
-        settled = programming.settle(*down, *up, since=since, nodes=(client.node,))
+        down = testbed.services.patch_timeouts(down, LOWERED_TO)
+        up = testbed.services.patch_timeouts(up, RAISED_TO)
+        sync = testbed.wait_for_sync(*down, *up, since=since, nodes=(client.node,))
         wait = max(first.began + RAISED_AT - client.uptime(), 0.0)
         later = client.follow([_step(0, down), _step(wait, up)])
         return ShortWaits(
@@ -83,15 +83,15 @@ def observe(programming: Programming) -> ShortWaits:
             free,
             tuple(_trial(one, first, later[0]) for one in down),
             tuple(_trial(one, first, later[1]) for one in up),
-            settled,
+            sync,
         )
     finally:
         for service in made:
-            programming.services.delete(service)
+            testbed.services.delete(service)
 
 
-def _step(at: float, services: Sequence[ServiceState]) -> Step:
-    return Step(at, tuple(map(target, services)))
+def _step(at: float, services: Sequence[ServiceState]) -> ScheduledRequest:
+    return ScheduledRequest(at, tuple(map(target, services)))
 
 
 def _trial(service: ServiceState, *steps: StepAnswers) -> Trial:

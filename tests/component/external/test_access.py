@@ -114,7 +114,7 @@ def test_a_server_that_does_not_answer_is_not_waited_for(file: Path, stalled: in
     way = Access(file, "c", f"https://127.0.0.1:{stalled}", "u")
 
     with pytest.raises(ClusterError, match="no answer within"):
-        access.require_answer(way, slowness=0.02)
+        access.require_answer(way, deadline_scale=0.02)
 
 
 def test_credentials_that_are_not_accepted_name_the_user(file: Path) -> None:

@@ -73,17 +73,19 @@ def test_with_node_access_every_claim_is_judged(pytester: pytest.Pytester) -> No
     run(pytester, "--kubeconfig=f", "--node-access=agent").assert_outcomes(passed=2, failed=2)
 
 
-@pytest.mark.parametrize(("cluster", "crowd"), [("--cluster=external", "skipped"), ("--cluster=kind", "passed")])
+@pytest.mark.parametrize(
+    ("cluster", "crowd"), [("--cluster=external", "skipped"), ("--cluster=kind", "passed")]
+)
 def test_a_cluster_that_is_not_the_suites_own_is_not_disturbed(
-    cluster: str, crowd: str, pytester: pytest.Pytester
+    cluster: str, many_services: str, pytester: pytest.Pytester
 ) -> None:
     pytester.path.joinpath("test_crowd.py").write_text(
         SUITE.partition("@claim")[0].format(reason="", foreign=False) + DISTURBING
     )
 
-    result = run(pytester, cluster, "--kubeconfig=f" if crowd == "skipped" else "-v", "test_crowd.py")
+    result = run(pytester, cluster, "--kubeconfig=f" if many_services == "skipped" else "-v", "test_crowd.py")
 
-    result.assert_outcomes(**{crowd: 1})
+    result.assert_outcomes(**{many_services: 1})
 
 
 def test_claims_about_nodes_are_skipped_where_only_behaviour_is_asked_for(pytester: pytest.Pytester) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from session_affinity.kube.api import Api, ApiError, Patch
+from session_affinity.kube.api import Api, ApiError, PatchType
 from session_affinity.kube.resources import SERVICES, Resource
 
 if TYPE_CHECKING:
@@ -129,8 +129,8 @@ def test_writes(api: Api, call: str, method: str, content_type: str, *, forced: 
     assert asked()["query"]["fieldManager"] == "session-affinity-conformance"
 
 
-@pytest.mark.parametrize("kind", [Patch.STRATEGIC, Patch.JSON])
-def test_patches_of_every_kind(api: Api, kind: Patch) -> None:
+@pytest.mark.parametrize("kind", [PatchType.STRATEGIC, PatchType.JSON])
+def test_patches_of_every_kind(api: Api, kind: PatchType) -> None:
     change = [{"op": "remove", "path": "/spec/sessionAffinity"}]
 
     api.patch(SERVICES, "svc", "default", change, kind)

@@ -14,7 +14,7 @@ from session_affinity.errors import TrafficError
 from session_affinity.traffic import schedule
 from session_affinity.traffic.answers import Target
 from session_affinity.traffic.curl import Patience
-from session_affinity.traffic.schedule import Step
+from session_affinity.traffic.schedule import ScheduledRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,7 +51,7 @@ def pods() -> Iterator[list[Target]]:
         server.server_close()
 
 
-def run(steps: Sequence[Step]) -> tuple[schedule.StepAnswers, ...]:
+def run(steps: Sequence[ScheduledRequest]) -> tuple[schedule.StepAnswers, ...]:
     done = subprocess.run(schedule.argv(steps, PATIENCE), capture_output=True, text=True, check=False, timeout=20)
     assert not done.stderr
     return schedule.parse(done.stdout, steps)
@@ -59,7 +59,7 @@ def run(steps: Sequence[Step]) -> tuple[schedule.StepAnswers, ...]:
 
 @needs_curl
 def test_steps_run_at_their_moments(pods: list[Target]) -> None:
-    first, second = run([Step(0, tuple(pods)), Step(0.1, (pods[1],))])
+    first, second = run([ScheduledRequest(0, tuple(pods)), ScheduledRequest(0.1, (pods[1],))])
 
     # Both are read from a clock that ticks every 0.01 s.
     assert 0.08 <= second.began - first.began < 1.0
@@ -70,7 +70,7 @@ def test_steps_run_at_their_moments(pods: list[Target]) -> None:
 
 @needs_curl
 def test_answers_are_dated_on_the_clients_clock(pods: list[Target]) -> None:
-    first, second = run([Step(0, tuple(pods)), Step(0.05, (pods[0],))])
+    first, second = run([ScheduledRequest(0, tuple(pods)), ScheduledRequest(0.05, (pods[0],))])
 
     moments = [first.began]
     for answer in first.answers:
@@ -82,7 +82,7 @@ def test_answers_are_dated_on_the_clients_clock(pods: list[Target]) -> None:
 
 @needs_curl
 def test_open_connections_carry_several_requests(pods: list[Target]) -> None:
-    (step,) = run([Step(0, tuple(pods), rounds=3, keep_open=True, per_second=200)])
+    (step,) = run([ScheduledRequest(0, tuple(pods), rounds=3, keep_open=True, per_second=200)])
 
     assert [answer.connects for answer in step.answers] == [1, 1, 1, 0, 0, 0, 0, 0, 0]
     assert [answer.endpoint for answer in step.answers] == ["webpod1", "webpod2", "webpod3"] * 3
@@ -90,7 +90,7 @@ def test_open_connections_carry_several_requests(pods: list[Target]) -> None:
 
 @needs_curl
 def test_a_refused_connection_is_counted(pods: list[Target]) -> None:
-    (step,) = run([Step(0, (Target("127.0.0.4", 1), pods[0]))])
+    (step,) = run([ScheduledRequest(0, (Target("127.0.0.4", 1), pods[0]))])
 
     refused, answered = step.answers
     assert refused.error.startswith("curl 7")
@@ -98,7 +98,7 @@ def test_a_refused_connection_is_counted(pods: list[Target]) -> None:
 
 
 def test_arguments_are_data_and_never_program_text() -> None:
-    words = schedule.argv([Step(1.5, (Target("10.200.1.5", 9000),))], PATIENCE)
+    words = schedule.argv([ScheduledRequest(1.5, (Target("10.200.1.5", 9000),))], PATIENCE)
 
     assert words[:4] == ["sh", "-c", schedule.SCRIPT, "schedule"]
     assert words[4] == "150"
@@ -107,9 +107,9 @@ def test_arguments_are_data_and_never_program_text() -> None:
 
 def test_a_step_that_is_missing_is_told() -> None:
     with pytest.raises(TrafficError, match="ran 1 of 2 steps"):
-        schedule.parse("@step 10.00\n@end 10.01\n", [Step(0, ()), Step(1, ())])
+        schedule.parse("@step 10.00\n@end 10.01\n", [ScheduledRequest(0, ()), ScheduledRequest(1, ())])
 
 
 def test_nothing_at_all_is_told() -> None:
     with pytest.raises(TrafficError, match="ran 0 of 1 steps; it said: nothing"):
-        schedule.parse("", [Step(0, ())])
+        schedule.parse("", [ScheduledRequest(0, ())])

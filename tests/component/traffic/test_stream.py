@@ -32,7 +32,7 @@ def line(number: int, *, ok: bool = True) -> str:
     return "@answer " + JSON.format(number=number, status=200 * ok, code=0 if ok else 7, connects=int(ok))
 
 
-class Running:
+class RunningStream:
     """Says a little more each time."""
 
     def __init__(self, *said: str) -> None:
@@ -60,7 +60,7 @@ def answered(number: int, at: float, *, ok: bool = True) -> str:
 
 
 def streaming(*said: str) -> stream.Stream:
-    running: Any = Running("100.00 \n", *said)
+    running: Any = RunningStream("100.00 \n", *said)
     return stream.Stream(TARGET, running, patience=1)
 
 

@@ -51,7 +51,7 @@ def options() -> ClusterOptions:
 
 
 @dataclass(frozen=True)
-class Told:
+class ProgressLines:
     """A progress, and what it said."""
 
     progress: Progress
@@ -64,7 +64,7 @@ class Told:
 
 
 @pytest.fixture
-def told() -> Told:
+def told() -> ProgressLines:
     """A progress that records what is said."""
     console = Console(file=io.StringIO(), record=True, width=500)
-    return Told(Progress(console=console), console)
+    return ProgressLines(Progress(console=console), console)

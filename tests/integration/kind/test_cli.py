@@ -14,12 +14,12 @@ from tests.kind_world import NETSHOOT, NODE_IMAGE, WHOAMI
 
 if TYPE_CHECKING:
     from session_affinity.clusters.choice import ClusterOptions
-    from tests.integration.kind.conftest import Told
+    from tests.integration.kind.conftest import ProgressLines
     from tests.kind_world import World
 
 
 @pytest.fixture
-def kept(world: World, options: ClusterOptions, told: Told) -> World:
+def kept(world: World, options: ClusterOptions, told: ProgressLines) -> World:
     """A machine with a kept cluster."""
     with open_kind(replace(options, keep=True), told.progress):
         pass

@@ -22,7 +22,7 @@ from tests.kind_world import MYK8S, NETSHOOT, NODE_IMAGE, WHOAMI
 if TYPE_CHECKING:
     from session_affinity.clusters.choice import ClusterOptions
     from session_affinity.clusters.kind.cluster import KindCluster
-    from tests.integration.kind.conftest import Told
+    from tests.integration.kind.conftest import ProgressLines
     from tests.kind_world import World
 
 
@@ -30,12 +30,12 @@ def origins(cluster: KindCluster) -> list[str]:
     return [cluster.facts[f"image {name}"] for name in sample_images()]
 
 
-def kept(options: ClusterOptions, told: Told) -> None:
+def kept(options: ClusterOptions, told: ProgressLines) -> None:
     with open_kind(replace(options, keep=True), told.progress):
         pass
 
 
-def test_a_run_has_its_cluster_and_leaves_nothing(world: World, options: ClusterOptions, told: Told) -> None:
+def test_a_run_has_its_cluster_and_leaves_nothing(world: World, options: ClusterOptions, told: ProgressLines) -> None:
     with open_kind(options, told.progress) as cluster:
         mode = stat.S_IMODE(cluster.kubeconfig.stat().st_mode)
         assert tuple(cluster.nodes) == MYK8S
@@ -50,7 +50,7 @@ def test_a_run_has_its_cluster_and_leaves_nothing(world: World, options: Cluster
     assert list((world.here / "state").rglob("*")) == [world.here / "state" / "kind"]
 
 
-def test_kinds_own_steps_are_told_with_their_times(world: World, options: ClusterOptions, told: Told) -> None:
+def test_kinds_own_steps_are_told_with_their_times(world: World, options: ClusterOptions, told: ProgressLines) -> None:
     assert world.bin.exists()
     with open_kind(options, told.progress):
         pass
@@ -59,7 +59,7 @@ def test_kinds_own_steps_are_told_with_their_times(world: World, options: Cluste
     assert "kind create cluster: " in told.text
 
 
-def test_a_network_that_was_there_stays(world: World, options: ClusterOptions, told: Told) -> None:
+def test_a_network_that_was_there_stays(world: World, options: ClusterOptions, told: ProgressLines) -> None:
     world.write("network")
 
     with open_kind(options, told.progress):
@@ -69,7 +69,7 @@ def test_a_network_that_was_there_stays(world: World, options: ClusterOptions, t
 
 
 def test_images_that_the_engine_has_are_loaded_and_others_left_to_the_nodes(
-    world: World, options: ClusterOptions, told: Told
+    world: World, options: ClusterOptions, told: ProgressLines
 ) -> None:
     world.image(WHOAMI, description="a stand-in")
 
@@ -84,7 +84,9 @@ def test_images_that_the_engine_has_are_loaded_and_others_left_to_the_nodes(
     assert world.calls("kind [load]") == ["kind [load] [docker-image] [traefik/whoami] [--name] [myk8s]"]
 
 
-def test_the_pinned_image_is_preferred_to_others_of_its_name(world: World, options: ClusterOptions, told: Told) -> None:
+def test_the_pinned_image_is_preferred_to_others_of_its_name(
+    world: World, options: ClusterOptions, told: ProgressLines
+) -> None:
     pinned = sample_images()[0]
     world.image(WHOAMI)
     world.image(by_tag(pinned))
@@ -97,7 +99,9 @@ def test_the_pinned_image_is_preferred_to_others_of_its_name(world: World, optio
     assert not world.calls("docker [tag]")
 
 
-def test_an_image_without_a_tag_has_one_while_kind_loads_it(world: World, options: ClusterOptions, told: Told) -> None:
+def test_an_image_without_a_tag_has_one_while_kind_loads_it(
+    world: World, options: ClusterOptions, told: ProgressLines
+) -> None:
     """In a repository of its own: with the last tag of one, docker removes the image that has no other."""
     pinned = sample_images()[0]
     world.image(f"{WHOAMI}@{digest(pinned)}")
@@ -111,7 +115,7 @@ def test_an_image_without_a_tag_has_one_while_kind_loads_it(world: World, option
 
 
 def test_an_image_that_does_not_load_or_is_for_another_machine_is_left_to_the_nodes(
-    world: World, options: ClusterOptions, told: Told
+    world: World, options: ClusterOptions, told: ProgressLines
 ) -> None:
     world.image(WHOAMI, architecture="arm64")
     world.image(NETSHOOT)
@@ -124,7 +128,7 @@ def test_an_image_that_does_not_load_or_is_for_another_machine_is_left_to_the_no
         assert tuple(map(cluster.image_name, sample_images())) == sample_images()
 
 
-def test_podman_saves_images_for_kind(podman: World, options: ClusterOptions, told: Told) -> None:
+def test_podman_saves_images_for_kind(podman: World, options: ClusterOptions, told: ProgressLines) -> None:
     podman.image(WHOAMI)
 
     with open_kind(options, told.progress) as cluster:
@@ -135,7 +139,9 @@ def test_podman_saves_images_for_kind(podman: World, options: ClusterOptions, to
     assert (podman.here / "provider").read_text().strip() == "podman"
 
 
-def test_a_failed_create_leaves_logs_and_nothing_else(world: World, options: ClusterOptions, told: Told) -> None:
+def test_a_failed_create_leaves_logs_and_nothing_else(
+    world: World, options: ClusterOptions, told: ProgressLines
+) -> None:
     world.write("create-fails", "ERROR: failed to init node with kubeadm\n")
 
     with (
@@ -149,7 +155,7 @@ def test_a_failed_create_leaves_logs_and_nothing_else(world: World, options: Clu
 
 
 def test_a_cluster_that_does_not_get_ready_goes_too(
-    world: World, options: ClusterOptions, told: Told, monkeypatch: pytest.MonkeyPatch
+    world: World, options: ClusterOptions, told: ProgressLines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never(*_: object, **__: object) -> dict[str, str]:
         raise NotReadyError("waited in vain until its nodes are Ready")
@@ -164,7 +170,9 @@ def test_a_cluster_that_does_not_get_ready_goes_too(
 
 
 @pytest.mark.parametrize("failed", [True, False])
-def test_logs_are_kept_of_a_run_that_failed(world: World, options: ClusterOptions, told: Told, *, failed: bool) -> None:
+def test_logs_are_kept_of_a_run_that_failed(
+    world: World, options: ClusterOptions, told: ProgressLines, *, failed: bool
+) -> None:
     with open_kind(replace(options, failed=lambda: failed), told.progress):
         pass
 
@@ -173,7 +181,7 @@ def test_logs_are_kept_of_a_run_that_failed(world: World, options: ClusterOption
 
 
 def test_a_delete_that_fails_is_said_and_the_next_run_remembers(
-    world: World, options: ClusterOptions, told: Told
+    world: World, options: ClusterOptions, told: ProgressLines
 ) -> None:
     world.write("delete-fails", "ERROR: failed to delete nodes\n")
 
@@ -187,7 +195,7 @@ def test_a_delete_that_fails_is_said_and_the_next_run_remembers(
     assert world.nodes == ""
 
 
-def test_a_node_that_appears_late_is_deleted_too(world: World, options: ClusterOptions, told: Told) -> None:
+def test_a_node_that_appears_late_is_deleted_too(world: World, options: ClusterOptions, told: ProgressLines) -> None:
     """The engine goes on making one after the kind that asked for it was interrupted."""
     world.write("stubborn")
 
@@ -198,7 +206,7 @@ def test_a_node_that_appears_late_is_deleted_too(world: World, options: ClusterO
     assert len(world.calls("kind [delete]")) == 2
 
 
-def test_a_kept_cluster_is_found_and_left_again(world: World, options: ClusterOptions, told: Told) -> None:
+def test_a_kept_cluster_is_found_and_left_again(world: World, options: ClusterOptions, told: ProgressLines) -> None:
     world.image(WHOAMI)
     kept(options, told)
     with open_kind(replace(options, node_image=None), told.progress) as cluster:
@@ -220,7 +228,7 @@ def test_a_kept_cluster_is_found_and_left_again(world: World, options: ClusterOp
     ],
 )
 def test_a_kept_cluster_that_does_not_fit_is_refused_and_left(
-    world: World, options: ClusterOptions, told: Told, changes: dict[str, str | None], said: str
+    world: World, options: ClusterOptions, told: ProgressLines, changes: dict[str, str | None], said: str
 ) -> None:
     kept(options, told)
 
@@ -239,7 +247,7 @@ def test_a_kept_cluster_that_does_not_fit_is_refused_and_left(
     ],
 )
 def test_a_kept_cluster_that_is_broken_is_refused_and_left(
-    world: World, options: ClusterOptions, told: Told, nodes: list[str], said: str
+    world: World, options: ClusterOptions, told: ProgressLines, nodes: list[str], said: str
 ) -> None:
     kept(options, told)
     world.node(*nodes)
@@ -252,7 +260,7 @@ def test_a_kept_cluster_that_is_broken_is_refused_and_left(
 
 
 def test_a_kept_cluster_that_does_not_answer_is_refused(
-    world: World, options: ClusterOptions, told: Told, monkeypatch: pytest.MonkeyPatch
+    world: World, options: ClusterOptions, told: ProgressLines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept(options, told)
     monkeypatch.setattr(ready, "not_ready", lambda *_: "GET /api/v1/nodes: no answer from the API")
@@ -268,7 +276,7 @@ def test_a_kept_cluster_that_does_not_answer_is_refused(
 
 
 def test_a_kept_cluster_that_was_removed_by_hand_is_made_anew(
-    world: World, options: ClusterOptions, told: Told
+    world: World, options: ClusterOptions, told: ProgressLines
 ) -> None:
     kept(options, told)
     world.node()
@@ -280,7 +288,7 @@ def test_a_kept_cluster_that_was_removed_by_hand_is_made_anew(
     assert not world.network
 
 
-def test_someone_elses_cluster_is_refused_and_left(world: World, options: ClusterOptions, told: Told) -> None:
+def test_someone_elses_cluster_is_refused_and_left(world: World, options: ClusterOptions, told: ProgressLines) -> None:
     world.node("other|myk8s-control-plane|running")
 
     with (
@@ -293,7 +301,7 @@ def test_someone_elses_cluster_is_refused_and_left(world: World, options: Cluste
     assert not world.calls("kind [delete]")
 
 
-def test_two_runs_cannot_have_the_same_cluster(world: World, options: ClusterOptions, told: Told) -> None:
+def test_two_runs_cannot_have_the_same_cluster(world: World, options: ClusterOptions, told: ProgressLines) -> None:
     with open_kind(options, told.progress):
         with pytest.raises(ClusterError, match="in use by another run"), open_kind(options, told.progress):
             pass
@@ -303,7 +311,7 @@ def test_two_runs_cannot_have_the_same_cluster(world: World, options: ClusterOpt
 # Broken worlds: one error each, before anything is created.
 
 
-def refused(options: ClusterOptions, told: Told) -> str:
+def refused(options: ClusterOptions, told: ProgressLines) -> str:
     began = time.monotonic()
     with pytest.raises((PreflightError, ClusterError, UsageError)) as raised, open_kind(options, told.progress):
         pass
@@ -311,19 +319,19 @@ def refused(options: ClusterOptions, told: Told) -> str:
     return str(raised.value)
 
 
-def test_kind_is_missing(world: World, options: ClusterOptions, told: Told) -> None:
+def test_kind_is_missing(world: World, options: ClusterOptions, told: ProgressLines) -> None:
     world.remove("kind")
 
     assert refused(options, told).startswith("not found: kind\n  next: go install sigs.k8s.io/kind@v0.33.0")
 
 
-def test_kind_cannot_run(world: World, options: ClusterOptions, told: Told) -> None:
+def test_kind_cannot_run(world: World, options: ClusterOptions, told: ProgressLines) -> None:
     world.program("kind", "#!/bin/sh\necho wrong libc >&2; exit 127\n")
 
     assert "`kind version` ended with 127: wrong libc" in refused(options, told)
 
 
-def test_the_engine_is_missing_or_stopped(world: World, options: ClusterOptions, told: Told) -> None:
+def test_the_engine_is_missing_or_stopped(world: World, options: ClusterOptions, told: ProgressLines) -> None:
     world.write("stopped")
     assert "the docker engine does not answer" in refused(options, told)
 
@@ -331,7 +339,7 @@ def test_the_engine_is_missing_or_stopped(world: World, options: ClusterOptions,
     assert "not found: docker or podman" in refused(options, told)
 
 
-def test_the_image_is_nowhere(world: World, options: ClusterOptions, told: Told) -> None:
+def test_the_image_is_nowhere(world: World, options: ClusterOptions, told: ProgressLines) -> None:
     world.write("pull-fails", "manifest unknown\n")
 
     said = refused(replace(options, node_image="gone/node:v1.37.2"), told)
@@ -340,27 +348,27 @@ def test_the_image_is_nowhere(world: World, options: ClusterOptions, told: Told)
     assert not world.calls("kind [create]")
 
 
-def test_an_image_that_is_not_here_is_fetched_first(world: World, options: ClusterOptions, told: Told) -> None:
+def test_an_image_that_is_not_here_is_fetched_first(world: World, options: ClusterOptions, told: ProgressLines) -> None:
     with open_kind(replace(options, node_image="far/node:v1.37.2"), told.progress):
         assert world.calls("docker [pull]") == ["docker [pull] [far/node:v1.37.2]"]
 
     assert "fetching far/node:v1.37.2" in told.text
 
 
-def test_the_image_is_no_node_image(world: World, options: ClusterOptions, told: Told) -> None:
+def test_the_image_is_no_node_image(world: World, options: ClusterOptions, told: ProgressLines) -> None:
     world.image("busybox", entrypoint="/bin/sh")
 
     assert "busybox (--node-image) is no node image of kind" in refused(replace(options, node_image="busybox"), told)
     assert not world.calls("docker [run]")
 
 
-def test_the_image_is_for_another_architecture(world: World, options: ClusterOptions, told: Told) -> None:
+def test_the_image_is_for_another_architecture(world: World, options: ClusterOptions, told: ProgressLines) -> None:
     world.image(NODE_IMAGE, architecture="arm64")
 
     assert "is an image for arm64, and docker runs on amd64" in refused(options, told)
 
 
-def test_the_image_is_of_another_version(world: World, options: ClusterOptions, told: Told) -> None:
+def test_the_image_is_of_another_version(world: World, options: ClusterOptions, told: ProgressLines) -> None:
     world.image("own/node:latest")
     world.write("version", "v1.35.1")
 
@@ -369,7 +377,7 @@ def test_the_image_is_of_another_version(world: World, options: ClusterOptions, 
     assert "--kubernetes 1.37: --node-image own/node:latest is of Kubernetes 1.35.1" in said
 
 
-def test_a_name_is_taken(world: World, options: ClusterOptions, told: Told) -> None:
+def test_a_name_is_taken(world: World, options: ClusterOptions, told: ProgressLines) -> None:
     world.write("others", "0123456789abcdef|myk8s-worker2|exited\n")
 
     said = refused(options, told)
@@ -377,7 +385,9 @@ def test_a_name_is_taken(world: World, options: ClusterOptions, told: Told) -> N
     assert "docker has a container myk8s-worker2 (exited, 0123456789ab) that is no node of this cluster" in said
 
 
-def test_a_port_is_taken(monkeypatch: pytest.MonkeyPatch, world: World, options: ClusterOptions, told: Told) -> None:
+def test_a_port_is_taken(
+    monkeypatch: pytest.MonkeyPatch, world: World, options: ClusterOptions, told: ProgressLines
+) -> None:
     assert world.bin.exists()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -387,7 +397,7 @@ def test_a_port_is_taken(monkeypatch: pytest.MonkeyPatch, world: World, options:
 
 
 def test_the_engines_disk_is_full(
-    monkeypatch: pytest.MonkeyPatch, world: World, options: ClusterOptions, told: Told
+    monkeypatch: pytest.MonkeyPatch, world: World, options: ClusterOptions, told: ProgressLines
 ) -> None:
     assert world.bin.exists()
     monkeypatch.setattr(preflight, "FREE_BYTES", 2**60)
@@ -395,7 +405,7 @@ def test_the_engines_disk_is_full(
     assert "GiB free, and four nodes need" in refused(options, told)
 
 
-def test_the_state_cannot_be_written(world: World, options: ClusterOptions, told: Told) -> None:
+def test_the_state_cannot_be_written(world: World, options: ClusterOptions, told: ProgressLines) -> None:
     world.write("state", "a file where a directory should be")
 
     said = refused(options, told)
@@ -406,7 +416,7 @@ def test_the_state_cannot_be_written(world: World, options: ClusterOptions, told
 
 
 def test_the_states_disk_is_nearly_full(
-    monkeypatch: pytest.MonkeyPatch, world: World, options: ClusterOptions, told: Told
+    monkeypatch: pytest.MonkeyPatch, world: World, options: ClusterOptions, told: ProgressLines
 ) -> None:
     monkeypatch.setattr("session_affinity.clusters.kind.state.FREE_BYTES", 2**60)
 
@@ -414,12 +424,12 @@ def test_the_states_disk_is_nearly_full(
     assert not world.calls("kind [create]")
 
 
-def test_a_name_that_is_none(world: World, options: ClusterOptions, told: Told) -> None:
+def test_a_name_that_is_none(world: World, options: ClusterOptions, told: ProgressLines) -> None:
     assert world.bin.exists()
     assert "'a b' cannot name a cluster" in refused(replace(options, name="a b"), told)
 
 
-def test_an_old_kind_is_noted(world: World, options: ClusterOptions, told: Told) -> None:
+def test_an_old_kind_is_noted(world: World, options: ClusterOptions, told: ProgressLines) -> None:
     world.write("kind-version", "0.31.0")
     world.write("version", "v1.37.0")
 

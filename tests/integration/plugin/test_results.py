@@ -47,7 +47,7 @@ def broken_at_the_end():
 
 def judge(ok):
     findings = () if ok else (Finding("myk8s-worker2", "10800", "--seconds 3600"),)
-    return Verdict("C16", "rule 2: --seconds 3600, expected 10800" if not ok else "as computed", findings)
+    return Verdict("rule 2: --seconds 3600, expected 10800" if not ok else "as computed", findings)
 
 @claim("C10")
 def test_holds(evidence):
@@ -120,7 +120,7 @@ def test_second(cluster):
 
 
 @dataclass(frozen=True)
-class Results:
+class ResultFiles:
     """What a run left, by claim."""
 
     directory: Path
@@ -143,7 +143,7 @@ class Results:
         return {f"{one['name']} {one['type']}": (self.directory / one["source"]).read_text() for one in found}
 
 
-def run(directory: Path, suite: str, *args: str) -> Results:
+def run(directory: Path, suite: str, *args: str) -> ResultFiles:
     """Run a suite in a process of its own, since what allure-pytest keeps is global."""
     (directory / "pytest.ini").write_text(INI)
     (directory / "test_suite.py").write_text(suite)
@@ -161,11 +161,11 @@ def run(directory: Path, suite: str, *args: str) -> Results:
     )  # fmt: skip
     documents = [json.loads(file.read_text()) for file in sorted(written.glob("*-result.json"))]
     claims = [next(one["value"] for one in document["labels"] if one["name"] == "claim") for document in documents]
-    return Results(written, dict(zip(claims, documents, strict=True)))
+    return ResultFiles(written, dict(zip(claims, documents, strict=True)))
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+def results(tmp_path_factory: pytest.TempPathFactory) -> ResultFiles:
     return run(tmp_path_factory.mktemp("suite"), SUITE)
 
 
@@ -181,7 +181,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
         pytest.param("C24", "broken", id="mistake in the suite"),
     ],
 )
-def test_only_a_broken_promise_is_a_failure(results: Results, claim: str, status: str) -> None:
+def test_only_a_broken_promise_is_a_failure(results: ResultFiles, claim: str, status: str) -> None:
     assert results.status(claim) == status
 
 
@@ -196,11 +196,11 @@ def test_only_a_broken_promise_is_a_failure(results: Results, claim: str, status
         pytest.param("C24", "KeyError: 'no such key'", id="mistake in the suite"),
     ],
 )
-def test_a_message_begins_with_the_cause(results: Results, claim: str, begins: str) -> None:
+def test_a_message_begins_with_the_cause(results: ResultFiles, claim: str, begins: str) -> None:
     assert results.message(claim).startswith(begins)
 
 
-def test_code_is_shown_only_where_it_is_what_went_wrong(results: Results) -> None:
+def test_code_is_shown_only_where_it_is_what_went_wrong(results: ResultFiles) -> None:
     trace = {claim: results.by_claim[claim]["statusDetails"].get("trace", "") for claim in ("C16", "C24", "C05")}
 
     assert re.fullmatch(r"test_suite\.py:\d+: test_does_not_hold", trace["C16"])
@@ -208,7 +208,7 @@ def test_code_is_shown_only_where_it_is_what_went_wrong(results: Results) -> Non
     assert trace["C05"] == ""
 
 
-def test_a_claim_is_told_with_what_it_is_about_and_where_it_is_promised(results: Results) -> None:
+def test_a_claim_is_told_with_what_it_is_about_and_where_it_is_promised(results: ResultFiles) -> None:
     document, labels = results.by_claim["C10"], results.labels("C10")
 
     assert document["name"] == "C10 A client's requests all reach one endpoint"
@@ -222,7 +222,7 @@ def test_a_claim_is_told_with_what_it_is_about_and_where_it_is_promised(results:
     assert document["links"][0]["name"] == "Service.spec.sessionAffinity"
 
 
-def test_every_result_says_which_leg_it_is_of(results: Results) -> None:
+def test_every_result_says_which_leg_it_is_of(results: ResultFiles) -> None:
     """What was asked for, as there is no cluster; without it the results of merged legs would hide each other."""
     for claim, document in results.by_claim.items():
         labels = results.labels(claim)
@@ -236,14 +236,14 @@ def test_every_result_says_which_leg_it_is_of(results: Results) -> None:
         assert parameters == {"kubernetes": "1.36", "proxy mode": "iptables", "provider": "embedded"}
 
 
-def test_legs_have_histories_of_their_own(results: Results, tmp_path: Path) -> None:
+def test_legs_have_histories_of_their_own(results: ResultFiles, tmp_path: Path) -> None:
     other = run(tmp_path, SUITE, "--proxy-mode=nftables", "-m", "C10")
 
     assert other.by_claim["C10"]["testCaseId"] == results.by_claim["C10"]["testCaseId"]
     assert other.by_claim["C10"]["historyId"] != results.by_claim["C10"]["historyId"]
 
 
-def test_what_was_seen_is_there_without_the_test_asking_for_it(results: Results) -> None:
+def test_what_was_seen_is_there_without_the_test_asking_for_it(results: ResultFiles) -> None:
     assert results.steps("C10") == [
         "Observe: net-pod (10.10.0.6) on myk8s-worker asks, 20 requests: webpod2 20",
         "Judge: holds: as computed",
@@ -253,12 +253,12 @@ def test_what_was_seen_is_there_without_the_test_asking_for_it(results: Results)
     assert found["answers image/svg+xml"].startswith("<svg ")
 
 
-def test_a_failure_has_its_verdict(results: Results) -> None:
+def test_a_failure_has_its_verdict(results: ResultFiles) -> None:
     assert results.steps("C16")[0].startswith("Judge: C16 does not hold on myk8s-worker2")
     assert "seen: --seconds 3600" in results.attachments("C16")["verdict text/plain"]
 
 
-def test_a_verdict_stands_also_where_its_evidence_cannot_be_written(results: Results) -> None:
+def test_a_verdict_stands_also_where_its_evidence_cannot_be_written(results: ResultFiles) -> None:
     assert results.status("C15") == "passed"
     assert results.steps("C15")[0].startswith(
         "the evidence could not be written, a mistake in the suite: AttributeError"
@@ -287,7 +287,7 @@ def test_a_run_without_a_cluster_is_broken_and_says_why(tmp_path: Path) -> None:
     assert "the machine lacks conntrack" in run_level.read_text()
 
 
-def test_files_of_the_run(results: Results) -> None:
+def test_files_of_the_run(results: ResultFiles) -> None:
     executor = json.loads((results.directory / "executor.json").read_text())
 
     assert executor["type"] in {"local", "github"}

@@ -63,10 +63,10 @@ def test_the_chance_that_all_stay_is_that_of_the_trials() -> None:
 
 
 def test_the_chance_that_two_of_a_clientele_agree_is_that_of_its_services() -> None:
-    pairs = math.comb(claims.CLIENTELE, 2)
-    expected = pairs * all_on_one(3, 2) ** claims.CLIENTELE_SERVICES + claims.CLIENTELE_SPREAD
+    pairs = math.comb(claims.MANY_CLIENTS, 2)
+    expected = pairs * all_on_one(3, 2) ** claims.MANY_CLIENTS_SERVICES + claims.MANY_CLIENTS_SPREAD
 
-    assert pytest.approx(expected) == claims.CLIENTELE_FALSE_ALARM
+    assert pytest.approx(expected) == claims.MANY_CLIENTS_FALSE_ALARM
 
 
 def test_every_claim_has_a_subject_and_every_subject_is_a_marker() -> None:

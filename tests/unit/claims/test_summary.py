@@ -22,8 +22,8 @@ FACTS = {
 }
 
 
-def report(claim: str, figure: str = "", longrepr: Any = None) -> Any:
-    properties = [("claim", claim), *([("key number", figure)] if figure else [])]
+def report(claim: str, headline: str = "", longrepr: Any = None) -> Any:
+    properties = [("claim", claim), *([("key number", headline)] if headline else [])]
     return SimpleNamespace(user_properties=properties, longrepr=longrepr)
 
 

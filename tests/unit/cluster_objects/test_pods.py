@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from fixtures.pods import NAMESPACE, on_cluster, sample_manifests
-from session_affinity.cluster_objects.pods import Pods, PodWish, Role, manifest
+from session_affinity.cluster_objects.pods import PodRequest, Pods, Role, manifest
 from session_affinity.errors import NotReadyError, UsageError
 from session_affinity.kube.resources import EVENTS
 from session_affinity.traffic.client import Client, client_in
@@ -52,7 +52,7 @@ def test_the_manifests_have_the_pods_of_the_walk() -> None:
 
 
 def test_a_pod_of_a_test_is_labelled_and_named_for_it() -> None:
-    wish = PodWish("scaled", (Role.ENDPOINT,), {"app": "scaled"})
+    wish = PodRequest("scaled", (Role.ENDPOINT,), {"app": "scaled"})
 
     pod = manifest("affinity-scaled-1", "default", wish, TEMPLATES)
 
@@ -70,7 +70,7 @@ def test_a_pod_of_a_test_is_labelled_and_named_for_it() -> None:
 
 
 def test_a_pod_of_a_test_may_be_client_and_endpoint_at_once() -> None:
-    wish = PodWish("both", (Role.ENDPOINT, Role.CLIENT), node="myk8s-worker", spec={"hostNetwork": True})
+    wish = PodRequest("both", (Role.ENDPOINT, Role.CLIENT), node="myk8s-worker", spec={"hostNetwork": True})
 
     spec = manifest("affinity-both-1", "default", wish, TEMPLATES)["spec"]
 
@@ -80,7 +80,7 @@ def test_a_pod_of_a_test_may_be_client_and_endpoint_at_once() -> None:
 
 
 def test_a_role_may_run_another_command_than_its_own() -> None:
-    wish = PodWish("answers", (Role.CLIENT, Role.ENDPOINT), commands={Role.CLIENT: ("sh", "-c", "exec socat")})
+    wish = PodRequest("answers", (Role.CLIENT, Role.ENDPOINT), commands={Role.CLIENT: ("sh", "-c", "exec socat")})
 
     client, endpoint = manifest("affinity-answers-1", "default", wish, TEMPLATES)["spec"]["containers"]
 
@@ -90,7 +90,7 @@ def test_a_role_may_run_another_command_than_its_own() -> None:
 
 @pytest.mark.parametrize(("roles", "container"), [((Role.CLIENT,), ""), ((Role.ENDPOINT, Role.CLIENT), "client")])
 def test_of_several_containers_the_client_is_that_of_its_role(roles: tuple[Role, ...], container: str) -> None:
-    pod = manifest("affinity-both-1", "default", PodWish("both", roles, node="worker"), TEMPLATES)
+    pod = manifest("affinity-both-1", "default", PodRequest("both", roles, node="worker"), TEMPLATES)
     pod["status"] = {"podIP": "10.10.1.9", "podIPs": [{"ip": "10.10.1.9"}]}
 
     client = client_in(cast("Api", None), pod)
@@ -99,10 +99,10 @@ def test_of_several_containers_the_client_is_that_of_its_role(roles: tuple[Role,
 
 
 def test_an_impatient_client_waits_a_quarter_of_the_time() -> None:
-    client = Client(cast("Api", None), "default", "net-pod", "10.10.0.2", "control-plane", slowness=2)
+    client = Client(cast("Api", None), "default", "net-pod", "10.10.0.2", "control-plane", deadline_scale=2)
 
     assert (client.patience.connect, client.impatient.patience.connect) == (4, 1)
-    assert client.impatient.slowness == 2
+    assert client.impatient.deadline_scale == 2
 
 
 class OnePodApi:
@@ -126,7 +126,7 @@ class OnePodApi:
 def test_a_pod_that_is_ready_is_returned_as_the_api_has_it() -> None:
     api: Any = OnePodApi(conditions=[{"type": "Ready", "status": "True"}], podIP="10.10.1.7")
 
-    (pod,) = Pods(api, "default", TEMPLATES, lambda pod: pod).run(PodWish("one", (Role.CLIENT,)))
+    (pod,) = Pods(api, "default", TEMPLATES, lambda pod: pod).run(PodRequest("one", (Role.CLIENT,)))
 
     assert pod["status"]["podIP"] == "10.10.1.7"
 
@@ -135,7 +135,7 @@ def test_a_pod_that_will_not_run_is_not_waited_for() -> None:
     api: Any = OnePodApi(phase="Failed", reason="Evicted")
 
     with pytest.raises(NotReadyError, match="failed: Evicted"):
-        Pods(api, "default", TEMPLATES, lambda pod: pod).run(PodWish("one", (Role.CLIENT,)))
+        Pods(api, "default", TEMPLATES, lambda pod: pod).run(PodRequest("one", (Role.CLIENT,)))
 
 
 @pytest.mark.parametrize(
@@ -148,4 +148,4 @@ def test_a_pod_that_is_late_is_named_with_its_state(events: tuple[tuple[str, str
     api: Any = OnePodApi(*events, phase="Pending")
 
     with pytest.raises(NotReadyError, match=rf"pods not Ready after 0 s: affinity-one-\w+ \({state}\)"):
-        Pods(api, "default", TEMPLATES, lambda pod: pod, slowness=0).run(PodWish("one", (Role.CLIENT,)))
+        Pods(api, "default", TEMPLATES, lambda pod: pod, deadline_scale=0).run(PodRequest("one", (Role.CLIENT,)))

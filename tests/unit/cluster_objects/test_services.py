@@ -8,7 +8,7 @@ import pytest
 
 from session_affinity.cluster_objects import services
 from session_affinity.cluster_objects.labels import unique_name
-from session_affinity.cluster_objects.services import Services, Wish, manifest, target
+from session_affinity.cluster_objects.services import ServiceRequest, Services, manifest, target
 from session_affinity.errors import NotReadyError
 from session_affinity.traffic.answers import Target
 
@@ -64,18 +64,18 @@ def make(ready: int = 3) -> Services:
 
 
 def test_a_wish_without_affinity_leaves_it_to_the_api() -> None:
-    assert "sessionAffinity" not in manifest("a", "default", Wish("plain"))["spec"]
+    assert "sessionAffinity" not in manifest("a", "default", ServiceRequest("plain"))["spec"]
 
 
 def test_a_wish_without_a_timeout_leaves_that_to_the_api() -> None:
-    spec = manifest("a", "default", Wish("sticky", "ClientIP"))["spec"]
+    spec = manifest("a", "default", ServiceRequest("sticky", "ClientIP"))["spec"]
 
     assert spec["sessionAffinity"] == "ClientIP"
     assert "sessionAffinityConfig" not in spec
 
 
 def test_a_timeout_is_asked_for() -> None:
-    spec = manifest("a", "default", Wish("sticky", "ClientIP", 30))["spec"]
+    spec = manifest("a", "default", ServiceRequest("sticky", "ClientIP", 30))["spec"]
 
     assert spec["sessionAffinityConfig"] == {"clientIP": {"timeoutSeconds": 30}}
 
@@ -83,7 +83,9 @@ def test_a_timeout_is_asked_for() -> None:
 def test_a_wish_shapes_the_service() -> None:
     ports = [{"name": "dns", "port": 53, "protocol": "UDP"}]
 
-    spec = manifest("a", "default", Wish("udp", "ClientIP", spec={"type": "NodePort", "ports": ports}))["spec"]
+    spec = manifest("a", "default", ServiceRequest("udp", "ClientIP", spec={"type": "NodePort", "ports": ports}))[
+        "spec"
+    ]
 
     assert (spec["type"], spec["ports"], spec["sessionAffinity"]) == ("NodePort", ports, "ClientIP")
 
@@ -91,14 +93,14 @@ def test_a_wish_shapes_the_service() -> None:
 def test_a_wish_may_ask_for_another_number_of_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services, "ENDPOINT_SECONDS", 0.0)
 
-    assert len(make(ready=1).create(Wish("one", endpoints=1)).endpoints) == 1
-    assert make(ready=0).create(Wish("none", endpoints=0)).endpoints == ()
+    assert len(make(ready=1).create(ServiceRequest("one", endpoints=1)).endpoints) == 1
+    assert make(ready=0).create(ServiceRequest("none", endpoints=0)).endpoints == ()
     with pytest.raises(NotReadyError, match="1 of 1 Services do not have 5 ready endpoints"):
-        make().create(Wish("five", endpoints=5))
+        make().create(ServiceRequest("five", endpoints=5))
 
 
 def test_every_service_is_labelled_for_its_removal() -> None:
-    assert manifest("a", "default", Wish("plain"))["metadata"]["labels"] == {
+    assert manifest("a", "default", ServiceRequest("plain"))["metadata"]["labels"] == {
         "app.kubernetes.io/part-of": "session-affinity-conformance",
         "app.kubernetes.io/component": "service-under-test",
     }
@@ -112,7 +114,7 @@ def test_names_are_unique_and_say_what_for() -> None:
 
 
 def test_services_come_with_their_endpoints() -> None:
-    one, other = make().create_all([Wish("sticky", "ClientIP"), Wish("plain")])
+    one, other = make().create_all([ServiceRequest("sticky", "ClientIP"), ServiceRequest("plain")])
 
     assert (one.timeout_seconds, other.session_affinity) == (10800, "None")
     assert [len(service.endpoints) for service in (one, other)] == [3, 3]
@@ -123,12 +125,12 @@ def test_missing_endpoints_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services, "ENDPOINT_SECONDS", 0.05)
 
     with pytest.raises(NotReadyError, match="1 of 1 Services do not have 3 ready endpoints"):
-        make(ready=2).create(Wish("sticky"))
+        make(ready=2).create(ServiceRequest("sticky"))
 
 
 def test_patched_services_keep_their_endpoints() -> None:
     maker = make()
-    before = maker.create_all([Wish("sticky", "ClientIP"), Wish("sticky", "ClientIP")])
+    before = maker.create_all([ServiceRequest("sticky", "ClientIP"), ServiceRequest("sticky", "ClientIP")])
 
     after = maker.patch_timeouts(before, 30)
 
@@ -139,7 +141,7 @@ def test_patched_services_keep_their_endpoints() -> None:
 
 def test_a_switched_service_keeps_its_endpoints() -> None:
     maker = make()
-    plain = maker.create(Wish("plain"))
+    plain = maker.create(ServiceRequest("plain"))
 
     sticky = maker.switch(plain, "ClientIP", 60)
 
@@ -147,7 +149,7 @@ def test_a_switched_service_keeps_its_endpoints() -> None:
 
 
 def test_services_are_made_in_one_family_that_need_not_be_the_primary_one() -> None:
-    service = make().in_family("IPv6").create(Wish("second"))
+    service = make().in_family("IPv6").create(ServiceRequest("second"))
 
     assert (service.family, service.cluster_ips, len(service.endpoints)) == ("IPv6", ("fd00:2::1",), 3)
     assert str(target(service)) == "[fd00:2::1]:9000"
@@ -155,7 +157,7 @@ def test_services_are_made_in_one_family_that_need_not_be_the_primary_one() -> N
 
 def test_a_service_of_both_families_is_seen_in_each() -> None:
     services = make()
-    service = services.create(Wish("dual", spec={"ipFamilyPolicy": "PreferDualStack"}))
+    service = services.create(ServiceRequest("dual", spec={"ipFamilyPolicy": "PreferDualStack"}))
 
     second = services.seen_in("IPv6", service)
 
@@ -166,7 +168,9 @@ def test_a_service_of_both_families_is_seen_in_each() -> None:
 
 def test_a_changed_service_is_told_in_its_own_family() -> None:
     services = make()
-    second = services.seen_in("IPv6", services.create(Wish("dual", spec={"ipFamilyPolicy": "PreferDualStack"})))
+    second = services.seen_in(
+        "IPv6", services.create(ServiceRequest("dual", spec={"ipFamilyPolicy": "PreferDualStack"}))
+    )
 
     switched = services.switch(second, "ClientIP")
 
@@ -177,7 +181,7 @@ def test_a_service_without_an_address_of_a_family_is_told(monkeypatch: pytest.Mo
     monkeypatch.setattr(services, "ENDPOINT_SECONDS", 0.0)
     monkeypatch.setattr(FakeApi, "single", True)
     made = make()
-    service = made.create(Wish("dual", spec={"ipFamilyPolicy": "PreferDualStack"}))
+    service = made.create(ServiceRequest("dual", spec={"ipFamilyPolicy": "PreferDualStack"}))
 
     with pytest.raises(NotReadyError, match="has 0 cluster IPs and 0 endpoints of IPv6") as caught:
         made.seen_in("IPv6", service)
@@ -189,7 +193,7 @@ def test_endpoints_are_waited_for_by_their_pods(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(services, "AWAIT_SECONDS", 0.0)
     api: Any = FakeApi()
     made = Services(api, "default", 3)
-    service = made.create(Wish("sticky", "ClientIP"))
+    service = made.create(ServiceRequest("sticky", "ClientIP"))
     stored = api.stored[service.name]
     looks = iter(([], ["a"], ["a", "b"]))
 

@@ -246,7 +246,9 @@ def test_the_expected_rules_are_those_that_iptables_prints() -> None:
 @pytest.mark.parametrize("count", [1, 2, 5, 40])
 def test_probabilities_leave_every_endpoint_the_same_share(count: int) -> None:
     state = service(*(Endpoint(f"10.10.1.{i}", 80) for i in range(count)))
-    rules = [rule for rule in iptables_expected.expected(state, PROXY).chains[SVC] if rule.kind is pairing.Kind.BALANCE]
+    rules = [
+        rule for rule in iptables_expected.expected(state, PROXY).chains[SVC] if rule.kind is pairing.RuleKind.BALANCE
+    ]
 
     left, shares = 1.0, list[float]()
     for one in rules:

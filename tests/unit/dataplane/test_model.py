@@ -156,7 +156,7 @@ def test_endpoints_that_terminate_and_serve_count_while_none_is_ready() -> None:
     (port,) = ServiceState.from_objects(service(), [piece(endpoint("10.10.1.3", **DRAINING), ended)]).ports
 
     assert [one.at for one in port.endpoints] == ["10.10.1.3:80"]
-    assert port.draining == port.endpoints
+    assert port.serving_terminating == port.endpoints
 
 
 def test_endpoints_that_terminate_do_not_count_beside_a_ready_one() -> None:
@@ -165,7 +165,7 @@ def test_endpoints_that_terminate_do_not_count_beside_a_ready_one() -> None:
     (port,) = ServiceState.from_objects(service(), [found]).ports
 
     assert [one.at for one in port.endpoints] == ["10.10.1.2:80"]
-    assert [one.at for one in port.draining] == ["10.10.1.3:80"]
+    assert [one.at for one in port.serving_terminating] == ["10.10.1.3:80"]
 
 
 def test_a_node_falls_back_to_its_own_terminating_endpoints_though_others_are_ready_elsewhere() -> None:

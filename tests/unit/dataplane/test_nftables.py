@@ -21,8 +21,8 @@ from session_affinity.dataplane.nftables import compare as nftables_compare
 from session_affinity.dataplane.nftables import expected as nftables_expected
 from session_affinity.dataplane.nftables import layout as nftables_layout
 from session_affinity.dataplane.nftables import table as nftables_table
-from session_affinity.dataplane.nftables.layout import Layout
-from session_affinity.dataplane.snapshot import NodeState
+from session_affinity.dataplane.nftables.layout import TableLayout
+from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.errors import NodeError
 
 if TYPE_CHECKING:
@@ -100,12 +100,12 @@ def test_a_real_node_holds_what_it_owes(version: str, service: ServiceState) -> 
 
 
 def test_the_layout_is_told_by_what_the_table_has_beside_services() -> None:
-    assert nftables_layout.layout_of(dump("1.33")) is Layout.CHAIN_PER_ENDPOINT
-    assert nftables_layout.layout_of(dump("1.37")) is Layout.CHAIN_PER_STICKY_ENDPOINT
+    assert nftables_layout.layout_of(dump("1.33")) is TableLayout.CHAIN_PER_ENDPOINT
+    assert nftables_layout.layout_of(dump("1.37")) is TableLayout.CHAIN_PER_STICKY_ENDPOINT
 
 
 def test_only_the_older_layout_has_endpoint_chains_without_affinity() -> None:
-    old, new = (nftables_expected.expected(PLAIN, PROXY, NODE, layout) for layout in Layout)
+    old, new = (nftables_expected.expected(PLAIN, PROXY, NODE, layout) for layout in TableLayout)
 
     assert set(old.chains) == {PLAIN_SVC, *nftables_layout.endpoint_chains(PLAIN)}
     assert set(new.chains) == {PLAIN_SVC}
@@ -113,7 +113,7 @@ def test_only_the_older_layout_has_endpoint_chains_without_affinity() -> None:
 
 
 def test_a_node_without_the_table_lacks_everything() -> None:
-    differences = NFTABLES.compare(NodeState(NODE), STICKY, PROXY)
+    differences = NFTABLES.compare(NodeSnapshot(NODE), STICKY, PROXY)
 
     absent = {one.chain for one in differences if one.aspect is Aspect.CHAIN_NAMES}
     assert absent == {SVC, *CHAINS, *SETS}
@@ -492,8 +492,8 @@ def test_a_rule_that_nobody_asked_for_is_told() -> None:
 # The questions of the seam.
 
 
-def state(version: str = "1.37", *changes: tuple[str, str]) -> NodeState:
-    return NodeState(NODE, nftables=dump(version, *changes))
+def state(version: str = "1.37", *changes: tuple[str, str]) -> NodeSnapshot:
+    return NodeSnapshot(NODE, nftables=dump(version, *changes))
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -504,14 +504,14 @@ def test_timeouts_are_those_of_the_sets(version: str) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_client_is_remembered_with_what_is_left(version: str) -> None:
-    (remembered,) = NFTABLES.remembered(state(version), STICKY)
+    (remembered,) = NFTABLES.affinity_entries(state(version), STICKY)
 
     assert (remembered.client, remembered.stamps, remembered.is_live) == (CLIENT, (), True)
-    assert remembered.memory in SETS
+    assert remembered.store in SETS
     assert remembered.endpoint in ENDPOINTS
     assert remembered.seconds_left is not None
     assert 10700 < remembered.seconds_left <= 10800
-    assert NFTABLES.present(state(version), STICKY) == SETS
+    assert NFTABLES.existing_stores(state(version), STICKY) == SETS
 
 
 def test_nodes_compare_equal_whatever_clients_they_know() -> None:
@@ -525,33 +525,33 @@ def test_nodes_compare_equal_whatever_clients_they_know() -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_nothing_remembers_without_affinity(version: str) -> None:
-    assert NFTABLES.remembering(state(version), PLAIN) == ()
-    assert len(NFTABLES.remembering(state(version), STICKY)) == 3 + 3 + 3
+    assert NFTABLES.affinity_rules(state(version), PLAIN) == ()
+    assert len(NFTABLES.affinity_rules(state(version), STICKY)) == 3 + 3 + 3
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_what_belongs_to_a_service_is_named_endpoints_that_went_included(version: str) -> None:
     gone = replace(STICKY, ports=(ServicePort("web", "TCP", 9000),))
 
-    belonging = set(NFTABLES.belonging(state(version), gone))
+    objects_of = set(NFTABLES.objects_of(state(version), gone))
 
-    assert {f"chain {name}" for name in (SVC, *CHAINS)} <= belonging
-    assert {f"set {name}" for name in SETS} <= belonging
-    assert "element cluster-ips 10.200.1.17" in belonging
-    assert NFTABLES.belonging(state(version), replace(STICKY, name="other", cluster_ips=("10.200.1.99",))) == ()
+    assert {f"chain {name}" for name in (SVC, *CHAINS)} <= objects_of
+    assert {f"set {name}" for name in SETS} <= objects_of
+    assert "element cluster-ips 10.200.1.17" in objects_of
+    assert NFTABLES.objects_of(state(version), replace(STICKY, name="other", cluster_ips=("10.200.1.99",))) == ()
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_an_address_that_another_service_was_given_is_none_of_a_deleted_one(version: str) -> None:
     deleted = replace(STICKY, name="deleted")
 
-    assert NFTABLES.belonging(state(version), deleted) == ()
-    assert NFTABLES.belonging(state(version), STICKY) != ()
+    assert NFTABLES.objects_of(state(version), deleted) == ()
+    assert NFTABLES.objects_of(state(version), STICKY) != ()
 
 
 def test_a_node_knows_the_services_whose_chains_it_has() -> None:
-    assert NFTABLES.knows(state(), STICKY)
-    assert not NFTABLES.knows(state(), replace(STICKY, name="other"))
+    assert NFTABLES.has_service(state(), STICKY)
+    assert not NFTABLES.has_service(state(), replace(STICKY, name="other"))
 
 
 def test_pinning_moves_the_element_in_one_transaction() -> None:

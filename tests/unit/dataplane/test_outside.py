@@ -21,7 +21,7 @@ from session_affinity.dataplane.iptables import save as iptables_save
 from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ProxyConfig, ServicePort, ServiceState
 from session_affinity.dataplane.nftables import layout as nftables_layout
 from session_affinity.dataplane.nftables import table as nftables_table
-from session_affinity.dataplane.snapshot import NodeState
+from session_affinity.dataplane.snapshot import NodeSnapshot
 
 if TYPE_CHECKING:
     from session_affinity.dataplane.differences import Difference
@@ -66,7 +66,7 @@ def printed(mode: str, node: str) -> str:
     return (DUMPS / f"{mode}-outside-1.37-{node}.{suffix}").read_text()
 
 
-def held(mode: str, node: str, *changes: tuple[str, str], without: tuple[str, ...] = ()) -> NodeState:
+def held(mode: str, node: str, *changes: tuple[str, str], without: tuple[str, ...] = ()) -> NodeSnapshot:
     """Return a node, texts replaced and the lines left out that hold all of some texts; both have to be there."""
     text = printed(mode, node)
     if without:
@@ -77,16 +77,16 @@ def held(mode: str, node: str, *changes: tuple[str, str], without: tuple[str, ..
         assert old in text
         text = text.replace(old, new)
     if mode == "iptables":
-        return NodeState(node, iptables_save.parse(text))
-    return NodeState(node, nftables=nftables_table.parse(json.loads(text)))
+        return NodeSnapshot(node, iptables_save.parse(text))
+    return NodeSnapshot(node, nftables=nftables_table.parse(json.loads(text)))
 
 
-def found(state: NodeState, service: ServiceState) -> tuple[Difference, ...]:
-    plug = IPTABLES if state.nftables is None else NFTABLES
-    return plug.compare(state, service, ProxyConfig(plug.mode, CIDR))
+def found(state: NodeSnapshot, service: ServiceState) -> tuple[Difference, ...]:
+    backend = IPTABLES if state.nftables is None else NFTABLES
+    return backend.compare(state, service, ProxyConfig(backend.mode, CIDR))
 
 
-def only(state: NodeState, service: ServiceState) -> tuple[str, Aspect]:
+def only(state: NodeSnapshot, service: ServiceState) -> tuple[str, Aspect]:
     (difference,) = found(state, service)
     return difference.chain, difference.aspect
 

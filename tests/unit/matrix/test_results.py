@@ -45,7 +45,7 @@ def test_the_key_number_is_read_where_there_is_one(tmp_path: Path) -> None:
     told = [{"name": "kubernetes", "value": "1.37"}, {"name": "key number", "value": "100 of 100"}]
     written(tmp_path, parameters=told)
 
-    assert [one.figure for one in results.read([tmp_path])] == ["100 of 100"]
+    assert [one.headline for one in results.read([tmp_path])] == ["100 of 100"]
 
 
 def test_tests_that_check_no_claim_are_left_out(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.unit
 
 
-def words(made: table.Table) -> dict[str, list[str]]:
+def words(made: table.LegTable) -> dict[str, list[str]]:
     return {row.claim: [cell.text for cell in row.cells] for row in made.rows}
 
 
@@ -42,7 +42,7 @@ def test_the_worst_of_several_results_is_shown_with_how_many(plan: Plan, conform
 
 
 def test_what_passed_has_its_key_number(plan: Plan, conforming: tuple[Result, ...]) -> None:
-    measured = replace(conforming[0], figure="100 of 100 from webpod2")
+    measured = replace(conforming[0], headline="100 of 100 from webpod2")
 
     assert table.claim_by_leg(plan, (measured,)).rows[0].cells[0].detail == "100 of 100 from webpod2"
 

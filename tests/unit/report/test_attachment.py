@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from session_affinity.report.attachment import Kind, shortened
+from session_affinity.report.attachment import MediaType, shortened
 
 
 def test_a_short_text_stays_as_it_is() -> None:
@@ -35,5 +35,5 @@ def test_one_endless_line_is_cut_as_well() -> None:
 
 
 def test_kinds_say_how_the_report_shows_them() -> None:
-    assert (Kind.SVG.media_type, Kind.SVG.extension) == ("image/svg+xml", "svg")
-    assert (Kind.CSV.media_type, Kind.CSV.extension) == ("text/csv", "csv")
+    assert (MediaType.SVG.media_type, MediaType.SVG.extension) == ("image/svg+xml", "svg")
+    assert (MediaType.CSV.media_type, MediaType.CSV.extension) == ("text/csv", "csv")

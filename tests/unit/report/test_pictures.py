@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from session_affinity.report import pictures
-from session_affinity.report.pictures import Life
+from session_affinity.report.pictures import EntryLifetime
 from session_affinity.traffic.answers import Answers, Target
 from session_affinity.verdicts.spread import judge_spread
 
@@ -115,8 +115,8 @@ def test_counts_outside_the_band_and_strangers_stand_out() -> None:
 
 def test_clients_are_lines_with_the_timeout_between_their_dots() -> None:
     kept, moved = (
-        Life("affinity-a", ((0, "webpod1"), (28.97, "webpod1"))),
-        Life("b", ((0, "webpod1"), (31.1, "webpod2"))),
+        EntryLifetime("affinity-a", ((0, "webpod1"), (28.97, "webpod1"))),
+        EntryLifetime("b", ((0, "webpod1"), (31.1, "webpod2"))),
     )
 
     picture = drawn(pictures.lifelines("2 clients", [kept, moved], 30))
@@ -129,7 +129,7 @@ def test_clients_are_lines_with_the_timeout_between_their_dots() -> None:
 
 
 def test_where_a_connection_renewed_the_timeout_the_one_without_it_is_marked() -> None:
-    renewed = Life("a", ((-10, "webpod1"), (0, "webpod1"), (21, "webpod1")))
+    renewed = EntryLifetime("a", ((-10, "webpod1"), (0, "webpod1"), (21, "webpod1")))
 
     told = texts(drawn(pictures.lifelines("1 client", [renewed], 30)))
 
@@ -137,7 +137,7 @@ def test_where_a_connection_renewed_the_timeout_the_one_without_it_is_marked() -
 
 
 def test_a_timeout_far_off_is_not_drawn() -> None:
-    told = texts(drawn(pictures.lifelines("1", [Life("a", ((0, "webpod1"), (31, "no answer")))], 10800)))
+    told = texts(drawn(pictures.lifelines("1", [EntryLifetime("a", ((0, "webpod1"), (31, "no answer")))], 10800)))
 
     assert not any(text.startswith("T ") for text in told)
     assert "no answer, 31.00 s" in told

@@ -14,15 +14,15 @@ from session_affinity.report.rule_diffs import rules_diff
 from tests.unit.verdicts.conftest import PROXY
 
 if TYPE_CHECKING:
-    from session_affinity.dataplane.snapshot import NodeState
+    from session_affinity.dataplane.snapshot import NodeSnapshot
     from tests.unit.verdicts.conftest import World
 
 
-def read(state: NodeState) -> NodeState:
+def read(state: NodeSnapshot) -> NodeSnapshot:
     return replace(state, program="iptables-save", variant="nf_tables")
 
 
-def diff(world: World, *states: NodeState, thorough: bool = True) -> list[str]:
+def diff(world: World, *states: NodeSnapshot, thorough: bool = True) -> list[str]:
     held = {state.node: read(state) for state in states}
     return rules_diff(IPTABLES, world.service, PROXY, held, thorough=thorough).splitlines()
 

@@ -8,51 +8,51 @@ from typing import TYPE_CHECKING
 import pytest
 
 from session_affinity.dataplane.model import CLIENT_IP, ServiceState
-from session_affinity.recorder import CHANGED, READ, Asked, Did, Looked, Sighting, Stored
-from session_affinity.report.attachment import Kind
-from session_affinity.report.steps import MOST_STEPS, Context, Judged, Noted, Phase, Step, Waited, steps
-from session_affinity.scenarios.endpoint_changes.result import Course, Stage
+from session_affinity.recorder import CHANGED, READ, Action, Event, NodeRead, RequestRound, ServiceStored
+from session_affinity.report.attachment import MediaType
+from session_affinity.report.steps import MOST_STEPS, Conclusion, Context, Note, Phase, ReportStep, TrialsSeen, steps
+from session_affinity.scenarios.endpoint_changes.result import ScenarioResult, Stage
 from session_affinity.scenarios.expiry.trials import Trial
-from session_affinity.testbed.testbed import Settled
+from session_affinity.testbed.testbed import SyncResult
 from session_affinity.verdicts.verdict import Finding, Verdict
 from tests.unit.verdicts.conftest import CLIENT, HZ, PROXY
 
 if TYPE_CHECKING:
-    from session_affinity.dataplane.snapshot import NodeState
+    from session_affinity.dataplane.snapshot import NodeSnapshot
     from tests.unit.verdicts.conftest import World
 
 CONTEXT = Context(PROXY, {"myk8s-worker": HZ})
 
 
-def seen(*what: object, setup: int = 0, context: Context = CONTEXT) -> tuple[Step, ...]:
-    sightings = [Sighting(one, 1000.0 + place, 1000.5 + place) for place, one in enumerate(what)]
+def seen(*what: object, setup: int = 0, context: Context = CONTEXT) -> tuple[ReportStep, ...]:
+    sightings = [Event(one, 1000.0 + place, 1000.5 + place) for place, one in enumerate(what)]
     return steps(sightings, context, setup)
 
 
-def stored(service: ServiceState, how: str = "made") -> Stored:
+def stored(service: ServiceState, how: str = "made") -> ServiceStored:
     metadata = {"name": service.name, "namespace": service.namespace, "managedFields": [{"manager": "x"}]}
     piece = {"metadata": {"name": "slice", "labels": {"kubernetes.io/service-name": service.name}}, "endpoints": []}
-    return Stored((service,), ({"kind": "Service", "metadata": metadata},), (piece,), how)
+    return ServiceStored((service,), ({"kind": "Service", "metadata": metadata},), (piece,), how)
 
 
-def judged(world: World, *, ok: bool = True) -> Judged:
+def judged(world: World, *, ok: bool = True) -> Conclusion:
     findings = () if ok else (Finding("myk8s-worker", "30", "3600"),)
-    return Judged(Verdict("C16", "as computed" if ok else "rule 2", findings, world.service))
+    return Conclusion(Verdict("as computed" if ok else "rule 2", findings, world.service))
 
 
-def looked(world: World, *states: NodeState) -> Looked:
+def looked(world: World, *states: NodeSnapshot) -> NodeRead:
     programmed = world.programmed("x").ruleset
-    return Looked(
+    return NodeRead(
         {one.node: replace(one, ruleset=programmed, program="iptables-save") for one in states}, world.service.family
     )
 
 
-def names(step: Step) -> list[str]:
+def names(step: ReportStep) -> list[str]:
     return [f"{one.name} {one.kind.extension}" for one in step.attachments]
 
 
 def test_a_test_reads_as_arrange_observe_judge(world: World) -> None:
-    asked = Asked("net-pod", CLIENT, "myk8s-worker", world.answers("webpod1", "webpod1"))
+    asked = RequestRound("net-pod", CLIENT, "myk8s-worker", world.answers("webpod1", "webpod1"))
 
     found = seen(stored(world.service), asked, judged(world), setup=1)
 
@@ -67,7 +67,7 @@ def test_a_test_reads_as_arrange_observe_judge(world: World) -> None:
 def test_what_is_done_is_arranging_and_what_is_read_is_observing(world: World) -> None:
     changed, read = stored(world.service, CHANGED), stored(world.service, READ)
 
-    found = seen(changed, Did("removed pod webpod4"), read)
+    found = seen(changed, Action("removed pod webpod4"), read)
 
     assert [one.phase for one in found] == [Phase.ARRANGE, Phase.ARRANGE, Phase.OBSERVE]
 
@@ -75,7 +75,7 @@ def test_what_is_done_is_arranging_and_what_is_read_is_observing(world: World) -
 def test_objects_are_shown_as_served(world: World) -> None:
     (attached,) = seen(stored(world.service))[0].attachments
 
-    assert attached.kind is Kind.YAML
+    assert attached.kind is MediaType.YAML
     assert "kind: Service" in attached.body
     assert "name: slice" in attached.body
     assert "managedFields" not in attached.body
@@ -83,7 +83,7 @@ def test_objects_are_shown_as_served(world: World) -> None:
 
 def test_answers_are_a_picture_and_a_table_with_the_name_they_were_given(world: World) -> None:
     answers = world.answers("webpod1", "webpod2")
-    asked = Asked("net-pod", CLIENT, "myk8s-worker", answers)
+    asked = RequestRound("net-pod", CLIENT, "myk8s-worker", answers)
 
     assert names(seen(asked)[0]) == ["answers svg", "answers csv"]
     named = Context(PROXY, names={id(answers): "answers under ClientIP"})
@@ -91,7 +91,7 @@ def test_answers_are_a_picture_and_a_table_with_the_name_they_were_given(world: 
 
 
 def test_one_answer_needs_no_picture(world: World) -> None:
-    assert names(seen(Asked("net-pod", CLIENT, "x", world.answers("webpod1")))[0]) == ["answers csv"]
+    assert names(seen(RequestRound("net-pod", CLIENT, "x", world.answers("webpod1")))[0]) == ["answers csv"]
 
 
 def test_the_last_reading_has_the_rules_and_every_one_the_lists(world: World) -> None:
@@ -121,10 +121,10 @@ def test_after_a_failure_the_rules_are_shown_as_judged_and_as_found_then(world: 
 def test_services_of_others_are_not_shown(world: World) -> None:
     """A reading knows all Services; the test is about the one it judges."""
     other = replace(world.service, name="affinity-other")
-    settled = Settled((other, world.service), {}, {"a": 0.4}, {"a": ()}, {}, 0.4)
+    sync = SyncResult((other, world.service), {}, {"a": 0.4}, {"a": ()}, {}, 0.4)
     reading = looked(world, world.node("myk8s-worker"))
 
-    found = seen(settled, reading, judged(world))
+    found = seen(sync, reading, judged(world))
 
     assert names(found[1])[-1] == "rules of default/affinity-sticky-x7k2p, expected and seen txt"
 
@@ -136,15 +136,15 @@ def test_a_reading_of_another_family_says_nothing_of_this_one(world: World) -> N
 
 
 def test_how_rules_came_is_said_in_a_line(world: World) -> None:
-    done = Settled((world.service,), {"a": world.programmed("a")}, {"a": 0.4}, {"a": (), "b": ()}, {}, 2.0)
-    witnessed = Settled((world.service,), {}, {}, {}, {}, 1.25)
+    done = SyncResult((world.service,), {"a": world.programmed("a")}, {"a": 0.4}, {"a": (), "b": ()}, {}, 2.0)
+    witnessed = SyncResult((world.service,), {}, {}, {}, {}, 1.25)
 
     assert seen(done)[0].title == "Observe: rules in place on 1 of 2 nodes: a 0.40 s; not on b"
     assert seen(witnessed)[0].title == "Observe: a Service made after the change answers, 1.25 s after it"
 
 
 def test_short_texts_are_lines_and_long_ones_attachments() -> None:
-    short, long = seen(Noted("latency", "a 0.4 s"), Noted("log", "one\ntwo"))
+    short, long = seen(Note("latency", "a 0.4 s"), Note("log", "one\ntwo"))
 
     assert (short.title, short.attachments) == ("Observe: latency: a 0.4 s", ())
     assert (long.title, names(long)) == ("Observe: log", ["log txt"])
@@ -156,19 +156,19 @@ def test_trials_are_a_picture_and_a_table(world: World) -> None:
         for one, moment in zip(world.answers("webpod1", "webpod2"), (0.0, 31.0), strict=True)
     )
 
-    (found,) = seen(Waited((Trial(world.service, contacts),)))
+    (found,) = seen(TrialsSeen((Trial(world.service, contacts),)))
 
     assert names(found) == ["who was kept how long svg", "trials csv"]
 
 
 def test_a_course_is_told_stage_by_stage(world: World) -> None:
-    settled = Settled((world.service,), {"a": world.node("a", {1: {CLIENT: (2,)}})}, {"a": 0.5}, {"a": ()}, {}, 0.5)
+    sync = SyncResult((world.service,), {"a": world.node("a", {1: {CLIENT: (2,)}})}, {"a": 0.5}, {"a": ()}, {}, 0.5)
     stages = (
-        Stage("as it was", world.service, settled, answers=world.answers("webpod1", "webpod1")),
-        Stage("webpod1 deleted", world.service, settled, world.answers(None), world.answers("webpod2")),
+        Stage("as it was", world.service, sync, answers=world.answers("webpod1", "webpod1")),
+        Stage("webpod1 deleted", world.service, sync, world.answers(None), world.answers("webpod2")),
     )
 
-    (found,) = seen(Course(stages))
+    (found,) = seen(ScenarioResult(stages))
 
     assert names(found) == ["answers by stage svg", "answers by stage csv"]
     assert "2: webpod1 deleted" in found.attachments[0].body
@@ -178,8 +178,8 @@ def test_a_course_is_told_stage_by_stage(world: World) -> None:
 
 @pytest.mark.parametrize("switches", [3, 20])
 def test_there_are_ten_steps_at_most_and_nothing_is_lost(world: World, switches: int) -> None:
-    asked = Asked("net-pod", CLIENT, "myk8s-worker", world.answers("webpod1"))
-    what = [one for _ in range(switches) for one in (Did("one"), Did("two"), asked, Looked({}))]
+    asked = RequestRound("net-pod", CLIENT, "myk8s-worker", world.answers("webpod1"))
+    what = [one for _ in range(switches) for one in (Action("one"), Action("two"), asked, NodeRead({}))]
 
     found = seen(*what, judged(world))
 
@@ -199,5 +199,5 @@ def test_a_service_without_affinity_has_no_timeout(world: World) -> None:
     assert CLIENT_IP in seen(stored(world.service, CHANGED))[0].title
 
 
-def _all(found: tuple[Step, ...]) -> list[Step]:
+def _all(found: tuple[ReportStep, ...]) -> list[ReportStep]:
     return [one for step in found for one in (step, *_all(step.steps))]

@@ -11,13 +11,13 @@ from session_affinity.report import tables
 from tests.unit.verdicts.conftest import CLIENT, HZ
 
 if TYPE_CHECKING:
-    from session_affinity.dataplane.backend import Dataplane
-    from session_affinity.dataplane.snapshot import NodeState
+    from session_affinity.dataplane.backend import Backend
+    from session_affinity.dataplane.snapshot import NodeSnapshot
     from tests.unit.verdicts.conftest import World
 
 
-def rows(world: World, state: NodeState, dataplane: Dataplane = IPTABLES, hz: int = HZ) -> list[dict[str, str]]:
-    text = tables.memories(dataplane, [world.service], {state.node: state}, {state.node: hz} if hz else {})
+def rows(world: World, state: NodeSnapshot, backend: Backend = IPTABLES, hz: int = HZ) -> list[dict[str, str]]:
+    text = tables.affinity_stores(backend, [world.service], {state.node: state}, {state.node: hz} if hz else {})
     return list(csv.DictReader(io.StringIO(text)))
 
 
@@ -52,7 +52,7 @@ def test_more_left_than_the_timeout_is_no_age(world: World) -> None:
 
 
 def test_where_nodes_keep_nothing_there_is_no_table(world: World) -> None:
-    assert tables.memories(IPTABLES, [world.service], {"a": world.programmed("a")}, {}) == ""
+    assert tables.affinity_stores(IPTABLES, [world.service], {"a": world.programmed("a")}, {}) == ""
 
 
 def test_a_long_table_says_how_long_it_is() -> None:

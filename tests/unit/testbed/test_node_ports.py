@@ -8,7 +8,7 @@ import pytest
 
 from fixtures.zones import why_no_zones
 from session_affinity.dataplane.model import ServicePort, ServiceState
-from session_affinity.testbed.node_ports import Entrances, internal_addresses
+from session_affinity.testbed.node_ports import NodePortTargets, internal_addresses
 from session_affinity.traffic.answers import Target
 
 pytestmark = pytest.mark.unit
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.unit
 SERVICE = ServiceState(
     "default", "svc", ("10.200.1.7",), "None", None, (ServicePort("web", "TCP", 9000, node_port=30127),)
 )
-ENTRANCES = Entrances({"control-plane": "172.30.0.2", "worker": "172.30.0.3"})
+ENTRANCES = NodePortTargets({"control-plane": "172.30.0.2", "worker": "172.30.0.3"})
 
 
 def node(name: str, *addresses: tuple[str, str]) -> dict[str, Any]:
@@ -36,11 +36,11 @@ def test_addresses_are_the_nodes_first_internal_ones_of_the_family() -> None:
 
 
 def test_a_way_begins_at_a_nodes_address_and_the_node_port() -> None:
-    assert ENTRANCES.ways(SERVICE) == {
+    assert ENTRANCES.labelled_targets(SERVICE) == {
         Target("172.30.0.2", 30127): "through control-plane",
         Target("172.30.0.3", 30127): "through worker",
     }
-    assert ENTRANCES.entered(SERVICE, "worker") == {Target("172.30.0.3", 30127): "worker"}
+    assert ENTRANCES.target_to_node(SERVICE, "worker") == {Target("172.30.0.3", 30127): "worker"}
     assert ENTRANCES.others("worker") == ("control-plane",)
 
 

@@ -16,10 +16,10 @@ from session_affinity.dataplane.iptables import save as iptables_save
 from session_affinity.dataplane.iptables.backend import RulesOfServices
 from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ProxyConfig, ServicePort, ServiceState
 from session_affinity.dataplane.nftables import table as nftables_table
-from session_affinity.dataplane.snapshot import NodeState
+from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.errors import NotReadyError
 from session_affinity.testbed import testbed
-from session_affinity.testbed.testbed import Programming
+from session_affinity.testbed.testbed import Testbed
 from session_affinity.traffic.answers import Answer, Answers, Target
 
 if TYPE_CHECKING:
@@ -50,21 +50,21 @@ class FollowingNodes:
     def names(self) -> tuple[str, ...]:
         return tuple(self.left)
 
-    def read(self, names: Iterable[str]) -> dict[str, NodeState]:
+    def read(self, names: Iterable[str]) -> dict[str, NodeSnapshot]:
         self.reads.append(list(names))
         states = {}
         for name in self.reads[-1]:
             self.left[name] -= 1
-            states[name] = NodeState(name, ruleset(ONE, OTHER) if self.left[name] <= 0 else ruleset(OTHER))
+            states[name] = NodeSnapshot(name, ruleset(ONE, OTHER) if self.left[name] <= 0 else ruleset(OTHER))
         return states
 
 
 class WrongNodes(FollowingNodes):
     """Nodes that know every Service, with a timeout of their own."""
 
-    def read(self, names: Iterable[str]) -> dict[str, NodeState]:
+    def read(self, names: Iterable[str]) -> dict[str, NodeSnapshot]:
         known = ruleset(replace(ONE, timeout_seconds=31), Witnessed(0).create(None))
-        return {name: NodeState(name, known) for name in names}
+        return {name: NodeSnapshot(name, known) for name in names}
 
 
 @pytest.fixture(autouse=True)
@@ -79,49 +79,49 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(testbed, "WITNESS_AFTER_SECONDS", 0.01)
 
 
-def waiting(nodes: Any, proxy: ProxyConfig = PROXY, client: Any = None, services: Any = None) -> Programming:
-    return Programming(nodes, proxy, client, services)
+def waiting(nodes: Any, proxy: ProxyConfig = PROXY, client: Any = None, services: Any = None) -> Testbed:
+    return Testbed(nodes, proxy, client, services)
 
 
 def test_each_node_is_read_until_it_follows() -> None:
     nodes = FollowingNodes(a=1, b=3)
 
-    settled = waiting(nodes).settle(ONE, OTHER, since=time.monotonic())
+    sync = waiting(nodes).wait_for_sync(ONE, OTHER, since=time.monotonic())
 
     assert nodes.reads == [["a", "b"], ["b"], ["b"]]
-    assert settled.require() is settled
-    assert settled.seconds["a"] <= settled.seconds["b"]
-    assert settled.latency().startswith("b ")
+    assert sync.require() is sync
+    assert sync.seconds["a"] <= sync.seconds["b"]
+    assert sync.latency().startswith("b ")
 
 
 @pytest.mark.usefixtures("impatient")
 def test_a_node_that_does_not_follow_is_named_with_what_it_lacks() -> None:
     nodes, witnessed = FollowingNodes(a=1, b=10**6), Witnessed(0)
 
-    settled = waiting(nodes, services=witnessed).settle(ONE, OTHER, since=time.monotonic())
+    sync = waiting(nodes, services=witnessed).wait_for_sync(ONE, OTHER, since=time.monotonic())
 
     assert witnessed.deleted == ["affinity-witness"]
-    assert set(settled.seconds) == {"a"}
-    assert settled.late == {"b": (ONE,)}
+    assert set(sync.seconds) == {"a"}
+    assert sync.late == {"b": (ONE,)}
     with pytest.raises(
         NotReadyError, match=r"(?s)^b: not programmed .* after the change:\n  b KUBE-SERVICES: no entry"
     ):
-        settled.require()
+        sync.require()
 
 
 @pytest.mark.usefixtures("impatient")
 def test_other_nodes_need_not_follow_when_one_is_required() -> None:
-    settled = waiting(FollowingNodes(a=1, b=10**6), services=Witnessed(0)).settle(ONE, since=time.monotonic())
+    sync = waiting(FollowingNodes(a=1, b=10**6), services=Witnessed(0)).wait_for_sync(ONE, since=time.monotonic())
 
-    assert settled.require("a") is settled
+    assert sync.require("a") is sync
 
 
 def test_only_the_nodes_named_are_waited_for() -> None:
     nodes = FollowingNodes(a=1, b=10**6)
 
-    settled = waiting(nodes).settle(ONE, since=time.monotonic(), nodes=("a",))
+    sync = waiting(nodes).wait_for_sync(ONE, since=time.monotonic(), nodes=("a",))
 
-    assert settled.require() is settled
+    assert sync.require() is sync
     assert nodes.reads == [["a"]]
 
 
@@ -132,12 +132,12 @@ def test_a_node_that_knows_a_later_service_is_not_waited_for_but_keeps_its_diffe
     monkeypatch.setattr(testbed, "WITNESS_AFTER_SECONDS", 0.01)
     began = time.monotonic()
 
-    settled = waiting(WrongNodes(a=1), services=Witnessed(0)).settle(ONE, since=began)
+    sync = waiting(WrongNodes(a=1), services=Witnessed(0)).wait_for_sync(ONE, since=began)
 
     assert time.monotonic() - began < 5
-    assert settled.overtaken == {"a"}
-    assert settled.require() is settled
-    assert "--seconds 31, expected 30" in str(settled.differences["a"][0])
+    assert sync.synced_but_wrong == {"a"}
+    assert sync.require() is sync
+    assert "--seconds 31, expected 30" in str(sync.differences["a"][0])
 
 
 def test_rules_sorted_by_service_are_those_that_are_compared() -> None:
@@ -188,16 +188,16 @@ def test_where_rules_cannot_be_read_a_witness_answers_for_the_change(proxy: Prox
     """Where the order in which changes are applied is not known, a second witness is made when the first answers."""
     witnessed = Witnessed(3)
 
-    settled = waiting(FollowingNodes(), proxy, witnessed, witnessed).settle(ONE, since=time.monotonic())
+    sync = waiting(FollowingNodes(), proxy, witnessed, witnessed).wait_for_sync(ONE, since=time.monotonic())
 
-    assert (settled.states, settled.differences) == ({}, {})
+    assert (sync.states, sync.differences) == ({}, {})
     assert witnessed.deleted == ["affinity-witness"] * witnesses
 
 
 def test_the_services_themselves_are_not_asked() -> None:
     witnessed = Witnessed(1)
 
-    waiting(FollowingNodes(), PROXY, witnessed, witnessed).settle(ONE, since=time.monotonic())
+    waiting(FollowingNodes(), PROXY, witnessed, witnessed).wait_for_sync(ONE, since=time.monotonic())
 
     assert witnessed.asked == [Target("10.200.1.9", 9000)]
 
@@ -207,7 +207,7 @@ def test_a_witness_that_never_answers_is_told_and_removed() -> None:
     witnessed = Witnessed(10**6)
 
     with pytest.raises(NotReadyError, match="a: a Service made after the change does not answer"):
-        waiting(FollowingNodes(a=1), IPVS, witnessed, witnessed).settle(ONE, since=time.monotonic())
+        waiting(FollowingNodes(a=1), IPVS, witnessed, witnessed).wait_for_sync(ONE, since=time.monotonic())
     assert witnessed.deleted == ["affinity-witness"]
 
 
@@ -217,12 +217,12 @@ def test_a_witness_that_never_answers_is_told_and_removed() -> None:
 class FollowingTables(FollowingNodes):
     """Nodes in nftables mode that hold the Service from their n-th read on."""
 
-    def read(self, names: Iterable[str]) -> dict[str, NodeState]:
+    def read(self, names: Iterable[str]) -> dict[str, NodeSnapshot]:
         self.reads.append(list(names))
         states = {}
         for name in self.reads[-1]:
             self.left[name] -= 1
-            states[name] = NodeState(name, nftables=DUMP if self.left[name] <= 0 else None)
+            states[name] = NodeSnapshot(name, nftables=DUMP if self.left[name] <= 0 else None)
         return states
 
 
@@ -233,19 +233,19 @@ DUMPED = replace(ONE, name="sticky", cluster_ips=("10.200.1.17",), timeout_secon
 def test_in_nftables_mode_each_node_is_read_until_it_follows() -> None:
     nodes = FollowingTables(a=1, b=2)
 
-    settled = waiting(nodes, replace(PROXY, mode="nftables")).settle(DUMPED, since=time.monotonic())
+    sync = waiting(nodes, replace(PROXY, mode="nftables")).wait_for_sync(DUMPED, since=time.monotonic())
 
     assert nodes.reads == [["a", "b"], ["b"]]
-    assert settled.require() is settled
+    assert sync.require() is sync
 
 
 @pytest.mark.usefixtures("impatient")
 def test_in_nftables_mode_a_node_that_does_not_follow_is_named_with_what_it_lacks() -> None:
     services = Witnessed(0)
 
-    settled = waiting(FollowingTables(a=10**6), replace(PROXY, mode="nftables"), services=services).settle(
+    sync = waiting(FollowingTables(a=10**6), replace(PROXY, mode="nftables"), services=services).wait_for_sync(
         DUMPED, since=time.monotonic()
     )
 
     with pytest.raises(NotReadyError, match=r"a cluster-ips: no element 10\.200\.1\.17"):
-        settled.require()
+        sync.require()

@@ -11,7 +11,7 @@ from session_affinity.dataplane.iptables import expected as iptables_expected
 from session_affinity.dataplane.iptables import save as iptables_save
 from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ProxyConfig, ServicePort, ServiceState
 from session_affinity.dataplane.nftables.table import Element, NftSet, Table
-from session_affinity.dataplane.snapshot import NodeState
+from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.dataplane.xt_recent import Entry, RecentList
 from session_affinity.traffic.answers import Answer, Answers, Target
 
@@ -48,7 +48,7 @@ class World:
 
     def node(
         self, name: str, entries: dict[int, dict[str, tuple[int, ...]]] | None = None, **changes: object
-    ) -> NodeState:
+    ) -> NodeSnapshot:
         """Return a node with the Service's lists; entries by endpoint number and client, as seconds ago."""
         lists = {
             chain: RecentList(
@@ -60,11 +60,11 @@ class World:
             )
             for place, chain in enumerate(self.chains)
         }
-        return NodeState(**{"node": name, "lists": lists, "jiffies": NOW, "uptime": 1000.0, **changes})
+        return NodeSnapshot(**{"node": name, "lists": lists, "jiffies": NOW, "uptime": 1000.0, **changes})
 
     def node_with_sets(
         self, name: str, elements: dict[int, dict[str, float]] | None = None, **changes: object
-    ) -> NodeState:
+    ) -> NodeSnapshot:
         """Return a node with the Service's sets; elements by endpoint number and client, as seconds left."""
         sets = {
             memory: NftSet(
@@ -73,17 +73,17 @@ class World:
                 30,
                 {(client,): Element((client,), None, left) for client, left in (elements or {}).get(place, {}).items()},
             )
-            for place, memory in enumerate(NFTABLES.memories(self.service))
+            for place, memory in enumerate(NFTABLES.affinity_stores(self.service))
         }
-        return NodeState(**{"node": name, "nftables": Table(sets), "uptime": 1000.0, **changes})
+        return NodeSnapshot(**{"node": name, "nftables": Table(sets), "uptime": 1000.0, **changes})
 
-    def programmed(self, name: str, without: str = "", replace: tuple[str, str] = ("", "")) -> NodeState:
+    def programmed(self, name: str, without: str = "", replace: tuple[str, str] = ("", "")) -> NodeSnapshot:
         """Return a node whose rules are right, except for lines that hold a text or a text that is replaced."""
         rules = [str(rule) for rule in iptables_expected.expected(self.service, PROXY).rules]
         lines = [line.replace(*replace) if replace[0] else line for line in rules if not without or without not in line]
         names = dict.fromkeys(line.split()[1] for line in lines)
         text = "\n".join(["*nat", *(f":{chain} - [0:0]" for chain in names), *lines, "COMMIT", ""])
-        return NodeState(name, iptables_save.parse(text))
+        return NodeSnapshot(name, iptables_save.parse(text))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from session_affinity.kube.reply import Reply
 from session_affinity.verdicts.api_fields import (
     AFFINITY_REFUSED,
     TIMEOUT_REFUSED,
-    Asked,
+    ApiAnswer,
     judge_refused,
     judge_stored,
     judge_warnings,
@@ -22,14 +22,14 @@ from session_affinity.verdicts.api_fields import (
 WARNING = "spec.SessionAffinity is ignored for headless services"
 
 
-def stored(affinity: str, config: dict[str, Any] | None = None, *warnings: str) -> Asked:
+def stored(affinity: str, config: dict[str, Any] | None = None, *warnings: str) -> ApiAnswer:
     spec = {"sessionAffinity": affinity, **({} if config is None else {"sessionAffinityConfig": config})}
-    return Asked("a Service", Reply(201, {"spec": spec}, warnings))
+    return ApiAnswer("a Service", Reply(201, {"spec": spec}, warnings))
 
 
-def refused(*causes: tuple[str, str], status: int = 422, reason: str = "Invalid") -> Asked:
+def refused(*causes: tuple[str, str], status: int = 422, reason: str = "Invalid") -> ApiAnswer:
     told = [{"field": field, "reason": why, "message": "words"} for field, why in causes]
-    return Asked("a Service", Reply(status, {"reason": reason, "message": "no", "details": {"causes": told}}))
+    return ApiAnswer("a Service", Reply(status, {"reason": reason, "message": "no", "details": {"causes": told}}))
 
 
 def config(seconds: int) -> dict[str, Any]:
@@ -37,10 +37,10 @@ def config(seconds: int) -> dict[str, Any]:
 
 
 def test_what_is_stored_as_asked_holds() -> None:
-    verdict = judge_stored("C07", (stored("ClientIP", config(30)), "ClientIP", 30), (stored("None"), "None", None))
+    verdict = judge_stored((stored("ClientIP", config(30)), "ClientIP", 30), (stored("None"), "None", None))
 
     assert verdict.ok
-    assert verdict.figure == "ClientIP, 30 s; None, no configuration"
+    assert verdict.headline == "ClientIP, 30 s; None, no configuration"
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,10 @@ def test_what_is_stored_as_asked_holds() -> None:
         pytest.param(refused(("spec.x", "FieldValueInvalid")), "ClientIP", 1, "422 Invalid", id="refused"),
     ],
 )
-def test_what_is_stored_otherwise_does_not_hold(asked: Asked, affinity: str, seconds: int | None, seen: str) -> None:
-    verdict = judge_stored("C03", (asked, affinity, seconds))
+def test_what_is_stored_otherwise_does_not_hold(
+    asked: ApiAnswer, affinity: str, seconds: int | None, seen: str
+) -> None:
+    verdict = judge_stored((asked, affinity, seconds))
 
     assert verdict.explain().startswith("C03 does not hold on the API: ")
     assert seen in verdict.explain().partition("seen:")[2]
@@ -68,7 +70,7 @@ def test_a_refusal_for_the_right_field_holds() -> None:
         (refused((AFFINITY_REFUSED.field, AFFINITY_REFUSED.reason)), AFFINITY_REFUSED),
     ]
 
-    assert judge_refused("C06", right).ok
+    assert judge_refused(right).ok
 
 
 @pytest.mark.parametrize(
@@ -90,8 +92,8 @@ def test_a_refusal_for_the_right_field_holds() -> None:
         pytest.param(refused(), "422 Invalid\n", id="without a cause"),
     ],
 )
-def test_other_refusals_do_not_hold(asked: Asked, seen: str) -> None:
-    verdict = judge_refused("C06", [(asked, TIMEOUT_REFUSED)])
+def test_other_refusals_do_not_hold(asked: ApiAnswer, seen: str) -> None:
+    verdict = judge_refused([(asked, TIMEOUT_REFUSED)])
 
     assert not verdict.ok
     assert seen in verdict.findings[0].seen + "\n"
@@ -107,8 +109,8 @@ def test_other_refusals_do_not_hold(asked: Asked, seen: str) -> None:
         pytest.param(refused(), False, False, id="refused"),
     ],
 )
-def test_warnings_are_those_called_for(asked: Asked, *, wanted: bool, ok: bool) -> None:
-    assert judge_warnings("C54", [(asked, wanted)], "v1.37.2").ok is ok
+def test_warnings_are_those_called_for(asked: ApiAnswer, *, wanted: bool, ok: bool) -> None:
+    assert judge_warnings([(asked, wanted)], "v1.37.2").ok is ok
 
 
 @pytest.mark.parametrize(

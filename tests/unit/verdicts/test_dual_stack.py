@@ -14,7 +14,7 @@ from session_affinity.verdicts.dual_stack import Home, Move, judge_independent, 
 
 if TYPE_CHECKING:
     from conftest import World
-    from session_affinity.dataplane.snapshot import NodeState
+    from session_affinity.dataplane.snapshot import NodeSnapshot
 
 NODE = "myk8s-control-plane"
 IPV4, IPV6 = "10.10.0.2", "fd00:1::2"
@@ -30,7 +30,7 @@ def second(world: World) -> World:
     return replace(world, service=service)
 
 
-def listing(world: World, entries: dict[int, dict[str, int]]) -> NodeState:
+def listing(world: World, entries: dict[int, dict[str, int]]) -> NodeSnapshot:
     """Return a node with lists read from their text; stamps by endpoint number and the address as it is written."""
     lists = {}
     for place, chain in enumerate(world.chains):
@@ -57,10 +57,10 @@ def test_an_ipv6_address_is_listed_in_eight_full_groups() -> None:
 def test_each_family_has_the_client_in_one_list(world: World, second: World) -> None:
     seen = homes(world, second, {1: {IPV4: 20}}, {0: {as_listed(IPV6): 20}})
 
-    verdict = judge_own_memory("C62", IPTABLES, seen, 20, HZ)
+    verdict = judge_own_memory(IPTABLES, seen, 20, HZ)
 
     assert verdict.ok
-    assert verdict.figure == f"{IPV4} with 20 stamps and {as_listed(IPV6)} with 20 stamps"
+    assert verdict.headline == f"{IPV4} with 20 stamps and {as_listed(IPV6)} with 20 stamps"
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_each_family_has_the_client_in_one_list(world: World, second: World) -> 
 def test_a_second_family_that_lists_otherwise_does_not_hold(
     ipv6: dict[int, dict[str, int]], said: str, world: World, second: World
 ) -> None:
-    verdict = judge_own_memory("C62", IPTABLES, homes(world, second, {1: {IPV4: 20}}, ipv6), 20, HZ)
+    verdict = judge_own_memory(IPTABLES, homes(world, second, {1: {IPV4: 20}}, ipv6), 20, HZ)
 
     assert not verdict.ok
     assert said in verdict.explain()
@@ -95,16 +95,16 @@ def services(first: World, second: World) -> tuple[ServiceState, ServiceState]:
 def test_one_family_is_moved_and_the_other_stays(world: World, second: World) -> None:
     moves = [move(second, to, [f"webpod{to + 1}"] * 5, ["webpod2"] * 5, world) for to in (0, 1, 2)]
 
-    verdict = judge_independent("C63", services(world, second), NODE, moves)
+    verdict = judge_independent(services(world, second), NODE, moves)
 
     assert verdict.ok
-    assert verdict.figure == "IPv6 moved to 3 endpoints, IPv4 stayed on webpod2"
+    assert verdict.headline == "IPv6 moved to 3 endpoints, IPv4 stayed on webpod2"
 
 
 def test_a_family_that_is_moved_along_does_not_hold(world: World, second: World) -> None:
     moves = [move(second, to, [f"webpod{to + 1}"] * 5, [f"webpod{to + 1}"] * 5, world) for to in (0, 1, 2)]
 
-    verdict = judge_independent("C63", services(world, second), NODE, moves)
+    verdict = judge_independent(services(world, second), NODE, moves)
 
     assert "IPv4: one endpoint answers, wherever IPv6 leads" in verdict.explain()
 
@@ -112,7 +112,7 @@ def test_a_family_that_is_moved_along_does_not_hold(world: World, second: World)
 def test_a_family_that_does_not_follow_its_own_list_does_not_hold(world: World, second: World) -> None:
     moves = [move(second, to, ["webpod1"] * 5, ["webpod2"] * 5, world) for to in (0, 1, 2)]
 
-    verdict = judge_independent("C63", services(world, second), NODE, moves)
+    verdict = judge_independent(services(world, second), NODE, moves)
 
     assert [finding.expected for finding in verdict.findings] == [
         f"IPv6: all answered by webpod{number}, for which the client is remembered" for number in (2, 3)
@@ -125,4 +125,4 @@ def test_a_request_without_an_answer_does_not_hold(broken: str, world: World, se
     fine: list[str | None] = ["webpod1"] * 5
     one = move(second, 0, lost if broken == "moved" else fine, lost if broken == "other" else fine, world)
 
-    assert not judge_independent("C63", services(world, second), NODE, [one]).ok
+    assert not judge_independent(services(world, second), NODE, [one]).ok

@@ -32,18 +32,18 @@ def trial(world: World, gap: float, *, moved: bool, reused: int = 0, renewed: bo
 
 
 def test_kept_clients_hold(world: World) -> None:
-    verdict = judge_kept("C23", [trial(world, 29.02, moved=False)] * 6, just_before(30))
+    verdict = judge_kept([trial(world, 29.02, moved=False)] * 6, just_before(30))
 
     assert verdict.ok
-    assert verdict.figure == "sticky at 29.02 s, 6 of 6 stayed"
+    assert verdict.headline == "sticky at 29.02 s, 6 of 6 stayed"
 
 
 def test_one_client_that_moved_early_does_not_hold(world: World) -> None:
     trials = [trial(world, 29.02, moved=False)] * 5 + [trial(world, 29.04, moved=True)]
 
-    verdict = judge_kept("C23", trials, just_before(30))
+    verdict = judge_kept(trials, just_before(30))
 
-    assert verdict.figure == "moved at 29.04 s, 5 of 6 stayed"
+    assert verdict.headline == "moved at 29.04 s, 5 of 6 stayed"
     assert "expected: answered by webpod1 again after 29.04 s" in verdict.explain()
     assert "seen: answered by webpod2" in verdict.explain()
 
@@ -51,28 +51,28 @@ def test_one_client_that_moved_early_does_not_hold(world: World) -> None:
 @pytest.mark.parametrize("gap", [30.0, 30.5, 27.4], ids=["at-the-timeout", "too-late", "too-early"])
 def test_a_probe_outside_its_window_cannot_tell_that_a_client_is_kept(world: World, gap: float) -> None:
     with pytest.raises(UntimelyError, match=r"C23: clients were to be silent for 27.5 s to 30 s"):
-        judge_kept("C23", [trial(world, gap, moved=True)] * 6, just_before(30))
+        judge_kept([trial(world, gap, moved=True)] * 6, just_before(30))
 
 
 def test_a_few_late_probes_are_left_out(world: World) -> None:
     trials = [trial(world, 29.0, moved=False)] * 4 + [trial(world, 30.5, moved=True)] * 2
 
-    assert judge_kept("C23", trials, just_before(30)).figure == "sticky at 29.00 s, 4 of 4 stayed"
+    assert judge_kept(trials, just_before(30)).headline == "sticky at 29.00 s, 4 of 4 stayed"
 
 
 def test_free_clients_hold_when_one_moved(world: World) -> None:
     trials = [trial(world, 31.01, moved=True)] + [trial(world, 31.01, moved=False)] * 14
 
-    verdict = judge_free("C24", trials, just_after(30))
+    verdict = judge_free(trials, just_after(30))
 
     assert verdict.ok
-    assert verdict.figure == "free at 31.01 s, 1 of 15 moved"
+    assert verdict.headline == "free at 31.01 s, 1 of 15 moved"
 
 
 def test_clients_that_all_stay_do_not_hold(world: World) -> None:
-    verdict = judge_free("C24", [trial(world, 31.01, moved=False)] * 15, just_after(30))
+    verdict = judge_free([trial(world, 31.01, moved=False)] * 15, just_after(30))
 
-    assert verdict.figure == "still bound at 31.01 s, 0 of 15 moved"
+    assert verdict.headline == "still bound at 31.01 s, 0 of 15 moved"
     assert "of free clients this has chance 7.0e-08" in verdict.explain()
 
 
@@ -80,20 +80,20 @@ def test_too_few_timely_probes_cannot_tell_that_clients_are_bound(world: World) 
     trials = [trial(world, 31.0, moved=False)] * 14 + [trial(world, 34.0, moved=False)]
 
     with pytest.raises(UntimelyError, match=r"34\.00 s"):
-        judge_free("C24", trials, just_after(30))
+        judge_free(trials, just_after(30))
 
 
 def test_a_move_before_the_timeout_is_no_proof_of_expiry(world: World) -> None:
     with pytest.raises(UntimelyError):
-        judge_free("C24", [trial(world, 29.9, moved=True)] * 15, just_after(30))
+        judge_free([trial(world, 29.9, moved=True)] * 15, just_after(30))
 
 
 def test_a_failed_request_does_not_hold_whenever_it_came(world: World) -> None:
     failed = replace(trial(world, 50, moved=False), contacts=(world.contact("webpod1", 100), world.contact(None, 150)))
 
-    verdict = judge_free("C24", [failed] * 2, just_after(30))
+    verdict = judge_free([failed] * 2, just_after(30))
 
-    assert verdict.figure == "2 of 2 clients got no answer"
+    assert verdict.headline == "2 of 2 clients got no answer"
     assert "seen: curl 28: timed out" in verdict.explain()
 
 
@@ -103,14 +103,14 @@ def test_the_clients_clock_bounds_a_silence_that_the_node_does_not_tell(world: W
     gap = unstamped.silence()
 
     assert (gap.low, gap.high) == pytest.approx((28.98, 29.02))
-    assert judge_kept("C23", [unstamped], just_before(30)).ok
+    assert judge_kept([unstamped], just_before(30)).ok
 
 
 def test_a_silence_whose_bounds_reach_past_the_timeout_cannot_tell(world: World) -> None:
     unstamped = replace(trial(world, 29.99, moved=True), stamps=None)
 
     with pytest.raises(UntimelyError):
-        judge_kept("C23", [unstamped], just_before(30))
+        judge_kept([unstamped], just_before(30))
 
 
 def test_a_renewed_client_is_judged_from_its_first_contact(world: World) -> None:
@@ -118,7 +118,7 @@ def test_a_renewed_client_is_judged_from_its_first_contact(world: World) -> None
     contacts = (world.contact("webpod1", 100), world.contact("webpod1", 110), world.contact("webpod1", 131))
     sliding = Trial(world.service, contacts, 0, (stamp, stamp + 10 * HZ), stamp + 31 * HZ, hz=HZ)
 
-    assert judge_kept("C24b", [sliding] * 6, just_after(30), since=-3).figure == "sticky at 31.00 s, 6 of 6 stayed"
+    assert judge_kept([sliding] * 6, just_after(30), since=-3).headline == "sticky at 31.00 s, 6 of 6 stayed"
 
 
 def test_slow_machines_have_wider_windows() -> None:
@@ -129,26 +129,26 @@ def test_slow_machines_have_wider_windows() -> None:
 def test_traffic_that_renews_nothing_holds(world: World) -> None:
     trials = [trial(world, 31.0, moved=place < 9, reused=21) for place in range(15)]
 
-    verdict = judge_not_renewed_by_traffic("C24c", trials, just_after(30))
+    verdict = judge_not_renewed_by_traffic(trials, just_after(30))
 
     assert verdict.ok
-    assert verdict.figure == "free at 31.00 s, 9 of 15 moved, after 315 requests on open connections"
+    assert verdict.headline == "free at 31.00 s, 9 of 15 moved, after 315 requests on open connections"
 
 
 def test_an_entry_that_traffic_renewed_does_not_hold(world: World) -> None:
     trials = [trial(world, 31.0, moved=False, reused=21, renewed=True)] * 15
 
-    verdict = judge_not_renewed_by_traffic("C24c", trials, just_after(30))
+    verdict = judge_not_renewed_by_traffic(trials, just_after(30))
 
-    assert verdict.figure == "15 of 15 entries were renewed by 315 requests on open connections"
+    assert verdict.headline == "15 of 15 entries were renewed by 315 requests on open connections"
 
 
 def test_clients_that_traffic_kept_bound_do_not_hold(world: World) -> None:
     trials = [trial(world, 31.0, moved=False, reused=21)] * 15
 
-    assert not judge_not_renewed_by_traffic("C24c", trials, just_after(30)).ok
+    assert not judge_not_renewed_by_traffic(trials, just_after(30)).ok
 
 
 def test_connections_that_closed_cannot_tell(world: World) -> None:
     with pytest.raises(UntimelyError, match="did not stay open"):
-        judge_not_renewed_by_traffic("C24c", [trial(world, 31.0, moved=True)] * 15, just_after(30))
+        judge_not_renewed_by_traffic([trial(world, 31.0, moved=True)] * 15, just_after(30))

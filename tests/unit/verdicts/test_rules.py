@@ -11,7 +11,7 @@ from session_affinity.dataplane.backends import IPTABLES
 from session_affinity.dataplane.differences import Aspect
 from session_affinity.dataplane.iptables import compare as iptables_compare
 from session_affinity.dataplane.model import ProxyConfig
-from session_affinity.dataplane.snapshot import NodeState
+from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.verdicts.rules import (
     ASPECTS,
     judge_aspects,
@@ -28,7 +28,7 @@ PROXY = ProxyConfig("iptables", "10.10.0.0/16")
 GOOD, BAD = "myk8s-worker", "myk8s-worker2"
 
 
-def judge(claim: str, world: World, bad: NodeState) -> Verdict:
+def judge(claim: str, world: World, bad: NodeSnapshot) -> Verdict:
     states = (world.programmed(GOOD), bad)
     differences = {
         state.node: iptables_compare.compare(state.node, world.service, PROXY, state.ruleset) for state in states
@@ -41,7 +41,7 @@ def test_right_rules_hold(claim: str, world: World) -> None:
     verdict = judge(claim, world, world.programmed(BAD))
 
     assert verdict.ok
-    assert verdict.figure == "as computed on 2 nodes"
+    assert verdict.headline == "as computed on 2 nodes"
 
 
 @pytest.mark.parametrize(
@@ -67,14 +67,14 @@ def test_a_defect_fails_its_claim_and_names_the_node(
 
 @pytest.mark.parametrize("claim", list(ASPECTS))
 def test_a_node_without_rules_fails_every_claim(claim: str, world: World) -> None:
-    verdict = judge(claim, world, NodeState(BAD))
+    verdict = judge(claim, world, NodeSnapshot(BAD))
 
     assert not verdict.ok
     assert verdict.explain().startswith(f"{claim} does not hold on {BAD}: ")
 
 
 def test_a_node_without_any_rule_raises_the_question_of_kube_proxy(world: World) -> None:
-    text = judge("C14", world, NodeState(BAD)).explain()
+    text = judge("C14", world, NodeSnapshot(BAD)).explain()
 
     assert f"no chain of the Service at all on {BAD}: is kube-proxy running there?" in text
 
@@ -96,14 +96,14 @@ def test_a_recent_rule_without_affinity_does_not_hold(world: World) -> None:
 
 
 def test_no_rule_at_all_is_no_proof_of_no_memory(world: World) -> None:
-    assert not judge_no_memory(IPTABLES, world.service, {GOOD: NodeState(GOOD)}).ok
+    assert not judge_no_memory(IPTABLES, world.service, {GOOD: NodeSnapshot(GOOD)}).ok
 
 
 def test_equal_nodes_hold(world: World) -> None:
     verdict = judge_same_everywhere(IPTABLES, world.service, {name: world.programmed(name) for name in (GOOD, BAD)})
 
     assert verdict.ok
-    assert "the same on 2 of 2 nodes" in verdict.figure
+    assert "the same on 2 of 2 nodes" in verdict.headline
 
 
 def test_the_node_that_differs_from_most_is_named_with_its_rules(world: World) -> None:
@@ -120,17 +120,17 @@ def test_the_node_that_differs_from_most_is_named_with_its_rules(world: World) -
 
 
 def test_timeouts_of_several_services_are_told(world: World) -> None:
-    verdict = judge_timeouts("C05", IPTABLES, [world.service], {GOOD: world.programmed(GOOD)})
+    verdict = judge_timeouts(IPTABLES, [world.service], {GOOD: world.programmed(GOOD)})
 
     assert verdict.ok
-    assert verdict.figure == "30 s on 1 nodes"
+    assert verdict.headline == "30 s on 1 nodes"
 
 
-@pytest.mark.parametrize("state", [NodeState(BAD), None], ids=["no-rules", "another-timeout"])
-def test_a_timeout_that_is_not_programmed_does_not_hold(world: World, state: NodeState | None) -> None:
+@pytest.mark.parametrize("state", [NodeSnapshot(BAD), None], ids=["no-rules", "another-timeout"])
+def test_a_timeout_that_is_not_programmed_does_not_hold(world: World, state: NodeSnapshot | None) -> None:
     bad = state or world.programmed(BAD, replace=("--seconds 30", "--seconds 10800"))
 
-    verdict = judge_timeouts("C05", IPTABLES, [world.service], {GOOD: world.programmed(GOOD), BAD: bad})
+    verdict = judge_timeouts(IPTABLES, [world.service], {GOOD: world.programmed(GOOD), BAD: bad})
 
     assert [finding.where for finding in verdict.findings] == [BAD]
     assert "expected: 3 lists with 30 s" in verdict.explain()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from session_affinity.kube.reply import Reply
-from session_affinity.verdicts.api_fields import Asked
+from session_affinity.verdicts.api_fields import ApiAnswer
 from session_affinity.verdicts.server_side_apply import TIMEOUT_PATH, Applied, judge_applied, owners
 
 AFFINITY = {"f:sessionAffinity": {}}
@@ -16,16 +16,16 @@ TIMEOUT = {"f:sessionAffinityConfig": {"f:clientIP": {"f:timeoutSeconds": {}}}}
 FIRST, SECOND = MANAGERS = ("first", "second")
 
 
-def stored(seconds: int, **fields: dict[str, Any]) -> Asked:
+def stored(seconds: int, **fields: dict[str, Any]) -> ApiAnswer:
     managed = [{"manager": name, "operation": "Apply", "fieldsV1": {"f:spec": owned}} for name, owned in fields.items()]
     spec = {"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": seconds}}}
-    return Asked("a step", Reply(200, {"metadata": {"managedFields": managed}, "spec": spec}))
+    return ApiAnswer("a step", Reply(200, {"metadata": {"managedFields": managed}, "spec": spec}))
 
 
-def conflict(*fields: str, message: str = 'conflict with "first"', status: int = 409) -> Asked:
+def conflict(*fields: str, message: str = 'conflict with "first"', status: int = 409) -> ApiAnswer:
     causes = [{"field": field, "reason": "FieldManagerConflict", "message": message} for field in fields]
     body = {"reason": "Conflict", "message": message, "details": {"causes": causes}}
-    return Asked("the conflict", Reply(status, body))
+    return ApiAnswer("the conflict", Reply(status, body))
 
 
 BOTH = {**AFFINITY, **TIMEOUT}
@@ -50,7 +50,7 @@ def test_owners_are_read_from_managed_fields() -> None:
 
 
 def test_what_apply_promises_holds() -> None:
-    assert judge_applied("C55", RIGHT).ok
+    assert judge_applied(RIGHT).ok
 
 
 @pytest.mark.parametrize(
@@ -68,8 +68,8 @@ def test_what_apply_promises_holds() -> None:
         pytest.param({"forced": stored(30, first=BOTH, second=TIMEOUT)}, "owned by first, second", id="shared"),
     ],
 )
-def test_anything_else_does_not(wrong: dict[str, Asked], seen: str) -> None:
-    verdict = judge_applied("C55", replace(RIGHT, **wrong))
+def test_anything_else_does_not(wrong: dict[str, ApiAnswer], seen: str) -> None:
+    verdict = judge_applied(replace(RIGHT, **wrong))
 
     (finding,) = verdict.findings
     assert seen in finding.seen

@@ -10,29 +10,29 @@ import pytest
 from session_affinity.dataplane.backends import IPTABLES, NFTABLES
 from session_affinity.dataplane.iptables import compare as iptables_compare
 from session_affinity.dataplane.model import ProxyConfig
-from session_affinity.scenarios.expiry.shared_wait import Departure, Patch, Rest
-from session_affinity.testbed.testbed import Settled
+from session_affinity.scenarios.expiry.shared_wait import ExpiredElements, SilentClients, TimeoutPatch
+from session_affinity.testbed.testbed import SyncResult
 from session_affinity.verdicts.expiry import UntimelyError
 from session_affinity.verdicts.timeout_patch import judge_gone, judge_inert, judge_old_expiry, judge_patch
 
 if TYPE_CHECKING:
     from conftest import World
-    from session_affinity.dataplane.snapshot import NodeState
+    from session_affinity.dataplane.snapshot import NodeSnapshot
 
 CLIENT, HOME, WORKER = "10.10.0.6", "myk8s-control-plane", "myk8s-worker2"
 HZ = 250
 PROXY = ProxyConfig("iptables", "10.10.0.0/16")
 
 
-def patch(world: World, before: NodeState, after: NodeState, bad: NodeState | None = None) -> Patch:
+def patch(world: World, before: NodeSnapshot, after: NodeSnapshot, bad: NodeSnapshot | None = None) -> TimeoutPatch:
     states = {HOME: replace(after, ruleset=world.programmed(HOME).ruleset), WORKER: bad or world.programmed(WORKER)}
     differences = {
         name: iptables_compare.compare(name, world.service, PROXY, state.ruleset) for name, state in states.items()
     }
     seconds = {name: 0.8 for name, found in differences.items() if not found}
     late = {name: (world.service,) for name, found in differences.items() if found}
-    settled = Settled((world.service,), states, seconds, differences, late, 10.2)
-    return Patch((world.service,), {HOME: before}, settled)
+    sync = SyncResult((world.service,), states, seconds, differences, late, 10.2)
+    return TimeoutPatch((world.service,), {HOME: before}, sync)
 
 
 def test_a_patch_that_arrived_and_kept_the_entries_holds(world: World) -> None:
@@ -41,7 +41,7 @@ def test_a_patch_that_arrived_and_kept_the_entries_holds(world: World) -> None:
     verdict = judge_patch(IPTABLES, patch(world, node, node), CLIENT, HOME)
 
     assert verdict.ok
-    assert verdict.figure == "30 s on 2 of 2 nodes, 1 of 1 entries kept"
+    assert verdict.headline == "30 s on 2 of 2 nodes, 1 of 1 entries kept"
 
 
 def test_a_node_the_patch_did_not_reach_is_named(world: World) -> None:
@@ -65,17 +65,17 @@ def test_an_entry_that_the_patch_lost_does_not_hold(world: World) -> None:
     assert "seen: in no list, 0 entries" in text
 
 
-def rest(world: World, age: int, probes: list[str], *, listed: bool = True) -> Rest:
+def rest(world: World, age: int, probes: list[str], *, listed: bool = True) -> SilentClients:
     at_end = world.node(HOME, {0: {CLIENT: (age,)}} if listed else {})
     services = (world.service,) * len(probes)
-    return Rest(services, world.answers(*["webpod1"] * len(probes)), at_end, world.answers(*probes))
+    return SilentClients(services, world.answers(*["webpod1"] * len(probes)), at_end, world.answers(*probes))
 
 
 def test_listed_entries_that_bind_no_one_hold(world: World) -> None:
     verdict = judge_inert(rest(world, 36, ["webpod1"] * 14 + ["webpod3"]), CLIENT, HZ)
 
     assert verdict.ok
-    assert verdict.figure == "15 listed 36.00 s after, 1 of 15 moved"
+    assert verdict.headline == "15 listed 36.00 s after, 1 of 15 moved"
 
 
 def test_expired_entries_that_bind_do_not_hold(world: World) -> None:
@@ -100,31 +100,33 @@ def test_an_entry_that_is_not_yet_expired_cannot_tell(world: World) -> None:
 
 def test_a_patch_keeps_elements_where_they_are(world: World) -> None:
     before, after = world.node_with_sets(HOME, {0: {CLIENT: 10790}}), world.node_with_sets(HOME, {0: {CLIENT: 10789}})
-    settled = Settled((world.service,), {HOME: after}, {HOME: 0.8}, {HOME: ()}, {}, 0.8)
-    moved = replace(settled, states={HOME: world.node_with_sets(HOME, {1: {CLIENT: 10789}})})
+    sync = SyncResult((world.service,), {HOME: after}, {HOME: 0.8}, {HOME: ()}, {}, 0.8)
+    moved = replace(sync, states={HOME: world.node_with_sets(HOME, {1: {CLIENT: 10789}})})
 
-    assert judge_patch(NFTABLES, Patch((world.service,), {HOME: before}, settled), CLIENT, HOME).ok
-    text = judge_patch(NFTABLES, Patch((world.service,), {HOME: before}, moved), CLIENT, HOME).explain()
-    first, second, _ = NFTABLES.memories(world.service)
+    assert judge_patch(NFTABLES, TimeoutPatch((world.service,), {HOME: before}, sync), CLIENT, HOME).ok
+    text = judge_patch(NFTABLES, TimeoutPatch((world.service,), {HOME: before}, moved), CLIENT, HOME).explain()
+    first, second, _ = NFTABLES.affinity_stores(world.service)
     assert f"expected: {CLIENT} in {first}, as before" in text
     assert f"seen: in {second}, 1 entries" in text
 
 
-def old_rest(world: World, left: float | None, renewed: float | None, *probes: str, uptime: float = 1000.0) -> Rest:
+def old_rest(
+    world: World, left: float | None, renewed: float | None, *probes: str, uptime: float = 1000.0
+) -> SilentClients:
     first, asked = (
         replace(answers, answers=tuple(replace(one, not_before=at, not_after=at + 0.01) for one in answers.answers))
         for answers, at in ((world.answers(*["webpod1"] * len(probes)), 960.0), (world.answers(*probes), 1001.0))
     )
     at_end = world.node_with_sets(HOME, {0: {CLIENT: left}} if left is not None else {}, uptime=uptime)
     probed = world.node_with_sets(HOME, {0: {CLIENT: renewed}} if renewed is not None else {})
-    return Rest((world.service,) * len(probes), first, at_end, asked, probed)
+    return SilentClients((world.service,) * len(probes), first, at_end, asked, probed)
 
 
 def test_elements_that_keep_their_expiry_until_a_connection_hold(world: World) -> None:
     verdict = judge_old_expiry(old_rest(world, 10759, 29, *["webpod1"] * 15), CLIENT)
 
     assert verdict.ok
-    assert verdict.figure == "10759 s left after 30 s, 29 s after a connection"
+    assert verdict.headline == "10759 s left after 30 s, 29 s after a connection"
 
 
 @pytest.mark.parametrize(
@@ -153,9 +155,9 @@ def test_a_read_before_the_new_timeout_is_over_cannot_tell(world: World) -> None
 
 def departure(
     world: World, during: float | None, *, stays: bool = False, over: float = 31.0, at: float = 26.0
-) -> Departure:
+) -> ExpiredElements:
     elements = {0: {CLIENT: during}} if during is not None else {}
-    return Departure(
+    return ExpiredElements(
         (world.service,),
         (world.contact("webpod1", 100.0),),
         world.node_with_sets(HOME, elements, uptime=100.0 + at, read_until=100.2 + at),
@@ -167,7 +169,7 @@ def test_elements_that_go_when_their_time_is_over_hold(world: World) -> None:
     verdict = judge_gone(departure(world, 3), CLIENT)
 
     assert verdict.ok
-    assert verdict.figure == "3 s left, then gone"
+    assert verdict.headline == "3 s left, then gone"
 
 
 @pytest.mark.parametrize(

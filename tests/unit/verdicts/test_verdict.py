@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def test_a_failure_tells_claim_place_expectation_observation_and_service(world: World) -> None:
     finding = Finding("myk8s-worker2", "--seconds 30", "--seconds 3600", "KUBE-SVC-X rule 3")
 
-    text = Verdict("C16", "wrong seconds", (finding,), world.service, ("read 0.8 s after the change",)).explain()
+    text = Verdict("wrong seconds", (finding,), world.service, ("read 0.8 s after the change",)).explain()
 
     assert text.splitlines() == [
         "C16 does not hold on myk8s-worker2: wrong seconds",
@@ -36,11 +36,11 @@ def test_a_failure_tells_claim_place_expectation_observation_and_service(world: 
 def test_places_are_named_once() -> None:
     findings = tuple(Finding(where, "a", "b") for where in ("myk8s-worker", "myk8s-worker", "myk8s-worker2"))
 
-    assert Verdict("C16", "x", findings).explain().startswith("C16 does not hold on myk8s-worker, myk8s-worker2: x\n")
+    assert Verdict("x", findings).explain().startswith("C16 does not hold on myk8s-worker, myk8s-worker2: x\n")
 
 
 def test_many_findings_are_cut() -> None:
-    text = Verdict("C16", "x", tuple(Finding("n", "a", "b") for _ in range(MOST_FINDINGS + 3))).explain()
+    text = Verdict("x", tuple(Finding("n", "a", "b") for _ in range(MOST_FINDINGS + 3))).explain()
 
     assert "and 3 more like these" in text
     assert text.count("expected: a") == MOST_FINDINGS
@@ -51,20 +51,20 @@ def test_several_lines_stay_together() -> None:
 
 
 def test_a_verdict_that_holds_says_its_figure() -> None:
-    verdict = Verdict("C10", "100 of 100 from webpod2")
+    verdict = Verdict("100 of 100 from webpod2")
 
     assert verdict.ok
     assert verdict.explain() == "C10 holds: a client's requests all reach one endpoint: 100 of 100 from webpod2"
 
 
 def test_a_combination_speaks_of_what_does_not_hold(world: World) -> None:
-    wrong = Verdict("C50", "2 endpoints", (Finding("net-pod", "1", "2"),), world.service)
+    wrong = Verdict("2 endpoints", (Finding("net-pod", "1", "2"),), world.service)
 
-    combined = combine("C50", Verdict("C50", "100 of 100"), wrong)
+    combined = combine(Verdict("100 of 100"), wrong)
 
     assert not combined.ok
-    assert (combined.figure, combined.service) == ("2 endpoints", world.service)
+    assert (combined.headline, combined.service) == ("2 endpoints", world.service)
 
 
 def test_a_combination_that_holds_says_equal_figures_once() -> None:
-    assert combine("C49", Verdict("C49", "20 of 20"), Verdict("C49", "20 of 20")).figure == "20 of 20"
+    assert combine(Verdict("20 of 20"), Verdict("20 of 20")).headline == "20 of 20"

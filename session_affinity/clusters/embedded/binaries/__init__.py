@@ -29,7 +29,7 @@ __all__ = ["Binaries", "Cache", "Installed", "Origin", "Source", "ensure", "miss
 SOURCE_VARIABLE: Final = "SESSION_AFFINITY_SOURCE"
 
 
-class Source(Protocol):
+class BinarySource(Protocol):
     """A place components come from."""
 
     def obtain(self, component: Component) -> Installed:
@@ -70,7 +70,7 @@ def ensure(
     progress: Progress,
     *,
     cache: Cache | None = None,
-    sources: Sequence[Source] | None = None,
+    sources: Sequence[BinarySource] | None = None,
     components: Sequence[Component] | None = None,
 ) -> Binaries:
     """Return every program a cluster of that Kubernetes release (``1.37.2``) runs, getting those not in the cache.
@@ -115,7 +115,7 @@ def missing_packages(kubernetes: str, progress: Progress) -> tuple[str, ...]:
 class _Getter:
     """Goes through the sources, saying once why one of them was of no use."""
 
-    def __init__(self, cache: Cache, progress: Progress, sources: Sequence[Source]) -> None:
+    def __init__(self, cache: Cache, progress: Progress, sources: Sequence[BinarySource]) -> None:
         self._cache = cache
         self._progress = progress
         self._sources = sources
@@ -143,9 +143,9 @@ class _Getter:
             self._progress.note(f"{component}: {what}; building it instead")
 
 
-def _sources(cache: Cache, progress: Progress, user: Mapping[str, str]) -> tuple[Source, ...]:
+def _sources(cache: Cache, progress: Progress, user: Mapping[str, str]) -> tuple[BinarySource, ...]:
     releases, modules = Releases(cache, progress, user), GoModules(cache, progress, user)
-    choices: dict[str, tuple[Source, ...]] = {
+    choices: dict[str, tuple[BinarySource, ...]] = {
         "auto": (releases, modules),
         "release": (releases,),
         "build": (modules,),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from session_affinity.clusters.embedded.binaries.cache import Cache
     from session_affinity.clusters.embedded.binaries.pins import Component, Program
     from session_affinity.clusters.embedded.binaries.toolchain import Go
-    from session_affinity.progress import Progress, Step
+    from session_affinity.progress import Progress, ProgressStep
 
 COMPILERS: Final = ("gcc", "clang")
 
@@ -173,7 +173,7 @@ class _Build:
     staging: Staging
     cache: Cache
 
-    def build(self, program: Program, step: Step) -> None:
+    def build(self, program: Program, step: ProgressStep) -> None:
         module = self.component.module
         package = module.path if program.package == "." else f"{module.path}/{program.package}"
         made = self.staging.work / program.name
@@ -212,7 +212,7 @@ def own_module(component: Component, module: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _counting(step: Step) -> Callable[[str], None]:
+def _counting(step: ProgressStep) -> Callable[[str], None]:
     """Tell from the lines of ``go build -v`` how far it is: one line a package, others begin with ``go:``."""
     compiled = 0
 

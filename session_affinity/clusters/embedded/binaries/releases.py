@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from session_affinity.clusters.embedded.binaries.cache import Cache
     from session_affinity.clusters.embedded.binaries.pins import Component, Download
-    from session_affinity.progress import Progress, Step
+    from session_affinity.progress import Progress, ProgressStep
 
 MIRROR_VARIABLE: Final = "SESSION_AFFINITY_RELEASES"
 CONNECT_SECONDS: Final = 3.0
@@ -100,7 +100,7 @@ class Releases:
             raise ReleaseError(f"{url} holds no SHA-256 of {_file_name(download.url)}")
         return checksum
 
-    def _download(self, download: Download, expected: str, file: Path, step: Step) -> None:
+    def _download(self, download: Download, expected: str, file: Path, step: ProgressStep) -> None:
         url = self._address(download.url)
         with self._open(url) as response, file.open("wb") as target:
             size = int(response.headers.get("Content-Length") or 0)

@@ -7,6 +7,6 @@ project; the third holds the host's own command line tools.
 
 from __future__ import annotations
 
-from session_affinity.clusters.embedded.images.build import Image, ImageSet, ensure_images
+from session_affinity.clusters.embedded.images.build import BuiltImage, ImageSet, ensure_images
 
-__all__ = ["Image", "ImageSet", "ensure_images"]
+__all__ = ["BuiltImage", "ImageSet", "ensure_images"]

@@ -27,7 +27,7 @@ _DRAFT = ".draft-"
 
 
 @dataclass(frozen=True)
-class Image:
+class BuiltImage:
     """An image in the archive: its complete name, the digest of its manifest, and what it stands in for."""
 
     name: str
@@ -41,7 +41,7 @@ class ImageSet:
     """An archive with all images, and what is in it."""
 
     archive: Path
-    images: tuple[Image, ...]
+    images: tuple[BuiltImage, ...]
 
 
 def ensure_images(progress: Callable[[str], None] | None = None, *, cache: Cache | None = None) -> ImageSet:
@@ -65,12 +65,12 @@ def ensure_images(progress: Callable[[str], None] | None = None, *, cache: Cache
             return kept or _make(entry, cache, architecture, hosttools.entries(tools, shared), progress or _silent)
 
 
-def write(archive: Path, specs: Sequence[oci.Spec], architecture: str) -> tuple[Image, ...]:
+def write(archive: Path, specs: Sequence[oci.Spec], architecture: str) -> tuple[BuiltImage, ...]:
     """Write the images into one archive and return what it holds."""
     built = [oci.build(spec, architecture) for spec in specs]
     with archive.open("wb") as file:
         oci.write_archive(built, file)
-    return tuple(Image(one.spec.name, one.digest, one.spec.title, one.spec.description) for one in built)
+    return tuple(BuiltImage(one.spec.name, one.digest, one.spec.title, one.spec.description) for one in built)
 
 
 def specs(pause: bytes, whoami: bytes, client: Sequence[oci.Entry]) -> tuple[oci.Spec, ...]:
@@ -131,7 +131,7 @@ def _read(entry: Path) -> ImageSet | None:
         record = json.loads((entry / _RECORD).read_text())
         if archive.stat().st_size != record["size"]:
             return None
-        return ImageSet(archive, tuple(Image(**image) for image in record["images"]))
+        return ImageSet(archive, tuple(BuiltImage(**image) for image in record["images"]))
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

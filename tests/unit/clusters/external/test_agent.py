@@ -8,11 +8,11 @@ import pytest
 
 from session_affinity.clusters.external import agent
 from session_affinity.clusters.external.agent import AgentNode
-from session_affinity.clusters.external.images import Source
+from session_affinity.clusters.external.images import ImageSource
 from session_affinity.errors import ClusterError, NodeError, NotReadyError
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.podexec import ExecError
-from session_affinity.kube.podshell import Ended
+from session_affinity.kube.podshell import ShellEnded
 from session_affinity.kube.resources import EVENTS
 
 pytestmark = pytest.mark.unit
@@ -75,7 +75,7 @@ def test_the_agent_has_the_rights_it_needs_and_no_other() -> None:
 def test_access_is_there_when_every_node_has_its_agent() -> None:
     api = Api([], [pod("a")], [pod("a"), pod("b", ready=False)], [pod("a"), pod("b"), pod("not-asked-for")])
 
-    nodes = agent.start(api, "ns", ["b", "a"], Source("mirror", tags=True))
+    nodes = agent.start(api, "ns", ["b", "a"], ImageSource("mirror", tags=True))
 
     assert {name: node.shell for name, node in nodes.items()} == {"a": "ns/agent-a", "b": "ns/agent-b"}
     assert api.applied[1]["spec"]["template"]["spec"]["containers"][0]["image"] == "mirror/nicolaka/netshoot:v0.15"
@@ -88,7 +88,7 @@ def test_an_image_that_cannot_be_had_is_named_without_waiting() -> None:
 
 def test_nodes_that_stay_without_an_agent_are_named() -> None:
     with pytest.raises(NotReadyError, match=r"no node agent is Ready on b after"):
-        agent.start(Api([pod("a")]), "ns", ["a", "b"], slowness=0.0005)
+        agent.start(Api([pod("a")]), "ns", ["a", "b"], deadline_scale=0.0005)
 
 
 def test_a_cluster_that_refuses_the_object_or_its_pods_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,10 +106,10 @@ def test_a_cluster_that_refuses_the_object_or_its_pods_says_why(monkeypatch: pyt
 class Shell:
     """Ends a command, or fails to."""
 
-    def run(self, argv: list[str], **_: object) -> Ended:
+    def run(self, argv: list[str], **_: object) -> ShellEnded:
         if argv == ["lost"]:
             raise ExecError("ns/agent-a: the connection was lost", next_step="look")
-        return Ended(3, "out", "err")
+        return ShellEnded(3, "out", "err")
 
 
 def test_a_command_on_a_node_ends_as_on_any_other() -> None:

@@ -13,7 +13,7 @@ from session_affinity.clusters.external import discovery
 from session_affinity.clusters.external.discovery import Proxy, discover, from_answers, from_rules, from_settings
 from session_affinity.dataplane.iptables import save
 from session_affinity.dataplane.nftables.table import Table
-from session_affinity.dataplane.snapshot import NodeState
+from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.kube.api import ApiError
 
 pytestmark = pytest.mark.unit
@@ -40,8 +40,8 @@ def configz(**changes: Any) -> str:
     return f"configz {json.dumps(settings)}\nmode {changes.get('mode', 'iptables')}\n"
 
 
-def rules(cidr: str = "10.10.0.0/16", name: str = "n") -> NodeState:
-    return NodeState(name, save.parse(RULES.format(cidr=cidr)))
+def rules(cidr: str = "10.10.0.0/16", name: str = "n") -> NodeSnapshot:
+    return NodeSnapshot(name, save.parse(RULES.format(cidr=cidr)))
 
 
 class Api:
@@ -168,7 +168,7 @@ def test_what_a_configuration_leaves_out_has_kube_proxys_defaults() -> None:
 def test_rules_without_a_masquerade_rule_show_no_range() -> None:
     text = "\n".join(line for line in RULES.splitlines() if "! -s" not in line)
 
-    assert from_rules([NodeState("n", save.parse(text))]).cluster_cidr is None
+    assert from_rules([NodeSnapshot("n", save.parse(text))]).cluster_cidr is None
 
 
 def test_a_range_for_each_node_is_no_cluster_cidr() -> None:
@@ -184,7 +184,7 @@ def test_a_range_of_each_family_is_one_cluster_cidr() -> None:
 
 
 def test_the_table_of_nftables_tells_the_mode() -> None:
-    assert from_rules([NodeState("n", nftables=Table())]).mode == "nftables"
+    assert from_rules([NodeSnapshot("n", nftables=Table())]).mode == "nftables"
 
 
 def test_an_answer_that_is_no_configuration_is_passed_over() -> None:

@@ -8,7 +8,7 @@ from fixtures.pods import sample_manifests
 from session_affinity.clusters.choice import ClusterOptions
 from session_affinity.clusters.external import agent
 from session_affinity.clusters.external.cluster import ExternalCluster
-from session_affinity.clusters.external.images import Source, images_of, mirrored
+from session_affinity.clusters.external.images import ImageSource, images_of, mirrored
 from session_affinity.clusters.external.placement import Placement
 from session_affinity.clusters.external.provider import images_for
 
@@ -39,7 +39,7 @@ def test_without_a_mirror_names_are_left_alone() -> None:
 @pytest.mark.parametrize("tags", [False, True])
 def test_the_list_is_what_the_objects_of_a_run_name(access: str, registry: str | None, *, tags: bool) -> None:
     options = ClusterOptions(cluster="external", node_access=access, image_registry=registry, image_tags=tags)
-    source = Source(registry, tags)
+    source = ImageSource(registry, tags)
     cluster = ExternalCluster("c", None, "c", "ns", Placement({}), source)
     applied = [dict(cluster.adapt(pod)) for pod in sample_manifests()]
     if access == "agent":

@@ -152,7 +152,7 @@ def test_removal_waits_until_the_namespace_is_gone() -> None:
 
 def test_a_namespace_that_does_not_go_is_named_with_what_holds_it() -> None:
     with pytest.raises(ClusterError, match=r"namespace n was told to go .*: finalizers remain\n.*kubectl get all -n n"):
-        namespace.remove(Api(lasting=10**6), "n", quiet(), slowness=0.001)
+        namespace.remove(Api(lasting=10**6), "n", quiet(), deadline_scale=0.001)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from session_affinity.clusters.kind import ready
 from session_affinity.errors import ClusterError, NodeError, NotReadyError
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.resources import NODES
-from session_affinity.progress import Step
+from session_affinity.progress import ProgressStep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +75,7 @@ class FakeNode:
 
 def waited(api: FakeApi, says: str) -> dict[str, str]:
     nodes = {name: FakeNode(name, says) for name in ("a", "b")}
-    return ready.wait(api, nodes, seconds=0.02, step=Step("nodes", None))
+    return ready.wait(api, nodes, seconds=0.02, step=ProgressStep("nodes", None))
 
 
 @pytest.mark.parametrize("mode", ["iptables", "nftables"])

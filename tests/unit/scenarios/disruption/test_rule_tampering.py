@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from session_affinity.dataplane.model import CLIENT_IP, ServicePort, ServiceState
-from session_affinity.dataplane.snapshot import NodeState
+from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.scenarios.disruption import rule_tampering
 
 if TYPE_CHECKING:
@@ -21,14 +21,14 @@ SERVICE = ServiceState("default", "svc-clusterip", ("10.200.1.201",), CLIENT_IP,
 
 @pytest.mark.parametrize("name", ["iptables", "iptables-legacy", "ip6tables-nft"])
 def test_the_programs_are_those_of_the_variant_that_has_the_rules(name: str) -> None:
-    state = NodeState("a", program=f"{name}-save")
+    state = NodeSnapshot("a", program=f"{name}-save")
 
     assert rule_tampering.flush(state)[-2:] == (f"{name}-save", f"{name}-restore")
     assert rule_tampering.obstacle(state, SERVICE, "iptables")[0] == name
 
 
 def test_in_nftables_mode_the_rule_is_put_into_kube_proxys_own_table() -> None:
-    argv = rule_tampering.obstacle(NodeState("a"), SERVICE, "nftables")
+    argv = rule_tampering.obstacle(NodeSnapshot("a"), SERVICE, "nftables")
 
     assert argv[:5] == ("nft", "insert", "rule", "ip", "kube-proxy")
     assert argv[5].endswith("-default/svc-clusterip/tcp/web")
@@ -45,6 +45,6 @@ def test_a_flush_leaves_what_is_not_kube_proxys(tmp_path: Path) -> None:
         program.chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
 
-    subprocess.run(rule_tampering.flush(NodeState("a", program="iptables-save")), env=environment, check=True)
+    subprocess.run(rule_tampering.flush(NodeSnapshot("a", program="iptables-save")), env=environment, check=True)
 
     assert tables.read_text() == "".join(f"*{table}\n{own}\nCOMMIT\n" for table in ("mangle", "nat", "filter"))

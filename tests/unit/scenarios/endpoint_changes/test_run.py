@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from session_affinity.cluster_objects.services import Wish
+from session_affinity.cluster_objects.services import ServiceRequest
 from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ServicePort, ServiceState
 from session_affinity.scenarios.endpoint_changes import run as runs
-from session_affinity.scenarios.endpoint_changes.scenario import Change, Plan, Story
-from session_affinity.testbed.testbed import Settled
+from session_affinity.scenarios.endpoint_changes.scenario import EndpointChange, Scenario, ScenarioPlan
+from session_affinity.testbed.testbed import SyncResult
 from session_affinity.traffic.answers import Answer, Answers, Target
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.unit
 class World:
     """A client's clock that advances with each request, and Services that have the endpoints they should at once."""
 
-    slowness = 1.0
+    deadline_scale = 1.0
     reads_rules = False
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class World:
         self.services = self.client = self
         self.node = "control-plane"
 
-    def create_all(self, wishes: Sequence[Wish]) -> list[ServiceState]:
+    def create_all(self, wishes: Sequence[ServiceRequest]) -> list[ServiceState]:
         made = []
         for number, wish in enumerate(wishes, 1):
             state = ServiceState("default", wish.purpose, (f"10.200.1.{number}",), CLIENT_IP, 30, ())
@@ -44,9 +44,9 @@ class World:
     def await_endpoints(self, wanted: Mapping[str, Collection[str]]) -> dict[str, ServiceState]:
         return {name: self._with(self.known[name], pods) for name, pods in wanted.items()}
 
-    def settle(self, *services: ServiceState, since: float) -> Settled:
+    def wait_for_sync(self, *services: ServiceState, since: float) -> SyncResult:
         del since
-        return Settled(services, {}, {}, {}, {}, 0.5)
+        return SyncResult(services, {}, {}, {}, {}, 0.5)
 
     def delete(self, service: ServiceState) -> None:
         self.deleted.append(service.name)
@@ -102,16 +102,16 @@ def to(*pods: str) -> Callable[[ServiceState, str], Collection[str]]:
     return lambda *_: pods
 
 
-def run(world: World, **plans: Plan) -> dict[Story, Any]:
+def run(world: World, **plans: ScenarioPlan) -> dict[Scenario, Any]:
     given: Any = world
-    return {**runs.run({Story(name): plan for name, plan in plans.items()}, given)}
+    return {**runs.run({Scenario(name): plan for name, plan in plans.items()}, given)}
 
 
 def test_each_stage_has_the_answers_to_requests_that_were_sent_when_the_node_had_followed() -> None:
-    changes = (Change("less", to("b")), Change("more", to("b", "c")))
+    changes = (EndpointChange("less", to("b")), EndpointChange("more", to("b", "c")))
     world = World()
 
-    course = run(world, scaled=Plan(Wish("scaled", CLIENT_IP), ("a", "b"), changes))[Story.SCALED]
+    course = run(world, scaled=ScenarioPlan(ServiceRequest("scaled", CLIENT_IP), ("a", "b"), changes))[Scenario.SCALED]
 
     assert [stage.change for stage in course.stages] == ["made", "less", "more"]
     assert [stage.answers.only_endpoint for stage in course.stages] == ["a", "b", "b"]
@@ -127,16 +127,21 @@ def test_a_change_is_given_who_answered_last_and_the_service_as_it_is() -> None:
         told.append((len(service.endpoints), answered))
         return ("c",)
 
-    run(World(), scaled=Plan(Wish("scaled", CLIENT_IP), ("a", "b"), (Change("x", act), Change("y", act))))
+    run(
+        World(),
+        scaled=ScenarioPlan(
+            ServiceRequest("scaled", CLIENT_IP), ("a", "b"), (EndpointChange("x", act), EndpointChange("y", act))
+        ),
+    )
 
     assert told == [(2, "a"), (1, "c")]
 
 
 def test_a_service_without_endpoints_is_asked_once_and_followed_again_after_that() -> None:
-    changes = (Change("none", to(), silent=True), Change("some", to("b")))
+    changes = (EndpointChange("none", to(), silent=True), EndpointChange("some", to("b")))
     world = World()
 
-    course = run(world, scaled=Plan(Wish("scaled", CLIENT_IP), ("a", "b"), changes))[Story.SCALED]
+    course = run(world, scaled=ScenarioPlan(ServiceRequest("scaled", CLIENT_IP), ("a", "b"), changes))[Scenario.SCALED]
 
     assert [len(stage.answers.failures) for stage in course.stages] == [0, 1, 0]
     assert course.stages[1].usable == ()
@@ -145,10 +150,10 @@ def test_a_service_without_endpoints_is_asked_once_and_followed_again_after_that
 
 
 def test_a_client_is_silent_while_endpoints_go_without_an_end_and_asks_again_when_its_node_has_followed() -> None:
-    changes = (Change("deleted", to("b"), silent=True), Change("made again", to("a", "b")))
+    changes = (EndpointChange("deleted", to("b"), silent=True), EndpointChange("made again", to("a", "b")))
     world = World()
 
-    course = run(world, deleted=Plan(Wish("deleted", CLIENT_IP), ("a",), changes))[Story.DELETED]
+    course = run(world, deleted=ScenarioPlan(ServiceRequest("deleted", CLIENT_IP), ("a",), changes))[Scenario.DELETED]
 
     assert len(course.stages[1].during) == 0
     assert course.stages[1].answers.only_endpoint == "b"
@@ -156,10 +161,10 @@ def test_a_client_is_silent_while_endpoints_go_without_an_end_and_asks_again_whe
 
 
 def test_a_service_that_is_deleted_calls_for_nothing_and_is_not_asked() -> None:
-    changes = (Change("deleted", to(), deletes=True), Change("again", to("a")))
+    changes = (EndpointChange("deleted", to(), deletes=True), EndpointChange("again", to("a")))
 
-    plan = Plan(Wish("recreated", CLIENT_IP), ("a", "b"), changes, followed=False)
-    course = run(World(), recreated=plan)[Story.RECREATED]
+    plan = ScenarioPlan(ServiceRequest("recreated", CLIENT_IP), ("a", "b"), changes, followed=False)
+    course = run(World(), recreated=plan)[Scenario.RECREATED]
 
     assert (course.stages[1].service.cluster_ips, course.stages[1].service.endpoints) == ((), ())
     assert [len(stage.answers) for stage in course.stages] == [runs.ANSWERS, 0, runs.ANSWERS]
@@ -167,7 +172,7 @@ def test_a_service_that_is_deleted_calls_for_nothing_and_is_not_asked() -> None:
 
 def test_with_a_local_policy_only_pods_of_the_clients_node_may_answer() -> None:
     world = World()
-    service = world.create_all([Wish("local")])[0]
+    service = world.create_all([ServiceRequest("local")])[0]
     given: Any = world
     local = runs._Run({}, given)._usable(replace(service, internal_policy="Local"))
 
@@ -182,5 +187,5 @@ def test_streams_end_when_something_goes_wrong() -> None:
     world = World()
 
     with pytest.raises(RuntimeError):
-        run(world, scaled=Plan(Wish("scaled", CLIENT_IP), ("a", "b"), (Change("x", broken),)))
+        run(world, scaled=ScenarioPlan(ServiceRequest("scaled", CLIENT_IP), ("a", "b"), (EndpointChange("x", broken),)))
     assert [stream.over for stream in world.streams] == [True]

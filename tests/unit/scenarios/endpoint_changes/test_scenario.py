@@ -7,12 +7,22 @@ from typing import Any
 import pytest
 
 from session_affinity.dataplane.model import CLIENT_IP, ServiceState
-from session_affinity.scenarios.endpoint_changes.scenario import Cast, Plan, Plans, Story, cast, label, wishes
+from session_affinity.scenarios.endpoint_changes.scenario import (
+    Scenario,
+    ScenarioBuilder,
+    ScenarioPlan,
+    ScenarioPods,
+    cast,
+    label,
+    wishes,
+)
 
 pytestmark = pytest.mark.unit
 
 SERVICE = ServiceState("default", "affinity-x", ("10.200.1.5",), CLIENT_IP, 30, ())
-CAST = Cast(("a", "b", "c", "d", "e"), "fragile", "gated", ("slow1", "slow2"), ("webpod1", "webpod2", "webpod3"))
+CAST = ScenarioPods(
+    ("a", "b", "c", "d", "e"), "fragile", "gated", ("slow1", "slow2"), ("webpod1", "webpod2", "webpod3")
+)
 
 
 class Noting:
@@ -25,13 +35,13 @@ class Noting:
         return lambda *args, **kwargs: self.calls.append((name, *args, *kwargs.items()))
 
 
-def plans() -> tuple[dict[Story, Plan], Noting, Noting]:
+def plans() -> tuple[dict[Scenario, ScenarioPlan], Noting, Noting]:
     pods, services = Noting(), Noting()
     made: Any = (pods, services)
-    return Plans(*made, CAST).all(), pods, services
+    return ScenarioBuilder(*made, CAST).all(), pods, services
 
 
-def played(plan: Plan, *answered: str) -> list[set[str]]:
+def played(plan: ScenarioPlan, *answered: str) -> list[set[str]]:
     """Return the endpoints after each change; ``answered`` is who answered before each, the first pod if not said."""
     who = [*answered, *([next(iter(plan.pods))] * len(plan.changes))]
     return [set(change.act(SERVICE, name)) for change, name in zip(plan.changes, who, strict=False)]
@@ -49,15 +59,15 @@ def test_names_are_given_to_pods_in_the_order_of_their_wishes() -> None:
     assert asked[0].node == "worker"
 
 
-@pytest.mark.parametrize("story", list(Story))
-def test_pods_have_the_labels_of_the_services_they_are_endpoints_of_at_first(story: Story) -> None:
+@pytest.mark.parametrize("story", list(Scenario))
+def test_pods_have_the_labels_of_the_services_they_are_endpoints_of_at_first(story: Scenario) -> None:
     plan = plans()[0][story]
     asked = wishes("control-plane", "worker")
     names = {wish.purpose.replace("pool", ""): wish for wish in asked}
     labelled = {name for name, wish in names.items() if label(story) in wish.labels}
     known = {"1": "a", "2": "b", "3": "c", "4": "d", "5": "e"}
 
-    if story not in (Story.SELECTED, Story.PORT, Story.RECREATED):
+    if story not in (Scenario.SELECTED, Scenario.PORT, Scenario.RECREATED):
         assert {known.get(name, name) for name in labelled} == set(plan.pods)
         assert plan.wish.endpoints == len(plan.pods)
 
@@ -65,7 +75,7 @@ def test_pods_have_the_labels_of_the_services_they_are_endpoints_of_at_first(sto
 def test_scaling_changes_the_labels_that_differ_and_no_others() -> None:
     made, pods, _ = plans()
 
-    assert played(made[Story.SCALED]) == [{"a", "b", "c", "d", "e"}, set(), {"a", "b", "c"}]
+    assert played(made[Scenario.SCALED]) == [{"a", "b", "c", "d", "e"}, set(), {"a", "b", "c"}]
     first = [call for call in pods.calls[:2] if call[0] == "label"]
     assert {call[1] for call in first} == {"d", "e"}
     assert {call[2][1] for call in first} == {"yes"}
@@ -73,7 +83,7 @@ def test_scaling_changes_the_labels_that_differ_and_no_others() -> None:
 
 
 def test_a_rolling_update_leaves_none_of_the_old_pods() -> None:
-    plan = plans()[0][Story.ROLLED]
+    plan = plans()[0][Scenario.ROLLED]
 
     assert not set(plan.pods) & played(plan)[-1]
     assert all(before & after for before, after in zip([set(plan.pods), *played(plan)], played(plan), strict=False))
@@ -81,7 +91,7 @@ def test_a_rolling_update_leaves_none_of_the_old_pods() -> None:
 
 def test_the_pod_that_answered_terminates_first_and_all_that_have_both_see_it() -> None:
     made, pods, _ = plans()
-    stories = [made[story] for story in (Story.DRAINED, Story.LOCAL, Story.OUTSIDE)]
+    stories = [made[story] for story in (Scenario.DRAINED, Scenario.LOCAL, Scenario.OUTSIDE)]
 
     first = [set(plan.changes[0].act(SERVICE, "slow2")) for plan in stories]
     then = [set(plan.changes[1].act(SERVICE, "slow1")) for plan in stories]
@@ -94,7 +104,7 @@ def test_the_pod_that_answered_terminates_first_and_all_that_have_both_see_it() 
 def test_a_deleted_pod_comes_back_under_its_name() -> None:
     made, pods, _ = plans()
 
-    assert played(made[Story.DELETED]) == [{"fragile", "a", "b"}, {"a", "b"}, {"fragile", "a", "b"}]
+    assert played(made[Scenario.DELETED]) == [{"fragile", "a", "b"}, {"a", "b"}, {"fragile", "a", "b"}]
     (again,) = [call[1] for call in pods.calls if call[0] == "create"]
     assert (again.name, dict(again.labels)) == ("fragile", {"lifecycle-deleted": "yes"})
 
@@ -102,7 +112,7 @@ def test_a_deleted_pod_comes_back_under_its_name() -> None:
 def test_a_selector_lets_go_of_its_former_labels() -> None:
     made, _, services = plans()
 
-    assert played(made[Story.SELECTED]) == [{"d", "e"}, {"webpod1", "webpod2", "webpod3"}]
+    assert played(made[Scenario.SELECTED]) == [{"d", "e"}, {"webpod1", "webpod2", "webpod3"}]
     assert [call[2]["selector"] for call in services.calls] == [
         {"app": None, "lifecycle-selected": "yes"},
         {"lifecycle-selected": None, "app": "webpod"},
@@ -111,7 +121,7 @@ def test_a_selector_lets_go_of_its_former_labels() -> None:
 
 def test_a_port_changes_its_number_and_then_its_name() -> None:
     made, _, services = plans()
-    played(made[Story.PORT])
+    played(made[Scenario.PORT])
 
     assert [(port["name"], port["port"]) for call in services.calls for port in call[2]["ports"]] == [
         ("web", 9001),
@@ -122,7 +132,7 @@ def test_a_port_changes_its_number_and_then_its_name() -> None:
 def test_a_service_is_deleted_and_made_again_under_its_name() -> None:
     made, _, services = plans()
 
-    assert played(made[Story.RECREATED]) == [set(), {"webpod1", "webpod2", "webpod3"}]
+    assert played(made[Scenario.RECREATED]) == [set(), {"webpod1", "webpod2", "webpod3"}]
     (deleted, again) = services.calls
     assert deleted == ("delete", SERVICE)
     assert again[1]["metadata"]["name"] == "affinity-x"

@@ -8,7 +8,7 @@ from session_affinity.dataplane.backends import IPTABLES, NFTABLES
 from session_affinity.dataplane.iptables import expected as iptables_expected
 from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ServicePort, ServiceState
 from session_affinity.dataplane.nftables.table import Element, NftSet, Table
-from session_affinity.dataplane.snapshot import NodeState
+from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.dataplane.xt_recent import Entry, RecentList
 from session_affinity.scenarios.expiry.trials import Gap, Trial, Watch, trial
 from session_affinity.traffic.answers import Answer, Answers, Target
@@ -31,16 +31,16 @@ def step(at: float, *connects: int, endpoint: str = "webpod1") -> StepAnswers:
     return StepAnswers(at, Answers(tuple(answers)))
 
 
-def node(uptime: float, **seconds: tuple[float, ...]) -> NodeState:
+def node(uptime: float, **seconds: tuple[float, ...]) -> NodeSnapshot:
     lists = {}
     for chain, endpoint in iptables_expected.endpoint_chains(SERVICE).items():
         ages = [START + round(one * HZ) for one in seconds.get(endpoint.pod, ())]
         entries = (Entry(CLIENT, 64, max(ages), len(ages), tuple(ages)),) if ages else ()
         lists[chain] = RecentList(chain, entries)
-    return NodeState("myk8s-control-plane", lists=lists, uptime=uptime, jiffies=START)
+    return NodeSnapshot("myk8s-control-plane", lists=lists, uptime=uptime, jiffies=START)
 
 
-def observed(during: NodeState, after: NodeState, *steps: StepAnswers) -> Trial:
+def observed(during: NodeSnapshot, after: NodeSnapshot, *steps: StepAnswers) -> Trial:
     return trial(SERVICE, steps, Watch(CLIENT, IPTABLES, during, after, HZ))
 
 
@@ -87,10 +87,10 @@ def test_without_lists_the_clients_clock_counts() -> None:
     assert str(seen.silence()) == "28.98..29.02 s"
 
 
-def node_with_sets(uptime: float, left: float) -> NodeState:
-    (name, *_) = NFTABLES.memories(SERVICE)
+def node_with_sets(uptime: float, left: float) -> NodeSnapshot:
+    (name, *_) = NFTABLES.affinity_stores(SERVICE)
     known = NftSet(name, ("ipv4_addr",), 30, {(CLIENT,): Element((CLIENT,), None, left)})
-    return NodeState("myk8s-control-plane", nftables=Table({name: known}), uptime=uptime)
+    return NodeSnapshot("myk8s-control-plane", nftables=Table({name: known}), uptime=uptime)
 
 
 @pytest.mark.parametrize(("left", "renewed"), [(4, False), (5, True), (28, True)])

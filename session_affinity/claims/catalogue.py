@@ -1,0 +1,61 @@
+"""The catalogue of claims: each with its subject and what its test says, in the order in which claims are judged."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from session_affinity.errors import UsageError
+
+if TYPE_CHECKING:
+    from session_affinity.claims.claim import Claim
+
+SUBJECTS: Final = {
+    "api_fields": "What the API stores, refuses and warns about",
+    "distribution": "Which endpoints answer a client",
+    "rules": "Rules that kube-proxy programs on each node",
+    "lists": "Affinity entries on each node",
+    "dual_stack": "Both IP families of a dual-stack cluster",
+    "paths": "Node ports, external addresses, traffic policies, topology",
+    "limits": "Full lists, short timeouts, timeouts changed under clients",
+    "endpoint_changes": "Endpoints and Services that come and go",
+    "expiry": "Expiry of affinity entries",
+    "disruption": "Restarts of kube-proxy and interference with its rules",
+}
+"""Every subject with its title, in the order in which subjects are judged. Each is a marker of its claims' tests."""
+SECTIONS: Final = ("Preconditions", "Steps", "Expected")
+
+
+@dataclass(frozen=True)
+class ClaimTest:
+    """A claim with what its test says about it, all texts in one line.
+
+    ``test`` is the test's node id, ``why`` its docstring up to the sections. A ``disruptive`` test disturbs what others
+    rely on.
+    """
+
+    claim: Claim
+    subject: str
+    test: str
+    why: str
+    preconditions: str
+    steps: str
+    expected: str
+    disruptive: bool = False
+
+
+def read_docstring(docstring: str, where: str) -> tuple[str, str, str, str]:
+    """Return why a claim matters, and its sections; raises UsageError where a section lacks or is out of order.
+
+    ``where`` names the test in the error.
+    """
+    parts = re.split(rf"^({'|'.join(SECTIONS)}): ", inspect.cleandoc(docstring), flags=re.MULTILINE)
+    if tuple(parts[1::2]) != SECTIONS:
+        raise UsageError(
+            f"{where}: its docstring has the sections {', '.join(parts[1::2]) or '(none)'}",
+            next_step=f"a claim's test has {', '.join(SECTIONS)}, in this order",
+        )
+    why, preconditions, steps, expected = (" ".join(part.split()) for part in (parts[0], *parts[2::2]))
+    return why, preconditions, steps, expected

@@ -1,0 +1,59 @@
+"""The end of a claim's test: its verdict is recorded for the report, and fails the test unless the claim holds."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from session_affinity import recorder
+from session_affinity.errors import SuiteError
+from session_affinity.report.steps import Conclusion
+
+if TYPE_CHECKING:
+    from session_affinity.claims import Claim
+    from session_affinity.cluster_objects.services import Services
+    from session_affinity.dataplane.model import ServiceState
+    from session_affinity.plugin.evidence import TestRecord
+    from session_affinity.verdicts.verdict import Verdict
+
+HEADLINE: Final = "headline"
+"""The property of a test report that holds the number or phrase that sums up its verdict."""
+
+
+class Check:
+    """Asserts verdicts of one test. ``properties`` are the test report's; ``record`` keeps what the report shows."""
+
+    def __init__(
+        self, claim: Claim, properties: list[tuple[str, object]], services: Services, record: TestRecord
+    ) -> None:
+        self._claim = claim
+        self._properties = properties
+        self._services = services
+        self._record = record
+
+    def __call__(self, verdict: Verdict, *, headline: str = "") -> None:
+        """Record a verdict and raise AssertionError, with its explanation, unless the claim holds.
+
+        ``headline`` replaces the verdict's own when the claim holds.
+        """
+        text = headline if headline and verdict.ok else verdict.headline
+        self._properties[:] = [*(one for one in self._properties if one[0] != HEADLINE), (HEADLINE, text)]
+        if verdict.service is not None:
+            self._record_objects(verdict.service)
+        self._record.note(Conclusion(verdict, self._claim))
+        if not verdict.ok:
+            raise AssertionError(verdict.explain(self._claim))
+
+    def _record_objects(self, service: ServiceState) -> None:
+        """Record a Service and its EndpointSlices as the API serves them, unless the test has recorded them already."""
+        if not self._record.open or self._record.has_objects_of(service):
+            return
+        since = time.time()
+        # Evidence decides nothing: when it cannot be read, the report says so and the verdict stands.
+        try:
+            stored, slices = self._services.stored(service)
+        except SuiteError as error:
+            self._record.note(recorder.Note(f"{service.key} as served", f"not available: {error.what}"), since=since)
+        else:
+            read = recorder.ServiceStored((service,), (stored,), tuple(slices), recorder.READ)
+            self._record.note(read, since=since)
