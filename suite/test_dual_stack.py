@@ -158,7 +158,7 @@ def test_where_a_client_is_kept_in_one_family_says_nothing_of_the_other(
     client, backend = secondary_testbed.client, secondary_testbed.backend
     moves = []
     for memory, endpoint in backend.affinity_stores(second).items():
-        secondary_testbed.nodes.run(client.node, backend.pinning(second, client.address, memory)).check()
+        secondary_testbed.nodes.run(client.node, backend.pin_argv(second, client.address, memory)).check()
         answers = client.request(target(primary), target(second), count=5)
         moves.append(Move(endpoint, answers.of(target(second)), answers.of(target(primary))))
 

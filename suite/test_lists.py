@@ -162,7 +162,7 @@ def test_moving_the_entry_moves_the_client(
     """
     followed = []
     for memory, endpoint in backend.affinity_stores(sticky_service).items():
-        nodes.run(client.node, backend.pinning(sticky_service, client.address, memory)).check()
+        nodes.run(client.node, backend.pin_argv(sticky_service, client.address, memory)).check()
         followed.append((endpoint, client.request(target(sticky_service), count=5)))
 
     verdict = judge_follows(sticky_service, client.node, followed)

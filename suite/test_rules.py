@@ -127,7 +127,12 @@ def test_affinity_rules_ask_sets_with_the_right_timeout(rules: RuleReading, chec
         the set holds addresses and has a timeout of 10800 s.
     """
     verdict = judge_aspects(
-        rules.sticky, rules.differences, rules.sync.waited, Aspect.CHAIN_NAMES, Aspect.AFFINITY_ARGUMENTS, Aspect.MEMORY
+        rules.sticky,
+        rules.differences,
+        rules.sync.waited,
+        Aspect.CHAIN_NAMES,
+        Aspect.AFFINITY_ARGUMENTS,
+        Aspect.AFFINITY_STORE,
     )
 
     check(verdict)

@@ -1,7 +1,7 @@
-"""What the suite asks of a dataplane: the seam that iptables and nftables fill, and any other one could.
+"""The protocol that a kube-proxy backend implements: expected rules, differences, and affinity entries of a node.
 
 Nothing here talks to a cluster. A node is given as the ``NodeSnapshot`` that one command read, a Service as the
-``ServiceState`` that the API's objects make, so every answer is a pure function and is tested with text.
+``ServiceState`` made from API objects, so every method is a pure function and can be tested with text.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AffinityEntry:
-    """A client that a node remembers for one endpoint of a Service.
+    """A client's entry for one endpoint of a Service on one node.
 
-    ``store`` is the name of the list or set that has it. ``seconds_left`` is how long the client stays bound if it
-    opens no connection: below 0 when it is listed and bound no more, None where the node's clock is not known; where
-    ``Backend.counts_connections`` is false it is rounded down to the second. ``entry`` has the times of the client's
-    connections where the dataplane keeps them.
+    ``store`` is the name of the recent list or set that has the entry. ``seconds_left`` is how long the client stays
+    bound if it opens no connection: negative for an entry that is listed but expired, None when the node's clock is
+    unknown, and rounded down to the second where ``Backend.counts_connections`` is False. ``entry`` has the times of
+    the client's connections where the backend keeps them.
     """
 
     store: str
@@ -36,12 +36,12 @@ class AffinityEntry:
 
     @property
     def is_live(self) -> bool:
-        """Whether the client is bound, as far as that is known."""
+        """Whether the client is still bound; True when the time left is unknown."""
         return self.seconds_left is None or self.seconds_left >= 0
 
     @property
     def stamps(self) -> tuple[int, ...]:
-        """The ticks of the client's latest connections; none where the dataplane keeps none."""
+        """The jiffies of the client's latest connections; empty where the backend keeps none."""
         return self.entry.stamps if self.entry else ()
 
     def __str__(self) -> str:
@@ -51,75 +51,81 @@ class AffinityEntry:
 
 
 class ExpectedState(Protocol):
-    """What a node owes to a Service."""
+    """The objects that a node is expected to have for a Service."""
 
     @property
     def names(self) -> Sequence[str]:
-        """The chains and sets that belong to the Service alone."""
+        """The chains and sets that belong to this Service alone."""
 
 
 class Backend(Protocol):
-    """A mode of kube-proxy, or whatever else programs nodes with Services."""
+    """A mode of kube-proxy, or any other program that writes Service rules on nodes."""
 
     @property
     def mode(self) -> str:
-        """What ``--proxy-mode`` and the claims' ``dataplanes`` call it."""
+        """The value of ``--proxy-mode`` that selects it, as in the ``modes`` of a claim."""
 
     @property
     def store_kind(self) -> str:
-        """What remembers the clients of an endpoint: a list, a set."""
+        """The word for an affinity store in messages: ``list`` or ``set``."""
 
     @property
     def counts_connections(self) -> bool:
-        """Whether it keeps the time of each connection, in ticks of the node's clock, and so needs that to be known."""
+        """Whether an entry has the time of each connection, in jiffies; reading it then needs the node's tick rate."""
 
     def expected(self, service: ServiceState, proxy: ProxyConfig, node: str = "") -> ExpectedState:
-        """Return what a node owes to a Service; its name matters only where a traffic policy is Local."""
+        """Return what a node should have for a Service; ``node`` matters for Local policies, zones and hints."""
 
-    def compare(self, state: NodeSnapshot, service: ServiceState, proxy: ProxyConfig) -> tuple[Difference, ...]:
-        """Return every difference between what a node holds for a Service and what it owes, leftovers included."""
+    def compare(self, snapshot: NodeSnapshot, service: ServiceState, proxy: ProxyConfig) -> tuple[Difference, ...]:
+        """Return every difference between a node and the expected state of a Service, leftovers included."""
 
     def compare_many(
-        self, state: NodeSnapshot, services: Iterable[ServiceState], proxy: ProxyConfig
+        self, snapshot: NodeSnapshot, services: Iterable[ServiceState], proxy: ProxyConfig
     ) -> dict[ServiceState, tuple[Difference, ...]]:
-        """Compare for many Services at once, quickly; what is left of former endpoints may be overlooked."""
+        """Compare a node for many Services, quickly; objects of former endpoints may be overlooked."""
 
-    def has_service(self, state: NodeSnapshot, service: ServiceState) -> bool:
-        """Return whether a node has learnt of a Service that has endpoints."""
+    def has_service(self, snapshot: NodeSnapshot, service: ServiceState) -> bool:
+        """Return whether a node has the balancing chains of a Service; only for a Service with ready endpoints."""
 
-    def affinity_timeouts(self, state: NodeSnapshot, service: ServiceState) -> dict[str, int]:
-        """Return the seconds that a node remembers a client of a Service for, by memory."""
+    def affinity_timeouts(self, snapshot: NodeSnapshot, service: ServiceState) -> dict[str, int]:
+        """Return the affinity timeouts in seconds that a node has programmed, by affinity store."""
 
-    def normalised(self, state: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
-        """Return what a node holds for a Service in one spelling, without clients and counters, to compare nodes."""
+    def normalised(self, snapshot: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
+        """Return a Service's rules on a node without clients, counters and comments, to compare nodes as text."""
 
-    def expected_lines(self, state: NodeSnapshot, service: ServiceState, proxy: ProxyConfig) -> tuple[str, ...]:
-        """Return what ``normalised`` would say of a node that holds what it owes to a Service, to show both together.
+    def expected_lines(self, snapshot: NodeSnapshot, service: ServiceState, proxy: ProxyConfig) -> tuple[str, ...]:
+        """Return the expected rules in the format of ``normalised``, for display beside it.
 
-        Whether they differ is for ``compare`` to tell: versions write the same in different ways.
+        Do not compare the two as text: kube-proxy versions format the same rule differently; use ``compare``.
         """
 
-    def affinity_rules(self, state: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
-        """Return what of it remembers clients or asks for them."""
+    def affinity_rules(self, snapshot: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
+        """Return the rules and sets of a Service that look up or update affinity entries."""
 
-    def objects_of(self, state: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
-        """Return everything on a node that is of a Service alone, former endpoints included: what must go with it."""
+    def objects_of(self, snapshot: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
+        """Return every object on a node that belongs to a Service alone, former endpoints included.
+
+        All of them must disappear when the Service is deleted.
+        """
 
     def affinity_stores(self, service: ServiceState) -> Mapping[str, Endpoint]:
-        """Return the endpoints of a Service by what remembers the clients of each, whether or not it is there."""
+        """Return the names of a Service's affinity stores with their endpoints, computed from the API objects."""
 
-    def existing_stores(self, state: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
-        """Return those of a Service's memories that a node has."""
+    def existing_stores(self, snapshot: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
+        """Return the affinity stores of a Service that exist on a node."""
 
     def affinity_entries(
-        self, state: NodeSnapshot, service: ServiceState, hz: int | None = None
+        self, snapshot: NodeSnapshot, service: ServiceState, hz: int | None = None
     ) -> tuple[AffinityEntry, ...]:
-        """Return the clients that a node remembers for a Service; ``hz`` is its tick rate, where it counts in ticks."""
+        """Return a Service's affinity entries on a node, expired ones included where they stay listed.
 
-    def pinning(self, service: ServiceState, client: str, store: str) -> tuple[str, ...]:
-        """Return the command that makes a node remember a client in one memory of a Service and in no other."""
+        ``hz`` is the node's tick rate; without it a backend that counts connections leaves ``seconds_left`` at None.
+        """
+
+    def pin_argv(self, service: ServiceState, client: str, store: str) -> tuple[str, ...]:
+        """Return the command that puts a client into one affinity store of a Service and removes it from the others."""
 
 
-def of_client(remembered: Iterable[AffinityEntry], client: str) -> tuple[AffinityEntry, ...]:
-    """Return what is remembered of one client."""
-    return tuple(one for one in remembered if one.client == client)
+def of_client(entries: Iterable[AffinityEntry], client: str) -> tuple[AffinityEntry, ...]:
+    """Return the entries of one client."""
+    return tuple(entry for entry in entries if entry.client == client)

@@ -1,4 +1,4 @@
-"""The dataplanes whose rules and memories the suite can read."""
+"""The backends by proxy mode: the proxy modes whose rules and affinity entries the suite can read."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ if TYPE_CHECKING:
 IPTABLES: Final[Backend] = Iptables()
 NFTABLES: Final[Backend] = Nftables()
 BACKENDS: Final[Mapping[str, Backend]] = {backend.mode: backend for backend in (IPTABLES, NFTABLES)}
-"""By what ``--proxy-mode`` calls them."""
+"""The backends by their ``--proxy-mode``."""
 
 
 def of_mode(mode: str) -> Backend:
-    """Return the dataplane of a proxy mode; raises ClusterError when nodes cannot be read in that mode."""
+    """Return the backend of a proxy mode; raises ClusterError for a mode that has none."""
     if mode not in BACKENDS:
         raise ClusterError(
-            f"what nodes hold in {mode} mode is not known to the suite",
-            next_step=f"claims about nodes are judged in {' and '.join(BACKENDS)} mode; docs/adding-a-dataplane.md",
+            f"the suite cannot read the rules of kube-proxy in {mode} mode",
+            next_step=(
+                f"claims about nodes need {' or '.join(BACKENDS)} mode; to add a backend see docs/adding-a-dataplane.md"
+            ),
         )
     return BACKENDS[mode]

@@ -1,8 +1,8 @@
-"""The names kube-proxy derives for chains, sets and lists.
+"""Compute the names that kube-proxy derives for chains, sets and recent lists.
 
 Sources: ``servicePortChainName`` and its neighbours in kube-proxy's pkg/proxy/iptables/proxier.go and
 ``hashAndTruncate`` in pkg/proxy/nftables/proxier.go. A ``port_name`` here is ``ServiceState.port_name``, an ``at`` is
-``Endpoint.at``; protocols are given in any case.
+``Endpoint.at``; protocols are accepted in either case.
 """
 
 from __future__ import annotations
@@ -22,52 +22,42 @@ NFT_NAME_LENGTH = 240
 
 
 def iptables_service_chain(port_name: str, protocol: str, prefix: str = CLUSTER_CHAIN) -> str:
-    """Return the chain that balances a port over its endpoints, or with another prefix one of its siblings."""
+    """Return a chain of a Service port: the balancing chain KUBE-SVC, or KUBE-SVL, KUBE-EXT or KUBE-FW by prefix."""
     return prefix + _hash(port_name + protocol.lower(), 16)
 
 
-def iptables_local_chain(port_name: str, protocol: str) -> str:
-    """Return the chain that balances over the node's own endpoints."""
-    return iptables_service_chain(port_name, protocol, LOCAL_CHAIN)
-
-
-def iptables_external_chain(port_name: str, protocol: str) -> str:
-    """Return the chain for traffic to node ports, load balancer and external addresses."""
-    return iptables_service_chain(port_name, protocol, EXTERNAL_CHAIN)
-
-
 def iptables_endpoint_chain(port_name: str, protocol: str, at: str) -> str:
-    """Return the chain that translates to one endpoint; its list in /proc/net/xt_recent has the same name."""
+    """Return the KUBE-SEP chain of an endpoint; its recent list in /proc/net/xt_recent has the same name."""
     return ENDPOINT_CHAIN + _hash(port_name + protocol.lower() + at, 16)
 
 
 def nftables_service_chain(namespace: str, name: str, port: str, protocol: str, prefix: str = "service-") -> str:
     """Return the nftables chain of a port; other prefixes are ``local-``, ``external-`` and ``firewall-``."""
-    return prefix + _hashed(f"{namespace}/{name}/{protocol.lower()}/{port}")
+    return prefix + _hash_and_truncate(f"{namespace}/{name}/{protocol.lower()}/{port}")
 
 
 def nftables_endpoint_chain(namespace: str, name: str, port: str, protocol: str, at: str) -> str:
-    """Return the nftables chain of an endpoint; kube-proxy has it only while the Service has session affinity."""
+    """Return the nftables chain of an endpoint; from 1.36 it exists only while the Service has session affinity."""
     return "endpoint-" + _nftables_endpoint(namespace, name, port, protocol, at)
 
 
 def nftables_affinity_set(namespace: str, name: str, port: str, protocol: str, at: str) -> str:
-    """Return the nftables set that remembers the clients of an endpoint."""
+    """Return the nftables set with the affinity entries of an endpoint."""
     return "affinity-" + _nftables_endpoint(namespace, name, port, protocol, at)
 
 
 def _nftables_endpoint(namespace: str, name: str, port: str, protocol: str, at: str) -> str:
     address, _, number = at.rpartition(":")
     address = address.strip("[]").replace(":", ".")
-    return _hashed(f"{namespace}/{name}/{protocol.lower()}/{port}__{address}/{number}")
+    return _hash_and_truncate(f"{namespace}/{name}/{protocol.lower()}/{port}__{address}/{number}")
 
 
-# The same names are computed at every look at every node.
+# Cached: every comparison of every node computes the same names again.
 @functools.lru_cache(maxsize=1 << 16)
 def _hash(text: str, length: int) -> str:
     return base64.b32encode(hashlib.sha256(text.encode()).digest()).decode()[:length]
 
 
-def _hashed(base: str) -> str:
+def _hash_and_truncate(base: str) -> str:
     full = f"{_hash(base, 8)}-{base}"
     return full if len(full) <= NFT_NAME_LENGTH else full[: NFT_NAME_LENGTH - 3] + "..."

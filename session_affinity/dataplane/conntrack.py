@@ -1,4 +1,4 @@
-"""Connections that a node translated: ``conntrack -L`` and /proc/net/nf_conntrack, TCP and UDP."""
+"""Parse TCP and UDP connections from ``conntrack -L`` or /proc/net/nf_conntrack."""
 
 from __future__ import annotations
 
@@ -12,45 +12,42 @@ from session_affinity.dataplane.xt_recent import canonical
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_PROTOCOL = re.compile(r"\b(?P<protocol>tcp|udp)\s+(?:6|17)\s+\d+\s+(?P<state>[A-Z][A-Z0-9_]*\b)?")
+_PROTOCOL = re.compile(r"\b(?P<protocol>tcp|udp)\s+(?:6|17)\s+\d+\s")
 _TUPLE = re.compile(r"src=(?P<src>\S+) dst=(?P<dst>\S+) sport=(?P<sport>\d+) dport=(?P<dport>\d+)")
 
 
 @dataclass(frozen=True)
 class Flow:
-    """One connection: as the client opened it, and as its answers come back.
+    """One conntrack entry: the original direction, and the source of the replies.
 
-    ``state`` is the TCP state, empty for UDP. Without translation the reply is the original turned around.
+    Without DNAT the source of the replies is the original destination.
     """
 
     protocol: str
-    state: str
     src: str
     dst: str
     sport: int
     dport: int
     reply_src: str
-    reply_dst: str
     reply_sport: int
-    reply_dport: int
 
     @property
     def translated_to(self) -> str | None:
-        """The ``ip:port`` that the destination was replaced by; None when it was kept."""
+        """The DNAT target as ``ip:port``; None when the destination was not translated."""
         if (self.reply_src, self.reply_sport) == (self.dst, self.dport):
             return None
         return host_port(self.reply_src, self.reply_sport)
 
 
 def parse(text: str) -> tuple[Flow, ...]:
-    """Read every TCP and UDP line; lines of other protocols and summaries are passed over."""
+    """Parse every TCP and UDP line; lines of other protocols and the summary of ``conntrack`` are skipped."""
     return tuple(flow for flow in map(_flow, text.splitlines()) if flow)
 
 
 def endpoint_by_local_port(
     flows: Iterable[Flow], *, client: str, cluster_ip: str, port: int, protocol: str = "TCP"
 ) -> dict[int, str]:
-    """Return, by the client's own port, the ``ip:port`` each of its flows to the Service was translated to."""
+    """Return the DNAT target ``ip:port`` of each of a client's flows to a Service, by the client's source port."""
     wanted = (protocol.lower(), canonical(client), canonical(cluster_ip), port)
     return {
         flow.sport: flow.translated_to
@@ -66,13 +63,10 @@ def _flow(line: str) -> Flow | None:
     original, reply = tuples
     return Flow(
         head["protocol"],
-        head["state"] or "",
         canonical(original["src"]),
         canonical(original["dst"]),
         int(original["sport"]),
         int(original["dport"]),
         canonical(reply["src"]),
-        canonical(reply["dst"]),
         int(reply["sport"]),
-        int(reply["dport"]),
     )

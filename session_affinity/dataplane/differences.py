@@ -1,4 +1,4 @@
-"""Ways in which a node is not what a Service calls for, told alike for every dataplane."""
+"""Differences between the rules that a node has for a Service and the expected ones, in any proxy mode."""
 
 from __future__ import annotations
 
@@ -7,35 +7,36 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from session_affinity.dataplane.model import Endpoint, ServiceState
 
 
 class Aspect(StrEnum):
-    """What a difference is about; a claim selects the aspects it speaks of."""
+    """What a difference is about; a claim names the aspects that it covers."""
 
     CHAIN_NAMES = "names of chains and sets"
-    ENTRY = "entry to the Service's chain"
-    EXTERNAL = "way for traffic from outside"
-    MASQUERADE = "mark for masquerading"
-    AFFINITY_PRESENCE = "affinity rule per endpoint"
-    AFFINITY_ORDER = "affinity rules before balancing, in endpoint order"
-    AFFINITY_ARGUMENTS = "what an affinity rule asks"
+    ENTRY = "entry from the cluster IP to the Service's chain"
+    EXTERNAL = "rules for traffic from outside the cluster"
+    MASQUERADE = "masquerade mark"
+    AFFINITY_PRESENCE = "one affinity rule per endpoint"
+    AFFINITY_ORDER = "affinity rules in endpoint order, before balancing"
+    AFFINITY_ARGUMENTS = "arguments of an affinity rule"
     BALANCING = "balancing over every endpoint"
-    PROBABILITY = "probability"
-    TRANSLATION = "remembering and DNAT"
-    MEMORY = "what remembers an endpoint's clients"
+    PROBABILITY = "balancing probability"
+    TRANSLATION = "affinity update and DNAT"
+    AFFINITY_STORE = "type and timeout of an affinity set"
     LEFTOVER = "leftover"
     UNEXPECTED_RULE = "unexpected rule"
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One way in which a node's rules are not what they should be.
+    """One difference between the rules of a node and the expected ones.
 
     ``chain`` is the name of a chain, set or map. ``rule`` counts from 1 within the chain, as in ``iptables -S CHAIN``;
-    it is None when no rule is there.
+    it is None when there is no rule to point at. ``reason`` names the Service, and the endpoint or the field of the
+    Service from which the expectation derives.
     """
 
     node: str
@@ -51,15 +52,10 @@ class Difference:
         return f"{where}: {self.seen}, expected {self.expected} ({self.reason})"
 
 
-def of_aspect(differences: Iterable[Difference], *aspects: Aspect) -> tuple[Difference, ...]:
-    """Return the differences of the given aspects."""
-    return tuple(difference for difference in differences if difference.aspect in aspects)
-
-
 def explain(differences: Sequence[Difference], service: ServiceState, affinity_stores: Mapping[str, Endpoint]) -> str:
-    """Return the differences line by line, then the Service and its endpoints with what remembers their clients."""
+    """Return one line per difference, then the Service and its endpoints with the affinity store of each."""
     count = f"{len(differences)} difference{'' if len(differences) == 1 else 's'}"
-    lines = [f"{count} between the rules and {service.describe()}", *(f"  {one}" for one in differences)]
+    lines = [f"{count} between the rules and {service.describe()}", *(f"  {difference}" for difference in differences)]
     lines += [f"endpoints of {service.key}: {'' if service.endpoints else 'none is ready'}".rstrip()]
     lines += [f"  {endpoint} {name}" for name, endpoint in affinity_stores.items()]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The Service as its dataplane should know it: one IP family, ready endpoints, in the order kube-proxy uses."""
+"""A Service as kube-proxy programs it: one IP family, ready endpoints, in kube-proxy's order."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def host_port(address: str, port: int) -> str:
 
 
 def family_of(address: str) -> Family:
-    """Return the IP family of an address; raises ValueError when it is none."""
+    """Return the IP family of an address; raises ValueError when it is not an IP address."""
     return "IPv4" if ipaddress.ip_address(address).version == 4 else "IPv6"
 
 
 def family_of_range(cidr: str) -> Family:
-    """Return the IP family of a range in CIDR notation; raises ValueError when it is none."""
+    """Return the IP family of a range in CIDR notation; raises ValueError when it is not one."""
     return family_of(cidr.partition("/")[0])
 
 
@@ -35,8 +35,8 @@ def family_of_range(cidr: str) -> Family:
 class Endpoint:
     """A ready endpoint of one port of a Service.
 
-    ``pod`` and ``node`` are empty when the EndpointSlice names none. ``for_zones`` and ``for_nodes`` are its hints: the
-    zones and nodes whose clients are to use it.
+    ``pod`` and ``node`` are empty when the EndpointSlice has no targetRef or nodeName. ``for_zones`` and ``for_nodes``
+    are its hints: the zones and nodes whose clients should use it.
     """
 
     address: str
@@ -48,7 +48,7 @@ class Endpoint:
 
     @property
     def at(self) -> str:
-        """``ip:port`` as kube-proxy writes it: the DNAT target, and what names and order derive from."""
+        """``ip:port`` as kube-proxy writes it: the DNAT target; chain names and endpoint order derive from it."""
         return host_port(self.address, self.port)
 
     def __str__(self) -> str:
@@ -60,8 +60,8 @@ class Endpoint:
 class ServicePort:
     """A port of a Service with its endpoints; ``protocol`` is TCP, UDP or SCTP, ``name`` is empty when unnamed.
 
-    ``node_port`` is the port of every node that leads to it, 0 for none. ``serving_terminating`` are the endpoints that
-    are terminating and still serving; while none is ready, they are among ``endpoints`` too.
+    ``node_port`` is 0 when the port has none. ``serving_terminating`` are the endpoints that are terminating and still
+    serving; while no endpoint is ready, ``endpoints`` has them too.
     """
 
     name: str
@@ -78,12 +78,12 @@ class ServicePort:
 
 @dataclass(frozen=True)
 class ServiceState:
-    """What a dataplane programs for one Service in one IP family.
+    """The fields of one Service and its endpoints that decide a node's rules in one IP family.
 
-    ``cluster_ips`` holds this family's addresses only and is empty for a headless Service. ``timeout_seconds`` is None
-    without session affinity. ``external_policy`` is empty for a Service that nothing outside the cluster can reach.
-    ``external_ips`` are the addresses of spec.externalIPs, ``balancer_ips`` those of a load balancer that nodes answer
-    for, which takes clients of ``source_ranges`` only where there are any; all of this family.
+    Addresses of the other family are left out. ``cluster_ips`` is empty for a headless Service. ``timeout_seconds`` is
+    None without session affinity. ``external_policy`` is empty for a Service that cannot be reached from outside the
+    cluster. ``external_ips`` is spec.externalIPs. ``balancer_ips`` are the load balancer addresses that nodes handle
+    themselves (ipMode VIP); if there are ``source_ranges``, only clients in these ranges may use them.
     """
 
     namespace: str
@@ -103,35 +103,37 @@ class ServiceState:
     def from_objects(
         cls, service: Mapping[str, Any], slices: Sequence[Mapping[str, Any]], *, family: Family = "IPv4"
     ) -> ServiceState:
-        """Read a Service and EndpointSlices, both as the API's JSON; slices of other Services are passed over.
+        """Build the state from a Service and EndpointSlices as the API's JSON; slices of other Services are ignored.
 
-        An endpoint counts when its ``ready`` condition is true or absent; while none is, those count that terminate and
-        still serve (pkg/proxy/topology.go, CategorizeEndpoints). A slice belongs to a port when name and
-        protocol agree, an endpoint is its first address, endpoints that two slices share count once, and the order is
-        that of their ``ip:port`` strings: kube-proxy's pkg/proxy/endpointslicecache.go.
+        An endpoint is used when its ``ready`` condition is true or absent; while there is none, the terminating
+        endpoints that still serve are used (pkg/proxy/topology.go, CategorizeEndpoints). A slice belongs to a port when
+        name and protocol are equal, an endpoint is represented by its first address, an endpoint in two slices counts
+        once, and endpoints are sorted by their ``ip:port`` strings (pkg/proxy/endpointslicecache.go).
         """
         meta, spec = service["metadata"], service["spec"]
         addresses = spec.get("clusterIPs") or [spec.get("clusterIP")]
         balancer = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
         affinity = spec.get("sessionAffinity") or "None"
         client_ip = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
-        own = [
-            piece
-            for piece in slices
-            if piece.get("addressType", family) == family and _belongs(piece, meta["namespace"], meta["name"])
+        service_slices = [
+            endpoint_slice
+            for endpoint_slice in slices
+            if endpoint_slice.get("addressType", family) == family
+            and _belongs(endpoint_slice, meta["namespace"], meta["name"])
         ]
+        balancer_ips = [ingress.get("ip") for ingress in balancer if ingress.get("ipMode", "VIP") == "VIP"]
         return cls(
             namespace=meta["namespace"],
             name=meta["name"],
             cluster_ips=_of_family(family, addresses),
             session_affinity=affinity,
             timeout_seconds=client_ip.get("timeoutSeconds") if affinity == CLIENT_IP else None,
-            ports=tuple(_service_port(port, own) for port in spec.get("ports") or ()),
+            ports=tuple(_service_port(port, service_slices) for port in spec.get("ports") or ()),
             family=family,
             internal_policy=spec.get("internalTrafficPolicy") or "Cluster",
             external_policy=(spec.get("externalTrafficPolicy") or "Cluster") if _reachable_from_outside(spec) else "",
             external_ips=_of_family(family, spec.get("externalIPs") or ()),
-            balancer_ips=_of_family(family, [one.get("ip") for one in balancer if one.get("ipMode", "VIP") == "VIP"]),
+            balancer_ips=_of_family(family, balancer_ips),
             source_ranges=_of_family(family, spec.get("loadBalancerSourceRanges") or ()),
         )
 
@@ -142,7 +144,7 @@ class ServiceState:
 
     @property
     def has_affinity(self) -> bool:
-        """Whether clients are to be remembered by their address."""
+        """Whether sessionAffinity is ClientIP."""
         return self.session_affinity == CLIENT_IP
 
     @property
@@ -152,16 +154,16 @@ class ServiceState:
 
     @property
     def uses_cluster_endpoints(self) -> bool:
-        """Whether nodes balance over all endpoints (pkg/proxy/serviceport.go, UsesClusterEndpoints)."""
+        """Whether nodes use the endpoints of all nodes (pkg/proxy/serviceport.go, UsesClusterEndpoints)."""
         return self.internal_policy != "Local" or bool(self.external_policy)
 
     @property
     def uses_local_endpoints(self) -> bool:
-        """Whether nodes balance over their own endpoints alone (pkg/proxy/serviceport.go, UsesLocalEndpoints)."""
+        """Whether nodes use their local endpoints separately (pkg/proxy/serviceport.go, UsesLocalEndpoints)."""
         return "Local" in (self.internal_policy, self.external_policy)
 
     def port_name(self, port: ServicePort) -> str:
-        """Return ``namespace/name:port``, or ``namespace/name`` for an unnamed port: what chain names derive from."""
+        """Return ``namespace/name:port``, or ``namespace/name`` for an unnamed port; chain names derive from it."""
         return f"{self.key}:{port.name}" if port.name else self.key
 
     def describe(self) -> str:
@@ -194,15 +196,18 @@ class ProxyConfig:
         return next((one for one in ranges if one and family_of_range(one) == family), None)
 
 
-def _belongs(piece: Mapping[str, Any], namespace: str, name: str) -> bool:
-    meta = piece.get("metadata") or {}
+def _belongs(endpoint_slice: Mapping[str, Any], namespace: str, name: str) -> bool:
+    meta = endpoint_slice.get("metadata") or {}
     labels = meta.get("labels") or {}
-    found = (meta.get("namespace", namespace), labels.get(SERVICE_NAME_LABEL, name))
-    return found == (namespace, name)
+    return (meta.get("namespace", namespace), labels.get(SERVICE_NAME_LABEL, name)) == (namespace, name)
 
 
 def _of_family(family: Family, addresses: Iterable[str | None]) -> tuple[str, ...]:
-    return tuple(one for one in addresses if one and one != "None" and family_of(one.partition("/")[0]) == family)
+    return tuple(
+        address
+        for address in addresses
+        if address and address != "None" and family_of(address.partition("/")[0]) == family
+    )
 
 
 def _reachable_from_outside(spec: Mapping[str, Any]) -> bool:
@@ -212,33 +217,36 @@ def _reachable_from_outside(spec: Mapping[str, Any]) -> bool:
 def _service_port(port: Mapping[str, Any], slices: Sequence[Mapping[str, Any]]) -> ServicePort:
     name, protocol = port.get("name") or "", port.get("protocol") or "TCP"
     ready, serving_terminating = (
-        {endpoint.at: endpoint for piece in pieces for endpoint in _endpoints(piece, name, protocol)}
-        for pieces in (slices, [_draining(piece) for piece in slices])
+        {endpoint.at: endpoint for part in parts for endpoint in _endpoints(part, name, protocol)}
+        for parts in (slices, [_serving_terminating(part) for part in slices])
     )
-    endpoints, also = (
-        tuple(found[at] for at in sorted(found)) for found in (ready or serving_terminating, serving_terminating)
-    )
+    in_use = ready or serving_terminating
     return ServicePort(
-        name, protocol, int(port["port"]), endpoints, int(port.get("nodePort") or 0), serving_terminating=also
+        name,
+        protocol,
+        int(port["port"]),
+        tuple(in_use[at] for at in sorted(in_use)),
+        int(port.get("nodePort") or 0),
+        serving_terminating=tuple(serving_terminating[at] for at in sorted(serving_terminating)),
     )
 
 
-def _draining(piece: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a slice with those of its endpoints that terminate and still serve, as if they were ready."""
-    stated = ((endpoint, endpoint.get("conditions") or {}) for endpoint in piece.get("endpoints") or ())
+def _serving_terminating(endpoint_slice: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a slice with only its serving and terminating endpoints, as if they were ready."""
+    conditions = ((endpoint, endpoint.get("conditions") or {}) for endpoint in endpoint_slice.get("endpoints") or ())
     serving = [
         {**endpoint, "conditions": {}}
-        for endpoint, states in stated
-        if states.get("ready") is False and states.get("serving") and states.get("terminating")
+        for endpoint, condition in conditions
+        if condition.get("ready") is False and condition.get("serving") and condition.get("terminating")
     ]
-    return {**piece, "endpoints": serving}
+    return {**endpoint_slice, "endpoints": serving}
 
 
-def _endpoints(piece: Mapping[str, Any], name: str, protocol: str) -> Iterator[Endpoint]:
-    for port in piece.get("ports") or ():
+def _endpoints(endpoint_slice: Mapping[str, Any], name: str, protocol: str) -> Iterator[Endpoint]:
+    for port in endpoint_slice.get("ports") or ():
         if (port.get("name") or "", port.get("protocol") or "TCP") != (name, protocol) or not port.get("port"):
             continue
-        for endpoint in piece.get("endpoints") or ():
+        for endpoint in endpoint_slice.get("endpoints") or ():
             addresses = endpoint.get("addresses")
             if addresses and (endpoint.get("conditions") or {}).get("ready") is not False:
                 target = endpoint.get("targetRef") or {}
@@ -249,6 +257,6 @@ def _endpoints(piece: Mapping[str, Any], name: str, protocol: str) -> Iterator[E
                     port=int(port["port"]),
                     pod=pod,
                     node=endpoint.get("nodeName") or "",
-                    for_zones=tuple(sorted(one["name"] for one in hints.get("forZones") or ())),
-                    for_nodes=tuple(sorted(one["name"] for one in hints.get("forNodes") or ())),
+                    for_zones=tuple(sorted(zone["name"] for zone in hints.get("forZones") or ())),
+                    for_nodes=tuple(sorted(node["name"] for node in hints.get("forNodes") or ())),
                 )

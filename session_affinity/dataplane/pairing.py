@@ -1,4 +1,7 @@
-"""Which rule answers to which, whatever the dataplane: by what rules are for, never by where they stand."""
+"""Pair expected rules with the rules of a node by purpose and target, never by position; shared by both proxy modes.
+
+Pairing by purpose makes one missing rule one difference, instead of a difference in every rule after it.
+"""
 
 from __future__ import annotations
 
@@ -15,35 +18,35 @@ if TYPE_CHECKING:
 
 
 class RuleKind(StrEnum):
-    """What a rule is there for."""
+    """The purpose of a rule; the text appears in messages as in "no affinity rule for 10.10.2.2:80"."""
 
     ENTRY = "entry"
     MASQUERADE = "masquerade"
     AFFINITY = "affinity"
     BALANCE = "balancing"
-    REMEMBER = "affinity_rules"
+    UPDATE = "affinity update"
     TRANSLATE = "DNAT"
     EXTERNAL = "external"
     OTHER = "other"
 
 
-OUTSIDE_ORDER: Final = "pods and the node before all others"
-"""How rules for traffic from outside are ordered."""
+OUTSIDE_ORDER: Final = "traffic from pods and from the node before all other"
+"""The order of the rules for traffic from outside the cluster."""
 
 
-class Numbered(Protocol):
-    """A rule that knows its place in its chain, counted from 1."""
+class NumberedRule(Protocol):
+    """A rule with its position in its chain, counted from 1."""
 
     @property
     def number(self) -> int: ...  # noqa: D102
 
 
-RuleT = TypeVar("RuleT", bound=Numbered)
+RuleT = TypeVar("RuleT", bound=NumberedRule)
 
 
 @dataclass(frozen=True)
 class ExpectedRule(Generic[RuleT]):
-    """A rule, what it is for, and the endpoint or port it serves."""
+    """A rule, its purpose, and the endpoint or port that it serves (``about`` has it as text)."""
 
     kind: RuleKind
     rule: RuleT
@@ -54,39 +57,40 @@ class ExpectedRule(Generic[RuleT]):
 def pair_rules(
     wanted: Sequence[ExpectedRule[RuleT]], seen: Sequence[RuleT], *keys: Callable[[RuleT], Hashable]
 ) -> tuple[list[tuple[ExpectedRule[RuleT], RuleT]], list[ExpectedRule[RuleT]], list[RuleT]]:
-    """Pair expected with seen rules by the first key that agrees; a key of None never agrees.
+    """Pair expected rules with seen ones: by the first key, what is left by the second, and so on.
 
-    Returns the pairs in the expected order, what has no partner, and what nobody asked for.
+    A key of None pairs nothing. Returns the pairs in the expected order, the expected rules that are missing, and the
+    seen rules that are surplus.
     """
     partner: dict[int, RuleT] = {}
-    left = list(seen)
+    surplus = list(seen)
     for key in keys:
-        waiting: dict[Hashable, list[RuleT]] = defaultdict(list)
-        for rule in left:
-            waiting[key(rule)].append(rule)
-        for place, one in enumerate(wanted):
-            if place not in partner and key(one.rule) is not None and waiting[key(one.rule)]:
-                partner[place] = waiting[key(one.rule)].pop(0)
+        candidates: dict[Hashable, list[RuleT]] = defaultdict(list)
+        for rule in surplus:
+            candidates[key(rule)].append(rule)
+        for place, expected in enumerate(wanted):
+            if place not in partner and key(expected.rule) is not None and candidates[key(expected.rule)]:
+                partner[place] = candidates[key(expected.rule)].pop(0)
         taken = {rule.number for rule in partner.values()}
-        left = [rule for rule in left if rule.number not in taken]
-    pairs = [(one, partner[place]) for place, one in enumerate(wanted) if place in partner]
-    return pairs, [one for place, one in enumerate(wanted) if place not in partner], left
+        surplus = [rule for rule in surplus if rule.number not in taken]
+    pairs = [(expected, partner[place]) for place, expected in enumerate(wanted) if place in partner]
+    return pairs, [expected for place, expected in enumerate(wanted) if place not in partner], surplus
 
 
 def out_of_order_pairs(
-    pairs: Sequence[tuple[ExpectedRule[RuleT], RuleT]], *kinds: RuleKind, order: str = "in the order of the endpoints"
+    pairs: Sequence[tuple[ExpectedRule[RuleT], RuleT]], *kinds: RuleKind, order: str = "in endpoint order"
 ) -> list[tuple[ExpectedRule[RuleT], RuleT, str, str]]:
-    """Return the fewest rules of some kinds that stand out of order, which is told by a phrase.
+    """Return the fewest pairs of some kinds that are out of order, each with its expected and its seen position.
 
-    With each: what should be and what is.
+    ``order`` is the phrase that names the expected order in the message.
     """
     same = [pair for pair in pairs if pair[0].kind in kinds]
     places = sorted(range(len(same)), key=lambda place: same[place][1].number)
     return [
         (
             *same[place],
-            f"{place + 1} of {len(same)}, {order}",
-            f"{same[place][0].kind} rule for {same[place][0].about} is {places.index(place) + 1} of {len(same)}",
+            f"position {place + 1} of {len(same)}, {order}",
+            f"{same[place][0].kind} rule for {same[place][0].about} at position {places.index(place) + 1}",
         )
         for place in out_of_order(places)
     ]

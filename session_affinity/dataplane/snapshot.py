@@ -1,7 +1,7 @@
-"""Everything a node knows about its Services, read by one command.
+"""Read a node's Service rules, affinity entries and clock with one command, and parse its output.
 
-The command is constant, runs in dash and in busybox, ends with 0 whatever is missing, and prints sections that each
-begin with a line of its own, so that what could not be read is told apart from what is empty.
+The command is constant, runs in dash and in busybox, and ends with 0 whatever is missing. It prints sections that each
+begin with a line of their own, so that a section that could not be read differs from an empty one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _MARK: Final = "@@affinity "
 
-# The legacy tables are looked at only where the kernel lists them: asking creates them, empty, for good.
+# The legacy tables are read only where the kernel lists them: reading them creates them, empty, for good.
 _RULES: Final = r"""
 say() { printf '@@affinity %s\n' "$*"; }
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -45,7 +45,7 @@ program= rules=
 save ip@6@tables-save || save ip@6@tables-nft-save || { legacy && save ip@6@tables-legacy-save; }
 [ -z "$program" ] || { say rules "$program"; printf '%s\n' "$rules"; }
 """
-# A kernel that hides its clock stamps what is written to a list all the same. The address is one of documentation.
+# Where /proc/timer_list is masked, writing to a recent list still stamps an entry. 192.0.2.1 is for documentation.
 _STAMP: Final = r"""
 stamp() {
   for list do
@@ -57,7 +57,7 @@ stamp() {
 """
 _UPTIME: Final = r"""read -r uptime rest </proc/uptime && printf 'uptime: %s\n' "$uptime"
 """
-# One grep reads every list: it puts the file's name before each line.
+# One grep reads every recent list: it puts the name of the file before each line.
 _LISTS: Final = rf"""{_STAMP}
 if [ -d /proc/net/xt_recent ]; then
   say lists /proc/net/xt_recent/*
@@ -90,9 +90,10 @@ _END: Final = f"say end\n{_UPTIME}exit 0\n"
 
 
 def with_clock(argv: Sequence[str], lists: Iterable[str]) -> tuple[str, ...]:
-    """Return a command of this module that, where the node hides its clock, has one of these lists stamped instead.
+    """Return a command of this module that reads jiffies from a recent list on nodes where /proc/timer_list is masked.
 
-    They are to be the lists of a Service made for that: each read leaves an entry in one of them.
+    Each read stamps the entry of 192.0.2.1 in the first of ``lists`` that exists, so they must belong to a Service
+    made for this purpose.
     """
     return (*argv, "read", *lists)
 
@@ -105,25 +106,25 @@ def _argv(family: Family, *parts: str) -> tuple[str, ...]:
 READ_ARGV: Final[Mapping[Family, tuple[str, ...]]] = {
     family: _argv(family, _RULES, _LISTS, _NFTABLES) for family in FAMILIES
 }
-"""By IP family: reads rules, client lists, clock and the nftables table of kube-proxy."""
+"""The command that reads rules, recent lists, the clock and kube-proxy's nftables table, by IP family."""
 READ_WITH_FLOWS_ARGV: Final[Mapping[Family, tuple[str, ...]]] = {
     family: _argv(family, _RULES, _LISTS, _NFTABLES, _FLOWS) for family in FAMILIES
 }
-"""By IP family: reads the connections too, which takes longer the more there are."""
+"""The command that reads conntrack entries too, by IP family; it takes longer the more there are."""
 READ_LISTS_ARGV: Final = _argv("IPv4", "say() { printf '@@affinity %s\\n' \"$*\"; }\n", _LISTS)
-"""Reads client lists and clock alone."""
+"""The command that reads only the recent lists and the clock."""
 
 
 @dataclass(frozen=True)
 class NodeSnapshot:
-    """What one node held when it was read.
+    """The dataplane of one node at one moment.
 
-    ``program`` is the save program whose rules these are and ``variant`` its backend, nf_tables or legacy; both are
-    empty where there is none. ``lists`` has one entry a file, empty lists included. ``flows`` is None when connections
-    were not asked for or cannot be read. ``nftables`` is kube-proxy's table, None where there is none.
-    ``jiffies`` is None where /proc/timer_list is hidden and no list was there to be stamped. ``uptime`` is the moment
-    of ``jiffies``, ``read_until`` that of the end: the rest was read between them. ``missing`` says what could not be
-    read.
+    ``program`` is the save program that printed the rules and ``variant`` its kernel backend, nf_tables or legacy; both
+    are empty when no save program ran. ``lists`` are the recent lists by name, empty ones included. ``flows`` is None
+    when conntrack entries were not requested or cannot be read. ``nftables`` is kube-proxy's table, None when it does
+    not exist. ``jiffies`` is None when /proc/timer_list is masked and no recent list could be stamped instead.
+    ``uptime`` is the moment of ``jiffies`` in seconds: rules and lists are read before it, the nftables table and
+    conntrack entries between it and the uptime ``read_until``. ``missing`` names what could not be read.
     """
 
     node: str
@@ -140,47 +141,42 @@ class NodeSnapshot:
 
     @property
     def sample(self) -> ClockSample:
-        """The clock, for telling its rate from two reads; raises NodeError where the node hides it."""
+        """Jiffies and uptime, to derive the tick rate from two of them; raises NodeError when jiffies are unknown."""
         return xt_recent.ClockSample(self._jiffies(), self.uptime or 0.0)
 
     def clock(self, hz: int) -> Clock:
-        """Return the moment of the read for judging the lists; raises NodeError where the node hides it."""
+        """Return the clock that the entries of ``lists`` are judged by; raises NodeError when jiffies are unknown."""
         return xt_recent.Clock(self._jiffies(), hz)
-
-    def lists_with(self, address: str) -> tuple[RecentList, ...]:
-        """Return the lists that hold a client, live or not."""
-        return tuple(one for one in self.lists.values() if one.entry(address))
 
     def _jiffies(self) -> int:
         if self.jiffies is None:
             raise NodeError(
-                f"{self.node}: /proc/timer_list shows no jiffies",
-                next_step="read the node as root outside an ordinary container, or calibrate from two known requests",
+                f"{self.node}: no jiffies in /proc/timer_list",
+                next_step="read the node as root where /proc/timer_list is not masked, as in a privileged container",
             )
         return self.jiffies
 
 
 def parse(node: str, stdout: str) -> NodeSnapshot:
-    """Read what one of the commands of this module printed; raises NodeError when it is cut short or unreadable."""
+    """Parse the output of a command of this module; raises NodeError when it is cut short or cannot be parsed."""
     sections = dict(_sections(stdout))
     if "end" not in sections:
-        said = stdout.strip()[-300:]
-        raise NodeError(f"{node}: the read of the node's state was cut short, it ended with {said!r}")
+        raise NodeError(f"{node}: the output of the read was cut short, it ends with {stdout.strip()[-300:]!r}")
     try:
-        return _state(node, sections)
+        return _snapshot(node, sections)
     except NodeError as error:
         raise NodeError(f"{node}: {error.what}", next_step=error.next_step) from error
 
 
 def _sections(stdout: str) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Yield the name of each section with its words and text; notes of the same kind get names of their own."""
+    """Yield each section's name, the words after it, and its text; a note has its whole line as the name."""
     for piece in f"\n{stdout}".split(f"\n{_MARK}")[1:]:
         head, _, text = piece.partition("\n")
         name, _, words = head.partition(" ")
         yield (head if name in ("missing", "failed") else name, (words, text))
 
 
-def _state(node: str, sections: Mapping[str, tuple[str, str]]) -> NodeSnapshot:
+def _snapshot(node: str, sections: Mapping[str, tuple[str, str]]) -> NodeSnapshot:
     nothing = ("", "")
     program, rules = sections.get("rules", nothing)
     clock, end = (
@@ -206,13 +202,13 @@ def _state(node: str, sections: Mapping[str, tuple[str, str]]) -> NodeSnapshot:
 
 def _lists(paths: str, text: str) -> Mapping[str, RecentList]:
     prefix = f"{xt_recent.DIRECTORY}/"
-    found: dict[str, list[str]] = {path.removeprefix(prefix): [] for path in paths.split() if path != f"{prefix}*"}
+    lists: dict[str, list[str]] = {path.removeprefix(prefix): [] for path in paths.split() if path != f"{prefix}*"}
     for line in text.splitlines():
         name, separator, entry = line.removeprefix(prefix).partition(":src=")
         if not separator:
-            raise NodeError(f"cannot read the client lists: {line!r}")
-        found.setdefault(name, []).append(f"src={entry}")
-    return MappingProxyType({name: xt_recent.parse(name, "\n".join(lines)) for name, lines in found.items()})
+            raise NodeError(f"the recent lists cannot be read: {line!r}")
+        lists.setdefault(name, []).append(f"src={entry}")
+    return MappingProxyType({name: xt_recent.parse(name, "\n".join(lines)) for name, lines in lists.items()})
 
 
 def _variant(rules: str) -> str:
@@ -221,9 +217,9 @@ def _variant(rules: str) -> str:
 
 def _json(text: str) -> Mapping[str, Any]:
     try:
-        found = json.loads(text)
+        printed = json.loads(text)
     except ValueError as error:
         raise NodeError(f"nft printed no JSON: {text[:200]!r}") from error
-    if not isinstance(found, dict):
+    if not isinstance(printed, dict):
         raise NodeError(f"nft printed no JSON object: {text[:200]!r}")
-    return found
+    return printed

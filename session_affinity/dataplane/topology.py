@@ -1,8 +1,8 @@
-"""Which endpoints of a Service a node uses: all of them, those of its zone, or its own.
+"""The endpoints that a node uses for a Service: all of them, those of its zone, or its local ones.
 
-Source: kube-proxy's pkg/proxy/topology.go (CategorizeEndpoints, topologyModeFromHints), the same in this part from 1.33
-on. Hints for nodes come with the feature PreferSameTrafficDistribution (on from 1.34): where the control plane of a
-cluster writes them, its kube-proxy heeds them.
+Source: kube-proxy's pkg/proxy/topology.go (CategorizeEndpoints, topologyModeFromHints), unchanged in this part from
+1.33 on. Node hints come with the feature PreferSameTrafficDistribution (on by default from 1.34): the kube-proxy of
+such a cluster follows them wherever the control plane writes them.
 """
 
 from __future__ import annotations
@@ -17,35 +17,36 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Reached:
-    """The endpoints that a node uses for traffic of the policies Cluster and Local; none where a policy is not used."""
+class UsableEndpoints:
+    """The endpoints that a node uses under the traffic policies Cluster and Local; empty for a policy not in use."""
 
     cluster: tuple[Endpoint, ...]
     local: tuple[Endpoint, ...]
 
 
-def reached(service: ServiceState, port: ServicePort, node: str, zone: str = "") -> Reached:
-    """Return the endpoints of a port that a node uses; ``zone`` is the node's, empty where it has none."""
-    return Reached(
-        _preferred(port.endpoints, node, zone) if service.uses_cluster_endpoints else (),
-        own(port, node) if service.uses_local_endpoints else (),
+def usable_endpoints(service: ServiceState, port: ServicePort, node: str, zone: str = "") -> UsableEndpoints:
+    """Return the endpoints of a port that a node uses; ``zone`` is the node's, empty when it has none."""
+    return UsableEndpoints(
+        _hinted(port.endpoints, node, zone) if service.uses_cluster_endpoints else (),
+        local_endpoints(port, node) if service.uses_local_endpoints else (),
     )
 
 
-def own(port: ServicePort, node: str) -> tuple[Endpoint, ...]:
-    """Return a node's own endpoints of a port: those that are ready, and where none is, those that still serve."""
+def local_endpoints(port: ServicePort, node: str) -> tuple[Endpoint, ...]:
+    """Return a port's endpoints on a node: the ready ones, or while none is ready the terminating ones that serve."""
     ready, serving_terminating = (
-        tuple(one for one in some if one.node == node) for some in (port.endpoints, port.serving_terminating)
+        tuple(endpoint for endpoint in endpoints if endpoint.node == node)
+        for endpoints in (port.endpoints, port.serving_terminating)
     )
     return ready or serving_terminating
 
 
-def _preferred(endpoints: Sequence[Endpoint], node: str, zone: str) -> tuple[Endpoint, ...]:
-    """Return the endpoints that are meant for the node or its zone; all where one has no hint, or none is meant."""
-    for_node = tuple(one for one in endpoints if node in one.for_nodes)
-    if for_node and all(one.for_nodes for one in endpoints):
+def _hinted(endpoints: Sequence[Endpoint], node: str, zone: str) -> tuple[Endpoint, ...]:
+    """Return the endpoints with a hint for the node or its zone; all of them when one lacks a hint or none matches."""
+    for_node = tuple(endpoint for endpoint in endpoints if node in endpoint.for_nodes)
+    if for_node and all(endpoint.for_nodes for endpoint in endpoints):
         return for_node
-    for_zone = tuple(one for one in endpoints if zone in one.for_zones)
-    if for_zone and all(one.for_zones for one in endpoints):
+    for_zone = tuple(endpoint for endpoint in endpoints if zone in endpoint.for_zones)
+    if for_zone and all(endpoint.for_zones for endpoint in endpoints):
         return for_zone
     return tuple(endpoints)

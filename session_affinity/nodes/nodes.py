@@ -12,7 +12,6 @@ from session_affinity import recorder
 from session_affinity.clusters.cluster import shown_command
 from session_affinity.dataplane import snapshot, xt_recent
 from session_affinity.errors import NodeError
-from session_affinity.text import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -108,16 +107,6 @@ class Nodes:
         with self._lock:
             self._rates[name] = rate
         return rate
-
-    def write_list(self, name: str, chain: str, *entries: str) -> None:
-        """Write to one of a node's client lists, one write an entry; raises NodeError."""
-        began = time.time()
-        pairs = (word for entry in entries for word in (chain, entry))
-        done = self._run(name, ("sh", "-c", xt_recent.WRITE_SCRIPT, "write", *pairs))
-        if done.returncode:
-            said = done.stderr.strip() or f"exit code {done.returncode}"
-            raise NodeError(f"{name}: cannot write {' '.join(entries)} to list {chain}: {said}")
-        recorder.record(recorder.Action(f"wrote {listed(entries)} to list {chain}", name), since=began)
 
     def _run(self, name: str, argv: Sequence[str]) -> Completed:
         if name not in self._nodes:

@@ -11,16 +11,16 @@ _LOSSY = (
     "-m statistic --mode random --probability 0.3 -j REJECT --reject-with tcp-reset"
 )
 _STALE = {
-    "C27": "is none of its 2 ready endpoints",
+    "C27": "is not one of its 2 ready endpoints",
     "C80": "no such|no .* rule",
-    "C28": "is none of its 2 ready endpoints",
+    "C28": "is not one of its 2 ready endpoints",
     "C39": "no such|no .* rule",
     "C29": "no such|no .* rule",
-    "C30": "leftover|none of its 0 ready endpoints",
-    "C81": "is none of its",
-    "C82": "is none of its",
-    "C34": "is none of its 1 ready endpoints",
-    "C34c": "no such|is none of its",
+    "C30": "leftover|not one of its 0 ready endpoints",
+    "C81": "is not one of its",
+    "C82": "is not one of its",
+    "C34": "is not one of its 1 ready endpoints",
+    "C34c": "no such|is not one of its",
     "C83": "9001",
     "C83b": "no such",
     "C84": "nothing|no such",

@@ -1,4 +1,4 @@
-"""kube-proxy's iptables mode as a dataplane of the suite: rules of the nat table, and lists of ``xt_recent``."""
+"""The backend of kube-proxy's iptables mode: rules of the nat table, and recent lists of ``xt_recent``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from session_affinity.dataplane import xt_recent
 from session_affinity.dataplane.backend import AffinityEntry
 from session_affinity.dataplane.chain_names import CLUSTER_CHAIN
 from session_affinity.dataplane.iptables import compare, expected, queries
+from session_affinity.dataplane.iptables.compare import destination
 from session_affinity.dataplane.iptables.expected import NODE_PORTS_CHAIN, SERVICES_CHAIN, endpoint_chains, port_chains
-from session_affinity.dataplane.iptables.rule_diff import destination
 from session_affinity.dataplane.iptables.save import Chain, Ruleset
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.snapshot import NodeSnapshot
 
 
-class RulesOfServices:
-    """A node's rules sorted by Service, so that comparing for many does not look through all rules for each.
+class RulesByService:
+    """Index a node's rules by Service, so that a comparison for many Services does not scan all rules for each.
 
-    Chains of former endpoints are not among them: a claim about leftovers needs the node's whole ruleset.
+    Chains of former endpoints are left out: a claim about leftovers needs the node's whole ruleset.
     """
 
     def __init__(self, ruleset: Ruleset) -> None:
@@ -44,88 +44,87 @@ class RulesOfServices:
         names = (*port_chains(service), *endpoint_chains(service))
         addresses = (*service.cluster_ips, *service.external_ips, *service.balancer_ips)
         ports = [(port.protocol.lower(), str(port.node_port)) for port in service.ports if port.node_port]
-        leading = [rule for address in addresses for rule in self._entries.get(address, ())]
+        entry_rules = [rule for address in addresses for rule in self._entries.get(address, ())]
         entries = {
-            SERVICES_CHAIN: [*leading, *self._to_node_ports],
+            SERVICES_CHAIN: [*entry_rules, *self._to_node_ports],
             NODE_PORTS_CHAIN: [rule for port in ports for rule in self._node_ports.get(port, ())],
         }
         chains = {name: self._chains[name] for name in names if name in self._chains}
-        return Ruleset({"nat": {**{name: Chain(name, rules=tuple(own)) for name, own in entries.items()}, **chains}})
+        return Ruleset({"nat": {**{name: Chain(name, tuple(rules)) for name, rules in entries.items()}, **chains}})
 
 
 class Iptables:
-    """Answers from ``NodeSnapshot.ruleset`` and ``NodeSnapshot.lists``; see ``backend.Dataplane`` for the questions."""
+    """Implements ``dataplane.backend.Backend`` with ``NodeSnapshot.ruleset`` and ``NodeSnapshot.lists``."""
 
     mode: Final = "iptables"
     store_kind: Final = "list"
     counts_connections: Final = True
 
     def expected(self, service: ServiceState, proxy: ProxyConfig, node: str = "") -> ExpectedChains:
-        """Return the nat rules of a Service on a node."""
+        """Return the expected nat rules of a Service on a node."""
         return expected.expected(service, proxy, node)
 
-    def compare(self, state: NodeSnapshot, service: ServiceState, proxy: ProxyConfig) -> tuple[Difference, ...]:
-        """Return how a node's rules for a Service differ from what it calls for; chains of former endpoints count."""
-        return compare.compare(state.node, service, proxy, state.ruleset)
+    def compare(self, snapshot: NodeSnapshot, service: ServiceState, proxy: ProxyConfig) -> tuple[Difference, ...]:
+        """Return the differences of a node's nat rules for a Service, chains of former endpoints included."""
+        return compare.compare(snapshot.node, service, proxy, snapshot.ruleset)
 
     def compare_many(
-        self, state: NodeSnapshot, services: Iterable[ServiceState], proxy: ProxyConfig
+        self, snapshot: NodeSnapshot, services: Iterable[ServiceState], proxy: ProxyConfig
     ) -> dict[ServiceState, tuple[Difference, ...]]:
-        """Compare for many Services; chains of former endpoints are overlooked."""
-        rules = RulesOfServices(state.ruleset)
-        return {own: compare.compare(state.node, own, proxy, rules.of(own)) for own in services}
+        """Compare the nat rules of many Services; chains of former endpoints are overlooked."""
+        rules = RulesByService(snapshot.ruleset)
+        return {service: compare.compare(snapshot.node, service, proxy, rules.of(service)) for service in services}
 
-    def has_service(self, state: NodeSnapshot, service: ServiceState) -> bool:
-        """Return whether a node has the chains that balance a Service's ports."""
-        return state.ruleset.chains().keys() >= set(port_chains(service, CLUSTER_CHAIN))
+    def has_service(self, snapshot: NodeSnapshot, service: ServiceState) -> bool:
+        """Return whether a node has the KUBE-SVC chains of a Service."""
+        return snapshot.ruleset.chains().keys() >= set(port_chains(service, CLUSTER_CHAIN))
 
-    def affinity_timeouts(self, state: NodeSnapshot, service: ServiceState) -> dict[str, int]:
-        """Return the ``--seconds`` of the rcheck rules by list."""
-        return queries.affinity_timeouts(service, state.ruleset)
+    def affinity_timeouts(self, snapshot: NodeSnapshot, service: ServiceState) -> dict[str, int]:
+        """Return the ``--seconds`` of the rcheck rules by recent list."""
+        return queries.affinity_timeouts(service, snapshot.ruleset)
 
-    def normalised(self, state: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
+    def normalised(self, snapshot: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
         """Return a Service's rules without counters and comments."""
-        return queries.normalised(service, state.ruleset)
+        return queries.normalised(service, snapshot.ruleset)
 
-    def expected_lines(self, state: NodeSnapshot, service: ServiceState, proxy: ProxyConfig) -> tuple[str, ...]:
-        """Return the nat rules of a Service on a node, one a line."""
-        return tuple(map(str, expected.expected(service, proxy, state.node).rules))
+    def expected_lines(self, snapshot: NodeSnapshot, service: ServiceState, proxy: ProxyConfig) -> tuple[str, ...]:
+        """Return the expected nat rules of a Service, one per line."""
+        return tuple(map(str, expected.expected(service, proxy, snapshot.node).rules))
 
-    def affinity_rules(self, state: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
+    def affinity_rules(self, snapshot: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
         """Return a Service's rules that match with ``recent``."""
-        return queries.affinity_rules(service, state.ruleset)
+        return queries.affinity_rules(service, snapshot.ruleset)
 
-    def objects_of(self, state: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
-        """Return the entry rules, chains and lists of a Service."""
-        chains = queries.objects_of(service, state.ruleset)
-        own = {*endpoint_chains(service), *queries.own_endpoint_chains(service, state.ruleset)}
-        return (*chains, *(f"list {name}" for name in state.lists if name in own))
+    def objects_of(self, snapshot: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
+        """Return the entry rules, chains and recent lists of a Service."""
+        chains = queries.objects_of(service, snapshot.ruleset)
+        names = {*endpoint_chains(service), *queries.endpoint_chain_targets(service, snapshot.ruleset)}
+        return (*chains, *(f"list {name}" for name in snapshot.lists if name in names))
 
     def affinity_stores(self, service: ServiceState) -> Mapping[str, Endpoint]:
-        """Return the endpoints by list: each list has the name of its endpoint's chain."""
+        """Return the endpoints by recent list, which has the name of the endpoint's chain."""
         return endpoint_chains(service)
 
-    def existing_stores(self, state: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
-        """Return those of a Service's lists that a node has."""
-        return tuple(name for name in endpoint_chains(service) if name in state.lists)
+    def existing_stores(self, snapshot: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
+        """Return the recent lists of a Service that exist on a node."""
+        return tuple(name for name in endpoint_chains(service) if name in snapshot.lists)
 
     def affinity_entries(
-        self, state: NodeSnapshot, service: ServiceState, hz: int | None = None
+        self, snapshot: NodeSnapshot, service: ServiceState, hz: int | None = None
     ) -> tuple[AffinityEntry, ...]:
-        """Return the entries of a Service's lists, live or not."""
-        return tuple(_remembered(state, service, hz))
+        """Return the entries of a Service's recent lists, live or expired."""
+        return tuple(_entries(snapshot, service, hz))
 
-    def pinning(self, service: ServiceState, client: str, store: str) -> tuple[str, ...]:
-        """Return the command that writes to the lists; it ends with 1 when one of them is not there."""
+    def pin_argv(self, service: ServiceState, client: str, store: str) -> tuple[str, ...]:
+        """Return the command that writes to the recent lists; it ends with 1 when one of them does not exist."""
         others = (name for name in endpoint_chains(service) if name != store)
-        entries = [(name, xt_recent.forget(client)) for name in others]
-        entries += [(store, xt_recent.forget(client)), (store, xt_recent.remember(client))]
-        return ("sh", "-c", xt_recent.WRITE_SCRIPT, "write", *(word for entry in entries for word in entry))
+        removals = [(name, xt_recent.remove(client)) for name in (*others, store)]
+        return xt_recent.write_argv(*removals, (store, xt_recent.add(client)))
 
 
-def _remembered(state: NodeSnapshot, service: ServiceState, hz: int | None) -> Iterator[AffinityEntry]:
-    known = hz is not None and state.jiffies is not None and service.timeout_seconds is not None
+def _entries(snapshot: NodeSnapshot, service: ServiceState, hz: int | None) -> Iterator[AffinityEntry]:
+    has_clock = hz is not None and snapshot.jiffies is not None and service.timeout_seconds is not None
     for name, endpoint in endpoint_chains(service).items():
-        for entry in state.lists[name].entries if name in state.lists else ():
-            left = entry.expires_in(state.clock(hz or 0), service.timeout_seconds or 0) if known else None
+        for entry in snapshot.lists[name].entries if name in snapshot.lists else ():
+            left = entry.expires_in(snapshot.clock(hz or 0), service.timeout_seconds or 0) if has_clock else None
             yield AffinityEntry(name, endpoint, entry.address, left, entry)

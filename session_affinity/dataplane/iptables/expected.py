@@ -1,8 +1,8 @@
-"""The nat rules that kube-proxy in iptables mode owes to one Service.
+"""Compute the nat rules that kube-proxy in iptables mode writes for one Service.
 
 Source: kube-proxy's pkg/proxy/iptables/proxier.go (syncProxyRules, writeServiceToEndpointRules), unchanged in this part
-from 1.24 on. The chains that filter by the source ranges of a load balancer (KUBE-FW) are known by name and not spelled
-out.
+from 1.24 on. Of the chains that filter by the source ranges of a load balancer (KUBE-FW) only the names are computed,
+not the rules.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from session_affinity.dataplane import chain_names
 from session_affinity.dataplane.iptables.save import Rule, parse_rule
 from session_affinity.dataplane.pairing import ExpectedRule, RuleKind
-from session_affinity.dataplane.topology import reached
+from session_affinity.dataplane.topology import usable_endpoints
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SERVICES_CHAIN: Final = "KUBE-SERVICES"
 NODE_PORTS_CHAIN: Final = "KUBE-NODEPORTS"
 ENTRY_CHAINS: Final = (SERVICES_CHAIN, NODE_PORTS_CHAIN)
-"""The chains that lead to those of Services."""
+"""The shared chains with the rules that lead to the chains of Services."""
 MASQUERADE_CHAIN: Final = "KUBE-MARK-MASQ"
 _FULL_LENGTH: Final = {"IPv4": 32, "IPv6": 128}
 _PREFIXES: Final = (
@@ -34,16 +34,16 @@ _PREFIXES: Final = (
     chain_names.FIREWALL_CHAIN,
 )
 FULL_MASK: Final = {"IPv4": "255.255.255.255", "IPv6": "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"}
-"""The ``--mask`` that remembers single addresses; printed by some versions, left out by others."""
+"""The ``--mask`` of single addresses, by IP family; some versions of iptables print it, others omit it."""
 
 
 @dataclass(frozen=True)
 class ExpectedChains:
-    """The nat rules of one Service on one node.
+    """The expected nat rules of one Service on one node.
 
-    ``entries`` stand in KUBE-SERVICES and KUBE-NODEPORTS among those of other Services. ``chains`` belong to the
-    Service alone, in the order service chains, endpoint chains. ``port_chains`` are all the names its ports could use,
-    with or without a chain there now; ``external_chains`` those that may exist besides.
+    ``entries`` are the Service's rules in KUBE-SERVICES and KUBE-NODEPORTS. ``chains`` belong to the Service alone:
+    first service chains, then endpoint chains. ``port_chains`` are all names that chains of its ports can have, whether
+    expected or not; ``external_chains`` those that may exist although their rules are not computed.
     """
 
     entries: tuple[ExpectedRule[Rule], ...]
@@ -53,23 +53,24 @@ class ExpectedChains:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The chains that belong to the Service alone."""
+        """The names of the chains that belong to the Service alone."""
         return tuple(self.chains)
 
     @property
     def rules(self) -> tuple[Rule, ...]:
         """Every expected rule."""
-        return tuple(one.rule for one in (*self.entries, *(rule for rules in self.chains.values() for rule in rules)))
+        chain_rules = (expected_rule for rules in self.chains.values() for expected_rule in rules)
+        return tuple(expected_rule.rule for expected_rule in (*self.entries, *chain_rules))
 
 
 def expected(service: ServiceState, proxy: ProxyConfig, node: str = "") -> ExpectedChains:
-    """Return what a node owes to a Service; its name tells its zone and which endpoints are its own."""
+    """Return the expected rules of a Service; the node's name selects its zone and its local endpoints."""
     entries: list[ExpectedRule[Rule]] = []
     services: dict[str, tuple[ExpectedRule[Rule], ...]] = {}
     endpoints: dict[str, tuple[ExpectedRule[Rule], ...]] = {}
     for port in service.ports if service.cluster_ips else ():
         builder = _Builder(service, port, proxy)
-        usable = reached(service, port, node, proxy.zones.get(node, ""))
+        usable = usable_endpoints(service, port, node, proxy.zones.get(node, ""))
         by_chain = {
             builder.chain(chain_names.CLUSTER_CHAIN): usable.cluster,
             builder.chain(chain_names.LOCAL_CHAIN): usable.local,
@@ -98,7 +99,7 @@ def expected(service: ServiceState, proxy: ProxyConfig, node: str = "") -> Expec
 
 
 def endpoint_chains(service: ServiceState) -> Mapping[str, Endpoint]:
-    """Return the endpoints by the chain that translates to each; the client list of each has that name too."""
+    """Return the endpoints by their KUBE-SEP chain; the recent list of an endpoint has the same name."""
     return {
         chain_names.iptables_endpoint_chain(service.port_name(port), port.protocol, endpoint.at): endpoint
         for port in service.ports
@@ -107,7 +108,7 @@ def endpoint_chains(service: ServiceState) -> Mapping[str, Endpoint]:
 
 
 def port_chains(service: ServiceState, *prefixes: str) -> tuple[str, ...]:
-    """Return the names that chains of a Service's ports have or would have, all or those with these prefixes."""
+    """Return the names of the chains of a Service's ports, existing or not: with these prefixes, or with all."""
     return tuple(
         chain_names.iptables_service_chain(service.port_name(port), port.protocol, prefix)
         for port in service.ports
@@ -116,12 +117,12 @@ def port_chains(service: ServiceState, *prefixes: str) -> tuple[str, ...]:
 
 
 def balancing_chains(service: ServiceState) -> tuple[str, ...]:
-    """Return the names of the chains that choose an endpoint, whether or not they should exist."""
+    """Return the names of the chains that choose an endpoint (KUBE-SVC, KUBE-SVL), existing or not."""
     return port_chains(service, chain_names.CLUSTER_CHAIN, chain_names.LOCAL_CHAIN)
 
 
 def classify(rule: Rule) -> RuleKind:
-    """Return what a rule of a service or endpoint chain is for, judged by its target and matches."""
+    """Return the purpose of a rule of a service or endpoint chain, judged by its target and matches."""
     if rule.target == MASQUERADE_CHAIN:
         return RuleKind.MASQUERADE
     if rule.target == "DNAT":
@@ -135,7 +136,7 @@ def classify(rule: Rule) -> RuleKind:
 
 @dataclass(frozen=True)
 class _Builder:
-    """Writes the rules of one port as iptables-save prints them, and reads them back."""
+    """Writes the rules of one port in the format of iptables-save, and parses them."""
 
     service: ServiceState
     port: ServicePort
@@ -157,7 +158,7 @@ class _Builder:
             yield self._rule(RuleKind.ENTRY, SERVICES_CHAIN, f"{self._to_port(address)} -j {chain}", self._about)
 
     def external_entries(self) -> Iterator[ExpectedRule[Rule]]:
-        """Yield how external addresses, a load balancer's and the node port lead to the external chain."""
+        """Yield the rules from external addresses, load balancer addresses and the node port to the external chain."""
         chain = self.chain(chain_names.EXTERNAL_CHAIN)
         filtering = self.chain(chain_names.FIREWALL_CHAIN) if self.service.source_ranges else chain
         leads = [(address, chain) for address in self.service.external_ips]
@@ -169,9 +170,9 @@ class _Builder:
             yield self._rule(RuleKind.EXTERNAL, NODE_PORTS_CHAIN, text, f"node port {self.port.node_port}")
 
     def external_rules(self, *, has_local: bool) -> Iterator[ExpectedRule[Rule]]:
-        """Yield how traffic from outside goes on: to all endpoints, or under Local to the node's own.
+        """Yield the rules of KUBE-EXT: to all endpoints under Cluster, to the node's local endpoints under Local.
 
-        What comes from pods and from the node itself goes to all of them under either policy.
+        Traffic from pods and from the node itself goes to all endpoints under either policy.
         """
         chain, balancing = self.chain(chain_names.EXTERNAL_CHAIN), self.chain(chain_names.CLUSTER_CHAIN)
         if self.service.external_policy != "Local":

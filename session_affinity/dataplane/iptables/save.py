@@ -1,6 +1,6 @@
-"""What ``iptables-save`` prints, as rules whose options can be asked for.
+"""Parse ``iptables-save`` output into chains and rules with their options.
 
-A rule is never matched as a line: versions differ in quoting, in ``--mask`` and in what they leave out.
+Rules are compared by options and never as text: versions differ in quoting, in ``--mask`` and in what they omit.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _WORD = re.compile(r'"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>\S+)')
 _ESCAPED = re.compile(r"\\(.)")
-_RULE = re.compile(r"(?:\[(?P<packets>\d+):(?P<octets>\d+)\] ?)?-A (?P<chain>\S+)")
-_CHAIN = re.compile(r":(?P<name>\S+) (?P<policy>\S+)(?: \[\d+:\d+\])?")
+_RULE = re.compile(r"(?:\[\d+:\d+\] ?)?-A (?P<chain>\S+)")
+_CHAIN = re.compile(r":(?P<name>\S+) \S+(?: \[\d+:\d+\])?")
 _JUMPS = ("-j", "--jump", "-g", "--goto")
 _MATCHES = ("-m", "--match")
 _LONG_NAMES = {
@@ -35,7 +35,7 @@ _LONG_NAMES = {
 
 @dataclass(frozen=True)
 class Option:
-    """An option as written, with its values; ``negated`` when a ``!`` stands before it."""
+    """An option with its values; ``negated`` when it follows a ``!``."""
 
     name: str
     values: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Match:
-    """A group of options: those of one ``-m module``, or with an empty module those before the first."""
+    """The options of one ``-m module``; ``module`` is empty for the options before the first ``-m``."""
 
     module: str
     options: tuple[Option, ...] = ()
@@ -66,10 +66,9 @@ class Match:
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule of a chain. ``number`` counts from 1 as ``iptables -L --line-numbers`` does.
+    """A rule of a chain, without its counters; ``number`` counts from 1 as ``iptables -L --line-numbers`` does.
 
-    ``target`` is empty for a rule that only counts; ``jump`` is ``-j`` or ``-g``. ``packets`` and ``octets`` are None
-    where no counters were printed, and take no part in comparing rules.
+    ``target`` is empty for a rule without a target, ``jump`` is ``-j`` or ``-g``.
     """
 
     chain: str
@@ -78,33 +77,26 @@ class Rule:
     target: str = ""
     target_options: tuple[Option, ...] = ()
     jump: str = "-j"
-    packets: int | None = field(default=None, compare=False)
-    octets: int | None = field(default=None, compare=False)
 
     def match(self, module: str) -> Match | None:
         """Return the first match of a module; None when the rule has none."""
         return next((match for match in self.matches if match.module == module), None)
 
     def option(self, name: str) -> Option | None:
-        """Return the first option of this name, whichever match or target it belongs to."""
+        """Return the first option of this name, of any match or of the target; None when there is none."""
         for match in self.matches:
-            if found := match[name]:
-                return found
+            if option := match[name]:
+                return option
         return next((option for option in self.target_options if option.name == name), None)
 
     def value(self, name: str) -> str | None:
         """Return the value of an option; None when the rule has no such option."""
-        found = self.option(name)
-        return found.value if found else None
-
-    @property
-    def comment(self) -> str:
-        """The comment; kube-proxy writes none above 1000 endpoints."""
-        return self.value("--comment") or ""
+        option = self.option(name)
+        return option.value if option else None
 
     @property
     def spec(self) -> str:
-        """The rule after ``-A CHAIN``, in one spelling: no counters, no comment."""
+        """The rule after ``-A CHAIN`` without its comment, which kube-proxy omits above 1000 endpoints."""
         words = [str(match) for match in self.matches if match.module != "comment"]
         if self.target:
             words += [f"{self.jump} {self.target}", *map(str, self.target_options)]
@@ -116,37 +108,36 @@ class Rule:
 
 @dataclass(frozen=True)
 class Chain:
-    """A chain with its rules; ``policy`` is ``-`` for one that users made."""
+    """A chain with its rules."""
 
     name: str
-    policy: str = "-"
     rules: tuple[Rule, ...] = ()
 
 
 @dataclass(frozen=True)
 class Ruleset:
-    """The chains of every table that was printed; questions are about the nat table unless another one is named."""
+    """The chains of every table that was printed; methods look in the nat table unless another is named."""
 
     tables: Mapping[str, Mapping[str, Chain]] = field(default_factory=dict)
 
     def chains(self, table: str = "nat") -> Mapping[str, Chain]:
-        """Return the chains of a table by name, in the order printed."""
+        """Return the chains of a table by name, in the printed order."""
         return self.tables.get(table, {})
 
     def chain(self, name: str, table: str = "nat") -> Chain | None:
-        """Return a chain, None when the table has none of that name."""
+        """Return a chain; None when the table does not have it."""
         return self.chains(table).get(name)
 
     def rules(self, name: str, table: str = "nat") -> tuple[Rule, ...]:
-        """Return the rules of a chain, none when there is no such chain."""
+        """Return the rules of a chain; empty when it does not exist."""
         chain = self.chain(name, table)
         return chain.rules if chain else ()
 
 
 def parse(text: str) -> Ruleset:
-    """Read ``iptables-save`` output, with or without counters; raises NodeError on a line that is none of it."""
-    tables: dict[str, dict[str, tuple[str, list[Rule]]]] = {}
-    table: dict[str, tuple[str, list[Rule]]] | None = None
+    """Parse ``iptables-save`` output, with or without counters; raises NodeError on a line of another format."""
+    tables: dict[str, dict[str, list[Rule]]] = {}
+    table: dict[str, list[Rule]] | None = None
     for line in text.splitlines():
         if not line.strip() or line[0] == "#":
             continue
@@ -159,9 +150,7 @@ def parse(text: str) -> Ruleset:
     return Ruleset(
         MappingProxyType(
             {
-                name: MappingProxyType(
-                    {chain: Chain(chain, policy, tuple(rules)) for chain, (policy, rules) in chains.items()}
-                )
+                name: MappingProxyType({chain: Chain(chain, tuple(rules)) for chain, rules in chains.items()})
                 for name, chains in tables.items()
             }
         )
@@ -169,18 +158,17 @@ def parse(text: str) -> Ruleset:
 
 
 def parse_rule(line: str, number: int = 1) -> Rule:
-    """Read one ``-A CHAIN ...`` line, counters before it included; raises NodeError when it is none."""
+    """Parse one ``-A CHAIN ...`` line, with or without counters; raises NodeError on any other line."""
     head = _RULE.match(line)
     if not head:
-        raise NodeError(f"not a rule as iptables-save prints it: {line[:200]!r}")
-    packets, octets = (int(head[name]) if head[name] else None for name in ("packets", "octets"))
-    return Rule(head["chain"], number, *_parse_body(line[head.end() :]), packets, octets)
+        raise NodeError(f"not a rule in the format of iptables-save: {line[:200]!r}")
+    return Rule(head["chain"], number, *_parse_body(line[head.end() :]))
 
 
-# Nodes hold the same rules, and are read again and again.
+# Cached: nodes have the same rules, and each is read many times.
 @functools.lru_cache(maxsize=1 << 15)
 def _parse_body(body: str) -> tuple[tuple[Match, ...], str, tuple[Option, ...], str]:
-    """Return a rule's matches, target, options of the target, and whether it jumps or goes."""
+    """Return a rule's matches, target, target options, and ``-j`` or ``-g``."""
     matches: list[Match] = []
     target, jump, options = "", "-j", []
     module, group = "", list[Option]()
@@ -198,22 +186,23 @@ def _parse_body(body: str) -> tuple[tuple[Match, ...], str, tuple[Option, ...], 
     return kept, target, tuple(options), jump
 
 
-def _read(line: str, table: dict[str, tuple[str, list[Rule]]]) -> bool:
+def _read(line: str, table: dict[str, list[Rule]]) -> bool:
+    """Add the chain or rule of a line to a table; return False when the line is neither."""
     if line[0] == ":":
-        if found := _CHAIN.fullmatch(line):
-            table.setdefault(found["name"], (found["policy"], []))
-        return bool(found)
-    if found := _RULE.match(line):
-        rules = table.setdefault(found["chain"], ("-", []))[1]
+        if head := _CHAIN.fullmatch(line):
+            table.setdefault(head["name"], [])
+        return bool(head)
+    if head := _RULE.match(line):
+        rules = table.setdefault(head["chain"], [])
         rules.append(parse_rule(line, len(rules) + 1))
-    return bool(found)
+    return bool(head)
 
 
 def _words(line: str) -> Iterator[tuple[str, bool]]:
-    """Split as a shell would, keeping whether a word was quoted: a quoted one is never an option."""
-    for found in _WORD.finditer(line):
-        quoted = found["quoted"]
-        yield (found["bare"], False) if quoted is None else (_ESCAPED.sub(r"\1", quoted), True)
+    """Split a line like a shell; yield each word and whether it was quoted, as a quoted word is never an option."""
+    for word in _WORD.finditer(line):
+        quoted = word["quoted"]
+        yield (word["bare"], False) if quoted is None else (_ESCAPED.sub(r"\1", quoted), True)
 
 
 def _options(words: Iterable[tuple[str, bool]]) -> Iterator[Option]:
@@ -227,7 +216,7 @@ def _options(words: Iterable[tuple[str, bool]]) -> Iterator[Option]:
                 yield Option(_LONG_NAMES.get(name, name), tuple(values), negated)
             name, values, negated, negate_next = word, [], negate_next, False
         else:
-            # Old builds write "--source ! address".
+            # Old iptables versions print "--source ! address".
             negated, negate_next = negated or negate_next, False
             values.append(word)
     if name:

@@ -1,4 +1,4 @@
-"""kube-proxy's nftables mode as a dataplane of the suite: chains, verdict maps, and sets that remember clients."""
+"""The backend of kube-proxy's nftables mode: chains, verdict maps and affinity sets of its table."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ _NOTHING: Final = Table()
 
 
 class Nftables:
-    """Answers from ``NodeSnapshot.nftables``; see ``backend.Dataplane`` for the questions.
+    """Implements ``dataplane.backend.Backend`` with ``NodeSnapshot.nftables``.
 
-    A set keeps no times of connections and says of each client how long it stays; a client whose time is over is in
-    none any more, although its element may not have been cleared away yet (the kernel's nf_tables lists no such one).
+    An element of a set has the time left and no times of connections. Expired elements are not listed, even before the
+    kernel's nf_tables removes them.
     """
 
     mode: Final = "nftables"
@@ -48,82 +48,86 @@ class Nftables:
     counts_connections: Final = False
 
     def expected(self, service: ServiceState, proxy: ProxyConfig, node: str = "") -> ExpectedTable:
-        """Return what a node owes to a Service in the newest layout of the table."""
+        """Return the expected objects of a Service in the newest layout of the table."""
         return expected.expected(service, proxy, node)
 
-    def compare(self, state: NodeSnapshot, service: ServiceState, proxy: ProxyConfig) -> tuple[Difference, ...]:
-        """Return how what a node holds for a Service differs from what it owes in the layout of its table."""
-        return compare.compare(state.node, service, proxy, _table(state))
+    def compare(self, snapshot: NodeSnapshot, service: ServiceState, proxy: ProxyConfig) -> tuple[Difference, ...]:
+        """Return the differences from the expected objects of a Service, in the layout of the node's table."""
+        return compare.compare(snapshot.node, service, proxy, _table(snapshot))
 
     def compare_many(
-        self, state: NodeSnapshot, services: Iterable[ServiceState], proxy: ProxyConfig
+        self, snapshot: NodeSnapshot, services: Iterable[ServiceState], proxy: ProxyConfig
     ) -> dict[ServiceState, tuple[Difference, ...]]:
-        """Compare for many Services; names tell what is whose, so nothing is overlooked."""
-        return {own: self.compare(state, own, proxy) for own in services}
+        """Compare for many Services; nothing is overlooked, because the names of chains and sets have the Service's."""
+        return {service: self.compare(snapshot, service, proxy) for service in services}
 
-    def has_service(self, state: NodeSnapshot, service: ServiceState) -> bool:
-        """Return whether a node has the chains that balance a Service's ports."""
-        return all(chain in _table(state) for chain in port_chains(service, CLUSTER_CHAIN))
+    def has_service(self, snapshot: NodeSnapshot, service: ServiceState) -> bool:
+        """Return whether a node has the ``service-`` chains of a Service."""
+        return all(chain in _table(snapshot) for chain in port_chains(service, CLUSTER_CHAIN))
 
-    def affinity_timeouts(self, state: NodeSnapshot, service: ServiceState) -> dict[str, int]:
-        """Return the timeouts of a Service's sets."""
-        sets = ((name, _table(state).sets.get(name)) for name in affinity_sets(service))
-        return {name: int(known.timeout) for name, known in sets if known and known.timeout is not None}
+    def affinity_timeouts(self, snapshot: NodeSnapshot, service: ServiceState) -> dict[str, int]:
+        """Return the timeouts of a Service's affinity sets."""
+        sets = ((name, _table(snapshot).sets.get(name)) for name in affinity_sets(service))
+        return {name: int(nft_set.timeout) for name, nft_set in sets if nft_set and nft_set.timeout is not None}
 
-    def normalised(self, state: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
-        """Return a Service's map elements, rules and sets; what concerns a node's own endpoints alone is left out."""
-        return tuple(_lines(_table(state), service))
+    def normalised(self, snapshot: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
+        """Return a Service's map elements, rules and sets, without hairpin elements: those depend on the node."""
+        return tuple(_lines(_table(snapshot), service))
 
-    def expected_lines(self, state: NodeSnapshot, service: ServiceState, proxy: ProxyConfig) -> tuple[str, ...]:
-        """Return a Service's map elements, rules and sets in the layout of the node's table."""
-        layout = layout_of(_table(state))
-        return tuple(_expected_lines(expected.expected(service, proxy, state.node, layout)))
+    def expected_lines(self, snapshot: NodeSnapshot, service: ServiceState, proxy: ProxyConfig) -> tuple[str, ...]:
+        """Return the expected map elements, rules and sets in the layout of the node's table."""
+        layout = layout_of(_table(snapshot))
+        return tuple(_expected_lines(expected.expected(service, proxy, snapshot.node, layout)))
 
-    def affinity_rules(self, state: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
-        """Return a Service's sets, and its rules that ask a set for the client or add it to one."""
-        table = _table(state)
+    def affinity_rules(self, snapshot: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
+        """Return a Service's sets, and its rules that match on a set or update one."""
+        table = _table(snapshot)
         names = table.named_after(service.key)
         rules = (rule for name in names if name in table for rule in table.rules(name))
-        found = [str(rule) for rule in rules if rule.clause("update", "add") or _asks_a_set(rule)]
-        return (*found, *(line for line in _lines(table, service) if line.startswith("set ")))
+        affinity = [str(rule) for rule in rules if rule.clause("update", "add") or _matches_on_a_set(rule)]
+        return (*affinity, *(line for line in _lines(table, service) if line.startswith("set ")))
 
-    def objects_of(self, state: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
+    def objects_of(self, snapshot: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
         """Return the map elements, chains and sets of a Service.
 
-        A chain without rules counts as gone: kube-proxy deletes it a second or more later, with its next change. The
-        address of a Service that was deleted may be another's by now.
+        An empty chain counts as deleted: kube-proxy deletes it in a later sync, a second or more after it is flushed.
+        Addresses that lead to another Service are left out: the address of a deleted Service may be in use again.
         """
-        table = _table(state)
+        table = _table(snapshot)
         names = table.named_after(service.key)
-        kept = [f"chain {name}" for name in names if table.rules(name)]
-        addresses = (one for one in service.cluster_ips if not table.goes_to_another(canonical(one), service.key))
-        own = replace(service, cluster_ips=tuple(addresses))
-        return (*_elements(table, own), *kept, *(f"set {name}" for name in names if name in table.sets))
+        chains = [f"chain {name}" for name in names if table.rules(name)]
+        addresses = tuple(
+            address
+            for address in service.cluster_ips
+            if not table.leads_to_another_service(canonical(address), service.key)
+        )
+        elements = _elements(table, replace(service, cluster_ips=addresses))
+        return (*elements, *chains, *(f"set {name}" for name in names if name in table.sets))
 
     def affinity_stores(self, service: ServiceState) -> Mapping[str, Endpoint]:
-        """Return the endpoints by set."""
+        """Return the endpoints by affinity set."""
         return affinity_sets(service)
 
-    def existing_stores(self, state: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
-        """Return those of a Service's sets that a node has."""
-        return tuple(name for name in affinity_sets(service) if name in _table(state).sets)
+    def existing_stores(self, snapshot: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
+        """Return the affinity sets of a Service that exist on a node."""
+        return tuple(name for name in affinity_sets(service) if name in _table(snapshot).sets)
 
     def affinity_entries(
-        self, state: NodeSnapshot, service: ServiceState, hz: int | None = None
+        self, snapshot: NodeSnapshot, service: ServiceState, hz: int | None = None
     ) -> tuple[AffinityEntry, ...]:
-        """Return the elements of a Service's sets; the node's tick rate says nothing here."""
+        """Return the elements of a Service's affinity sets; ``hz`` is not used."""
         del hz
-        sets = _table(state).sets
+        sets = _table(snapshot).sets
         return tuple(
             AffinityEntry(name, endpoint, canonical(element.key[0]), element.expires)
             for name, endpoint in affinity_sets(service).items()
             for element in (sets[name].elements.values() if name in sets else ())
         )
 
-    def pinning(self, service: ServiceState, client: str, store: str) -> tuple[str, ...]:
-        """Return the command that moves the client's element, all in one transaction.
+    def pin_argv(self, service: ServiceState, client: str, store: str) -> tuple[str, ...]:
+        """Return the command that moves the client's element to one set, in one transaction.
 
-        An element is added before it is deleted, since deleting one that is not there is an error.
+        An element is added before it is deleted, because deleting one that does not exist is an error.
         """
         family = "ip6" if service.family == "IPv6" else "ip"
         steps = [(verb, name) for name in affinity_sets(service) for verb in ("add", "delete")]
@@ -134,12 +138,12 @@ class Nftables:
         return ("nft", "-j", json.dumps({"nftables": commands}))
 
 
-def _table(state: NodeSnapshot) -> Table:
-    return state.nftables or _NOTHING
+def _table(snapshot: NodeSnapshot) -> Table:
+    return snapshot.nftables or _NOTHING
 
 
-def _asks_a_set(rule: NftRule) -> bool:
-    return any(rule.looks_for(f"{ip} saddr").startswith("@") for ip in ("ip", "ip6"))
+def _matches_on_a_set(rule: NftRule) -> bool:
+    return any(rule.match_on(f"{ip} saddr").startswith("@") for ip in ("ip", "ip6"))
 
 
 def _lines(table: Table, service: ServiceState) -> Iterator[str]:
@@ -149,25 +153,28 @@ def _lines(table: Table, service: ServiceState) -> Iterator[str]:
         for name in sorted(name for name in names if name.startswith(prefix)):
             yield from map(str, table.rules(name))
     for name in sorted(name for name in table.named_after(service.key) if name in table.sets):
-        found = table.sets[name]
-        timeout = "" if found.timeout is None else f" timeout {found.timeout:g} s"
-        yield f"set {name} {' . '.join(found.type)}{timeout}"
+        nft_set = table.sets[name]
+        timeout = "" if nft_set.timeout is None else f" timeout {nft_set.timeout:g} s"
+        yield f"set {name} {' . '.join(nft_set.type)}{timeout}"
 
 
 def _expected_lines(expected: ExpectedTable) -> Iterator[str]:
-    elements = (one for one in expected.elements if one.container != HAIRPINS)
-    yield from (f"element {one.container} {one}" for one in elements)
-    yield from (str(one.rule) for rules in expected.chains.values() for one in rules)
-    for one in expected.sets.values():
-        yield f"set {one.name} {one.type}{'' if one.timeout is None else f' timeout {one.timeout} s'}"
+    elements = (element for element in expected.elements if element.container != HAIRPINS)
+    yield from (f"element {element.container} {element}" for element in elements)
+    yield from (str(expected_rule.rule) for rules in expected.chains.values() for expected_rule in rules)
+    for nft_set in expected.sets.values():
+        timeout = "" if nft_set.timeout is None else f" timeout {nft_set.timeout} s"
+        yield f"set {nft_set.name} {nft_set.type}{timeout}"
 
 
 def _elements(table: Table, service: ServiceState) -> Iterator[str]:
-    """Yield the elements that lead to a Service or refuse it; its node ports are told by the chain they lead to."""
+    """Yield the elements of a Service's cluster IPs, and those that lead to its chains, as node ports do."""
     addresses = [canonical(address) for address in service.cluster_ips]
-    found = [element for address in addresses for element in table.elements_of(address)]
-    found += [element for chain in port_chains(service) for element in table.elements_to(chain)]
-    known = table.sets.get(CLUSTER_IPS)
-    yield from (f"element {CLUSTER_IPS} {one}" for one in addresses if known and (one,) in known.elements)
-    for container, key, verdict in sorted(dict.fromkeys(found), key=lambda one: (one[0] == NO_ENDPOINTS, one)):
+    elements = [element for address in addresses for element in table.elements_of(address)]
+    elements += [element for chain in port_chains(service) for element in table.elements_to(chain)]
+    cluster_ips = table.sets.get(CLUSTER_IPS)
+    if cluster_ips:
+        yield from (f"element {CLUSTER_IPS} {address}" for address in addresses if (address,) in cluster_ips.elements)
+    refusals_last = sorted(dict.fromkeys(elements), key=lambda element: (element[0] == NO_ENDPOINTS, element))
+    for container, key, verdict in refusals_last:
         yield f"element {container} {' . '.join(key)} : {verdict}"

@@ -1,8 +1,8 @@
-"""How what a node's nftables hold for a Service differs from what they owe it.
+"""Compare a Service's actual nftables objects on a node with the expected ones.
 
-Rules are aligned by what they are for and where they lead, never by their position, so that one missing rule is one
-difference. A chain without rules is no leftover: kube-proxy empties what it no longer needs at once and deletes it with
-a later change, because kernels before 6.2 count a chain as used for a moment longer (its proxier.go says so).
+Rules are paired by purpose and target chain, never by position, so that one missing rule is one difference
+(``dataplane.pairing``). An empty chain is not a leftover: kube-proxy flushes a stale chain at once and deletes it in a
+later sync, because kernels before 6.2 count a chain as in use for a moment longer (comment in its proxier.go).
 """
 
 from __future__ import annotations
@@ -39,25 +39,28 @@ _MISSING: Final = {
     RuleKind.MASQUERADE: Aspect.MASQUERADE,
     RuleKind.AFFINITY: Aspect.AFFINITY_PRESENCE,
     RuleKind.BALANCE: Aspect.BALANCING,
-    RuleKind.REMEMBER: Aspect.TRANSLATION,
+    RuleKind.UPDATE: Aspect.TRANSLATION,
     RuleKind.TRANSLATE: Aspect.TRANSLATION,
     RuleKind.EXTERNAL: Aspect.EXTERNAL,
     RuleKind.OTHER: Aspect.UNEXPECTED_RULE,
 }
+"""The aspect of a rule that is missing or surplus."""
 _WRONG: Final = {**_MISSING, RuleKind.AFFINITY: Aspect.AFFINITY_ARGUMENTS}
-_BEFORE: Final = {
+"""The aspect of a rule that has a wrong clause."""
+_LEAVES_THE_CHAIN: Final = {
     RuleKind.MASQUERADE: (RuleKind.AFFINITY, RuleKind.BALANCE, RuleKind.TRANSLATE, RuleKind.ENTRY),
     RuleKind.AFFINITY: (RuleKind.BALANCE,),
-    RuleKind.REMEMBER: (RuleKind.TRANSLATE,),
+    RuleKind.UPDATE: (RuleKind.TRANSLATE,),
 }
-"""What each kind of rule has to stand before: rules of those kinds leave the chain."""
+"""The kinds of rules that a rule must precede, since packets leave the chain at them."""
 _TOO_LATE: Final = {**_MISSING, RuleKind.AFFINITY: Aspect.AFFINITY_ORDER}
+"""The aspect of a rule that follows one of these."""
 
 Pair = tuple[ExpectedRule[NftRule], NftRule]
 
 
 def compare(node: str, service: ServiceState, proxy: ProxyConfig, table: Table) -> tuple[Difference, ...]:
-    """Return every difference between what a node holds for a Service and what it owes; none when it is right."""
+    """Return every difference between a node's table and the expected objects of a Service; empty when equal."""
     wanted = expected(service, proxy, node, layout_of(table))
     return tuple(_TableComparison(node, service, wanted, table).differences())
 
@@ -74,11 +77,12 @@ class _TableComparison:
         yield from self._shared()
         for chain, rules in self.expected.chains.items():
             if chain in self.table:
-                yield from sorted(self._chain(chain, rules), key=lambda one: one.rule or 0)
+                yield from sorted(self._chain(chain, rules), key=lambda difference: difference.rule or 0)
             else:
-                endpoints = dict.fromkeys(str(one.endpoint) for one in rules if one.endpoint)
+                endpoints = dict.fromkeys(str(rule.endpoint) for rule in rules if rule.endpoint)
                 reason = ", ".join((self._service, *endpoints))
-                yield self._at(chain, Aspect.CHAIN_NAMES, wanted="one", seen="no such chain", reason=reason)
+                wanted, seen = "a chain of this name", "no such chain"
+                yield self._at(chain, Aspect.CHAIN_NAMES, wanted=wanted, seen=seen, reason=reason)
         yield from self._sets()
         yield from self._leftovers()
 
@@ -91,23 +95,24 @@ class _TableComparison:
         return Difference(self.node, chain, number, aspect, wanted, seen, reason or self._service)
 
     def _elements(self) -> Iterator[Difference]:
-        wanted = {(one.container, one.key): one for one in self.expected.elements}
-        for one in wanted.values():
-            seen = self._verdict(one)
-            if seen != one.verdict:
-                text = f"no element {' . '.join(one.key)}" if seen is None else f"{' . '.join(one.key)} : {seen}"
-                reason = f"{self._service}, {one.about}"
-                yield self._at(one.container, _MISSING[one.kind], wanted=str(one), seen=text, reason=reason)
-        for container, key, verdict in dict.fromkeys(self._own_elements()):
+        wanted = {(element.container, element.key): element for element in self.expected.elements}
+        for element in wanted.values():
+            verdict = self._verdict(element)
+            if verdict != element.verdict:
+                key_text = " . ".join(element.key)
+                seen = f"no element {key_text}" if verdict is None else f"{key_text} : {verdict}"
+                reason = f"{self._service}, {element.about}"
+                yield self._at(element.container, _MISSING[element.kind], wanted=str(element), seen=seen, reason=reason)
+        for container, key, target in dict.fromkeys(self._seen_elements()):
             if (container, key) not in wanted:
                 reason = self._service if self.service.endpoints else f"{self._service} has no ready endpoint"
-                seen_text = f"{' . '.join(key)} : {verdict}"
-                yield self._at(container, Aspect.LEFTOVER, wanted="no such element", seen=seen_text, reason=reason)
+                seen = f"{' . '.join(key)} : {target}"
+                yield self._at(container, Aspect.LEFTOVER, wanted="no such element", seen=seen, reason=reason)
 
-    def _own_elements(self) -> Iterator[tuple[str, Key, str]]:
-        """Yield map, key and verdict of what is for the Service's addresses and node ports, or leads to its chains.
+    def _seen_elements(self) -> Iterator[tuple[str, Key, str]]:
+        """Yield map, key and verdict of the node's elements for the Service's addresses, node ports and chains.
 
-        An external address may be that of other Services too: what is for their ports is none of this one's.
+        Services may share an external address, so elements of other ports there belong to other Services.
         """
         for address in map(canonical, self.service.cluster_ips):
             yield from self.table.elements_of(address)
@@ -121,15 +126,15 @@ class _TableComparison:
         for chain in port_chains(self.service):
             yield from self.table.elements_to(chain)
 
-    def _verdict(self, one: ExpectedElement) -> str | None:
-        """Return where an element leads, empty for one of a set; None when it is not there."""
-        if one.verdict:
-            return self.table.maps.get(one.container, {}).get(one.key)
-        known = self.table.sets.get(one.container)
-        return "" if known and one.key in known.elements else None
+    def _verdict(self, element: ExpectedElement) -> str | None:
+        """Return the verdict that the node has for an element, empty in a set; None when it has no such element."""
+        if element.verdict:
+            return self.table.maps.get(element.container, {}).get(element.key)
+        seen = self.table.sets.get(element.container)
+        return "" if seen and element.key in seen.elements else None
 
     def _shared(self) -> Iterator[Difference]:
-        """Yield what is wrong with the rules that lead to all Services; what else is in their chain is not judged."""
+        """Yield the differences of the rules in ``services`` that every Service needs; others are ignored."""
         pairs, missing, _ = pair_rules(
             self.expected.shared,
             self.table.rules(SERVICES_CHAIN),
@@ -138,110 +143,114 @@ class _TableComparison:
         )
         yield from self._paired_and_missing(pairs, missing)
         yield from self._late(pairs)
-        leading = [rule for rule in self.table.rules(SERVICES_CHAIN) if _leads_to(rule, SERVICE_NODE_PORTS)]
-        if any(port.node_port for port in self.service.ports) and not leading:
-            # What it matches first depends on kube-proxy's nodePortAddresses.
-            wanted = f"a rule that looks in {SERVICE_NODE_PORTS}"
+        lookups = [rule for rule in self.table.rules(SERVICES_CHAIN) if _looks_up(rule, SERVICE_NODE_PORTS)]
+        if any(port.node_port for port in self.service.ports) and not lookups:
+            # The other matches of this rule depend on kube-proxy's nodePortAddresses.
+            wanted = f"a rule with vmap @{SERVICE_NODE_PORTS}"
             yield self._at(SERVICES_CHAIN, Aspect.EXTERNAL, wanted=wanted, seen="no such rule")
 
     def _chain(self, chain: str, rules: Sequence[ExpectedRule[NftRule]]) -> Iterator[Difference]:
-        asks = "ip6 saddr" if self.service.family == "IPv6" else "ip saddr"
+        """Yield the differences of a chain that belongs to the Service alone."""
+        source = "ip6 saddr" if self.service.family == "IPv6" else "ip saddr"
         pairs, missing, surplus = pair_rules(
             rules,
             self.table.rules(chain),
-            lambda rule: (classify(rule), rule.target, rule.looks_for(asks)),
+            lambda rule: (classify(rule), rule.target, rule.match_on(source)),
             lambda rule: (classify(rule), rule.target),
-            lambda rule: (classify(rule), rule.looks_for(asks)) if rule.looks_for(asks) else None,
+            lambda rule: (classify(rule), rule.match_on(source)) if rule.match_on(source) else None,
             lambda rule: rule.clauses[:-1] if classify(rule) is RuleKind.EXTERNAL else None,
         )
         yield from self._paired_and_missing(pairs, missing)
         late = list(self._late(pairs))
         yield from late
-        numbers = {one.rule for one in late}
+        numbers = {difference.rule for difference in late}
         in_time = [pair for pair in pairs if pair[1].number not in numbers]
-        for _, rule, should, does in out_of_order_pairs(in_time, RuleKind.AFFINITY):
-            yield self._at(rule, Aspect.AFFINITY_ORDER, wanted=should, seen=does)
+        for _, rule, wanted, seen in out_of_order_pairs(in_time, RuleKind.AFFINITY):
+            yield self._at(rule, Aspect.AFFINITY_ORDER, wanted=wanted, seen=seen)
         if chain in port_chains(self.service, EXTERNAL_CHAIN):
-            for _, rule, should, does in out_of_order_pairs(
+            for _, rule, wanted, seen in out_of_order_pairs(
                 pairs, RuleKind.MASQUERADE, RuleKind.EXTERNAL, order=OUTSIDE_ORDER
             ):
-                yield self._at(rule, Aspect.EXTERNAL, wanted=should, seen=does)
+                yield self._at(rule, Aspect.EXTERNAL, wanted=wanted, seen=seen)
         for rule in surplus:
             yield self._surplus(rule)
 
     def _paired_and_missing(
         self, pairs: Sequence[Pair], missing: Sequence[ExpectedRule[NftRule]]
     ) -> Iterator[Difference]:
-        for wanted, seen in pairs:
-            reason = f"{self._service}, {'endpoint ' if wanted.endpoint else ''}{wanted.about}"
-            for should, does in self._unequal(wanted, seen):
-                yield self._at(seen, _WRONG[wanted.kind], wanted=should, seen=does, reason=reason)
-            if wanted.kind is RuleKind.BALANCE:
-                yield from self._unbalanced(wanted, seen)
-        for one in missing:
-            seen_text = f"no {one.kind} rule for {one.about}"
-            yield self._at(one.rule.chain, _MISSING[one.kind], wanted=one.rule.spec, seen=seen_text)
+        for expected_rule, rule in pairs:
+            reason = f"{self._service}, {'endpoint ' if expected_rule.endpoint else ''}{expected_rule.about}"
+            for wanted, seen in self._unequal(expected_rule, rule):
+                yield self._at(rule, _WRONG[expected_rule.kind], wanted=wanted, seen=seen, reason=reason)
+            if expected_rule.kind is RuleKind.BALANCE:
+                yield from self._unbalanced(expected_rule, rule)
+        for expected_rule in missing:
+            wanted, seen = expected_rule.rule.spec, f"no {_purpose(expected_rule)}"
+            yield self._at(expected_rule.rule.chain, _MISSING[expected_rule.kind], wanted=wanted, seen=seen)
 
-    def _unequal(self, wanted: ExpectedRule[NftRule], seen: NftRule) -> Iterator[tuple[str, str]]:
-        """Yield what is expected and what is seen for every clause in which two rules differ, balancing aside."""
-        ours = {_place(clause): clause for clause in wanted.rule.clauses}
-        theirs = {_place(clause): clause for clause in seen.clauses if clause not in self._implied_in(wanted)}
-        for place in dict.fromkeys((*ours, *theirs)):
-            mine, other = ours.get(place), theirs.get(place)
-            if mine != other and not (wanted.kind is RuleKind.BALANCE and mine and place in _CHOICES):
-                yield str(mine or f"no {other}"), str(other or f"no {mine}")
+    def _unequal(self, expected_rule: ExpectedRule[NftRule], rule: NftRule) -> Iterator[tuple[str, str]]:
+        """Yield expected and seen text of every clause that differs, except the map of a balancing rule."""
+        optional = self.expected.optional if expected_rule.kind is RuleKind.MASQUERADE else frozenset()
+        expected_clauses = {_role(clause): clause for clause in expected_rule.rule.clauses}
+        seen_clauses = {_role(clause): clause for clause in rule.clauses if clause not in optional}
+        for role in dict.fromkeys((*expected_clauses, *seen_clauses)):
+            wanted, seen = expected_clauses.get(role), seen_clauses.get(role)
+            if wanted != seen and not (expected_rule.kind is RuleKind.BALANCE and wanted and role in _CHOICES):
+                yield str(wanted or f"no {seen}"), str(seen or f"no {wanted}")
 
-    def _implied_in(self, wanted: ExpectedRule[NftRule]) -> frozenset[Clause]:
-        return self.expected.optional if wanted.kind is RuleKind.MASQUERADE else frozenset()
-
-    def _unbalanced(self, wanted: ExpectedRule[NftRule], seen: NftRule) -> Iterator[Difference]:
-        """Yield how the choice of an endpoint differs from an even one; the order of the branches says nothing."""
-        ours = [place for _, place in _choice(wanted.rule).branches]
-        choice = _choice(seen)
+    def _unbalanced(self, expected_rule: ExpectedRule[NftRule], rule: NftRule) -> Iterator[Difference]:
+        """Yield how a balancing rule differs from an even choice of an endpoint; the order of branches is ignored."""
+        expected_targets = [target for _, target in _choice(expected_rule.rule).branches]
+        choice = _choice(rule)
         branches = choice.branches or ((("0", choice.operand),) if choice.operand else ())
-        theirs = Counter(place for _, place in branches)
-        for place in ours:
-            if place not in theirs:
-                yield self._at(seen, Aspect.BALANCING, wanted=f"a branch to {self._told(place)}", seen="none")
-        for place, count in theirs.items():
-            if place not in ours:
-                reason = f"{self._service}, none of its {len(self.service.endpoints)} ready endpoints"
-                text = f"a branch to {place}"
-                yield self._at(seen, Aspect.LEFTOVER, wanted="no such branch", seen=text, reason=reason)
+        seen_targets = Counter(target for _, target in branches)
+        for target in expected_targets:
+            if target not in seen_targets:
+                wanted = f"a branch to {self._endpoint(target)}"
+                yield self._at(rule, Aspect.BALANCING, wanted=wanted, seen="no such branch")
+        for target, count in seen_targets.items():
+            if target not in expected_targets:
+                seen, reason = f"a branch to {target}", f"{self._service}, {self._former_endpoint}"
+                yield self._at(rule, Aspect.LEFTOVER, wanted="no such branch", seen=seen, reason=reason)
             elif count > 1:
-                text = f"{count} branches to {self._told(place)}"
-                yield self._at(seen, Aspect.PROBABILITY, wanted="one branch an endpoint", seen=text)
-        fixed = len(ours) == 1 and not choice.branches
+                seen = f"{count} branches to {self._endpoint(target)}"
+                yield self._at(rule, Aspect.PROBABILITY, wanted="one branch per endpoint", seen=seen)
+        has_one_target = len(expected_targets) == 1 and not choice.branches
         numbers = [number for number, _ in branches]
-        if not fixed and choice.subject != numgen(len(ours)):
-            yield self._at(seen, Aspect.PROBABILITY, wanted=numgen(len(ours)), seen=choice.subject or "no numgen")
-        elif not fixed and sorted(numbers) != sorted(map(str, range(len(branches)))):
-            wanted_text = f"branches 0 to {len(branches) - 1}"
-            yield self._at(seen, Aspect.PROBABILITY, wanted=wanted_text, seen=f"branches {', '.join(numbers)}")
+        random = numgen(len(expected_targets))
+        if not has_one_target and choice.subject != random:
+            yield self._at(rule, Aspect.PROBABILITY, wanted=random, seen=choice.subject or "no numgen")
+        elif not has_one_target and sorted(numbers) != sorted(map(str, range(len(branches)))):
+            wanted, seen = f"branches 0 to {len(branches) - 1}", f"branches {', '.join(numbers)}"
+            yield self._at(rule, Aspect.PROBABILITY, wanted=wanted, seen=seen)
 
-    def _told(self, place: str) -> str:
+    def _endpoint(self, target: str) -> str:
+        """Return the endpoint that a branch leads to as text, or the target itself when it is of no endpoint."""
         chains = endpoint_chains(self.service)
-        at = {endpoint.at: endpoint for endpoint in self.service.endpoints}
-        return str(chains.get(place.removeprefix("goto "), at.get(place, place)))
+        by_address = {endpoint.at: endpoint for endpoint in self.service.endpoints}
+        return str(chains.get(target.removeprefix("goto "), by_address.get(target, target)))
+
+    @property
+    def _former_endpoint(self) -> str:
+        return f"the target is not one of its {len(self.service.endpoints)} ready endpoints"
 
     def _late(self, pairs: Sequence[Pair]) -> Iterator[Difference]:
-        """Yield rules that stand after one that already leaves the chain."""
-        for wanted, rule in pairs:
-            kinds = _BEFORE.get(wanted.kind, ())
-            earlier = [other for one, other in pairs if one.kind in kinds and other.number < rule.number]
+        """Yield the rules that follow a rule at which packets leave the chain."""
+        for expected_rule, rule in pairs:
+            kinds = _LEAVES_THE_CHAIN.get(expected_rule.kind, ())
+            earlier = [other for pair, other in pairs if pair.kind in kinds and other.number < rule.number]
             if earlier:
                 first = min(earlier, key=lambda other: other.number)
-                should, does = f"before rule {first.number}, {first.spec}", f"{wanted.kind} rule for {wanted.about}"
-                yield self._at(rule, _TOO_LATE[wanted.kind], wanted=should, seen=does)
+                wanted, seen = f"before rule {first.number}, {first.spec}", _purpose(expected_rule)
+                yield self._at(rule, _TOO_LATE[expected_rule.kind], wanted=wanted, seen=seen)
 
     def _surplus(self, rule: NftRule) -> Difference:
         kind = classify(rule)
         aspect, reason = _MISSING[kind], self._service
-        if kind in (RuleKind.AFFINITY, RuleKind.REMEMBER) and not self.service.has_affinity:
+        if kind in (RuleKind.AFFINITY, RuleKind.UPDATE) and not self.service.has_affinity:
             aspect, reason = Aspect.LEFTOVER, f"{self._service}, sessionAffinity {self.service.session_affinity}"
         elif kind is RuleKind.AFFINITY and rule.target not in self.expected.chains:
-            aspect = Aspect.LEFTOVER
-            reason = f"{self._service}, none of its {len(self.service.endpoints)} ready endpoints"
+            aspect, reason = Aspect.LEFTOVER, f"{self._service}, {self._former_endpoint}"
         return self._at(rule, aspect, wanted="no such rule", seen=rule.spec, reason=reason)
 
     def _sets(self) -> Iterator[Difference]:
@@ -249,24 +258,26 @@ class _TableComparison:
             reason = f"{self._service}, endpoint {wanted.endpoint}"
             seen = self.table.sets.get(name)
             if seen is None:
-                yield self._at(name, Aspect.CHAIN_NAMES, wanted="one", seen="no such set", reason=reason)
+                wanted_text, seen_text = "a set of this name", "no such set"
+                yield self._at(name, Aspect.CHAIN_NAMES, wanted=wanted_text, seen=seen_text, reason=reason)
                 continue
             if seen.type != (wanted.type,):
-                kind = " . ".join(seen.type)
-                yield self._at(name, Aspect.MEMORY, wanted=f"type {wanted.type}", seen=f"type {kind}", reason=reason)
+                wanted_text, seen_text = f"type {wanted.type}", f"type {' . '.join(seen.type)}"
+                yield self._at(name, Aspect.AFFINITY_STORE, wanted=wanted_text, seen=seen_text, reason=reason)
             if seen.timeout != wanted.timeout:
                 reason = f"{self._service}, timeoutSeconds {self.service.timeout_seconds}"
-                text = "no timeout" if seen.timeout is None else f"timeout {seen.timeout:g} s"
-                yield self._at(name, Aspect.MEMORY, wanted=f"timeout {wanted.timeout} s", seen=text, reason=reason)
+                wanted_text = f"timeout {wanted.timeout} s"
+                seen_text = "no timeout" if seen.timeout is None else f"timeout {seen.timeout:g} s"
+                yield self._at(name, Aspect.AFFINITY_STORE, wanted=wanted_text, seen=seen_text, reason=reason)
 
     def _leftovers(self) -> Iterator[Difference]:
-        known = {*self.expected.names, *self.expected.external_chains}
+        allowed = {*self.expected.names, *self.expected.external_chains}
         sets = affinity_sets(self.service)
         for name in self.table.named_after(self.service.key):
             rules = self.table.rules(name)
-            if name in known or (name in self.table and not rules):
+            if name in allowed or (name in self.table and not rules):
                 continue
-            seen = f"a chain of {len(rules)} rules" if name in self.table else "a set"
+            seen = f"a chain with {len(rules)} rules" if name in self.table else "a set"
             reason = f"{self._service}, {len(self.service.endpoints)} ready endpoints"
             if name in sets:
                 reason = f"{self._service}, sessionAffinity {self.service.session_affinity}"
@@ -281,13 +292,17 @@ def _choice(rule: NftRule) -> Clause:
     return rule.clause(*_CHOICES) or Clause("")
 
 
-def _leads_to(rule: NftRule, verdicts: str) -> bool:
+def _looks_up(rule: NftRule, verdict_map: str) -> bool:
     choice = rule.clause("vmap")
-    return bool(choice and choice.operand == f"@{verdicts}")
+    return bool(choice and choice.operand == f"@{verdict_map}")
 
 
-def _place(clause: Clause) -> str:
-    """Return what a clause of a rule answers to in another: what it looks at, or that it decides."""
+def _purpose(expected_rule: ExpectedRule[NftRule]) -> str:
+    return f"{expected_rule.kind} rule for {expected_rule.about}"
+
+
+def _role(clause: Clause) -> str:
+    """Return the key by which clauses of two rules are compared: the matched field, ``verdict``, or the verb."""
     if clause.verb == "match":
         return clause.subject
     return "verdict" if clause.verb in VERDICTS else clause.verb

@@ -1,8 +1,8 @@
-"""What kube-proxy in nftables mode owes to one Service: map elements, chains, and the sets that remember clients.
+"""Compute the map elements, chains and affinity sets that kube-proxy in nftables mode writes for one Service.
 
 Source: kube-proxy's pkg/proxy/nftables/proxier.go (setupNFTables, syncProxyRules, writeServiceToEndpointJumps and
--DNATs), read for 1.33 to 1.37. The chains that filter by the source ranges of a load balancer (firewall-) are known by
-name and not spelled out.
+-DNATs), read for 1.33 to 1.37. Of the chains that filter by the source ranges of a load balancer (firewall-) only the
+names are computed, not the rules.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from session_affinity.dataplane.nftables.layout import (
 )
 from session_affinity.dataplane.nftables.rules import Clause, NftRule
 from session_affinity.dataplane.pairing import ExpectedRule, RuleKind
-from session_affinity.dataplane.topology import reached
+from session_affinity.dataplane.topology import usable_endpoints
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExpectedElement:
-    """An element of a verdict map, or with an empty verdict of a set, and what it is there for."""
+    """An element of a verdict map, or of a set when ``verdict`` is empty, and its purpose."""
 
     container: str
     key: Key
@@ -59,7 +59,7 @@ class ExpectedElement:
 
 @dataclass(frozen=True)
 class ExpectedSet:
-    """A set that remembers the clients of an endpoint; ``timeout`` is in seconds."""
+    """The affinity set of an endpoint; ``timeout`` is in seconds."""
 
     name: str
     type: str
@@ -69,11 +69,11 @@ class ExpectedSet:
 
 @dataclass(frozen=True)
 class ExpectedTable:
-    """What one Service has on one node.
+    """The expected objects of one Service on one node.
 
-    ``elements`` stand in maps and sets, ``shared`` are rules of the chain ``services``, among those of other Services.
-    ``chains`` and ``sets`` belong to the Service alone; ``external_chains`` may exist besides. ``optional`` are clauses
-    that a mark for masquerading has in some versions, and that say nothing new where it stands.
+    ``elements`` are its elements in shared maps and sets, ``shared`` the rules of the chain ``services`` that every
+    Service needs. ``chains`` and ``sets`` belong to the Service alone; ``external_chains`` may exist although their
+    rules are not computed. ``optional`` are redundant clauses that some versions write in rules with a masquerade mark.
     """
 
     elements: tuple[ExpectedElement, ...]
@@ -85,7 +85,7 @@ class ExpectedTable:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The chains and sets that belong to the Service alone."""
+        """The names of the chains and sets that belong to the Service alone."""
         return (*self.chains, *self.sets)
 
 
@@ -95,14 +95,14 @@ def expected(
     node: str = "",
     layout: TableLayout = TableLayout.CHAIN_PER_STICKY_ENDPOINT,
 ) -> ExpectedTable:
-    """Return what a node owes to a Service; its name decides which endpoints are its own."""
+    """Return the expected objects of a Service; the node's name selects its zone and its local endpoints."""
     elements: list[ExpectedElement] = []
     services: dict[str, tuple[ExpectedRule[NftRule], ...]] = {}
     endpoints: dict[str, tuple[ExpectedRule[NftRule], ...]] = {}
     sets: dict[str, ExpectedSet] = {}
     builders = [_TableBuilder(service, port, proxy, layout) for port in (service.ports if service.cluster_ips else ())]
     for builder in builders:
-        usable = reached(service, builder.port, node, proxy.zones.get(node, ""))
+        usable = usable_endpoints(service, builder.port, node, proxy.zones.get(node, ""))
         by_chain = {builder.chain(CLUSTER_CHAIN): usable.cluster, builder.chain(LOCAL_CHAIN): usable.local}
         internal = builder.chain(LOCAL_CHAIN if service.internal_policy == "Local" else CLUSTER_CHAIN)
         elements += builder.entries(internal, reached=bool(by_chain[internal]))
@@ -124,13 +124,13 @@ def expected(
         MappingProxyType({**services, **endpoints}),
         MappingProxyType(sets),
         port_chains(service, FIREWALL_CHAIN) if service.source_ranges and service.balancer_ips else (),
-        frozenset(Clause("match", f"{one.protocol} dport", str(one.port.port)) for one in builders),
+        frozenset(Clause("match", f"{builder.protocol} dport", str(builder.port.port)) for builder in builders),
     )
 
 
 @dataclass(frozen=True)
 class _TableBuilder:
-    """Writes what a node owes to one port, in the words that rules are read in."""
+    """Builds the objects of one port from the same clauses that parsing yields."""
 
     service: ServiceState
     port: ServicePort
@@ -159,7 +159,7 @@ class _TableBuilder:
         return ExpectedSet(self.affinity_set(endpoint), kind, self.service.timeout_seconds, endpoint)
 
     def entries(self, chain: str, *, reached: bool) -> Iterator[ExpectedElement]:
-        """Yield how cluster IP and port lead to the chain, or are refused where no endpoint can be reached."""
+        """Yield the elements from cluster IP and port to the chain, or to a refusal when no endpoint is usable."""
         where, verdict = (SERVICE_IPS, f"goto {chain}") if reached else (NO_ENDPOINTS, self._refusal)
         for address in map(canonical, self.service.cluster_ips):
             key = (address, self.protocol, str(self.port.port))
@@ -168,7 +168,7 @@ class _TableBuilder:
 
     @property
     def is_open(self) -> bool:
-        """Whether clients outside of the cluster have a way to the port."""
+        """Whether the port can be reached from outside the cluster."""
         return bool(self.port.node_port or self.service.external_ips or self.service.balancer_ips)
 
     @property
@@ -176,35 +176,35 @@ class _TableBuilder:
         return self.chain(LOCAL_CHAIN if self.service.external_policy == "Local" else CLUSTER_CHAIN)
 
     def external_entries(self, *, reached: bool) -> Iterator[ExpectedElement]:
-        """Yield how external addresses and the node port lead to the external chain.
+        """Yield the elements from external addresses and the node port to the external chain.
 
-        They do where any node has an endpoint, as what comes from pods and from the node is sent there; what is left
-        is refused where no endpoint can be reached under the Service's policy.
+        They exist while any node has an endpoint, because traffic from pods and from the node goes to all endpoints;
+        other traffic is refused on a node without a usable endpoint under the Service's policy.
         """
         addresses = tuple(map(canonical, (*self.service.external_ips, *self.service.balancer_ips)))
-        ways: list[tuple[str, str, Key, str]] = [
+        paths: list[tuple[str, str, Key, str]] = [
             (SERVICE_IPS, NO_ENDPOINTS, (address, self.protocol, str(self.port.port)), self._about)
             for address in addresses
         ]
         if self.port.node_port:
-            key = (self.protocol, str(self.port.node_port))
+            node_port = (self.protocol, str(self.port.node_port))
             about = f"node port {self.port.node_port}"
-            ways.append((SERVICE_NODE_PORTS, NO_ENDPOINT_NODE_PORTS, key, about))
-        for leading, refusing, way, about in ways:
+            paths.append((SERVICE_NODE_PORTS, NO_ENDPOINT_NODE_PORTS, node_port, about))
+        for accepting, refusing, key, about in paths:
             if self.port.endpoints:
-                leads = f"goto {self.chain(EXTERNAL_CHAIN)}"
-                yield ExpectedElement(leading, way, leads, RuleKind.EXTERNAL, about)
+                verdict = f"goto {self.chain(EXTERNAL_CHAIN)}"
+                yield ExpectedElement(accepting, key, verdict, RuleKind.EXTERNAL, about)
             if not reached:
-                yield ExpectedElement(refusing, way, self._refusal, RuleKind.EXTERNAL, about)
+                yield ExpectedElement(refusing, key, self._refusal, RuleKind.EXTERNAL, about)
         for address in map(canonical, self.service.balancer_ips if self.service.source_ranges else ()):
-            filtered = (address, self.protocol, str(self.port.port))
-            leads = f"goto {self.chain(FIREWALL_CHAIN)}"
-            yield ExpectedElement(FIREWALL_IPS, filtered, leads, RuleKind.EXTERNAL, self._about)
+            key = (address, self.protocol, str(self.port.port))
+            verdict = f"goto {self.chain(FIREWALL_CHAIN)}"
+            yield ExpectedElement(FIREWALL_IPS, key, verdict, RuleKind.EXTERNAL, self._about)
 
     def external_rules(self, *, reached: bool) -> Iterator[ExpectedRule[NftRule]]:
-        """Yield how traffic from outside goes on: to all endpoints, or under Local to the node's own.
+        """Yield the rules of the external chain: to all endpoints under Cluster, to local endpoints under Local.
 
-        What comes from pods and from the node itself goes to all of them under either policy.
+        Traffic from pods and from the node itself goes to all endpoints under either policy.
         """
         chain = self.chain(EXTERNAL_CHAIN)
         mark = _jump_to_mark() if self.layout is TableLayout.CHAIN_PER_ENDPOINT else self._mark
@@ -223,17 +223,17 @@ class _TableBuilder:
             yield self._rule(RuleKind.EXTERNAL, chain, onward, about=self._about)
 
     def hairpins(self, node: str, reached: set[Endpoint]) -> Iterator[ExpectedElement]:
-        """Yield what has endpoints of the node itself masqueraded when they reach themselves through the Service."""
+        """Yield the elements that masquerade a local endpoint's connections to itself through the Service."""
         if self.layout is TableLayout.CHAIN_PER_ENDPOINT:
             return
-        for endpoint in sorted(reached, key=lambda one: one.at):
+        for endpoint in sorted(reached, key=lambda endpoint: endpoint.at):
             if node and endpoint.node == node:
                 address = canonical(endpoint.address)
                 key = (address, address, self.protocol, str(endpoint.port))
                 yield ExpectedElement(HAIRPINS, key, "", RuleKind.MASQUERADE, str(endpoint))
 
     def shared_rules(self) -> Iterator[ExpectedRule[NftRule]]:
-        """Yield the rules that all Services share and that none works without."""
+        """Yield the rules of the chain ``services`` that every Service needs."""
         if self.layout is TableLayout.CHAIN_PER_STICKY_ENDPOINT and self._pods:
             clauses = (Clause("match", self._ip("daddr"), f"@{CLUSTER_IPS}"), self._from_outside, self._mark)
             yield self._rule(RuleKind.MASQUERADE, SERVICES_CHAIN, *clauses, about="traffic from outside the cluster")
@@ -250,19 +250,19 @@ class _TableBuilder:
                 clauses = (Clause("match", self._ip("daddr"), address), self._from_outside, _jump_to_mark())
                 yield self._rule(RuleKind.MASQUERADE, chain, *clauses, about=self._about)
         for endpoint in endpoints if self.service.has_affinity else ():
-            asked = Clause("match", self._ip("saddr"), f"@{self.affinity_set(endpoint)}")
-            leads = Clause("goto", operand=self.endpoint_chain(endpoint))
-            yield self._rule(RuleKind.AFFINITY, chain, asked, leads, about=str(endpoint), endpoint=endpoint)
+            match = Clause("match", self._ip("saddr"), f"@{self.affinity_set(endpoint)}")
+            goto = Clause("goto", operand=self.endpoint_chain(endpoint))
+            yield self._rule(RuleKind.AFFINITY, chain, match, goto, about=str(endpoint), endpoint=endpoint)
         yield self._rule(RuleKind.BALANCE, chain, *self._balance(endpoints), about=f"{len(endpoints)} endpoints")
 
     def endpoint_rules(self, endpoint: Endpoint) -> Iterator[ExpectedRule[NftRule]]:
         chain, about = self.endpoint_chain(endpoint), str(endpoint)
         if self.layout is TableLayout.CHAIN_PER_ENDPOINT:
-            own = Clause("match", self._ip("saddr"), canonical(endpoint.address))
-            yield self._rule(RuleKind.MASQUERADE, chain, own, _jump_to_mark(), about=about, endpoint=endpoint)
+            from_itself = Clause("match", self._ip("saddr"), canonical(endpoint.address))
+            yield self._rule(RuleKind.MASQUERADE, chain, from_itself, _jump_to_mark(), about=about, endpoint=endpoint)
         if self.service.has_affinity:
             update = Clause("update", self._ip("saddr"), f"@{self.affinity_set(endpoint)}")
-            yield self._rule(RuleKind.REMEMBER, chain, update, about=about, endpoint=endpoint)
+            yield self._rule(RuleKind.UPDATE, chain, update, about=about, endpoint=endpoint)
         clauses = (self._of_protocol, Clause("dnat", operand=endpoint.at))
         yield self._rule(RuleKind.TRANSLATE, chain, *clauses, about=about, endpoint=endpoint)
 
@@ -283,7 +283,7 @@ class _TableBuilder:
 
     @property
     def _refusal(self) -> str:
-        """What is done where no endpoint can be reached: dropped where one could be from another node."""
+        """The verdict when no endpoint is usable on the node: drop while another node has one, else reject."""
         return DROP if self.port.endpoints else REJECT
 
     @property
@@ -296,7 +296,7 @@ class _TableBuilder:
 
     @property
     def _pods(self) -> str | None:
-        """The range that pods of the Service's family are told by."""
+        """The pod range of the Service's IP family; None when kube-proxy has none."""
         return self.proxy.pod_range(self.service.family)
 
     @property
@@ -317,10 +317,10 @@ def _jump_to_mark() -> Clause:
 
 
 def numgen(number: int) -> str:
-    """Return what chooses evenly among so many endpoints."""
+    """Return the expression that draws an even random number below ``number``."""
     return f"numgen random mod {number}"
 
 
 def numbered(places: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Return branches, one number each."""
+    """Return the branches of a map, numbered from 0."""
     return tuple((str(number), place) for number, place in enumerate(places))

@@ -1,4 +1,4 @@
-"""How kube-proxy lays out its nftables table: the names in it, what belongs to whom, and what a rule is there for.
+"""The layout of kube-proxy's nftables table: its names, the objects of a Service, and the purpose of a rule.
 
 Source: kube-proxy's pkg/proxy/nftables/proxier.go, read for 1.33 to 1.37.
 """
@@ -40,25 +40,25 @@ _PREFIXES: Final = (CLUSTER_CHAIN, LOCAL_CHAIN, EXTERNAL_CHAIN, FIREWALL_CHAIN)
 
 
 class TableLayout(StrEnum):
-    """How kube-proxy lays out its table, which changed once since the mode is stable."""
+    """The layouts of kube-proxy's table; it has changed once since the mode is stable."""
 
-    CHAIN_PER_ENDPOINT = "a chain for each endpoint, marks for masquerading in the Service's chains"
+    CHAIN_PER_ENDPOINT = "a chain per endpoint, masquerade marks in the chains of each Service"
     """Up to 1.35."""
-    CHAIN_PER_STICKY_ENDPOINT = "chains of endpoints where they remember clients, marks for masquerading in one place"
+    CHAIN_PER_STICKY_ENDPOINT = "endpoint chains only for session affinity, masquerade marks in the chain services"
     """From 1.36."""
 
 
 def layout_of(table: Table) -> TableLayout:
-    """Return a table's layout, told by what it has beside the Services.
+    """Return the layout of a table, derived from the shared chains and sets in it.
 
-    Not by a version: nodes may differ while a cluster is upgraded, and a kube-proxy of one's own has none that tells.
+    A version number would not do: nodes differ during an upgrade, and a custom build's number means nothing.
     """
     old = MARK_CHAIN in table and HAIRPINS not in table.sets
     return TableLayout.CHAIN_PER_ENDPOINT if old else TableLayout.CHAIN_PER_STICKY_ENDPOINT
 
 
 def port_chains(service: ServiceState, *prefixes: str) -> tuple[str, ...]:
-    """Return the names that chains of a Service's ports have or would have, all or those with these prefixes."""
+    """Return the names of the chains of a Service's ports, existing or not: with these prefixes, or with all."""
     return tuple(
         chain_names.nftables_service_chain(service.namespace, service.name, port.name, port.protocol, prefix)
         for port in service.ports
@@ -67,7 +67,7 @@ def port_chains(service: ServiceState, *prefixes: str) -> tuple[str, ...]:
 
 
 def endpoint_chains(service: ServiceState) -> Mapping[str, Endpoint]:
-    """Return the endpoints by the chain that each has while the Service has session affinity, or in any case."""
+    """Return the endpoints by their endpoint chain, whether or not the layout has one for this Service."""
     return {
         chain_names.nftables_endpoint_chain(
             service.namespace, service.name, port.name, port.protocol, endpoint.at
@@ -78,7 +78,7 @@ def endpoint_chains(service: ServiceState) -> Mapping[str, Endpoint]:
 
 
 def affinity_sets(service: ServiceState) -> Mapping[str, Endpoint]:
-    """Return the endpoints by the set that remembers the clients of each, whether or not it should exist."""
+    """Return the endpoints by their affinity set, whether or not it should exist."""
     return {
         chain_names.nftables_affinity_set(
             service.namespace, service.name, port.name, port.protocol, endpoint.at
@@ -89,9 +89,9 @@ def affinity_sets(service: ServiceState) -> Mapping[str, Endpoint]:
 
 
 def classify(rule: NftRule) -> RuleKind:
-    """Return what a rule of a service or endpoint chain is for, judged by what it does."""
+    """Return the purpose of a rule of a service or endpoint chain, judged by its clauses."""
     if rule.clause("update", "add"):
-        return RuleKind.REMEMBER
+        return RuleKind.UPDATE
     if rule.clause("set") or rule.target == MARK_CHAIN:
         return RuleKind.MASQUERADE
     if rule.clause("vmap") or (rule.clause("dnat") and not rule.chain.startswith(ENDPOINT_CHAIN)):
@@ -104,16 +104,19 @@ def classify(rule: NftRule) -> RuleKind:
 
 
 def pod_ranges(table: Table) -> frozenset[str]:
-    """Return the ranges that the table takes pods to be in: what comes from elsewhere is marked for masquerading."""
-    chains = [SERVICES_CHAIN, *(chain for chain in table.written if chain.startswith((CLUSTER_CHAIN, LOCAL_CHAIN)))]
-    asked = (
-        rule.looks_for(f"{ip} saddr")
+    """Return the pod ranges of a table: traffic from other sources is marked for masquerading."""
+    chains = [
+        SERVICES_CHAIN,
+        *(chain for chain in table.printed_rules if chain.startswith((CLUSTER_CHAIN, LOCAL_CHAIN))),
+    ]
+    sources = (
+        rule.match_on(f"{ip} saddr")
         for chain in chains
         for rule in table.rules(chain)
         for ip in ("ip", "ip6")
         if classify(rule) is RuleKind.MASQUERADE
     )
-    return frozenset(operand.removeprefix("!= ") for operand in asked if operand.startswith("!= "))
+    return frozenset(operand.removeprefix("!= ") for operand in sources if operand.startswith("!= "))
 
 
 def canonical(address: str) -> str:

@@ -1,7 +1,7 @@
-"""Rules of nftables as ``nft -j`` prints them, as clauses that can be asked for.
+"""Parse the nftables rules that ``nft -j`` prints into clauses.
 
-A rule is never matched as a line: releases of nft differ in what they print a flag, a type or a protocol as. What is
-not known here is kept as it was printed, so that it shows up as a difference and not as an error.
+Rules are compared by clauses and never as text: releases of nft print flags, types and protocols differently. An
+expression that is not known here is kept as printed, so that it becomes a difference and not an error.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _PROTOCOLS: Final = {"6": "tcp", "17": "udp", "132": "sctp"}
 
 @dataclass(frozen=True)
 class Clause:
-    """One expression of a rule: what it does, what it looks at, and what it looks for or leads to.
+    """One expression of a rule: a verb, the packet field it applies to, and the value or target.
 
-    ``branches`` are those of a map that is written in the rule itself.
+    ``branches`` are the elements of an anonymous map, key and verdict or DNAT target.
     """
 
     verb: str
@@ -49,7 +49,7 @@ class Clause:
 
 @dataclass(frozen=True)
 class NftRule:
-    """A rule of a chain, without counters; ``number`` counts from 1 in the order that ``nft list chain`` prints."""
+    """A rule of a chain, without counters; ``number`` counts from 1 in the order of ``nft list chain``."""
 
     chain: str
     number: int
@@ -60,33 +60,35 @@ class NftRule:
         """Return the first clause with one of these verbs; None when the rule has none."""
         return next((clause for clause in self.clauses if clause.verb in verbs), None)
 
-    def looks_for(self, subject: str) -> str:
-        """Return what a match asks of a subject, empty when the rule has no such match."""
-        return next((one.operand for one in self.clauses if (one.verb, one.subject) == ("match", subject)), "")
+    def match_on(self, subject: str) -> str:
+        """Return the operand of the match on a packet field; empty when the rule has no such match."""
+        matches = (clause for clause in self.clauses if (clause.verb, clause.subject) == ("match", subject))
+        return next((clause.operand for clause in matches), "")
 
     @property
     def target(self) -> str:
-        """The chain that the rule leads to whatever the packet's number is; empty when there is none."""
+        """The chain of the rule's goto or jump; empty when it has none, as a rule with a verdict map."""
         verdict = self.clause("goto", "jump")
         return verdict.operand if verdict else ""
 
     @property
     def spec(self) -> str:
-        """The rule in nft's words."""
-        return " ".join(map(str, self.clauses)) or "a rule that does nothing"
+        """The rule in the syntax of nft."""
+        return " ".join(map(str, self.clauses)) or "a rule without expressions"
 
     def __str__(self) -> str:
         return f"chain {self.chain} {self.spec}"
 
 
 def read_rule(chain: str, number: int, item: Mapping[str, Any]) -> NftRule:
-    """Read a rule as printed."""
-    clauses = tuple(_clause(*pair) for one in item.get("expr") or () for pair in one.items() if pair[0] != "counter")
+    """Parse a rule as printed."""
+    expressions = (pair for expression in item.get("expr") or () for pair in expression.items())
+    clauses = tuple(_clause(verb, body) for verb, body in expressions if verb != "counter")
     return NftRule(chain, number, clauses, item.get("comment") or "")
 
 
 def _clause(verb: str, body: Any) -> Clause:
-    """Return an expression as a clause; one that is not known keeps its JSON."""
+    """Return an expression as a clause; an unknown one keeps its JSON."""
     reader = _CLAUSES.get(verb)
     try:
         if reader:
@@ -103,10 +105,12 @@ def _match(verb: str, body: Any) -> Clause:
 
 
 def _choice(verb: str, key: Any, data: Any) -> Clause:
-    """Return what chooses by a key: among the branches written in the rule, or those of a map by name."""
+    """Return the clause of a lookup by key, in an anonymous map or in a named one."""
     if isinstance(data, str):
         return Clause(verb, word(key), data)
-    return Clause(verb, word(key), branches=tuple((word(branch), _leads_to(value)) for branch, value in data["set"]))
+    return Clause(
+        verb, word(key), branches=tuple((word(branch), _branch_target(value)) for branch, value in data["set"])
+    )
 
 
 def _dnat(verb: str, body: Any) -> Clause:
@@ -130,8 +134,8 @@ _CLAUSES: Final[Mapping[str, Callable[[str, Any], Clause]]] = {
 }
 
 
-def _leads_to(value: Any) -> str:
-    """Return a branch: a verdict, or the address and port of an endpoint."""
+def _branch_target(value: Any) -> str:
+    """Return the target of a branch: a verdict, or the address and port of an endpoint."""
     return _at(*value["concat"]) if isinstance(value, dict) and "concat" in value else word(value)
 
 
@@ -140,7 +144,7 @@ def _at(address: Any, port: Any) -> str:
 
 
 def word(value: Any) -> str:
-    """Return an expression in nft's words; one that is not known keeps its JSON."""
+    """Return an expression in the syntax of nft; an unknown one keeps its JSON."""
     if isinstance(value, (str, int)):
         return str(value)
     if not isinstance(value, dict) or len(value) != 1:
@@ -179,12 +183,12 @@ _WORDS: Final[Mapping[str, Callable[[Any], str]]] = {
 
 
 def words(value: Any) -> tuple[str, ...]:
-    """Return words that are printed as a list, or alone where there is one."""
+    """Return a value that nft prints as a list, or bare when it has one item."""
     return (value,) if isinstance(value, str) else tuple(map(str, value))
 
 
 def protocol(written: str) -> str:
-    """Return a protocol's name; nft prints its number where the node does not know the name."""
+    """Return a protocol's name; nft prints the number on nodes that have no name for it."""
     return _PROTOCOLS.get(written, written)
 
 

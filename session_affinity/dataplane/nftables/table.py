@@ -1,4 +1,4 @@
-"""kube-proxy's nftables table as ``nft -j list table`` prints it, as chains, sets and maps that can be asked."""
+"""Parse kube-proxy's table from ``nft -j list table`` into chains, sets and verdict maps."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 Key = tuple[str, ...]
-"""The parts of an element: an address, or an address with a protocol and a port."""
+"""The parts of an element's key: an address, or an address with a protocol and a port."""
 
 _OF_SERVICE = re.compile(r"[a-z]+-[A-Z2-7]{8}-(?P<service>[^/]+/[^/]+)/")
 
 
 @dataclass(frozen=True)
 class Element:
-    """An element of a set. ``expires`` is in seconds, rounded down; both are None where there is no timeout.
+    """An element of a set; ``expires`` is the time left in seconds, rounded down, None for one without a timeout.
 
-    ``timeout`` is its own, None where it is that of the set.
+    ``timeout`` is None when the element has the timeout of its set.
     """
 
     key: Key
@@ -35,7 +35,7 @@ class Element:
 
 @dataclass(frozen=True)
 class NftSet:
-    """A set; ``type`` is the types of a key's parts, ``timeout`` is in seconds and None without one."""
+    """A set; ``type`` has the types of a key's parts, ``timeout`` is in seconds, None when the set has none."""
 
     name: str
     type: Key = ()
@@ -45,74 +45,74 @@ class NftSet:
 
 @dataclass(frozen=True)
 class Table:
-    """The table of kube-proxy in one IP family. ``maps`` are verdict maps, each from key to verdict."""
+    """kube-proxy's table of one IP family; ``maps`` are the verdict maps, each from key to verdict."""
 
     sets: Mapping[str, NftSet] = field(default_factory=dict)
     maps: Mapping[str, Mapping[Key, str]] = field(default_factory=dict)
-    written: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
-    """The rules of each chain as printed, in order."""
-    _read: dict[str, tuple[NftRule, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    printed_rules: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    """The rules of each chain as printed, in order; they are parsed on first use."""
+    _parsed: dict[str, tuple[NftRule, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __contains__(self, chain: str) -> bool:
-        return chain in self.written
+        return chain in self.printed_rules
 
     def rules(self, chain: str) -> tuple[NftRule, ...]:
-        """Return the rules of a chain, none when there is no such chain."""
-        if chain not in self._read:
-            rules = self.written.get(chain, ())
-            self._read[chain] = tuple(read_rule(chain, number, rule) for number, rule in enumerate(rules, 1))
-        return self._read[chain]
+        """Return the rules of a chain; empty when it does not exist."""
+        if chain not in self._parsed:
+            rules = self.printed_rules.get(chain, ())
+            self._parsed[chain] = tuple(read_rule(chain, number, rule) for number, rule in enumerate(rules, 1))
+        return self._parsed[chain]
 
     def named_after(self, service: str) -> tuple[str, ...]:
-        """Return the chains and sets with a Service's ``namespace/name`` in their names, whatever port or endpoint."""
+        """Return the chains and sets with a Service's ``namespace/name`` in their names, of any port and endpoint."""
         return self._by_service.get(service, ())
 
     def elements_of(self, address: str) -> Sequence[tuple[str, Key, str]]:
-        """Return map, key and verdict of all elements for an address."""
+        """Return map, key and verdict of every element whose key begins with an address."""
         return self._by_address.get(address, ())
 
     def elements_to(self, chain: str) -> Sequence[tuple[str, Key, str]]:
-        """Return map, key and verdict of all elements that lead to a chain."""
+        """Return map, key and verdict of every element whose verdict leads to a chain."""
         return self._by_target.get(chain, ())
 
-    def goes_to_another(self, address: str, service: str) -> bool:
-        """Whether an address leads to the chains of another Service: the API gives free addresses away again."""
-        leads = (_OF_SERVICE.match(verdict.rpartition(" ")[2]) for _, _, verdict in self.elements_of(address))
-        return any(found and found["service"] != service for found in leads)
+    def leads_to_another_service(self, address: str, service: str) -> bool:
+        """Return whether an address leads to chains of another Service: the API reuses addresses that are free."""
+        targets = (_OF_SERVICE.match(verdict.rpartition(" ")[2]) for _, _, verdict in self.elements_of(address))
+        return any(target and target["service"] != service for target in targets)
 
     @cached_property
     def _by_service(self) -> Mapping[str, tuple[str, ...]]:
-        found: dict[str, list[str]] = defaultdict(list)
-        for name in (*self.written, *self.sets):
-            if named := _OF_SERVICE.match(name):
-                found[named["service"]].append(name)
-        return {service: tuple(names) for service, names in found.items()}
+        names: dict[str, list[str]] = defaultdict(list)
+        for name in (*self.printed_rules, *self.sets):
+            if match := _OF_SERVICE.match(name):
+                names[match["service"]].append(name)
+        return {service: tuple(names_of_service) for service, names_of_service in names.items()}
 
     @cached_property
     def _by_address(self) -> Mapping[str, Sequence[tuple[str, Key, str]]]:
-        found: dict[str, list[tuple[str, Key, str]]] = defaultdict(list)
+        elements: dict[str, list[tuple[str, Key, str]]] = defaultdict(list)
         for element in self._elements():
-            found[element[1][0]].append(element)
-        return found
+            elements[element[1][0]].append(element)
+        return elements
 
     @cached_property
     def _by_target(self) -> Mapping[str, Sequence[tuple[str, Key, str]]]:
-        found: dict[str, list[tuple[str, Key, str]]] = defaultdict(list)
+        elements: dict[str, list[tuple[str, Key, str]]] = defaultdict(list)
         for element in self._elements():
-            found[element[2].partition(" ")[2]].append(element)
-        return found
+            elements[element[2].partition(" ")[2]].append(element)
+        return elements
 
     def _elements(self) -> Iterator[tuple[str, Key, str]]:
         return ((name, key, verdict) for name, elements in self.maps.items() for key, verdict in elements.items())
 
 
 def parse(printed: Mapping[str, Any]) -> Table:
-    """Read what ``nft -j list table`` printed; raises NodeError when it is not that."""
+    """Parse the JSON of ``nft -j list table``; raises NodeError when it has another shape."""
     sets: dict[str, NftSet] = {}
     maps: dict[str, Mapping[Key, str]] = {}
     rules: dict[str, list[Mapping[str, Any]]] = {}
     try:
-        for kind, item in (pair for one in printed["nftables"] for pair in one.items()):
+        for kind, item in (pair for entry in printed["nftables"] for pair in entry.items()):
             match kind:
                 case "chain":
                     rules.setdefault(item["name"], [])
@@ -131,7 +131,7 @@ def parse(printed: Mapping[str, Any]) -> Table:
 
 def _set(item: Mapping[str, Any]) -> NftSet:
     types = words(item["type"])
-    elements = (_element(one, types) for one in item.get("elem") or ())
+    elements = (_element(element, types) for element in item.get("elem") or ())
     return NftSet(
         item["name"],
         types,
@@ -140,13 +140,14 @@ def _set(item: Mapping[str, Any]) -> NftSet:
     )
 
 
-def _element(written: Any, types: Key) -> Element:
-    """Return an element; alone, or with what else is known of it."""
-    known = written.get("elem") if isinstance(written, dict) else None
-    value = known["val"] if known else written
+def _element(printed: Any, types: Key) -> Element:
+    """Return an element, printed as its bare key or as an object with timeout and expiry."""
+    fields = printed.get("elem") if isinstance(printed, dict) else None
+    value = fields["val"] if fields else printed
     parts = value["concat"] if isinstance(value, dict) and "concat" in value else [value]
-    named = types if len(types) == len(parts) else ("",) * len(parts)
+    part_types = types if len(types) == len(parts) else ("",) * len(parts)
     key = tuple(
-        protocol(word(part)) if of == "inet_proto" else word(part) for part, of in zip(parts, named, strict=True)
+        protocol(word(part)) if part_type == "inet_proto" else word(part)
+        for part, part_type in zip(parts, part_types, strict=True)
     )
-    return Element(key, known.get("timeout"), known.get("expires")) if known else Element(key)
+    return Element(key, fields.get("timeout"), fields.get("expires")) if fields else Element(key)

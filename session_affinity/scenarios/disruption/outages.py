@@ -124,7 +124,7 @@ class Outages:
         on, off, timed, gone = self._all_known((ServiceRequest("on", NO_AFFINITY), *sticky), node)
         stranger = STRANGERS[timed.family]
         for service in (off, timed):
-            nodes.run(node, backend.pinning(service, stranger, next(iter(backend.affinity_stores(service))))).check()
+            nodes.run(node, backend.pin_argv(service, stranger, next(iter(backend.affinity_stores(service))))).check()
         before = self._of(nodes.read_one(node), timed, stranger)
 
         started = self.proxies.started(node)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from session_affinity import recorder
 from session_affinity.cluster_objects.services import target
-from session_affinity.dataplane.topology import own
+from session_affinity.dataplane.topology import local_endpoints
 from session_affinity.nodes.nodes import until
 from session_affinity.scenarios.endpoint_changes.result import NOBODY, ScenarioResult, Stage
 from session_affinity.testbed.testbed import SYNC_SECONDS
@@ -147,7 +147,7 @@ class _Run:
     def _usable(self, service: ServiceState) -> tuple[str, ...]:
         """Return the pods that may answer the client: with a Local policy those of its own node."""
         local, node = service.internal_policy == "Local", self._client.node
-        usable = [own(port, node) if local else port.endpoints for port in service.ports]
+        usable = [local_endpoints(port, node) if local else port.endpoints for port in service.ports]
         return tuple(dict.fromkeys(endpoint.pod for endpoints in usable for endpoint in endpoints))
 
     def _end(self, stages: Mapping[Scenario, Sequence[Stage]]) -> dict[Scenario, dict[str, tuple[str, ...]]]:

@@ -16,8 +16,6 @@ from session_affinity.errors import NodeError, NotReadyError
 from session_affinity.nodes.nodes import until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from session_affinity.dataplane.model import Endpoint, Family, ServiceState
     from session_affinity.testbed.testbed import Testbed
     from session_affinity.traffic.answers import Answers
@@ -101,7 +99,7 @@ def fill_list(testbed: Testbed) -> FullList:
         fillings.append(Filling(did, listed.clients, frozenset(seen)))
 
     def write(did: str, *addresses: str) -> None:
-        _write(testbed, node, *((chain, xt_recent.remember(one)) for one in addresses))
+        _write(testbed, node, *((chain, xt_recent.add(one)) for one in addresses))
         listed.set(*addresses)
         look(did)
 
@@ -131,8 +129,8 @@ def come_back(testbed: Testbed) -> Return:
         _write(
             testbed,
             node,
-            *((first, xt_recent.remember(str(network[number]))) for number in range(1, OLDER + 1)),
-            (first, xt_recent.remember(client.address)),
+            *((first, xt_recent.add(str(network[number]))) for number in range(1, OLDER + 1)),
+            (first, xt_recent.add(client.address)),
         )
 
         def is_over() -> bool:
@@ -142,7 +140,7 @@ def come_back(testbed: Testbed) -> Return:
 
         if not until(time.monotonic() + 5 * SHORT_SECONDS * testbed.deadline_scale, is_over):
             raise NotReadyError(f"{node}: an entry of {SHORT_SECONDS} s did not expire in list {first}")
-        _write(testbed, node, (last, xt_recent.remember(client.address)))
+        _write(testbed, node, (last, xt_recent.add(client.address)))
         bound = client.request(target(service), count=3)
         since = time.monotonic()
         (raised,) = testbed.services.patch_timeouts([service], DEFAULT_TIMEOUT)
@@ -166,6 +164,5 @@ def _size(testbed: Testbed, node: str) -> int:
     return int(said)
 
 
-def _write(testbed: Testbed, node: str, *entries: tuple[str, str]) -> None:
-    words: Sequence[str] = [word for entry in entries for word in entry]
-    testbed.nodes.run(node, ("sh", "-c", xt_recent.WRITE_SCRIPT, "write", *words)).check()
+def _write(testbed: Testbed, node: str, *writes: tuple[str, str]) -> None:
+    testbed.nodes.run(node, xt_recent.write_argv(*writes)).check()

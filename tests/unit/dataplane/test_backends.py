@@ -1,4 +1,4 @@
-"""The seam: what every dataplane answers, and iptables' answers that are made of rules and lists together."""
+"""The Backend protocol in both modes, and the methods of iptables mode that combine rules and recent lists."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FIRST, SECOND = IPTABLES.affinity_stores(SERVICE)
 
 
 def node(**ages: int) -> NodeSnapshot:
-    """Return a node with the Service's rules and lists, and in the list of each pod named a client so old."""
+    """Return a node with the Service's rules and lists, and the client's entries: their ages in seconds by pod."""
     rules = [str(rule) for rule in iptables_expected.expected(SERVICE, PROXY).rules]
     chains = dict.fromkeys(rule.split()[1] for rule in rules)
     text = "\n".join(["*nat", *(f":{chain} - [0:0]" for chain in chains), *rules, "COMMIT", ""])
@@ -41,14 +41,14 @@ def node(**ages: int) -> NodeSnapshot:
     return NodeSnapshot("a", iptables_save.parse(text), lists, jiffies=NOW)
 
 
-def test_dataplanes_are_found_by_the_mode_of_kube_proxy() -> None:
+def test_backends_by_proxy_mode() -> None:
     assert (backends.of_mode("iptables"), backends.of_mode("nftables")) == (IPTABLES, NFTABLES)
-    with pytest.raises(ClusterError, match="what nodes hold in ipvs mode is not known"):
+    with pytest.raises(ClusterError, match="cannot read the rules of kube-proxy in ipvs mode"):
         backends.of_mode("ipvs")
 
 
 @pytest.mark.parametrize("backend", BACKENDS.values(), ids=list(BACKENDS))
-def test_a_node_that_holds_nothing_differs_and_knows_nobody(backend: Backend) -> None:
+def test_an_empty_node_differs_and_has_no_objects(backend: Backend) -> None:
     empty = NodeSnapshot("a")
 
     assert backend.compare(empty, SERVICE, PROXY)
@@ -65,12 +65,12 @@ def test_a_node_that_holds_nothing_differs_and_knows_nobody(backend: Backend) ->
 
 
 @pytest.mark.parametrize("backend", BACKENDS.values(), ids=list(BACKENDS))
-def test_each_endpoint_has_a_memory_whose_name_is_expected(backend: Backend) -> None:
+def test_each_endpoint_has_an_affinity_store_with_the_expected_name(backend: Backend) -> None:
     assert tuple(backend.affinity_stores(SERVICE).values()) == ENDPOINTS
     assert set(backend.affinity_stores(SERVICE)) <= set(backend.expected(SERVICE, PROXY).names)
 
 
-def test_a_listed_client_is_bound_until_its_time_is_over() -> None:
+def test_a_listed_client_is_bound_until_the_timeout() -> None:
     live, expired = IPTABLES.affinity_entries(node(webpod1=10, webpod2=40), SERVICE, HZ)
 
     assert (live.seconds_left, live.is_live, live.store) == (20, True, FIRST)
@@ -78,29 +78,29 @@ def test_a_listed_client_is_bound_until_its_time_is_over() -> None:
     assert str(live) == f"{CLIENT} in {FIRST} (webpod1), 20.00 s left, 1 stamps"
 
 
-def test_without_the_tick_rate_what_is_left_is_not_known() -> None:
-    (remembered,) = IPTABLES.affinity_entries(node(webpod1=10), SERVICE)
+def test_without_the_tick_rate_the_time_left_is_unknown() -> None:
+    (entry,) = IPTABLES.affinity_entries(node(webpod1=10), SERVICE)
 
-    assert (remembered.seconds_left, remembered.is_live) == (None, True)
-
-
-def test_clients_are_told_apart() -> None:
-    remembered = IPTABLES.affinity_entries(node(webpod1=10), SERVICE, HZ)
-
-    assert of_client(remembered, CLIENT) == remembered
-    assert of_client(remembered, "10.10.0.7") == ()
+    assert (entry.seconds_left, entry.is_live) == (None, True)
 
 
-def test_what_belongs_to_a_service_are_its_rules_chains_and_lists() -> None:
-    objects_of = IPTABLES.objects_of(node(), SERVICE)
-    one_went = replace(SERVICE, ports=(ServicePort("web", "TCP", 9000, ENDPOINTS[:1]),))
+def test_of_client_selects_the_entries_of_one_client() -> None:
+    entries = IPTABLES.affinity_entries(node(webpod1=10), SERVICE, HZ)
 
-    assert [line.split()[0] for line in objects_of] == ["-A", "chain", "chain", "chain", "list", "list"]
-    assert {f"chain {SECOND}", f"list {SECOND}"} <= set(IPTABLES.objects_of(node(), one_went))
+    assert of_client(entries, CLIENT) == entries
+    assert of_client(entries, "10.10.0.7") == ()
+
+
+def test_the_objects_of_a_service_are_its_entry_rules_chains_and_lists() -> None:
+    objects = IPTABLES.objects_of(node(), SERVICE)
+    without_second = replace(SERVICE, ports=(ServicePort("web", "TCP", 9000, ENDPOINTS[:1]),))
+
+    assert [line.split()[0] for line in objects] == ["-A", "chain", "chain", "chain", "list", "list"]
+    assert {f"chain {SECOND}", f"list {SECOND}"} <= set(IPTABLES.objects_of(node(), without_second))
 
 
 def test_pinning_writes_to_every_list_in_one_command() -> None:
-    shell, option, _, name, *words = IPTABLES.pinning(SERVICE, CLIENT, SECOND)
+    shell, option, _, name, *words = IPTABLES.pin_argv(SERVICE, CLIENT, SECOND)
 
     assert (shell, option, name) == ("sh", "-c", "write")
     assert words == [FIRST, f"-{CLIENT}", SECOND, f"-{CLIENT}", SECOND, f"+{CLIENT}"]

@@ -1,4 +1,4 @@
-"""Names against published ones: the walk of the study note, kube-proxy's own tests, and dumps in issues."""
+"""Computed names against published ones: a real cluster's, kube-proxy's own tests, and dumps in issues."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ WEB = "default/svc-clusterip:svc-webport"
 )
 def test_service_chains(port_name: str, protocol: str, chain: str) -> None:
     assert chain_names.iptables_service_chain(port_name, protocol) == chain
-    assert chain_names.iptables_local_chain(port_name, protocol) == chain.replace("SVC", "SVL")
-    assert chain_names.iptables_external_chain(port_name, protocol) == chain.replace("SVC", "EXT")
+    for kind, prefix in (("SVL", chain_names.LOCAL_CHAIN), ("EXT", chain_names.EXTERNAL_CHAIN)):
+        assert chain_names.iptables_service_chain(port_name, protocol, prefix) == chain.replace("SVC", kind)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_nftables_names_write_ipv6_with_dots() -> None:
     assert name.endswith("-ns1/svc1/tcp/p80__fd00.10..1/80")
 
 
-def test_nftables_names_are_cut_to_what_nft_accepts() -> None:
+def test_nftables_names_are_truncated_to_the_length_that_kube_proxy_allows() -> None:
     long = "x" * 63
 
     name = chain_names.nftables_endpoint_chain(

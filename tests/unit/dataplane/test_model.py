@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from session_affinity.dataplane.model import Endpoint, Family, ProxyConfig, ServiceState
-from session_affinity.dataplane.topology import own
+from session_affinity.dataplane.topology import local_endpoints
 
 pytestmark = pytest.mark.unit
 
@@ -42,7 +42,7 @@ def piece(*endpoints: dict[str, Any], **over: Any) -> dict[str, Any]:
 
 
 def at(state: ServiceState) -> list[str]:
-    return [one.at for one in state.endpoints]
+    return [endpoint.at for endpoint in state.endpoints]
 
 
 def test_endpoints_of_all_slices_come_once_each_in_the_order_of_their_strings() -> None:
@@ -55,7 +55,7 @@ def test_endpoints_of_all_slices_come_once_each_in_the_order_of_their_strings() 
 
 
 @pytest.mark.parametrize(("ready", "counts"), [(True, True), (None, True), (False, False)])
-def test_an_endpoint_counts_unless_it_says_that_it_is_not_ready(*, ready: bool | None, counts: bool) -> None:
+def test_an_endpoint_is_used_unless_its_ready_condition_is_false(*, ready: bool | None, counts: bool) -> None:
     state = ServiceState.from_objects(service(), [piece(endpoint("10.10.1.2", ready=ready, serving=True))])
 
     assert bool(state.endpoints) is counts
@@ -79,16 +79,16 @@ def test_a_slice_counts_for_the_port_of_its_name_and_protocol() -> None:
 
     state = ServiceState.from_objects(service(ports=ports), slices)
 
-    assert [[one.at for one in port.endpoints] for port in state.ports] == [["10.10.1.2:5353"], []]
+    assert [[endpoint.at for endpoint in port.endpoints] for port in state.ports] == [["10.10.1.2:5353"], []]
 
 
-def test_slices_of_another_service_are_passed_over() -> None:
+def test_slices_of_another_service_are_ignored() -> None:
     labels = {"namespace": "default", "labels": {"kubernetes.io/service-name": "other"}}
 
     assert not ServiceState.from_objects(service(), [piece(endpoint("10.10.1.2"), metadata=labels)]).endpoints
 
 
-def test_each_family_is_judged_for_itself() -> None:
+def test_each_ip_family_has_its_own_state() -> None:
     slices = [piece(endpoint("10.10.1.2")), piece(endpoint("fd00:10:1::2"), addressType="IPv6")]
 
     state = ServiceState.from_objects(service(), slices, family="IPv6")
@@ -118,7 +118,7 @@ def test_a_headless_service_has_no_cluster_ip() -> None:
         ({"type": "NodePort", "internalTrafficPolicy": "Local"}, True, True),
     ],
 )
-def test_traffic_policies_say_which_endpoints_a_node_uses(spec: dict[str, str], *, cluster: bool, local: bool) -> None:
+def test_traffic_policies_select_the_endpoints_of_a_node(spec: dict[str, str], *, cluster: bool, local: bool) -> None:
     state = ServiceState.from_objects(service(**spec), [])
 
     assert (state.uses_cluster_endpoints, state.uses_local_endpoints) == (cluster, local)
@@ -141,41 +141,39 @@ def test_an_unnamed_port_adds_nothing_to_the_name() -> None:
         (None, "IPv4", None),
     ],
 )
-def test_pods_of_each_family_are_told_by_the_range_of_that_family(
-    ranges: str | None, family: Family, found: str | None
-) -> None:
+def test_the_pod_range_of_each_family(ranges: str | None, family: Family, found: str | None) -> None:
     assert ProxyConfig("iptables", ranges).pod_range(family) == found
 
 
 DRAINING = {"ready": False, "serving": True, "terminating": True}
 
 
-def test_endpoints_that_terminate_and_serve_count_while_none_is_ready() -> None:
+def test_serving_terminating_endpoints_are_used_while_none_is_ready() -> None:
     ended = endpoint("10.10.1.4", ready=False, serving=False, terminating=True)
 
     (port,) = ServiceState.from_objects(service(), [piece(endpoint("10.10.1.3", **DRAINING), ended)]).ports
 
-    assert [one.at for one in port.endpoints] == ["10.10.1.3:80"]
+    assert [endpoint.at for endpoint in port.endpoints] == ["10.10.1.3:80"]
     assert port.serving_terminating == port.endpoints
 
 
-def test_endpoints_that_terminate_do_not_count_beside_a_ready_one() -> None:
+def test_terminating_endpoints_are_not_used_beside_a_ready_one() -> None:
     found = piece(endpoint("10.10.1.3", **DRAINING), endpoint("10.10.1.2"))
 
     (port,) = ServiceState.from_objects(service(), [found]).ports
 
-    assert [one.at for one in port.endpoints] == ["10.10.1.2:80"]
-    assert [one.at for one in port.serving_terminating] == ["10.10.1.3:80"]
+    assert [endpoint.at for endpoint in port.endpoints] == ["10.10.1.2:80"]
+    assert [endpoint.at for endpoint in port.serving_terminating] == ["10.10.1.3:80"]
 
 
-def test_a_node_falls_back_to_its_own_terminating_endpoints_though_others_are_ready_elsewhere() -> None:
+def test_a_node_uses_its_terminating_endpoints_although_others_are_ready_elsewhere() -> None:
     found = piece(endpoint("10.10.1.3", node="a", **DRAINING), endpoint("10.10.2.2", node="b"))
 
     (port,) = ServiceState.from_objects(service(), [found]).ports
 
-    assert [one.at for one in own(port, "a")] == ["10.10.1.3:80"]
-    assert [one.at for one in own(port, "b")] == ["10.10.2.2:80"]
-    assert own(port, "c") == ()
+    assert [endpoint.at for endpoint in local_endpoints(port, "a")] == ["10.10.1.3:80"]
+    assert [endpoint.at for endpoint in local_endpoints(port, "b")] == ["10.10.2.2:80"]
+    assert local_endpoints(port, "c") == ()
 
 
 def test_addresses_and_ports_for_traffic_from_outside_are_those_of_the_family() -> None:

@@ -1,7 +1,7 @@
-"""nftables mode judged by what nodes printed: dumps of real kube-proxies, trimmed to three Services.
+"""nftables mode tested with dumps of real kube-proxies, trimmed to three Services.
 
-``sticky`` has ClientIP and ``plain`` has none, both over three endpoints; ``nobody`` has ClientIP and no endpoint. A
-client asked ``sticky`` once. The dumps are of nft 1.0.6 on a control plane without endpoints of its own.
+``sticky`` has ClientIP and ``plain`` has None, both over three endpoints; ``nobody`` has ClientIP and no endpoint.
+``sticky`` has an affinity entry of one client. The dumps are of nft 1.0.6 on a node without local endpoints.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ STICKY = ServiceState(
     "default", "sticky", ("10.200.1.17",), CLIENT_IP, 10800, (ServicePort("web", "TCP", 9000, ENDPOINTS),)
 )
 PLAIN = replace(STICKY, name="plain", cluster_ips=("10.200.1.18",), session_affinity="None", timeout_seconds=None)
-NOBODY = replace(STICKY, name="nobody", cluster_ips=("10.200.1.19",), ports=(ServicePort("web", "TCP", 9000),))
-SERVICES = (STICKY, PLAIN, NOBODY)
+NO_ENDPOINT = replace(STICKY, name="nobody", cluster_ips=("10.200.1.19",), ports=(ServicePort("web", "TCP", 9000),))
+SERVICES = (STICKY, PLAIN, NO_ENDPOINT)
 
 SVC = "service-4BJXAE53-default/sticky/tcp/web"
 PLAIN_SVC = "service-QXHOQIM7-default/plain/tcp/web"
@@ -52,7 +52,7 @@ def text_of(version: str) -> str:
 
 
 def dump(version: str, *changes: tuple[str, str], without: str = "") -> nftables_table.Table:
-    """Return a node's table, texts replaced and items that hold a text left out; both have to be there."""
+    """Return a node's table with texts replaced and without the items that contain a text; each text must occur."""
     lines = text_of(version).splitlines()
     if without:
         assert any(without in line for line in lines)
@@ -74,7 +74,7 @@ def only(table: nftables_table.Table, service: ServiceState = STICKY) -> Differe
 
 
 def rule(chain: str, *parts: str) -> str:
-    """Return how the line of a rule begins that holds these parts."""
+    """Return the line of the rule of a chain that contains these parts."""
     for line in text_of("1.37").splitlines():
         if line.startswith('{"rule"') and f'"chain": "{chain}"' in line and all(part in line for part in parts):
             return line.rstrip(",")
@@ -86,20 +86,20 @@ def swapped(first: str, second: str) -> tuple[tuple[str, str], ...]:
     return (first, "{@}"), (second, first), ("{@}", second)
 
 
-ASKED = f'"right": "@{SETS[1]}"'
+MATCHED = f'"right": "@{SETS[1]}"'
 UPDATED = f'"set": "@{SETS[1]}"'
 
 
-# What real nodes hold is what is expected.
+# Real nodes have the expected objects.
 
 
-@pytest.mark.parametrize("service", SERVICES, ids=lambda one: one.name)
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_real_node_holds_what_it_owes(version: str, service: ServiceState) -> None:
+def test_a_real_node_has_no_differences(version: str, service: ServiceState) -> None:
     assert compare(dump(version), service) == ()
 
 
-def test_the_layout_is_told_by_what_the_table_has_beside_services() -> None:
+def test_the_layout_derives_from_the_shared_chains_and_sets() -> None:
     assert nftables_layout.layout_of(dump("1.33")) is TableLayout.CHAIN_PER_ENDPOINT
     assert nftables_layout.layout_of(dump("1.37")) is TableLayout.CHAIN_PER_STICKY_ENDPOINT
 
@@ -112,29 +112,29 @@ def test_only_the_older_layout_has_endpoint_chains_without_affinity() -> None:
     assert not new.sets
 
 
-def test_a_node_without_the_table_lacks_everything() -> None:
+def test_a_node_without_the_table_lacks_every_chain_and_set() -> None:
     differences = NFTABLES.compare(NodeSnapshot(NODE), STICKY, PROXY)
 
-    absent = {one.chain for one in differences if one.aspect is Aspect.CHAIN_NAMES}
+    absent = {difference.chain for difference in differences if difference.aspect is Aspect.CHAIN_NAMES}
     assert absent == {SVC, *CHAINS, *SETS}
-    assert {one.aspect for one in differences} == {Aspect.CHAIN_NAMES, Aspect.ENTRY, Aspect.MASQUERADE}
+    assert {difference.aspect for difference in differences} == {Aspect.CHAIN_NAMES, Aspect.ENTRY, Aspect.MASQUERADE}
 
 
-def test_a_mark_for_masquerading_may_say_the_port_again() -> None:
-    """1.33 does, 1.34 does not: the port has led to the chain."""
+def test_a_masquerade_rule_may_match_the_port_again() -> None:
+    """1.33 does, 1.34 does not; the match is redundant, because the port has led to the chain."""
     port = '{"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": 9000}}, '
 
     assert compare(dump("1.33", (port, ""))) == ()
     assert only(dump("1.33", (port, port.replace("9000", "9001")))).aspect is Aspect.MASQUERADE
 
 
-# Reading.
+# Parsing.
 
 
-def test_rules_read_in_nfts_words() -> None:
+def test_rules_have_the_syntax_of_nft() -> None:
     table = dump("1.37")
 
-    assert [one.spec for one in table.rules(CHAINS[0])] == [
+    assert [rule.spec for rule in table.rules(CHAINS[0])] == [
         f"update @{SETS[0]} {{ ip saddr }}",
         "meta l4proto tcp dnat to 10.10.1.2:80",
     ]
@@ -147,7 +147,7 @@ def test_rules_read_in_nfts_words() -> None:
     assert table.rules("reject-chain")[0].spec.startswith("reject ")
 
 
-def test_what_is_printed_as_a_list_or_alone_reads_the_same() -> None:
+def test_a_list_of_one_item_equals_the_bare_item() -> None:
     rule_of_fib = '{{"match": {{"op": "==", "left": {{"fib": {{"result": "type", "flags": {}}}}}, "right": "local"}}}}'
     texts = (rule_of_fib.format('["daddr"]'), rule_of_fib.format('"daddr"'))
     tables = [
@@ -158,28 +158,28 @@ def test_what_is_printed_as_a_list_or_alone_reads_the_same() -> None:
     assert [table.rules("services")[0].spec for table in tables] == ["fib daddr type local"] * 2
 
 
-def test_a_protocol_printed_as_a_number_reads_as_its_name() -> None:
+def test_a_protocol_number_equals_its_name() -> None:
     table = dump("1.37", ('"right": "tcp"', '"right": 6'), ('"tcp", 9000', "6, 9000"))
 
     assert compare(table) == compare(table, PLAIN) == ()
 
 
-def test_counters_are_not_looked_at() -> None:
+def test_counters_are_ignored() -> None:
     table = dump("1.37", ('"expr": [', '"expr": [{"counter": {"packets": 3, "bytes": 180}}, '))
 
     assert compare(table) == ()
 
 
-def test_an_expression_that_is_not_known_is_a_difference_and_no_error() -> None:
+def test_an_unknown_expression_is_a_difference_and_not_an_error() -> None:
     table = dump("1.37", ('{"set": {"op": "update"', '{"quantum": {"op": "entangle"}}, {"set": {"op": "update"'))
 
-    assert {(one.aspect, one.seen) for one in compare(table)} == {
+    assert {(difference.aspect, difference.seen) for difference in compare(table)} == {
         (Aspect.TRANSLATION, 'quantum {"op": "entangle"}'),
     }
 
 
 @pytest.mark.parametrize("printed", [{}, {"nftables": [{"chain": {}}]}, {"nftables": [{"set": {"name": "x"}}]}])
-def test_what_is_no_table_is_told(printed: dict[str, object]) -> None:
+def test_json_of_another_shape_is_an_error(printed: dict[str, object]) -> None:
     with pytest.raises(NodeError, match="nft printed a table that cannot be read"):
         nftables_table.parse(printed)
 
@@ -189,15 +189,15 @@ def test_what_is_no_table_is_told(printed: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_missing_affinity_rule_is_one_difference(version: str) -> None:
-    difference = only(dump(version, without=ASKED))
+    difference = only(dump(version, without=MATCHED))
 
     assert (difference.chain, difference.aspect) == (SVC, Aspect.AFFINITY_PRESENCE)
     assert difference.seen == "no affinity rule for 10.10.2.2:80 (pod webpod2 on worker2)"
     assert difference.expected == f"ip saddr @{SETS[1]} goto {CHAINS[1]}"
 
 
-def test_an_affinity_rule_that_asks_another_set_is_told() -> None:
-    difference = only(dump("1.37", (ASKED, f'"right": "@{SETS[2]}"')))
+def test_an_affinity_rule_with_the_set_of_another_endpoint() -> None:
+    difference = only(dump("1.37", (MATCHED, f'"right": "@{SETS[2]}"')))
 
     assert (difference.rule, difference.aspect) == (2, Aspect.AFFINITY_ARGUMENTS)
     assert str(difference) == (
@@ -206,8 +206,8 @@ def test_an_affinity_rule_that_asks_another_set_is_told() -> None:
     )
 
 
-def test_an_affinity_rule_to_another_endpoint_is_told() -> None:
-    old = rule(SVC, ASKED)
+def test_an_affinity_rule_to_another_endpoint() -> None:
+    old = rule(SVC, MATCHED)
     difference = only(dump("1.37", (old, old.replace(f'"target": "{CHAINS[1]}"', f'"target": "{CHAINS[0]}"'))))
 
     assert (difference.rule, difference.aspect, difference.seen) == (
@@ -224,8 +224,8 @@ def test_affinity_rules_after_balancing_come_too_late() -> None:
     assert difference.expected.startswith("before rule 3, numgen random mod 3 vmap")
 
 
-def test_affinity_rules_out_of_the_endpoints_order_are_told() -> None:
-    difference = only(dump("1.37", *swapped(rule(SVC, f'"right": "@{SETS[0]}"'), rule(SVC, ASKED))))
+def test_affinity_rules_out_of_endpoint_order() -> None:
+    difference = only(dump("1.37", *swapped(rule(SVC, f'"right": "@{SETS[0]}"'), rule(SVC, MATCHED))))
 
     assert difference.aspect is Aspect.AFFINITY_ORDER
 
@@ -233,40 +233,40 @@ def test_affinity_rules_out_of_the_endpoints_order_are_told() -> None:
 # Balancing.
 
 
-def test_a_branch_that_is_missing_makes_balancing_uneven() -> None:
+def test_a_missing_branch_makes_balancing_uneven() -> None:
     branch = f', [2, {{"goto": {{"target": "{CHAINS[2]}"}}}}]'
     differences = compare(dump("1.37", (branch, ""), ('"mod": 3', '"mod": 2')))
 
-    assert [(one.aspect, one.expected, one.seen) for one in differences] == [
-        (Aspect.BALANCING, "a branch to 10.10.3.2:80 (pod webpod3 on worker3)", "none"),
+    assert [(difference.aspect, difference.expected, difference.seen) for difference in differences] == [
+        (Aspect.BALANCING, "a branch to 10.10.3.2:80 (pod webpod3 on worker3)", "no such branch"),
         (Aspect.PROBABILITY, "numgen random mod 3", "numgen random mod 2"),
     ]
 
 
-def test_an_endpoint_with_two_branches_is_told() -> None:
+def test_an_endpoint_with_two_branches() -> None:
     differences = compare(
         dump("1.37", (f'[2, {{"goto": {{"target": "{CHAINS[2]}"}}}}]', f'[2, {{"goto": {{"target": "{CHAINS[0]}"}}}}]'))
     )
 
-    assert {(one.aspect, one.seen) for one in differences} == {
-        (Aspect.BALANCING, "none"),
+    assert {(difference.aspect, difference.seen) for difference in differences} == {
+        (Aspect.BALANCING, "no such branch"),
         (Aspect.PROBABILITY, "2 branches to 10.10.1.2:80 (pod webpod1 on worker1)"),
     }
 
 
-def test_numbers_that_come_round_are_no_random_ones() -> None:
+def test_round_robin_is_not_random() -> None:
     difference = only(dump("1.37", ('"mode": "random"', '"mode": "inc"')), PLAIN)
 
     assert (difference.aspect, difference.seen) == (Aspect.PROBABILITY, "numgen inc mod 3")
 
 
-def test_a_number_without_a_branch_is_told() -> None:
+def test_a_number_without_a_branch() -> None:
     difference = only(dump("1.37", ('[2, {"concat"', '[3, {"concat"')), PLAIN)
 
     assert (difference.aspect, difference.seen) == (Aspect.PROBABILITY, "branches 0, 1, 3")
 
 
-def test_the_order_of_branches_says_nothing() -> None:
+def test_the_order_of_branches_is_ignored() -> None:
     first, last = '[0, {"concat": ["10.10.1.2", 80]}]', '[2, {"concat": ["10.10.3.2", 80]}]'
     swapped = (("[0, {", "[@, {"), ("[2, {", "[0, {"), ("[@, {", "[2, {"))
 
@@ -275,10 +275,10 @@ def test_the_order_of_branches_says_nothing() -> None:
     assert compare(dump("1.37", *swapped), PLAIN) == ()
 
 
-def test_a_branch_to_a_stranger_is_a_leftover() -> None:
+def test_a_branch_to_an_unknown_endpoint_is_a_leftover() -> None:
     differences = compare(dump("1.37", ('["10.10.3.2", 80]', '["10.10.3.9", 80]')), PLAIN)
 
-    assert [one.aspect for one in differences] == [Aspect.BALANCING, Aspect.LEFTOVER]
+    assert [difference.aspect for difference in differences] == [Aspect.BALANCING, Aspect.LEFTOVER]
     assert "a branch to 10.10.3.9:80, expected no such branch" in str(differences[1])
 
 
@@ -307,23 +307,23 @@ def test_a_missing_update_is_one_difference(version: str) -> None:
     difference = only(dump(version, without=UPDATED))
 
     assert (difference.chain, difference.aspect) == (CHAINS[1], Aspect.TRANSLATION)
-    assert difference.seen.startswith("no remembering rule for 10.10.2.2:80")
+    assert difference.seen.startswith("no affinity update rule for 10.10.2.2:80")
 
 
-def test_an_update_of_another_set_is_told() -> None:
+def test_an_update_of_the_set_of_another_endpoint() -> None:
     difference = only(dump("1.37", (UPDATED, f'"set": "@{SETS[0]}"')))
 
     assert (difference.aspect, difference.seen) == (Aspect.TRANSLATION, f"update @{SETS[0]} {{ ip saddr }}")
 
 
-def test_an_update_after_the_translation_is_never_reached() -> None:
+def test_an_update_after_dnat_is_never_reached() -> None:
     difference = only(dump("1.37", *swapped(rule(CHAINS[1], "update"), rule(CHAINS[1], "dnat"))))
 
     assert (difference.rule, difference.aspect) == (2, Aspect.TRANSLATION)
     assert difference.expected == "before rule 1, meta l4proto tcp dnat to 10.10.2.2:80"
 
 
-def test_a_translation_elsewhere_is_told() -> None:
+def test_dnat_to_another_port() -> None:
     difference = only(dump("1.37", ('{"addr": "10.10.2.2", "port": 80}', '{"addr": "10.10.2.2", "port": 8080}')))
 
     assert (difference.aspect, difference.seen) == (Aspect.TRANSLATION, "dnat to 10.10.2.2:8080")
@@ -337,7 +337,7 @@ def of_set(name: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "says"),
+    ("old", "new", "message"),
     [
         ('"timeout": 10800', '"timeout": 3600', "timeout 3600 s, expected timeout 10800 s"),
         (', "timeout": 10800', "", "no timeout, expected timeout 10800 s"),
@@ -349,28 +349,30 @@ def of_set(name: str) -> str:
     ],
     ids=["another-timeout", "no-timeout", "another-type"],
 )
-def test_a_set_that_remembers_otherwise_is_told(old: str, new: str, says: str) -> None:
+def test_a_set_with_another_timeout_or_type(old: str, new: str, message: str) -> None:
     line = of_set(SETS[1])
     difference = only(dump("1.37", (line, line.replace(old, new))))
 
-    assert (difference.chain, difference.aspect) == (SETS[1], Aspect.MEMORY)
-    assert says in str(difference)
+    assert (difference.chain, difference.aspect) == (SETS[1], Aspect.AFFINITY_STORE)
+    assert message in str(difference)
 
 
-def test_a_timeout_that_was_patched_is_expected() -> None:
+def test_a_patched_timeout_is_expected() -> None:
     differences = compare(dump("1.37"), replace(STICKY, timeout_seconds=30))
 
-    assert {(one.chain, one.aspect) for one in differences} == {(name, Aspect.MEMORY) for name in SETS}
+    assert {(difference.chain, difference.aspect) for difference in differences} == {
+        (name, Aspect.AFFINITY_STORE) for name in SETS
+    }
     assert "expected timeout 30 s (Service default/sticky, timeoutSeconds 30)" in str(differences[0])
 
 
-def test_a_missing_set_is_told() -> None:
+def test_a_missing_set_is_one_difference() -> None:
     difference = only(dump("1.37", without=f'{{"set": {{"family": "ip", "name": "{SETS[0]}"'))
 
     assert (difference.chain, difference.aspect, difference.seen) == (SETS[0], Aspect.CHAIN_NAMES, "no such set")
 
 
-# The way to the Service.
+# Entry to the Service.
 
 
 @pytest.mark.parametrize(
@@ -382,14 +384,14 @@ def test_a_missing_set_is_told() -> None:
     ],
     ids=["to-another-service", "gone", "no-cluster-ip"],
 )
-def test_a_cluster_ip_that_does_not_lead_to_the_service_is_told(old: str, new: str, container: str, seen: str) -> None:
+def test_a_cluster_ip_that_does_not_lead_to_the_service(old: str, new: str, container: str, seen: str) -> None:
     first, *_ = compare(dump("1.37", (old, new)))
 
     assert (first.chain, first.aspect) == (container, Aspect.ENTRY)
     assert first.seen.startswith(seen)
 
 
-def test_another_way_to_the_service_is_a_leftover() -> None:
+def test_an_element_of_another_port_is_a_leftover() -> None:
     element = f'[{{"concat": ["10.200.1.17", "tcp", 9000]}}, {{"goto": {{"target": "{SVC}"}}}}]'
     difference = only(dump("1.37", (element, f"{element}, {element.replace('9000', '9001')}")))
 
@@ -403,85 +405,89 @@ def test_without_the_rule_that_looks_up_cluster_ips_no_service_works() -> None:
 
 
 @pytest.mark.parametrize(("version", "chain"), [("1.33", SVC), ("1.37", "services")])
-def test_traffic_from_outside_that_is_not_marked_is_told(version: str, chain: str) -> None:
-    marks = (one for one in text_of(version).splitlines() if '"10.10.0.0"' in one and f'"chain": "{chain}"' in one)
+def test_a_missing_masquerade_rule_for_traffic_from_outside(version: str, chain: str) -> None:
+    marks = (line for line in text_of(version).splitlines() if '"10.10.0.0"' in line and f'"chain": "{chain}"' in line)
     difference = only(dump(version, without=next(marks).rstrip(",")))
 
     assert (difference.chain, difference.aspect) == (chain, Aspect.MASQUERADE)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_pod_network_is_told_by_what_is_marked(version: str) -> None:
+def test_the_pod_range_derives_from_the_masquerade_rules(version: str) -> None:
     assert nftables_layout.pod_ranges(dump(version)) == {"10.10.0.0/16"}
 
 
-def test_another_pod_network_is_told() -> None:
+def test_another_pod_range() -> None:
     difference = only(dump("1.37", ('"addr": "10.10.0.0"', '"addr": "10.11.0.0"')))
 
     assert (difference.chain, difference.rule, difference.aspect) == ("services", 1, Aspect.MASQUERADE)
     assert "ip saddr != 10.11.0.0/16, expected ip saddr != 10.10.0.0/16" in str(difference)
 
 
-def test_an_endpoint_of_the_node_itself_is_masqueraded_when_it_reaches_itself() -> None:
+def test_a_local_endpoint_that_connects_to_itself_is_masqueraded() -> None:
     difference = compare(dump("1.37"), node="worker1")[0]
 
     assert (difference.chain, difference.aspect) == ("hairpin-connections", Aspect.MASQUERADE)
     assert difference.expected == "10.10.1.2 . 10.10.1.2 . tcp . 80"
 
 
-def test_a_service_without_endpoints_is_refused_and_nothing_else() -> None:
+def test_a_service_without_endpoints_has_only_a_refusal() -> None:
     refused = '"target": "reject-chain"'
-    difference = only(dump("1.37", (refused, '"target": "somewhere"')), NOBODY)
+    difference = only(dump("1.37", (refused, '"target": "somewhere"')), NO_ENDPOINT)
 
     assert (difference.chain, difference.aspect) == ("no-endpoint-services", Aspect.ENTRY)
 
 
 def test_a_local_policy_drops_where_the_node_has_no_endpoint() -> None:
     local = nftables_expected.expected(replace(STICKY, internal_policy="Local"), PROXY, NODE)
-    own = nftables_expected.expected(replace(STICKY, internal_policy="Local"), PROXY, "worker2")
+    with_endpoint = nftables_expected.expected(replace(STICKY, internal_policy="Local"), PROXY, "worker2")
 
     assert "10.200.1.17 . tcp . 9000 : drop" in map(str, local.elements)
     assert not local.names
-    assert set(own.names) == {SVC.replace("service-", "local-"), CHAINS[1], SETS[1]}
+    assert set(with_endpoint.names) == {SVC.replace("service-", "local-"), CHAINS[1], SETS[1]}
 
 
-# What is left over.
+# Leftovers.
 
 
-def test_everything_of_an_endpoint_that_went_is_a_leftover() -> None:
+def test_every_object_of_a_former_endpoint_is_a_leftover() -> None:
     without_last = replace(STICKY, ports=(ServicePort("web", "TCP", 9000, ENDPOINTS[:2]),))
     differences = compare(dump("1.37"), without_last)
 
-    leftovers = [one for one in differences if one.aspect is Aspect.LEFTOVER]
-    assert {(one.chain, one.seen.split()[1]) for one in leftovers if one.rule is None} == {
+    leftovers = [difference for difference in differences if difference.aspect is Aspect.LEFTOVER]
+    assert {(difference.chain, difference.seen.split()[1]) for difference in leftovers if difference.rule is None} == {
         (CHAINS[2], "chain"),
         (SETS[2], "set"),
     }
-    assert {one.rule for one in leftovers} == {3, 4, None}
-    assert [one.seen for one in differences if one.aspect is Aspect.PROBABILITY] == ["numgen random mod 3"]
+    assert {difference.rule for difference in leftovers} == {3, 4, None}
+    assert [difference.seen for difference in differences if difference.aspect is Aspect.PROBABILITY] == [
+        "numgen random mod 3"
+    ]
 
 
 def test_sets_and_affinity_rules_are_leftovers_without_affinity() -> None:
     plain = replace(STICKY, session_affinity="None", timeout_seconds=None)
-    leftovers = {one.chain for one in compare(dump("1.37"), plain) if one.aspect is Aspect.LEFTOVER}
+    leftovers = {
+        difference.chain for difference in compare(dump("1.37"), plain) if difference.aspect is Aspect.LEFTOVER
+    }
 
     assert leftovers == {SVC, *CHAINS, *SETS}
 
 
-def test_chains_that_were_emptied_are_no_leftovers() -> None:
-    """kube-proxy empties them at once and deletes them with a later change."""
+def test_empty_chains_are_not_leftovers() -> None:
+    """kube-proxy flushes stale chains at once and deletes them in a later sync."""
     empty = (
         '"chain": {"family": "ip", "table": "kube-proxy", "name": "services"',
         '"chain": {"name": "@"}}, {"chain": {"name": "services"',
     )
     table = dump("1.37", empty, ('"@"', f'"{CHAINS[0]}"'), without=f'"chain": "{CHAINS[0]}"')
-    gone = replace(STICKY, ports=(ServicePort("web", "TCP", 9000, ENDPOINTS[1:]),))
+    without_first = replace(STICKY, ports=(ServicePort("web", "TCP", 9000, ENDPOINTS[1:]),))
 
     assert CHAINS[0] in table
-    assert CHAINS[0] not in {one.chain for one in compare(table, gone)}
+    assert CHAINS[0] not in {difference.chain for difference in compare(table, without_first)}
 
 
-def test_a_rule_that_nobody_asked_for_is_told() -> None:
+def test_an_unexpected_rule() -> None:
     old = rule(SVC, "vmap")
     extra = old.partition('"expr"')[0] + '"expr": [{"accept": null}]}}'
     difference = only(dump("1.37", (old, f"{extra},\n{old}")))
@@ -489,7 +495,7 @@ def test_a_rule_that_nobody_asked_for_is_told() -> None:
     assert (difference.rule, difference.aspect, difference.seen) == (4, Aspect.UNEXPECTED_RULE, "accept")
 
 
-# The questions of the seam.
+# The methods of the Backend protocol.
 
 
 def state(version: str = "1.37", *changes: tuple[str, str]) -> NodeSnapshot:
@@ -503,60 +509,60 @@ def test_timeouts_are_those_of_the_sets(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_client_is_remembered_with_what_is_left(version: str) -> None:
-    (remembered,) = NFTABLES.affinity_entries(state(version), STICKY)
+def test_an_affinity_entry_has_the_time_left(version: str) -> None:
+    (entry,) = NFTABLES.affinity_entries(state(version), STICKY)
 
-    assert (remembered.client, remembered.stamps, remembered.is_live) == (CLIENT, (), True)
-    assert remembered.store in SETS
-    assert remembered.endpoint in ENDPOINTS
-    assert remembered.seconds_left is not None
-    assert 10700 < remembered.seconds_left <= 10800
+    assert (entry.client, entry.stamps, entry.is_live) == (CLIENT, (), True)
+    assert entry.store in SETS
+    assert entry.endpoint in ENDPOINTS
+    assert entry.seconds_left is not None
+    assert 10700 < entry.seconds_left <= 10800
     assert NFTABLES.existing_stores(state(version), STICKY) == SETS
 
 
-def test_nodes_compare_equal_whatever_clients_they_know() -> None:
-    known = NFTABLES.normalised(state(), STICKY)
-    strangers = NFTABLES.normalised(state("1.37", (CLIENT, "10.10.0.9")), STICKY)
+def test_normalised_rules_have_no_clients() -> None:
+    rules = NFTABLES.normalised(state(), STICKY)
+    of_another_client = NFTABLES.normalised(state("1.37", (CLIENT, "10.10.0.9")), STICKY)
 
-    assert known == strangers
-    assert len(known) == 2 + 4 + 3 * 2 + 3
-    assert known != NFTABLES.normalised(state("1.37", ('"timeout": 10800', '"timeout": 30')), STICKY)
+    assert rules == of_another_client
+    assert len(rules) == 2 + 4 + 3 * 2 + 3
+    assert rules != NFTABLES.normalised(state("1.37", ('"timeout": 10800', '"timeout": 30')), STICKY)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_nothing_remembers_without_affinity(version: str) -> None:
+def test_without_affinity_there_are_no_affinity_rules(version: str) -> None:
     assert NFTABLES.affinity_rules(state(version), PLAIN) == ()
     assert len(NFTABLES.affinity_rules(state(version), STICKY)) == 3 + 3 + 3
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_what_belongs_to_a_service_is_named_endpoints_that_went_included(version: str) -> None:
-    gone = replace(STICKY, ports=(ServicePort("web", "TCP", 9000),))
+def test_the_objects_of_a_service_include_those_of_former_endpoints(version: str) -> None:
+    without_endpoints = replace(STICKY, ports=(ServicePort("web", "TCP", 9000),))
 
-    objects_of = set(NFTABLES.objects_of(state(version), gone))
+    objects = set(NFTABLES.objects_of(state(version), without_endpoints))
 
-    assert {f"chain {name}" for name in (SVC, *CHAINS)} <= objects_of
-    assert {f"set {name}" for name in SETS} <= objects_of
-    assert "element cluster-ips 10.200.1.17" in objects_of
+    assert {f"chain {name}" for name in (SVC, *CHAINS)} <= objects
+    assert {f"set {name}" for name in SETS} <= objects
+    assert "element cluster-ips 10.200.1.17" in objects
     assert NFTABLES.objects_of(state(version), replace(STICKY, name="other", cluster_ips=("10.200.1.99",))) == ()
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_an_address_that_another_service_was_given_is_none_of_a_deleted_one(version: str) -> None:
+def test_an_address_that_another_service_has_now_is_not_an_object_of_the_deleted_one(version: str) -> None:
     deleted = replace(STICKY, name="deleted")
 
     assert NFTABLES.objects_of(state(version), deleted) == ()
     assert NFTABLES.objects_of(state(version), STICKY) != ()
 
 
-def test_a_node_knows_the_services_whose_chains_it_has() -> None:
+def test_a_node_has_the_services_whose_chains_it_has() -> None:
     assert NFTABLES.has_service(state(), STICKY)
     assert not NFTABLES.has_service(state(), replace(STICKY, name="other"))
 
 
-def test_pinning_moves_the_element_in_one_transaction() -> None:
-    program, option, text = NFTABLES.pinning(STICKY, CLIENT, SETS[1])
-    commands = [next(iter(one.items())) for one in json.loads(text)["nftables"]]
+def test_pin_argv_moves_the_element_in_one_transaction() -> None:
+    program, option, text = NFTABLES.pin_argv(STICKY, CLIENT, SETS[1])
+    commands = [next(iter(command.items())) for command in json.loads(text)["nftables"]]
 
     assert (program, option) == ("nft", "-j")
     assert [(verb, body["element"]["name"]) for verb, body in commands] == [
@@ -565,14 +571,14 @@ def test_pinning_moves_the_element_in_one_transaction() -> None:
     ]
 
 
-def test_ipv6_has_its_own_words() -> None:
+def test_ipv6_rules() -> None:
     endpoint = Endpoint("fd00:10::2", 80, "webpod1", "worker1")
     six = replace(
         STICKY, cluster_ips=("fd00:200::11",), family="IPv6", ports=(ServicePort("web", "TCP", 9000, (endpoint,)),)
     )
     expected = nftables_expected.expected(six, replace(PROXY, cluster_cidr="fd00:10::/56"), NODE)
 
-    rules = [one.rule.spec for rules in expected.chains.values() for one in rules]
+    rules = [expected_rule.rule.spec for chain in expected.chains.values() for expected_rule in chain]
     (name,) = expected.sets
     assert f"ip6 saddr @{name} goto {name.replace('affinity-', 'endpoint-')}" in rules
     assert f"update @{name} {{ ip6 saddr }}" in rules

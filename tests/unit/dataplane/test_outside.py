@@ -1,4 +1,4 @@
-"""Traffic from outside in both modes, judged by what real nodes hold: dumps of kube-proxy 1.37, of two Services.
+"""Rules for traffic from outside in both modes, tested with dumps of kube-proxy 1.37 and two Services.
 
 ``through`` has a node port; ``local`` has one too, an external address, and externalTrafficPolicy Local. Both have
 ClientIP and an endpoint on each worker; the control plane has none.
@@ -66,8 +66,8 @@ def printed(mode: str, node: str) -> str:
     return (DUMPS / f"{mode}-outside-1.37-{node}.{suffix}").read_text()
 
 
-def held(mode: str, node: str, *changes: tuple[str, str], without: tuple[str, ...] = ()) -> NodeSnapshot:
-    """Return a node, texts replaced and the lines left out that hold all of some texts; both have to be there."""
+def snapshot(mode: str, node: str, *changes: tuple[str, str], without: tuple[str, ...] = ()) -> NodeSnapshot:
+    """Return a node with texts replaced and without the lines that contain all of ``without``; each must occur."""
     text = printed(mode, node)
     if without:
         kept = [line for line in text.splitlines() if not all(part in line for part in without)]
@@ -81,134 +81,136 @@ def held(mode: str, node: str, *changes: tuple[str, str], without: tuple[str, ..
     return NodeSnapshot(node, nftables=nftables_table.parse(json.loads(text)))
 
 
-def found(state: NodeSnapshot, service: ServiceState) -> tuple[Difference, ...]:
+def differences(state: NodeSnapshot, service: ServiceState) -> tuple[Difference, ...]:
     backend = IPTABLES if state.nftables is None else NFTABLES
     return backend.compare(state, service, ProxyConfig(backend.mode, CIDR))
 
 
 def only(state: NodeSnapshot, service: ServiceState) -> tuple[str, Aspect]:
-    (difference,) = found(state, service)
+    (difference,) = differences(state, service)
     return difference.chain, difference.aspect
 
 
-@pytest.mark.parametrize("service", SERVICES, ids=lambda one: one.name)
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
 @pytest.mark.parametrize("node", NODES)
 @pytest.mark.parametrize("mode", ["iptables", "nftables"])
-def test_a_real_node_holds_what_it_owes(mode: str, node: str, service: ServiceState) -> None:
-    state = held(mode, node)
+def test_a_real_node_has_no_differences(mode: str, node: str, service: ServiceState) -> None:
+    state = snapshot(mode, node)
 
-    assert found(state, service) == ()
+    assert differences(state, service) == ()
     many = (IPTABLES if mode == "iptables" else NFTABLES).compare_many(state, SERVICES, ProxyConfig(mode, CIDR))
     assert many == dict.fromkeys(SERVICES, ())
 
 
-def test_a_node_without_an_endpoint_lacks_the_chain_of_its_own() -> None:
+def test_a_node_without_a_local_endpoint_has_no_local_chain() -> None:
     without, with_one = (
         iptables_expected.expected(LOCAL, ProxyConfig("iptables", CIDR), node).chains for node in NODES
     )
 
     assert SVL_LOCAL not in without
-    assert [one.rule.target for one in with_one[EXT_LOCAL]] == [SVC_LOCAL, "KUBE-MARK-MASQ", SVC_LOCAL, SVL_LOCAL]
-    assert [one.rule.target for one in without[EXT_LOCAL]] == [SVC_LOCAL, "KUBE-MARK-MASQ", SVC_LOCAL]
+    assert [entry.rule.target for entry in with_one[EXT_LOCAL]] == [SVC_LOCAL, "KUBE-MARK-MASQ", SVC_LOCAL, SVL_LOCAL]
+    assert [entry.rule.target for entry in without[EXT_LOCAL]] == [SVC_LOCAL, "KUBE-MARK-MASQ", SVC_LOCAL]
 
 
-def test_a_balancer_with_source_ranges_is_led_to_the_filtering_chain() -> None:
+def test_a_load_balancer_with_source_ranges_leads_to_the_firewall_chain() -> None:
     balanced = replace(THROUGH, balancer_ips=("198.51.100.9",))
     ranged = replace(balanced, source_ranges=("203.0.113.0/24",))
     proxy = ProxyConfig("iptables", CIDR)
 
-    plain, filtered = (iptables_expected.expected(one, proxy, WORKER) for one in (balanced, ranged))
+    plain, filtered = (iptables_expected.expected(service, proxy, WORKER) for service in (balanced, ranged))
 
     (chain,) = iptables_expected.port_chains(ranged, "KUBE-FW-")
-    assert [one.rule.target for one in plain.entries] == [
+    assert [entry.rule.target for entry in plain.entries] == [
         *iptables_expected.port_chains(THROUGH, "KUBE-SVC-"),
         EXT,
         EXT,
     ]
-    assert [one.rule.target for one in filtered.entries][1:] == [chain, EXT]
+    assert [entry.rule.target for entry in filtered.entries][1:] == [chain, EXT]
     assert (plain.external_chains, filtered.external_chains) == ((), (chain,))
 
 
-# What is wrong is named, alone and by its place.
+# Each mutation is exactly one difference at its place.
 
 
 def test_a_node_port_that_leads_nowhere() -> None:
-    state = held("iptables", WORKER, without=("-A KUBE-NODEPORTS -p tcp", "--dport 30127"))
+    state = snapshot("iptables", WORKER, without=("-A KUBE-NODEPORTS -p tcp", "--dport 30127"))
 
     assert only(state, THROUGH) == ("KUBE-NODEPORTS", Aspect.EXTERNAL)
-    assert found(state, LOCAL) == ()
+    assert differences(state, LOCAL) == ()
 
 
 def test_a_node_port_that_leads_to_another_service() -> None:
-    state = held("iptables", WORKER, (f"--dport 30127 -j {EXT}", f"--dport 30127 -j {EXT_LOCAL}"))
+    state = snapshot("iptables", WORKER, (f"--dport 30127 -j {EXT}", f"--dport 30127 -j {EXT_LOCAL}"))
 
-    assert {one.chain for one in found(state, THROUGH)} == {"KUBE-NODEPORTS"}
+    assert {difference.chain for difference in differences(state, THROUGH)} == {"KUBE-NODEPORTS"}
 
 
-def test_nothing_leads_to_node_ports() -> None:
-    assert only(held("iptables", WORKER, without=("-j KUBE-NODEPORTS",)), THROUGH) == ("KUBE-SERVICES", Aspect.EXTERNAL)
-    state = held("nftables", WORKER, ('"@service-nodeports"', '"@other"'))
+def test_no_rule_leads_to_node_ports() -> None:
+    assert only(snapshot("iptables", WORKER, without=("-j KUBE-NODEPORTS",)), THROUGH) == (
+        "KUBE-SERVICES",
+        Aspect.EXTERNAL,
+    )
+    state = snapshot("nftables", WORKER, ('"@service-nodeports"', '"@other"'))
     assert only(state, THROUGH) == ("services", Aspect.EXTERNAL)
 
 
 def test_the_rule_that_counts_loopback_traffic_may_be_missing() -> None:
-    assert found(held("iptables", WORKER, without=("-d 127.0.0.0/8",)), THROUGH) == ()
+    assert differences(snapshot("iptables", WORKER, without=("-d 127.0.0.0/8",)), THROUGH) == ()
 
 
 def test_an_external_address_that_leads_past_the_external_chain() -> None:
-    state = held("iptables", WORKER, (f"--dport 9000 -j {EXT_LOCAL}", f"--dport 9000 -j {SVC_LOCAL}"))
+    state = snapshot("iptables", WORKER, (f"--dport 9000 -j {EXT_LOCAL}", f"--dport 9000 -j {SVC_LOCAL}"))
 
     assert only(state, LOCAL) == ("KUBE-SERVICES", Aspect.EXTERNAL)
 
 
 def test_an_external_chain_without_its_mark() -> None:
-    state = held("iptables", WORKER, without=(f"-A {EXT} ", "KUBE-MARK-MASQ"))
+    state = snapshot("iptables", WORKER, without=(f"-A {EXT} ", "KUBE-MARK-MASQ"))
 
     assert only(state, THROUGH) == (EXT, Aspect.MASQUERADE)
 
 
 def test_an_external_chain_that_is_missing() -> None:
-    state = held("iptables", WORKER, without=(EXT,))
+    state = snapshot("iptables", WORKER, without=(EXT,))
 
-    assert {(one.chain, one.aspect) for one in found(state, THROUGH)} == {
+    assert {(difference.chain, difference.aspect) for difference in differences(state, THROUGH)} == {
         ("KUBE-NODEPORTS", Aspect.EXTERNAL),
         (EXT, Aspect.CHAIN_NAMES),
     }
 
 
 @pytest.mark.parametrize("part", ["-s 10.10.0.0/16", f"--src-type LOCAL -j {SVC_LOCAL}"])
-def test_traffic_of_pods_and_of_the_node_that_is_not_sent_to_all_endpoints(part: str) -> None:
-    (difference,) = found(held("iptables", WORKER, without=(f"-A {EXT_LOCAL}", part)), LOCAL)
+def test_a_missing_rule_for_pods_or_for_the_node(part: str) -> None:
+    (difference,) = differences(snapshot("iptables", WORKER, without=(f"-A {EXT_LOCAL}", part)), LOCAL)
 
     assert (difference.chain, difference.rule, difference.aspect) == (EXT_LOCAL, None, Aspect.EXTERNAL)
 
 
-def test_traffic_from_outside_that_is_sent_to_all_endpoints() -> None:
-    (difference,) = found(held("iptables", WORKER, (f"-j {SVL_LOCAL}", f"-j {SVC_LOCAL}")), LOCAL)
+def test_traffic_from_outside_sent_to_all_endpoints() -> None:
+    (difference,) = differences(snapshot("iptables", WORKER, (f"-j {SVL_LOCAL}", f"-j {SVC_LOCAL}")), LOCAL)
 
     assert (difference.chain, difference.rule, difference.aspect) == (EXT_LOCAL, 4, Aspect.EXTERNAL)
 
 
-def test_traffic_of_pods_that_comes_after_all_other() -> None:
-    line = next(one for one in printed("iptables", WORKER).splitlines() if f"-A {EXT_LOCAL} -s" in one)
+def test_the_rule_for_pods_after_all_others() -> None:
+    line = next(line for line in printed("iptables", WORKER).splitlines() if f"-A {EXT_LOCAL} -s" in line)
     last = f"-A {EXT_LOCAL} -j {SVL_LOCAL}"
 
-    state = held("iptables", WORKER, (f"{line}\n", ""), (last, f"{last}\n{line}"))
+    state = snapshot("iptables", WORKER, (f"{line}\n", ""), (last, f"{last}\n{line}"))
 
-    (difference,) = found(state, LOCAL)
+    (difference,) = differences(state, LOCAL)
     assert (difference.chain, difference.aspect) == (EXT_LOCAL, Aspect.EXTERNAL)
-    assert "pods and the node before all others" in difference.expected
+    assert "traffic from pods and from the node before all other" in difference.expected
 
 
-def test_an_endpoint_that_is_not_the_nodes_own() -> None:
-    own = next(iter(iptables_expected.endpoint_chains(LOCAL)))
-    other = list(iptables_expected.endpoint_chains(LOCAL))[1]
+def test_an_affinity_rule_of_another_nodes_endpoint_in_the_local_chain() -> None:
+    local, other, _ = iptables_expected.endpoint_chains(LOCAL)
     rule = f"-A {SVL_LOCAL} -m recent --rcheck --seconds 10800 --reap --name {other} --rsource -j {other}"
-    state = held("iptables", WORKER, ("COMMIT", f"{rule}\nCOMMIT"))
+    state = snapshot("iptables", WORKER, ("COMMIT", f"{rule}\nCOMMIT"))
 
-    (difference,) = found(state, LOCAL)
+    (difference,) = differences(state, LOCAL)
     assert (difference.chain, difference.aspect) == (SVL_LOCAL, Aspect.AFFINITY_PRESENCE)
-    assert own != other
+    assert local != other
 
 
 # The same in nftables.
@@ -220,11 +222,11 @@ def test_an_endpoint_that_is_not_the_nodes_own() -> None:
 def test_nft_a_node_port_that_leads_nowhere() -> None:
     element = f'[{{"concat": ["tcp", 30127]}}, {{"goto": {{"target": "{NFT_EXT}"}}}}], '
 
-    assert only(held("nftables", WORKER, (element, "")), THROUGH) == ("service-nodeports", Aspect.EXTERNAL)
+    assert only(snapshot("nftables", WORKER, (element, "")), THROUGH) == ("service-nodeports", Aspect.EXTERNAL)
 
 
-def test_nft_what_is_not_refused_on_a_node_without_an_endpoint() -> None:
-    state = held(
+def test_nft_a_missing_refusal_on_a_node_without_a_local_endpoint() -> None:
+    state = snapshot(
         "nftables",
         CONTROL,
         (
@@ -237,19 +239,19 @@ def test_nft_what_is_not_refused_on_a_node_without_an_endpoint() -> None:
 
 
 def test_nft_an_external_chain_without_its_mark() -> None:
-    assert only(held("nftables", WORKER, without=(f'"chain": "{NFT_EXT}"', '"mangle"')), THROUGH) == (
+    assert only(snapshot("nftables", WORKER, without=(f'"chain": "{NFT_EXT}"', '"mangle"')), THROUGH) == (
         NFT_EXT,
         Aspect.MASQUERADE,
     )
 
 
 @pytest.mark.parametrize("part", ['"short-circuit pod traffic"', '"short-circuit local traffic"'])
-def test_nft_traffic_of_pods_and_of_the_node_that_is_not_sent_to_all_endpoints(part: str) -> None:
-    assert only(held("nftables", WORKER, without=(NFT_LOCAL, part)), LOCAL) == (NFT_LOCAL, Aspect.EXTERNAL)
+def test_nft_a_missing_rule_for_pods_or_for_the_node(part: str) -> None:
+    assert only(snapshot("nftables", WORKER, without=(NFT_LOCAL, part)), LOCAL) == (NFT_LOCAL, Aspect.EXTERNAL)
 
 
 def test_nft_another_service_may_have_the_same_external_address() -> None:
     element = '[{"concat": ["198.51.100.77", "tcp", 9000]}'
     other = f'[{{"concat": ["198.51.100.77", "tcp", 9001]}}, {{"goto": {{"target": "external-x"}}}}], {element}'
 
-    assert found(held("nftables", WORKER, (element, other)), LOCAL) == ()
+    assert differences(snapshot("nftables", WORKER, (element, other)), LOCAL) == ()

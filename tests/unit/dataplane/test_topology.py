@@ -1,4 +1,4 @@
-"""Which endpoints a node uses, as kube-proxy's CategorizeEndpoints says."""
+"""The endpoints that a node uses, as in kube-proxy's CategorizeEndpoints."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from session_affinity.dataplane.model import Endpoint, ServicePort, ServiceState
-from session_affinity.dataplane.topology import reached
+from session_affinity.dataplane.topology import usable_endpoints
 
 pytestmark = pytest.mark.unit
 
@@ -25,8 +25,8 @@ def used(
     state = ServiceState(
         "default", "svc", ("10.200.1.7",), "ClientIP", 30, (port,), internal_policy=internal, external_policy=external
     )
-    found = reached(state, port, node, zone)
-    return [one.pod for one in found.cluster], [one.pod for one in found.local]
+    usable = usable_endpoints(state, port, node, zone)
+    return [endpoint.pod for endpoint in usable.cluster], [endpoint.pod for endpoint in usable.local]
 
 
 def without_zones(endpoint: Endpoint) -> Endpoint:
@@ -39,7 +39,7 @@ def test_a_node_uses_the_endpoints_hinted_for_its_zone() -> None:
 
 
 @pytest.mark.parametrize("zone", ["", "north"])
-def test_a_node_whose_zone_nobody_is_hinted_for_uses_all(zone: str) -> None:
+def test_a_node_uses_all_endpoints_while_none_has_a_hint_for_its_zone(zone: str) -> None:
     assert used(*ENDPOINTS, zone=zone)[0] == ["webpod1", "webpod2", "webpod3"]
 
 
@@ -47,15 +47,15 @@ def test_one_endpoint_without_a_hint_makes_every_node_use_all() -> None:
     assert used(*ENDPOINTS[:2], without_zones(ENDPOINTS[2]))[0] == ["webpod1", "webpod2", "webpod3"]
 
 
-def test_hints_for_nodes_come_before_hints_for_zones_where_every_endpoint_has_one() -> None:
-    hinted = [replace(one, for_nodes=(one.node,)) for one in ENDPOINTS]
+def test_node_hints_precede_zone_hints_while_every_endpoint_has_one() -> None:
+    hinted = [replace(endpoint, for_nodes=(endpoint.node,)) for endpoint in ENDPOINTS]
 
     assert used(*hinted)[0] == ["webpod2"]
     assert used(*hinted, node="control-plane")[0] == ["webpod1", "webpod2"]
     assert used(*hinted[:2], ENDPOINTS[2])[0] == ["webpod1", "webpod2"]
 
 
-def test_local_policies_use_the_nodes_own_endpoints_whatever_the_hints() -> None:
+def test_local_policies_use_local_endpoints_whatever_the_hints() -> None:
     assert used(*ENDPOINTS, node="worker3", internal="Local") == ([], ["webpod3"])
     assert used(*ENDPOINTS, node="worker3", external="Local") == (["webpod1", "webpod2"], ["webpod3"])
     assert used(*ENDPOINTS, node="control-plane", internal="Local") == ([], [])

@@ -1,6 +1,8 @@
-"""Client lists, read with their meaning."""
+"""Recent lists: parsing, expiry, writing, and the tick rate."""
 
 from __future__ import annotations
+
+import subprocess
 
 import pytest
 
@@ -41,11 +43,11 @@ def test_a_line_of_another_format_is_an_error_that_shows_it(line: str) -> None:
         xt_recent.parse("KUBE-SEP-X", line)
 
 
-def test_an_entry_is_found_however_its_address_is_written() -> None:
-    found = xt_recent.parse("KUBE-SEP-X", GOLDEN)
+def test_a_client_has_its_entry_in_any_spelling_of_its_address() -> None:
+    recent = xt_recent.parse("KUBE-SEP-X", GOLDEN)
 
-    assert found.entry("fd00:10:0::6") is found.entries[1]
-    assert found.entry("10.10.0.7") is None
+    assert recent.entry("fd00:10:0::6") is recent.entries[1]
+    assert recent.entry("10.10.0.7") is None
 
 
 def test_an_entry_matches_up_to_the_tick_in_which_its_timeout_ends() -> None:
@@ -55,11 +57,10 @@ def test_an_entry_matches_up_to_the_tick_in_which_its_timeout_ends() -> None:
     assert not seen.is_live(Clock(NOW + TIMEOUT * HZ + 1, HZ), TIMEOUT)
 
 
-def test_the_newest_stamp_decides_wherever_the_ring_keeps_it() -> None:
+def test_the_newest_stamp_decides_at_any_place_of_the_ring() -> None:
     ring = entry(*range(NOW - 7, NOW + 1), *range(NOW - 31, NOW - 7))
 
     assert ring.connections == 32
-    assert ring.newest(2) == (NOW, NOW - 1)
     assert ring.is_live(Clock(NOW + TIMEOUT * HZ, HZ), TIMEOUT)
 
 
@@ -71,15 +72,17 @@ def test_age_and_time_left_are_seconds() -> None:
     assert entry(NOW).expires_in(clock, 5) == -5.0
 
 
-def test_an_expired_entry_is_listed_but_not_live() -> None:
-    listed = xt_recent.RecentList("KUBE-SEP-X", (entry(NOW), entry(NOW + 1)))
+def test_writes_are_arguments_and_never_part_of_the_script() -> None:
+    argv = xt_recent.write_argv(("KUBE-SEP-X", xt_recent.remove("10.0.0.1")), ("KUBE-SEP-Y", xt_recent.add("10.0.0.2")))
 
-    assert listed.live(Clock(NOW + TIMEOUT * HZ + 1, HZ), TIMEOUT) == (listed.entries[1],)
+    assert argv[:2] == ("sh", "-c")
+    assert argv[3:] == ("write", "KUBE-SEP-X", "-10.0.0.1", "KUBE-SEP-Y", "+10.0.0.2")
 
 
-def test_writes() -> None:
-    assert (xt_recent.remember("10.0.0.1"), xt_recent.forget("10.0.0.1")) == ("+10.0.0.1", "-10.0.0.1")
-    assert xt_recent.path("KUBE-SEP-X") == "/proc/net/xt_recent/KUBE-SEP-X"
+def test_a_write_to_a_list_that_does_not_exist_fails_and_names_it() -> None:
+    done = subprocess.run(xt_recent.write_argv(("NO-SUCH", "+10.0.0.1")), capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (1, "no list /proc/net/xt_recent/NO-SUCH\n")
 
 
 @pytest.mark.parametrize(("ticks", "hz"), [(100, 100), (251, 250), (297, 300), (996, 1000), (260, 250)])

@@ -97,23 +97,6 @@ def test_an_unknown_node_is_named_with_those_there_are() -> None:
         reader.read_one("c")
 
 
-def test_a_command_that_fails_is_told() -> None:
-    reader, _ = nodes("a", returncode=1)
-
-    with pytest.raises(NodeError, match=r"a: cannot write \+10\.10\.0\.6 to list KUBE-SEP-X: no list"):
-        reader.write_list("a", "KUBE-SEP-X", "+10.10.0.6")
-
-
-def test_list_entries_are_data_and_never_program_text() -> None:
-    reader, made = nodes("a")
-
-    reader.write_list("a", "KUBE-SEP-X", "-10.10.0.6", "+10.10.0.6")
-
-    (argv,) = made["a"].asked
-    assert argv[:2] == ("sh", "-c")
-    assert argv[3:] == ("write", "KUBE-SEP-X", "-10.10.0.6", "KUBE-SEP-X", "+10.10.0.6")
-
-
 def test_the_tick_rate_is_told_from_the_first_read_and_a_later_one() -> None:
     reader, made = nodes("a")
     made["a"].began -= 10

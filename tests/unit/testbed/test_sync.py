@@ -13,7 +13,7 @@ import pytest
 from session_affinity.dataplane.iptables import compare as iptables_compare
 from session_affinity.dataplane.iptables import expected as iptables_expected
 from session_affinity.dataplane.iptables import save as iptables_save
-from session_affinity.dataplane.iptables.backend import RulesOfServices
+from session_affinity.dataplane.iptables.backend import RulesByService
 from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ProxyConfig, ServicePort, ServiceState
 from session_affinity.dataplane.nftables import table as nftables_table
 from session_affinity.dataplane.snapshot import NodeSnapshot
@@ -141,7 +141,7 @@ def test_a_node_that_knows_a_later_service_is_not_waited_for_but_keeps_its_diffe
 
 
 def test_rules_sorted_by_service_are_those_that_are_compared() -> None:
-    sorted_rules = RulesOfServices(ruleset(ONE, OTHER))
+    sorted_rules = RulesByService(ruleset(ONE, OTHER))
 
     for service in (ONE, OTHER):
         assert not iptables_compare.compare("a", service, PROXY, sorted_rules.of(service))
@@ -150,7 +150,7 @@ def test_rules_sorted_by_service_are_those_that_are_compared() -> None:
 
 
 def test_rules_of_a_service_without_any_differ() -> None:
-    assert iptables_compare.compare("a", ONE, PROXY, RulesOfServices(ruleset(OTHER)).of(ONE))
+    assert iptables_compare.compare("a", ONE, PROXY, RulesByService(ruleset(OTHER)).of(ONE))
 
 
 class Witnessed:

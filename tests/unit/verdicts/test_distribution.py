@@ -109,7 +109,7 @@ def test_the_set_names_who_answered(world: World) -> None:
 
 
 def flow(sport: int, to: str) -> Flow:
-    return Flow("tcp", "TIME_WAIT", CLIENT, "10.200.1.17", sport, 9000, to, CLIENT, 80, sport)
+    return Flow("tcp", CLIENT, "10.200.1.17", sport, 9000, to, 80)
 
 
 def test_translation_agrees_with_who_answered(world: World) -> None:
