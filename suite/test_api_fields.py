@@ -53,12 +53,14 @@ def timeout(seconds: int) -> dict[str, Any]:
     promised_by=API,
     source=sources.FIELD,
 )
-def test_a_service_has_no_affinity_by_default(service_api: RawServiceApi, check: Check) -> None:
-    """A Service says None and no timeout unless told otherwise.
+def test_session_affinity_defaults_to_none(service_api: RawServiceApi, check: Check) -> None:
+    """A Service whose author did not request affinity must not bind clients to single endpoints.
 
     Preconditions: none.
-    Steps: create a Service that does not mention session affinity, and one that says None beside a timeout.
-    Expected: both stored with sessionAffinity None, without a configuration: the timeout is dropped, not refused.
+    Steps: create a Service that sets neither field, and one that sets sessionAffinityConfig with timeoutSeconds 30 but
+        not sessionAffinity.
+    Expected: both are stored with sessionAffinity None and without sessionAffinityConfig: the API drops the timeout
+        instead of refusing it.
     """
     silent = service_api.create("nothing said", ServiceRequest("default"))
     said = service_api.create(
@@ -72,16 +74,17 @@ def test_a_service_has_no_affinity_by_default(service_api: RawServiceApi, check:
 
 @claim(
     "C03",
-    "ClientIP without a timeout is stored with 10800 seconds",
+    "ClientIP without a timeout is stored with timeoutSeconds 10800",
     promised_by=API,
     source=sources.TIMEOUT_FIELD,
 )
-def test_client_ip_is_stored_with_the_default_timeout(service_api: RawServiceApi, check: Check) -> None:
-    """ClientIP without a timeout is stored with 10800 seconds.
+def test_client_ip_without_a_timeout_is_stored_with_10800_seconds(service_api: RawServiceApi, check: Check) -> None:
+    """Users who set only sessionAffinity get the documented three hours; every dataplane relies on a stored value.
 
     Preconditions: none.
-    Steps: create Services with sessionAffinity ClientIP: without a configuration, and with one that is empty.
-    Expected: stored with timeoutSeconds 10800.
+    Steps: create a Service with ClientIP and without sessionAffinityConfig, and one with ClientIP and an empty clientIP
+        in it.
+    Expected: both are stored with timeoutSeconds 10800.
     """
     silent = service_api.create("no configuration", ServiceRequest("default", CLIENT_IP))
     empty = service_api.create(
@@ -95,16 +98,16 @@ def test_client_ip_is_stored_with_the_default_timeout(service_api: RawServiceApi
 
 @claim(
     "C04",
-    "Timeouts of 1, 30 and 86400 seconds are accepted as they are",
+    "timeoutSeconds of 1, 30 and 86400 are accepted and stored unchanged",
     promised_by=API,
     source=sources.TIMEOUT_FIELD,
 )
-def test_timeouts_in_range_are_accepted(service_api: RawServiceApi, check: Check) -> None:
-    """Timeouts of 1, 30 and 86400 seconds are accepted as they are: the ends of the range, and one within.
+def test_timeouts_in_range_are_accepted_and_stored_unchanged(service_api: RawServiceApi, check: Check) -> None:
+    """The API documents 1 to 86400 seconds; refusing or rounding a value of this range breaks valid manifests.
 
     Preconditions: none.
-    Steps: create a Service with each timeout.
-    Expected: each stored with the timeout it was created with. That nodes carry it too is C05.
+    Steps: create a Service with ClientIP and each timeout: both ends of the range, and a value inside it.
+    Expected: each is stored with the timeout of its manifest. (C05 checks that the nodes use it.)
     """
     asked = [
         (service_api.create(f"{s} s", ServiceRequest(f"t{s}", CLIENT_IP, s)), CLIENT_IP, s) for s in (1, 30, 86400)
@@ -117,16 +120,18 @@ def test_timeouts_in_range_are_accepted(service_api: RawServiceApi, check: Check
 
 @claim(
     "C06",
-    "Timeouts out of range and an unknown affinity are refused, naming the field",
+    "Timeouts out of range and unknown affinity types are rejected with the field's name",
     promised_by=API,
     source=sources.VALIDATION,
 )
-def test_what_is_out_of_range_is_refused(service_api: RawServiceApi, check: Check) -> None:
-    """Timeouts out of range and an unknown affinity are refused, naming the field.
+def test_timeouts_out_of_range_and_unknown_affinity_types_are_rejected(
+    service_api: RawServiceApi, check: Check
+) -> None:
+    """A typing error must fail at once and name the field, not become a Service with other affinity than intended.
 
     Preconditions: a Service with ClientIP.
-    Steps: create Services with timeouts of 0, -1 and 86401 seconds and one with affinity ClientIp; patch the Service to
-        each of these.
+    Steps: create Services with timeouts of 0, -1 and 86401 seconds and one with sessionAffinity ClientIp; patch the
+        existing Service to each of these.
     Expected: 422 Invalid each time, with one cause: FieldValueInvalid for
         spec.sessionAffinityConfig.clientIP.timeoutSeconds, FieldValueNotSupported for spec.sessionAffinity.
     """
@@ -151,16 +156,16 @@ def test_what_is_out_of_range_is_refused(service_api: RawServiceApi, check: Chec
 
 @claim(
     "C07",
-    "None removes the timeout, and ClientIP again begins with 10800 seconds",
+    "Switching to None removes the timeout; switching back to ClientIP starts with 10800 seconds",
     promised_by=API,
     source=sources.DEFAULTING,
 )
-def test_none_removes_the_timeout(service_api: RawServiceApi, check: Check) -> None:
-    """None removes the timeout, and ClientIP again begins with 10800 seconds.
+def test_switching_to_none_removes_the_timeout(service_api: RawServiceApi, check: Check) -> None:
+    """After switching affinity off and on, users get the default timeout instead of the one they had configured.
 
     Preconditions: a Service with ClientIP and 30 seconds.
-    Steps: patch it to None, not mentioning the timeout; patch it back to ClientIP.
-    Expected: no configuration under None; 10800 seconds under ClientIP again, not the 30 from before.
+    Steps: patch sessionAffinity alone to None; patch it back to ClientIP.
+    Expected: no sessionAffinityConfig under None; 10800 seconds under ClientIP again, not the former 30.
     """
     sticky = service_api.create("ClientIP, 30 s", ServiceRequest("reset", CLIENT_IP, 30))
     name = sticky.reply.granted("create a Service")["metadata"]["name"]
@@ -178,14 +183,16 @@ def test_none_removes_the_timeout(service_api: RawServiceApi, check: Check) -> N
     promised_by=API,
     source=sources.WARNINGS,
 )
-def test_affinity_of_a_headless_service_is_warned_of(api: Api, service_api: RawServiceApi, check: Check) -> None:
-    """Affinity of a headless Service is warned of, and none where there is none.
+def test_the_api_warns_about_affinity_on_headless_services_only(
+    api: Api, service_api: RawServiceApi, check: Check
+) -> None:
+    """Affinity has no effect on a headless Service; without the warning its author learns that from failing sessions.
 
     Preconditions: none.
-    Steps: create a headless Service with ClientIP, a headless one that does not mention affinity, and one with a
-        cluster IP and ClientIP; look at the warnings that come with the answers.
-    Expected: a warning about affinity for the first alone, from API server 1.34 on; no warning before. (1.34.0 and
-        1.34.1 warn of the second as well, a known mistake, so there it is not asked for.)
+    Steps: create a headless Service with ClientIP, a headless Service without sessionAffinity, and a Service with a
+        cluster IP and ClientIP; read the warnings in the responses.
+    Expected: a warning about affinity for the first one alone, from API server 1.34 on; none on older versions. (1.34.0
+        and 1.34.1 also warn about the second one, a known bug; that request is left out there.)
     """
     version = api.server_version()
     asked = [
@@ -209,14 +216,17 @@ def test_affinity_of_a_headless_service_is_warned_of(api: Api, service_api: RawS
     promised_by=API,
     source=sources.SERVER_SIDE_APPLY,
 )
-def test_another_managers_apply_conflicts(service_api: RawServiceApi, check: Check) -> None:
-    """Another manager's apply conflicts over the timeout, and takes it only by force.
+def test_server_side_apply_by_a_second_manager_conflicts_on_timeout_seconds(
+    service_api: RawServiceApi, check: Check
+) -> None:
+    """GitOps tools rely on conflicts: otherwise two managers overwrite each other's timeout without an error.
 
     Preconditions: none.
-    Steps: apply a Service with ClientIP and 600 seconds as one field manager; apply 30 seconds to it as another,
+    Steps: apply a Service with ClientIP and 600 seconds as one field manager; apply 30 seconds as a second manager,
         without force and then with force.
-    Expected: the first owns affinity and timeout; the second is refused with 409 Conflict over timeoutSeconds alone,
-        which stays 600; by force it stores 30 and owns timeoutSeconds, while the first still owns sessionAffinity.
+    Expected: the first manager owns affinity and timeout; the second apply is refused with 409 Conflict over
+        timeoutSeconds alone, which stays 600; the forced apply stores 30 and takes ownership of timeoutSeconds, while
+        the first manager still owns sessionAffinity.
     """
     managers, timeouts = ("first-manager", "second-manager"), (600, 30)
     name = unique_name("applied")
@@ -238,16 +248,17 @@ def test_another_managers_apply_conflicts(service_api: RawServiceApi, check: Che
 
 @claim(
     "C56",
-    "Merge, strategic and JSON patches of affinity store the same",
+    "Merge, strategic merge and JSON patches of affinity are stored alike",
     promised_by=API,
     source=sources.FIELD,
 )
-def test_patches_of_all_kinds_store_the_same(service_api: RawServiceApi, check: Check) -> None:
-    """Merge, strategic and JSON patches of affinity store the same.
+def test_patches_of_all_types_are_stored_alike(service_api: RawServiceApi, check: Check) -> None:
+    """Clients differ in the patch type they send (kubectl, controllers, libraries); the result must not depend on it.
 
     Preconditions: three Services without affinity.
-    Steps: by a patch of one kind for each Service: to ClientIP and 300 seconds, to 30 seconds, to None.
-    Expected: stored with ClientIP and 300, ClientIP and 30, None without a configuration, whatever the kind.
+    Steps: patch each Service with one patch type: to ClientIP and 300 seconds, to 30 seconds, to None.
+    Expected: stored with ClientIP and 300, then ClientIP and 30, then None without sessionAffinityConfig, for every
+        patch type.
     """
     place = "/spec/sessionAffinity"
     merged: list[Any] = [
@@ -279,20 +290,20 @@ def test_patches_of_all_kinds_store_the_same(service_api: RawServiceApi, check: 
 
 @claim(
     "C57",
-    "A Service created with ClientIP equals one that was switched in place",
+    "A Service created with ClientIP equals one that was switched to ClientIP",
     promised_by=KUBE_PROXY,
     source=sources.FIELD,
     modes=BOTH_MODES,
 )
-def test_created_with_affinity_equals_switched_in_place(
+def test_created_with_client_ip_equals_switched_to_client_ip(
     sticky_service: ServiceState, services: Services, testbed: Testbed, check: Check
 ) -> None:
-    """A Service created with ClientIP equals one that was switched in place.
+    """A Service switched in place must not behave differently from a new one: recreating it must never be the cure.
 
     Preconditions: a Service created with ClientIP over three ready endpoints.
-    Steps: read its specification and its rules on every node; switch it to None and back to ClientIP in place, waiting
+    Steps: read its specification, and its rules on every node; switch it to None and back to ClientIP in place, waiting
         for every node each time; read both again.
-    Expected: the same specification; on every node the same rules in the same order.
+    Expected: the same specification, and the same rules in the same order on every node.
     """
     first = testbed.wait_for_sync(sticky_service, since=time.monotonic())
     created, _ = services.stored(sticky_service)
@@ -313,20 +324,20 @@ def test_created_with_affinity_equals_switched_in_place(
 
 @claim(
     "C08",
-    "Headless and ExternalName Services with ClientIP program nothing",
+    "Headless and ExternalName Services with ClientIP program no rules",
     promised_by=KUBE_PROXY,
     source=sources.SHOULD_SKIP_SERVICE,
     modes=BOTH_MODES,
 )
-def test_headless_and_external_name_program_nothing(
+def test_headless_and_external_name_services_program_no_rules(
     stored_service: Callable[[ServiceRequest], ServiceState], nodes: Nodes, testbed: Testbed, check: Check
 ) -> None:
-    """Headless and ExternalName Services with ClientIP program nothing.
+    """These Services have no cluster IP: rules for them cost time in every sync and could match other traffic.
 
     Preconditions: a headless Service with ClientIP over three ready endpoints; an ExternalName Service with ClientIP.
-    Steps: make an ordinary Service after them and wait until every node has its rules: they have heard of the others
-        then; read every node.
-    Expected: no chain, rule, list or set of either on any node.
+    Steps: create an ordinary Service after them and wait until every node has its rules, so that kube-proxy has
+        processed all three; read every node.
+    Expected: no chain, rule, list or set of either Service on any node.
     """
     bare = stored_service(ServiceRequest("bare", CLIENT_IP, spec=HEADLESS))
     named = stored_service(ServiceRequest("named", CLIENT_IP, spec=EXTERNAL_NAME, endpoints=0))

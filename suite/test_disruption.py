@@ -37,19 +37,19 @@ pytestmark = [pytest.mark.affinity, pytest.mark.disruption]
 
 @claim(
     "C41b",
-    "No kube-proxy failed to write its rules",
+    "No kube-proxy failed to sync its rules during the run",
     promised_by=KUBE_PROXY,
     source=sources.METRICS,
     modes=BOTH_MODES,
 )
-def test_no_kube_proxy_failed_to_write_its_rules(
+def test_no_kube_proxy_failed_to_sync(
     kube_proxies: KubeProxies, failed_syncs_before: Mapping[str, int], check: Check
 ) -> None:
-    """No kube-proxy failed to write its rules.
+    """A failed sync delays changes of all Services on the node; kube-proxy retries, so clients may not notice in time.
 
-    Preconditions: what the other claims did to Services before this one is judged.
-    Steps: read the counters of failed syncs from every kube-proxy's metrics, at the beginning of the run and now.
-    Expected: none grew.
+    Preconditions: the changes that other claims made to Services before this one is judged.
+    Steps: read the counters of failed syncs from the metrics of every kube-proxy, at the beginning of the run and now.
+    Expected: none has grown.
     """
     verdict = judge_no_failed_sync(failed_syncs_before, kube_proxies.all_failed_syncs())
 
@@ -58,20 +58,19 @@ def test_no_kube_proxy_failed_to_write_its_rules(
 
 @claim(
     "C40",
-    "A restart of kube-proxy loses no request and no client",
+    "A kube-proxy restart loses no request and no affinity entry",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_AFTER_START,
     modes=BOTH_MODES,
 )
 @pytest.mark.disruptive
-def test_a_restart_loses_no_request_and_no_client(client: Client, outages: Outages, check: Check) -> None:
-    """A restart of kube-proxy loses no request and no client.
+def test_a_restart_loses_no_request_and_no_affinity_entry(client: Client, outages: Outages, check: Check) -> None:
+    """Upgrades restart kube-proxy on every node: clients must neither see errors nor lose their sessions.
 
-    Preconditions: a Service with ClientIP that remembers a client.
-    Steps: kill the kube-proxy of the client's node and start it again, while the client asks all the time; make
-        another Service and wait for the node to know it.
-    Expected: every request is answered, by one endpoint; the client's entry is the one it was; the node's rules are
-        right.
+    Preconditions: a Service with ClientIP that has an affinity entry of the client.
+    Steps: kill the kube-proxy of the client's node and start it again, while the client sends requests all the time;
+        create another Service and wait for the node to sync it.
+    Expected: one endpoint answers every request; the client's entry is the same as before; the node's rules are right.
     """
     restart = outages.restart()
 
@@ -82,20 +81,21 @@ def test_a_restart_loses_no_request_and_no_client(client: Client, outages: Outag
 
 @claim(
     "C40b",
-    "What changed while kube-proxy stood still is right after its restart",
+    "Changes made while kube-proxy was stopped are right after its restart",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_AFTER_START,
     modes=BOTH_MODES,
 )
 @pytest.mark.disruptive
-def test_what_changed_while_kube_proxy_stood_still_is_right_after_its_restart(outages: Outages, check: Check) -> None:
-    """What changed while kube-proxy stood still is right after its restart.
+def test_changes_made_while_kube_proxy_was_stopped_are_right_after_its_restart(outages: Outages, check: Check) -> None:
+    """Services change while a node's kube-proxy is down; whatever it misses then stays wrong until the next change.
 
-    Preconditions: Services with ClientIP and without it; a node remembers a client for those with it.
+    Preconditions: Services with ClientIP and without it; affinity entries of a client, on a node, for those with
+        ClientIP.
     Steps: stop the node's kube-proxy; patch one Service to ClientIP, one to None, the timeout of one to 30 seconds,
-        delete one and make a new one; kill that kube-proxy and start it again.
-    Expected: the node has the rules of all as they are now, and nothing of the deleted one; the client is remembered
-        where only the timeout changed, and forgotten where the affinity is None.
+        delete one and create a new one; kill that kube-proxy and start it again.
+    Expected: the node has the rules of all Services as they are now, and nothing of the deleted one; the entry is kept
+        where only the timeout changed, and gone where affinity is None.
     """
     verdict = judge_toggle(outages.toggle())
 
@@ -104,18 +104,18 @@ def test_what_changed_while_kube_proxy_stood_still_is_right_after_its_restart(ou
 
 @claim(
     "C40c",
-    "A kube-proxy killed while it writes leaves nothing behind that its restart does not mend",
+    "A kube-proxy killed during a sync leaves nothing that its restart does not repair",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_AFTER_START,
     modes=BOTH_MODES,
 )
 @pytest.mark.disruptive
-def test_a_kube_proxy_killed_while_it_writes_is_mended_by_its_restart(outages: Outages, check: Check) -> None:
-    """A kube-proxy killed while it writes leaves nothing behind that its restart does not mend.
+def test_a_kube_proxy_killed_during_a_sync_is_repaired_by_its_restart(outages: Outages, check: Check) -> None:
+    """Out-of-memory kills hit kube-proxy in large syncs; half a ruleset that stays would break Services for good.
 
     Preconditions: none.
-    Steps: make 20 Services with ClientIP while a node's kube-proxy stands still; have it go on, kill it as it writes
-        their rules, and start it again.
+    Steps: create 20 Services with ClientIP while a node's kube-proxy is stopped; let it continue, kill it while it
+        writes their rules, and start it again.
     Expected: the node has the rules of all of them.
     """
     verdict = judge_held(outages.killed_while_writing())
@@ -131,14 +131,14 @@ def test_a_kube_proxy_killed_while_it_writes_is_mended_by_its_restart(outages: O
     modes=BOTH_MODES,
 )
 @pytest.mark.disruptive
-def test_a_rule_in_the_way_of_one_service_stops_no_other(outages: Outages, check: Check) -> None:
-    """A rule in the way of one Service stops no other, and goes with its next change.
+def test_a_foreign_rule_does_not_affect_other_services(outages: Outages, check: Check) -> None:
+    """Security agents and administrators insert rules; one broken Service must not stop the sync of the others.
 
-    Preconditions: a Service with ClientIP that the client's node knows.
-    Steps: on that node put a rule before the Service's own, so that none of them is reached; make another Service;
+    Preconditions: a Service with ClientIP that is programmed on the client's node.
+    Steps: on that node insert a rule before the Service's own, so that none of them is reached; create another Service;
         patch the timeout of the first.
-    Expected: the node has the rules of the other Service; after its own change those of the first, and the foreign rule
-        is gone; no sync failed.
+    Expected: the node has the rules of the other Service; after its own change it has those of the first, and the
+        foreign rule is gone; no sync failed.
     """
     verdict = judge_obstacle(outages.obstacle())
 
@@ -147,20 +147,20 @@ def test_a_rule_in_the_way_of_one_service_stops_no_other(outages: Outages, check
 
 @claim(
     "C48",
-    "Rules that somebody flushed are back within the sync period",
+    "Flushed rules are restored within the sync period",
     promised_by=KUBE_PROXY,
     source=sources.IPTABLES_MONITOR,
     modes=IPTABLES,
 )
 @pytest.mark.disruptive
-def test_rules_that_somebody_flushed_are_back_within_the_sync_period(flush: Flush | None, check: Check) -> None:
-    """Rules that somebody flushed are back within the sync period.
+def test_flushed_rules_are_restored_within_the_sync_period(flush: Flush | None, check: Check) -> None:
+    """A firewall reload flushes kube-proxy's rules, and no Service works on the node until they are restored.
 
-    Preconditions: a Service with ClientIP that a node knows, which is not the client's.
+    Preconditions: a Service with ClientIP that is programmed on a node other than the client's.
     Steps: write the node's mangle, nat and filter tables anew without anything of kube-proxy's, as a firewall does that
-        loads rules of its own; look at the node once a second.
-    Expected: all rules are back within kube-proxy's syncPeriod, 5 seconds that it waits for all tables to be flushed,
-        and what a sync takes; other claims change Services meanwhile, which may have it notice sooner.
+        loads its own rules; read the node once a second.
+    Expected: all rules are restored within kube-proxy's syncPeriod, plus 5 seconds that it waits for all tables to be
+        flushed, plus one sync. (Other claims change Services meanwhile, which may make kube-proxy notice sooner.)
     """
     if flush is None:
         pytest.skip("the only node is the client's: flushing it would disturb every other claim")
@@ -172,20 +172,21 @@ def test_rules_that_somebody_flushed_are_back_within_the_sync_period(flush: Flus
 
 @claim(
     "C86",
-    "A thousand further Service ports change no verdict",
+    "A thousand additional Service ports do not affect affinity",
     promised_by=API,
     source=sources.FIELD,
 )
 @pytest.mark.disruptive
-def test_a_thousand_further_service_ports_change_no_verdict(
+def test_a_thousand_additional_service_ports_do_not_affect_affinity(
     client: Client, many_services: ManyServices, check: Check
 ) -> None:
-    """A thousand further Service ports change no verdict: to kube-proxy each of them is a Service of its own.
+    """Large clusters have thousands of Services; to kube-proxy each Service port is a Service of its own.
 
-    Preconditions: a Service with ClientIP that is bound to a client.
-    Steps: make 10 Services with ClientIP and 100 ports each, then one as the first; 100 requests to each of the two.
-    Expected: every node has the rules of the last one, whose requests are answered by one endpoint; those of the first
-        are by the endpoint that the client is bound to.
+    Preconditions: a Service with ClientIP, to one endpoint of which a client is bound.
+    Steps: create 10 Services with ClientIP and 100 ports each, then one like the first; 100 requests to each of the
+        two.
+    Expected: every node has the rules of the last Service, and one endpoint answers its requests; the endpoint that the
+        client is bound to answers those of the first.
     """
     verdict = judge_many_services(many_services, client.pod)
 

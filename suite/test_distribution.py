@@ -39,17 +39,17 @@ STICKY_REQUESTS = 100
 
 @claim(
     "C09",
-    "Without affinity requests spread over all endpoints",
+    "Requests without affinity are spread evenly over all endpoints",
     promised_by=API,
     source=sources.FIELD,
     false_alarm=SPREAD_FALSE_ALARM,
 )
-def test_requests_spread_without_affinity(client: Client, plain_service: ServiceState, check: Check) -> None:
-    """Without affinity requests spread over all endpoints.
+def test_requests_without_affinity_are_spread_evenly(client: Client, plain_service: ServiceState, check: Check) -> None:
+    """Control for C10: a dataplane that sends everything to one endpoint would pass as affinity; also load balance.
 
-    Preconditions: a Service without affinity over three ready endpoints, known to every node.
+    Preconditions: a Service without affinity over three ready endpoints, programmed on every node.
     Steps: 300 requests, each on a new connection.
-    Expected: 300 answers; every endpoint answers, and as evenly as chance allows at a false alarm of 1e-7.
+    Expected: 300 answers; every endpoint answers, as evenly as chance allows at a false alarm of 1e-7.
     """
     answers = client.request(target(plain_service), count=SPREAD_REQUESTS)
 
@@ -60,16 +60,18 @@ def test_requests_spread_without_affinity(client: Client, plain_service: Service
 
 @claim(
     "C10",
-    "A client's requests all reach one endpoint",
+    "All requests of a client reach one endpoint under ClientIP",
     promised_by=API,
     source=sources.FIELD,
 )
-def test_client_ip_keeps_a_client_on_one_endpoint(client: Client, sticky_service: ServiceState, check: Check) -> None:
-    """A client's requests all reach one endpoint.
+def test_all_requests_of_a_client_reach_one_endpoint(
+    client: Client, sticky_service: ServiceState, check: Check
+) -> None:
+    """This is what users enable affinity for: sessions kept in one pod's memory break when a request goes elsewhere.
 
-    Preconditions: a Service with ClientIP over three ready endpoints; a client that never asked it.
+    Preconditions: a Service with ClientIP over three ready endpoints; a client that has sent it no request.
     Steps: 100 requests, each on a new connection.
-    Expected: 100 answers, one endpoint.
+    Expected: 100 answers, all from one endpoint.
     """
     answers = client.request(target(sticky_service), count=STICKY_REQUESTS)
 
@@ -80,19 +82,19 @@ def test_client_ip_keeps_a_client_on_one_endpoint(client: Client, sticky_service
 
 @claim(
     "C13",
-    "The endpoint that answers is the one that the client is remembered for",
+    "The client's affinity entry on its node belongs to the endpoint that answered",
     promised_by=KUBE_PROXY,
     source=sources.AFFINITY_STORES,
     modes=BOTH_MODES,
 )
-def test_the_answering_endpoint_is_the_one_that_the_client_is_remembered_for(
+def test_the_affinity_entry_belongs_to_the_endpoint_that_answered(
     client: Client, nodes: Nodes, backend: Backend, sticky_service: ServiceState, check: Check
 ) -> None:
-    """The endpoint that answers is the one that the client is remembered for.
+    """An entry for another endpoint moves the client with its next connection, although this request was right.
 
-    Preconditions: a Service with ClientIP over three ready endpoints; a client that never asked it.
-    Steps: a request; read the lists or sets of the client's node.
-    Expected: the client's address is in that of the endpoint that answered, and in no other of the Service.
+    Preconditions: a Service with ClientIP over three ready endpoints; a client that has sent it no request.
+    Steps: one request; read the lists or sets of the client's node.
+    Expected: the client's address is in the list or set of the endpoint that answered, and in no other of the Service.
     """
     answers = client.request(target(sticky_service))
     state = nodes.read_one(client.node)
@@ -105,19 +107,19 @@ def test_the_answering_endpoint_is_the_one_that_the_client_is_remembered_for(
 
 @claim(
     "C49",
-    "Each connection is translated to the endpoint that answered it",
+    "The conntrack entry of each connection translates to the endpoint that answered",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
     modes=BOTH_MODES,
 )
-def test_connections_are_translated_to_the_endpoint_that_answers(
+def test_conntrack_entries_translate_to_the_endpoint_that_answered(
     client: Client, nodes: Nodes, plain_service: ServiceState, sticky_service: ServiceState, check: Check
 ) -> None:
-    """Each connection is translated to the endpoint that answered it.
+    """Proves that the node's DNAT chose the endpoint, not a proxy, a mesh or a second translation on the path.
 
     Preconditions: a Service without affinity and one with ClientIP over the same endpoints.
-    Steps: 20 requests to each; read the connections that the client's node tracks.
-    Expected: for every request, by the client's port, the translation is to the endpoint that answered.
+    Steps: 20 requests to each; read the conntrack entries of the client's node.
+    Expected: for every request, identified by the client's port, the entry translates to the endpoint that answered.
     """
     services = (plain_service, sticky_service)
     answers = client.request(*map(target, services), count=20)
@@ -140,12 +142,12 @@ def test_connections_are_translated_to_the_endpoint_that_answers(
 def test_switching_affinity_in_place_takes_effect(
     client: Client, services: Services, walk_service: ServiceState, testbed: Testbed, check: Check
 ) -> None:
-    """Switching None, ClientIP, None in place takes effect on every node.
+    """Operators switch affinity on running Services; a node that misses the change serves its clients wrongly.
 
     Preconditions: the Service svc-clusterip, without affinity, over three ready endpoints.
     Steps: patch it to ClientIP, wait for the nodes, 100 requests; patch it to None, wait for the nodes, 300 requests.
-    Expected: every node's rules follow each time; one endpoint answers under ClientIP, all of them evenly under None
-        again.
+    Expected: the rules of every node follow each time; one endpoint answers under ClientIP; all endpoints answer evenly
+        under None again, at a false alarm of 1e-7.
     """
     since = time.monotonic()
     sticky = services.switch(walk_service, CLIENT_IP)

@@ -34,20 +34,20 @@ PATCHED_SECONDS = 600
 
 @claim(
     "C45",
-    "A dual-stack Service has the computed rules in both IP families",
+    "A dual-stack Service has its computed rules in both IP families",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
     modes=BOTH_MODES,
 )
-def test_a_dual_stack_service_has_the_rules_of_both_families(
+def test_a_dual_stack_service_has_its_rules_in_both_families(
     dual_service: DualService, testbed: Testbed, secondary_testbed: Testbed, check: Check
 ) -> None:
-    """A dual-stack Service has the computed rules in both IP families.
+    """kube-proxy syncs each family separately: half of the clients lose affinity when one family is wrong.
 
-    Preconditions: a Service with ClientIP that prefers dual-stack, over three ready endpoints.
-    Steps: compute its rules in each family from the API objects; read both families' rules of every node.
-    Expected: no node differs in either family; in iptables mode a client is remembered by its whole address, by mask
-        255.255.255.255 and ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff.
+    Preconditions: a Service with ClientIP and ipFamilyPolicy PreferDualStack over three ready endpoints.
+    Steps: compute its rules in each family from the API objects; read the rules of both families on every node.
+    Expected: no node differs in either family; in iptables mode the rcheck rules compare whole addresses, with the
+        masks 255.255.255.255 and ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff.
     """
     since = time.monotonic()
     primary = testbed.wait_for_sync(dual_service.primary, since=since)
@@ -63,19 +63,19 @@ def test_a_dual_stack_service_has_the_rules_of_both_families(
 
 @claim(
     "C60",
-    "In the second IP family too, requests spread over all endpoints without affinity",
+    "Requests without affinity are spread evenly in the second IP family",
     promised_by=API,
     source=sources.FIELD,
     false_alarm=SPREAD_FALSE_ALARM,
 )
-def test_requests_spread_without_affinity_in_the_second_family(
+def test_requests_without_affinity_are_spread_evenly_in_the_second_family(
     secondary_testbed: Testbed, plain_dual_service: DualService, check: Check
 ) -> None:
-    """In the second IP family too, requests spread over all endpoints without affinity: the control for C61.
+    """Control for C61: one endpoint for everything would pass as affinity in the second family.
 
-    Preconditions: a Service without affinity that prefers dual-stack, over three ready endpoints.
+    Preconditions: a Service without affinity and with ipFamilyPolicy PreferDualStack over three ready endpoints.
     Steps: 300 requests to its address of the second family, each on a new connection.
-    Expected: 300 answers; every endpoint answers, and as evenly as chance allows at a false alarm of 1e-7.
+    Expected: 300 answers; every endpoint answers, as evenly as chance allows at a false alarm of 1e-7.
     """
     service = plain_dual_service.second
     answers = secondary_testbed.client.request(target(service), count=SPREAD_REQUESTS)
@@ -87,18 +87,18 @@ def test_requests_spread_without_affinity_in_the_second_family(
 
 @claim(
     "C61",
-    "In the second IP family too, a client's requests all reach one endpoint",
+    "All requests of a client reach one endpoint in the second IP family",
     promised_by=API,
     source=sources.FIELD,
 )
-def test_a_client_stays_on_one_endpoint_in_the_second_family(
+def test_all_requests_of_a_client_reach_one_endpoint_in_the_second_family(
     secondary_testbed: Testbed, dual_service: DualService, check: Check
 ) -> None:
-    """In the second IP family too, a client's requests all reach one endpoint.
+    """Clients that resolve the Service to its second address need sessions as much as those of the first.
 
-    Preconditions: a Service with ClientIP that prefers dual-stack; a client that never asked it.
+    Preconditions: a Service with ClientIP and ipFamilyPolicy PreferDualStack; a client that has sent it no request.
     Steps: 100 requests to its address of the second family, each on a new connection.
-    Expected: 100 answers, one endpoint.
+    Expected: 100 answers, all from one endpoint.
     """
     service = dual_service.second
     answers = secondary_testbed.client.request(target(service), count=STICKY_REQUESTS)
@@ -110,20 +110,21 @@ def test_a_client_stays_on_one_endpoint_in_the_second_family(
 
 @claim(
     "C62",
-    "In each IP family a node remembers a client once, by its address there",
+    "In each IP family a client has one affinity entry, with its address of that family",
     promised_by=KUBE_PROXY,
     source=sources.AFFINITY_STORES,
     modes=BOTH_MODES,
 )
-def test_a_client_is_remembered_once_in_each_family(
+def test_a_client_has_one_affinity_entry_in_each_family(
     testbed: Testbed, secondary_testbed: Testbed, dual_service: DualService, check: Check
 ) -> None:
-    """In each IP family a node remembers a client once, by its address there.
+    """An entry with a cut or foreign address binds other clients too, or never matches this one again.
 
-    Preconditions: a Service with ClientIP that prefers dual-stack; a client that never asked it.
+    Preconditions: a Service with ClientIP and ipFamilyPolicy PreferDualStack; a client that has sent it no request.
     Steps: 20 requests to each of its two addresses; read the lists or sets of the client's node.
-    Expected: in each family one of them has the client's address of that family, live, and nobody else is in any; a
-        list's entry has 20 stamps, and writes IPv6 in eight full groups, as the kernel's %pI6 does.
+    Expected: in each family one list or set has the client's address of that family, live, and there is no entry of
+        another client; an entry of a list has 20 stamps, and IPv6 addresses are printed in eight full groups, as the
+        kernel's %pI6 does.
     """
     sides = ((dual_service.primary, testbed), (dual_service.second, secondary_testbed))
     testbed.client.request(*(target(service) for service, _ in sides), count=20)
@@ -138,21 +139,21 @@ def test_a_client_is_remembered_once_in_each_family(
 
 @claim(
     "C63",
-    "Where a client is kept in one IP family says nothing of the other",
+    "Affinity in one IP family does not affect the other",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
     modes=BOTH_MODES,
 )
-def test_where_a_client_is_kept_in_one_family_says_nothing_of_the_other(
+def test_affinity_in_one_family_does_not_affect_the_other(
     secondary_testbed: Testbed, dual_service: DualService, check: Check
 ) -> None:
-    """Where a client is kept in one IP family says nothing of the other.
+    """A client may use both addresses; a change in one family must not end its session in the other.
 
-    Preconditions: a Service with ClientIP that prefers dual-stack, over three ready endpoints.
-    Steps: for each endpoint in turn, have the client's node remember the client's address of the second family for
-        that endpoint alone, and send 5 requests to each of the Service's two addresses.
-    Expected: in the second family all 5 are answered by that endpoint, each time; in the primary one all 15 are
-        answered by one endpoint.
+    Preconditions: a Service with ClientIP and ipFamilyPolicy PreferDualStack over three ready endpoints.
+    Steps: for each endpoint in turn, make an affinity entry for that endpoint alone with the client's address of the
+        second family, and send 5 requests to each of the Service's two addresses.
+    Expected: in the second family that endpoint answers all 5, each time; in the primary family one endpoint answers
+        all 15.
     """
     primary, second = dual_service.primary, dual_service.second
     client, backend = secondary_testbed.client, secondary_testbed.backend
@@ -177,11 +178,11 @@ def test_where_a_client_is_kept_in_one_family_says_nothing_of_the_other(
 def test_a_patched_timeout_reaches_both_families(
     testbed: Testbed, secondary_testbed: Testbed, dual_service: DualService, check: Check
 ) -> None:
-    """A patched timeout reaches the rules of both IP families.
+    """A family that keeps the old timeout gives the same client two different session lengths.
 
-    Preconditions: a Service with ClientIP and 10800 seconds that prefers dual-stack, over three ready endpoints.
-    Steps: patch timeoutSeconds to 600 in place; read both families' rules of every node.
-    Expected: every rcheck rule or set says 600, in both families, on every node.
+    Preconditions: a Service with ClientIP, 10800 seconds and ipFamilyPolicy PreferDualStack over three ready endpoints.
+    Steps: patch timeoutSeconds to 600 in place; read the rules of both families on every node.
+    Expected: every rcheck rule or set has 600 seconds, in both families, on every node.
     """
     since = time.monotonic()
     (primary,) = testbed.services.patch_timeouts([dual_service.primary], PATCHED_SECONDS)

@@ -35,17 +35,17 @@ pytestmark = [pytest.mark.affinity, pytest.mark.endpoint_changes]
 
 @claim(
     "C27",
-    "A client whose endpoint is not ready any more is bound to another",
+    "A client whose endpoint becomes unready moves to a ready one without a lost request",
     promised_by=API,
     source=sources.READY_CONDITION,
 )
-def test_a_client_leaves_an_endpoint_that_is_not_ready(client: Client, lifecycle: LifeCycle, check: Check) -> None:
-    """A client whose endpoint is not ready any more is bound to another.
+def test_a_client_leaves_an_endpoint_that_becomes_unready(client: Client, lifecycle: LifeCycle, check: Check) -> None:
+    """Readiness takes a pod out of service; affinity must not keep clients on a pod that reported that it cannot serve.
 
     Preconditions: a Service with ClientIP over the client's endpoint and two more, all ready.
-    Steps: have the client's pod, which goes on serving, say that it is not ready; the client asks all the time.
-    Expected: every request is answered; once the node has followed, by one of the other two; no node has rules or a
-        memory of the endpoint that is not ready.
+    Steps: set the client's pod, which goes on serving, to not ready; the client sends requests all the time.
+    Expected: every request is answered, and by one of the other two once the node has followed; no node has rules,
+        lists or sets of the unready endpoint.
     """
     course = lifecycle.of(Scenario.UNREADY)
 
@@ -56,19 +56,19 @@ def test_a_client_leaves_an_endpoint_that_is_not_ready(client: Client, lifecycle
 
 @claim(
     "C80",
-    "An endpoint that is ready again does not take its former clients back",
+    "An endpoint that becomes ready again does not take back its former clients",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
 )
-def test_an_endpoint_that_is_ready_again_does_not_take_its_clients_back(
+def test_an_endpoint_that_becomes_ready_again_does_not_take_back_its_clients(
     client: Client, lifecycle: LifeCycle, check: Check
 ) -> None:
-    """An endpoint that is ready again does not take its former clients back.
+    """A flapping readiness probe must not move a session twice.
 
-    Preconditions: a client that left an endpoint as that was not ready any more.
-    Steps: have the pod say that it is ready again; the client asks all the time.
-    Expected: the client stays with the endpoint that it is bound to now, every request is answered, and every node has
-        the rules of all three.
+    Preconditions: a client that moved away from an endpoint when it became unready.
+    Steps: set the pod to ready again; the client sends requests all the time.
+    Expected: the client stays on the endpoint that it is bound to now, every request is answered, and every node has
+        the rules of all three endpoints.
     """
     course = lifecycle.of(Scenario.UNREADY)
 
@@ -79,16 +79,18 @@ def test_an_endpoint_that_is_ready_again_does_not_take_its_clients_back(
 
 @claim(
     "C28",
-    "A client whose pod is deleted is bound to another once the node knows",
+    "A client whose pod is deleted is bound to another endpoint once its node has followed",
     promised_by=API,
     source=sources.FIELD,
 )
-def test_a_client_leaves_a_pod_that_is_deleted(client: Client, lifecycle: LifeCycle, check: Check) -> None:
-    """A client whose pod is deleted is bound to another once the node knows.
+def test_a_client_whose_pod_is_deleted_is_bound_to_another_endpoint(
+    client: Client, lifecycle: LifeCycle, check: Check
+) -> None:
+    """A stale affinity entry would send the client to an address that nobody has, for up to the whole timeout.
 
-    Preconditions: a Service with ClientIP over the client's pod and two more.
-    Steps: delete the client's pod, without a grace period, while the client is silent; it asks all the time as soon as
-        its node has followed.
+    Preconditions: a Service with ClientIP over the client's endpoint and two more.
+    Steps: delete the client's pod without a grace period while the client is silent; the client sends requests again as
+        soon as its node has followed.
     Expected: every request is answered, by one of the other two.
     """
     course = lifecycle.of(Scenario.DELETED)
@@ -100,16 +102,16 @@ def test_a_client_leaves_a_pod_that_is_deleted(client: Client, lifecycle: LifeCy
 
 @claim(
     "C39",
-    "A pod made again under its name, at another address, starts without clients",
+    "A pod recreated under its name, with a new address, starts without clients",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
 )
-def test_a_pod_made_again_starts_without_clients(client: Client, lifecycle: LifeCycle, check: Check) -> None:
-    """A pod made again under its name, at another address, starts without clients.
+def test_a_recreated_pod_starts_without_clients(client: Client, lifecycle: LifeCycle, check: Check) -> None:
+    """Affinity is by address, not by name: a StatefulSet pod does not get its sessions back after a restart.
 
-    Preconditions: a client whose pod was deleted, and which is bound to another.
-    Steps: make a pod of the same name; the client asks all the time.
-    Expected: the client stays where it is, every request is answered, every node has the rules of the new address.
+    Preconditions: a client whose pod was deleted, and which is bound to another endpoint.
+    Steps: create a pod with the same name; the client sends requests all the time.
+    Expected: the client stays where it is, every request is answered, and every node has the rules of the new address.
     """
     course = lifecycle.of(Scenario.DELETED)
 
@@ -125,11 +127,11 @@ def test_a_pod_made_again_starts_without_clients(client: Client, lifecycle: Life
     source=sources.FIELD,
 )
 def test_scaling_up_moves_no_client(client: Client, lifecycle: LifeCycle, check: Check) -> None:
-    """Scaling up moves no client.
+    """New replicas must not end existing sessions; it also means that old clients do not spread to new pods.
 
-    Preconditions: a Service with ClientIP over three endpoints, one of which the client is bound to.
-    Steps: scale to five endpoints; the client asks all the time.
-    Expected: the client stays, every request is answered, every node has the rules of five endpoints.
+    Preconditions: a Service with ClientIP over three endpoints, to one of which the client is bound.
+    Steps: scale to five endpoints; the client sends requests all the time.
+    Expected: the client stays, every request is answered, and every node has the rules of five endpoints.
     """
     course = lifecycle.of(Scenario.SCALED)
 
@@ -140,16 +142,17 @@ def test_scaling_up_moves_no_client(client: Client, lifecycle: LifeCycle, check:
 
 @claim(
     "C30",
-    "Without endpoints nobody answers, and affinity is back with the endpoints",
+    "Scaled to zero, no request is answered; scaled up again, affinity works again",
     promised_by=API,
     source=sources.FIELD,
 )
-def test_affinity_is_back_after_scaling_to_nothing(client: Client, lifecycle: LifeCycle, check: Check) -> None:
-    """Without endpoints nobody answers, and affinity is back with the endpoints.
+def test_affinity_works_again_after_scaling_to_zero(client: Client, lifecycle: LifeCycle, check: Check) -> None:
+    """After an outage or a scale from zero clients must be bound again, without leftovers of the former endpoints.
 
-    Preconditions: a Service with ClientIP over five endpoints, one of which the client is bound to.
-    Steps: scale to none, a request; scale to three, and ask all the time from then on.
-    Expected: at none, no answer and no node has rules that lead anywhere; at three, one endpoint answers every request.
+    Preconditions: a Service with ClientIP over five endpoints, to one of which the client is bound.
+    Steps: scale to zero, send a request; scale to three, and send requests all the time from then on.
+    Expected: at zero no answer, and no node has rules that lead to an endpoint; at three one endpoint answers every
+        request.
     """
     course = lifecycle.of(Scenario.SCALED)
 
@@ -160,17 +163,18 @@ def test_affinity_is_back_after_scaling_to_nothing(client: Client, lifecycle: Li
 
 @claim(
     "C81",
-    "A rolling update keeps a client while its endpoint is there, and loses no request",
+    "A rolling update moves a client only when its endpoint goes, and loses no request",
     promised_by=API,
     source=sources.FIELD,
 )
 def test_a_rolling_update_loses_no_request(client: Client, lifecycle: LifeCycle, check: Check) -> None:
-    """A rolling update keeps a client while its endpoint is there, and loses no request.
+    """Deployments update all the time: each needless move ends a session, each lost request is an error for a user.
 
-    Preconditions: a Service with ClientIP over two endpoints, one of which the client is bound to.
-    Steps: add a new one, replace the first old one, remove the last old one; old ones go on serving as pods with a
-        grace period do; the client asks all the time.
-    Expected: every request is answered; the client stays with its endpoint while that is one, and else with one other.
+    Preconditions: a Service with ClientIP over two endpoints, to one of which the client is bound.
+    Steps: add a new endpoint, replace the first old one, remove the last old one; old pods go on serving, as pods with
+        a grace period do; the client sends requests all the time.
+    Expected: every request is answered; the client stays on its endpoint while that is one, and moves to one other when
+        it goes.
     """
     course = lifecycle.of(Scenario.ROLLED)
 
@@ -181,16 +185,18 @@ def test_a_rolling_update_loses_no_request(client: Client, lifecycle: LifeCycle,
 
 @claim(
     "C82",
-    "A changed selector binds clients to the pods it selects, and loses no request",
+    "A changed selector binds clients to the newly selected pods without a lost request",
     promised_by=API,
     source=sources.SELECTOR_FIELD,
 )
-def test_a_changed_selector_binds_clients_anew(client: Client, lifecycle: LifeCycle, check: Check) -> None:
-    """A changed selector binds clients to the pods it selects, and loses no request.
+def test_a_changed_selector_binds_clients_to_the_newly_selected_pods(
+    client: Client, lifecycle: LifeCycle, check: Check
+) -> None:
+    """Blue-green deployments switch the selector: affinity must not keep clients on the old version.
 
-    Preconditions: a Service with ClientIP over three pods, one of which the client is bound to.
-    Steps: change the selector to two other pods, then back; the client asks all the time.
-    Expected: every request is answered, each time by one pod that is selected; no node has rules of the others.
+    Preconditions: a Service with ClientIP over three pods, to one of which the client is bound.
+    Steps: change the selector to two other pods, then back; the client sends requests all the time.
+    Expected: every request is answered, each time by one selected pod; no node has rules of the others.
     """
     course = lifecycle.of(Scenario.SELECTED)
 
@@ -201,17 +207,19 @@ def test_a_changed_selector_binds_clients_anew(client: Client, lifecycle: LifeCy
 
 @claim(
     "C34",
-    "Terminating endpoints serve their clients while none is ready, and only then",
+    "Terminating endpoints serve their clients only while no endpoint is ready",
     promised_by=KUBE_PROXY,
     source=sources.TERMINATING_ENDPOINTS,
 )
-def test_terminating_endpoints_serve_while_none_is_ready(client: Client, lifecycle: LifeCycle, check: Check) -> None:
-    """Terminating endpoints serve their clients while none is ready, and only then.
+def test_terminating_endpoints_serve_only_while_none_is_ready(
+    client: Client, lifecycle: LifeCycle, check: Check
+) -> None:
+    """KEP-1669 avoids an outage while the last pods drain; affinity must use and leave these endpoints accordingly.
 
     Preconditions: a Service with ClientIP over two pods that take two minutes to terminate and serve meanwhile.
-    Steps: delete the client's pod, then the other one; the client asks all the time.
-    Expected: every request is answered; the client moves to the pod that is ready, and stays there when that terminates
-        too; every node has the rules of the one, then of both.
+    Steps: delete the client's pod, then the other one; the client sends requests all the time.
+    Expected: every request is answered; the client moves to the ready pod, and stays there when that terminates too;
+        every node has the rules of the ready one, then of both.
     """
     course = lifecycle.of(Scenario.DRAINED)
 
@@ -226,16 +234,16 @@ def test_terminating_endpoints_serve_while_none_is_ready(client: Client, lifecyc
     promised_by=KUBE_PROXY,
     source=sources.TERMINATING_ENDPOINTS,
 )
-def test_with_a_local_policy_terminating_endpoints_of_the_node_serve(
+def test_with_internal_policy_local_terminating_endpoints_of_the_node_serve(
     client: Client, lifecycle: LifeCycle, check: Check
 ) -> None:
-    """With a Local policy that holds for the node's own endpoints.
+    """Ready pods on other nodes do not help here: without the node's own draining pods clients get no answer.
 
     Preconditions: a Service with ClientIP and internalTrafficPolicy Local over two pods of the client's node that take
         two minutes to terminate, and one of another node.
-    Steps: delete one of the two, then the other; the client asks all the time.
-    Expected: every request is answered by a pod of the node: by one that is ready while there is one, then by one that
-        terminates, though the pod of the other node is ready; every node has the rules of its own endpoints.
+    Steps: delete one of the two, then the other; the client sends requests all the time.
+    Expected: every request is answered by a pod of the client's node: by a ready one while there is one, then by a
+        terminating one, although the pod of the other node is ready; every node has the rules of its own endpoints.
     """
     course = lifecycle.of(Scenario.LOCAL)
 
@@ -246,19 +254,19 @@ def test_with_a_local_policy_terminating_endpoints_of_the_node_serve(
 
 @claim(
     "C34c",
-    "Nodes' rules for outside traffic use their own terminating endpoints",
+    "With externalTrafficPolicy Local, rules for external traffic use the node's own terminating endpoints",
     promised_by=KUBE_PROXY,
     source=sources.TERMINATING_ENDPOINTS,
     modes=BOTH_MODES,
 )
-def test_rules_for_outside_traffic_use_terminating_endpoints_of_the_node(lifecycle: LifeCycle, check: Check) -> None:
-    """Nodes' rules for outside traffic use their own terminating endpoints.
+def test_external_rules_use_terminating_endpoints_of_the_node(lifecycle: LifeCycle, check: Check) -> None:
+    """Load balancers keep sending until health checks fail: draining pods must serve that traffic meanwhile.
 
     Preconditions: a NodePort Service with ClientIP and externalTrafficPolicy Local over two pods of one node that take
         two minutes to terminate, and one of another node.
     Steps: delete one of the two, then the other; read the rules of every node each time.
-    Expected: the node of the two has the rules of the one that is ready, then of both, which terminate; every node has
-        those of the ready one for traffic from inside.
+    Expected: the node of the two has the rules of the ready one, then of both terminating ones; for internal traffic
+        every node has the rules of the ready endpoints.
     """
     course = lifecycle.of(Scenario.OUTSIDE)
 
@@ -269,19 +277,19 @@ def test_rules_for_outside_traffic_use_terminating_endpoints_of_the_node(lifecyc
 
 @claim(
     "C83",
-    "Another port number keeps the clients",
+    "Changing the port number keeps clients bound",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
     modes=BOTH_MODES,
 )
-def test_another_port_number_keeps_the_clients(
+def test_changing_the_port_number_keeps_clients_bound(
     client: Client, lifecycle: LifeCycle, testbed: Testbed, check: Check
 ) -> None:
-    """Another port number keeps the clients: what remembers them is named after the port's name.
+    """Chains, lists and sets are named after the port's name, so a new number must not end sessions.
 
-    Preconditions: a Service with ClientIP over three endpoints, one of which the client is bound to.
-    Steps: change the number of its port; look at the client's node; 10 requests to the new number.
-    Expected: the client is remembered for the endpoint it had, which answers all requests.
+    Preconditions: a Service with ClientIP over three endpoints, to one of which the client is bound.
+    Steps: change the number of its port; read the client's node; 10 requests to the new number.
+    Expected: the client still has its affinity entry, and that endpoint answers all requests.
     """
     course = lifecycle.of(Scenario.PORT)
 
@@ -295,17 +303,17 @@ def test_another_port_number_keeps_the_clients(
 
 @claim(
     "C83b",
-    "Another port name forgets them",
+    "Renaming the port clears its affinity entries",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
     modes=BOTH_MODES,
 )
-def test_another_port_name_forgets_the_clients(lifecycle: LifeCycle, testbed: Testbed, check: Check) -> None:
-    """Another port name forgets them: the control for C83.
+def test_renaming_the_port_clears_its_affinity_entries(lifecycle: LifeCycle, testbed: Testbed, check: Check) -> None:
+    """Control for C83: a new name makes new chains, so renaming a port ends all sessions of the Service.
 
-    Preconditions: a Service with ClientIP that remembers a client.
-    Steps: change the name of its port; look at every node.
-    Expected: every node has the rules of the new name and none of the old one; nobody is remembered.
+    Preconditions: a Service with ClientIP that has an affinity entry of a client.
+    Steps: change the name of its port; read every node.
+    Expected: every node has the rules of the new name and none of the old one, and no affinity entry.
     """
     course = lifecycle.of(Scenario.PORT)
 
@@ -319,17 +327,19 @@ def test_another_port_name_forgets_the_clients(lifecycle: LifeCycle, testbed: Te
 
 @claim(
     "C84",
-    "A Service made again under its name starts without clients",
+    "A Service recreated under its name starts without affinity entries",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
     modes=BOTH_MODES,
 )
-def test_a_service_made_again_starts_without_clients(lifecycle: LifeCycle, testbed: Testbed, check: Check) -> None:
-    """A Service made again under its name starts without clients.
+def test_a_recreated_service_starts_without_affinity_entries(
+    lifecycle: LifeCycle, testbed: Testbed, check: Check
+) -> None:
+    """kubectl replace --force recreates Services; entries of the old one must not bind clients of the new one.
 
-    Preconditions: a Service with ClientIP that remembers a client.
-    Steps: delete it, and when the nodes have followed, make it again under its name; look at every node each time.
-    Expected: no node has anything of it, then every node has all its rules; nobody is remembered.
+    Preconditions: a Service with ClientIP that has an affinity entry of a client.
+    Steps: delete it and, once the nodes have followed, create it again under its name; read every node each time.
+    Expected: no node has anything of it; then every node has all its rules, and no affinity entry.
     """
     course = lifecycle.of(Scenario.RECREATED)
 
@@ -344,17 +354,18 @@ def test_a_service_made_again_starts_without_clients(lifecycle: LifeCycle, testb
 
 @claim(
     "C35",
-    "Of a deleted Service nothing is left on any node",
+    "A deleted Service leaves nothing on any node",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
     modes=BOTH_MODES,
 )
-def test_nothing_is_left_of_deleted_services(lifecycle: LifeCycle, check: Check) -> None:
-    """Of a deleted Service nothing is left on any node.
+def test_a_deleted_service_leaves_nothing(lifecycle: LifeCycle, check: Check) -> None:
+    """Leftovers add up over the life of a node, slow down syncs and may catch traffic of an address used again.
 
-    Preconditions: ten Services with ClientIP whose endpoints, ports and selectors changed while clients asked them.
-    Steps: delete them; look at every node.
-    Expected: no chain, rule, map element, list or set of any of them, former endpoints and ports included.
+    Preconditions: ten Services with ClientIP whose endpoints, ports and selectors changed while clients sent requests
+        to them.
+    Steps: delete them; read every node.
+    Expected: no chain, rule, map element, list or set of any of them, those of former endpoints and ports included.
     """
     verdict = judge_nothing_left(lifecycle.courses)
 

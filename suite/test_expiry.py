@@ -38,7 +38,7 @@ pytestmark = [pytest.mark.affinity, pytest.mark.expiry]
 
 @claim(
     "C22",
-    "A patched timeout reaches every node and keeps the entries",
+    "A patched timeout reaches every node and keeps existing affinity entries",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
     modes=BOTH_MODES,
@@ -46,13 +46,13 @@ pytestmark = [pytest.mark.affinity, pytest.mark.expiry]
 def test_a_patched_timeout_reaches_every_node_and_keeps_the_entries(
     client: Client, backend: Backend, expiry: Observations, check: Check
 ) -> None:
-    """A patched timeout reaches every node and keeps the entries.
+    """Operators patch timeouts on running Services; the patch must not unbind the clients that are there.
 
-    Preconditions: Services with ClientIP and 10800 seconds that remember a client.
+    Preconditions: Services with ClientIP and 10800 seconds that have an affinity entry of a client.
     Steps: patch timeoutSeconds to 30 in place; read the rules, and the lists or sets, of every node, and the rules
-        again when the timeout is over.
-    Expected: every rcheck rule, or every set, says 30, on every node, both times; the client is where it was, with the
-        stamps it had where there are any.
+        again once the timeout has passed.
+    Expected: every rcheck rule, or every set, has 30 seconds, on every node, both times; the client keeps its entry,
+        with the stamps it had in a list.
     """
     patch = expiry.patched()
 
@@ -63,19 +63,20 @@ def test_a_patched_timeout_reaches_every_node_and_keeps_the_entries(
 
 @claim(
     "C22n",
-    "A client known before a patch keeps its old expiry until its next connection",
+    "Under nftables a client bound before a timeout patch keeps its old expiry until its next connection",
     promised_by=KUBE_PROXY,
     source=sources.NFT_DYNSET,
     modes=NFTABLES,
 )
-def test_a_client_known_before_a_patch_keeps_its_old_expiry(client: Client, expiry: Observations, check: Check) -> None:
-    """A client known before a patch keeps its old expiry until its next connection.
+def test_a_client_bound_before_a_patch_keeps_its_old_expiry(client: Client, expiry: Observations, check: Check) -> None:
+    """A lowered timeout takes effect late: silent clients stay bound for the old timeout, up to a day.
 
-    Preconditions: 15 Services with ClientIP over three endpoints, each asked once before its timeout was patched from
-        10800 to 30 seconds.
-    Steps: when 30 s are over, read the sets of the client's node; a request to each; read them again.
+    Preconditions: 15 Services with ClientIP over three endpoints, each with one request sent before its timeout was
+        patched from 10800 to 30 seconds.
+    Steps: once 30 s have passed, read the sets of the client's node; send a request to each Service; read the sets
+        again.
     Expected: every element is still there with more than 30 s left, and the endpoint that answered before answers
-        again; after that every element has 30 s left at most.
+        again; after that every element has at most 30 s left.
     """
     verdict = judge_old_expiry(expiry.silent(), client.address)
 
@@ -84,14 +85,14 @@ def test_a_client_known_before_a_patch_keeps_its_old_expiry(client: Client, expi
 
 @claim(
     "C23",
-    "A silent client is kept until just before the timeout",
+    "A silent client stays bound until just before the timeout",
     promised_by=API,
     source=sources.TIMEOUT_FIELD,
 )
-def test_a_silent_client_is_kept_until_just_before_the_timeout(
+def test_a_silent_client_stays_bound_until_just_before_the_timeout(
     expiry: Observations, check: Check, deadline_scale: float
 ) -> None:
-    """A silent client is kept until just before the timeout: the control for C24.
+    """Sessions must last as long as configured; also the control for C24, where the same clients are free.
 
     Preconditions: 6 Services with ClientIP, patched in place from 10800 to 30 seconds.
     Steps: a request to each; another 29 s later.
@@ -114,11 +115,11 @@ def test_a_silent_client_is_kept_until_just_before_the_timeout(
 def test_a_silent_client_is_free_just_after_the_timeout(
     expiry: Observations, check: Check, deadline_scale: float
 ) -> None:
-    """A silent client is free just after the timeout.
+    """Affinity that never expires keeps clients on old pods for good, and load never spreads again.
 
     Preconditions: 15 Services with ClientIP over three endpoints, patched in place from 10800 to 30 seconds.
     Steps: a request to each; another 31 s later.
-    Expected: for at least one Service another endpoint answers; all staying by chance has probability 3 ** -15.
+    Expected: another endpoint answers for at least one Service; all stay by chance with probability 3 ** -15.
     """
     trials = expiry.of(Group.EXPIRED)
 
@@ -134,11 +135,11 @@ def test_a_silent_client_is_free_just_after_the_timeout(
     source=sources.TIMEOUT_FIELD,
 )
 def test_every_new_connection_renews_the_timeout(expiry: Observations, check: Check, deadline_scale: float) -> None:
-    """Every new connection renews the timeout.
+    """The timeout counts from the last connection: an active client must not lose its session after a fixed time.
 
     Preconditions: 6 Services with ClientIP, patched in place from 10800 to 30 seconds.
     Steps: a request to each; another 10 s later; another 31 s after the first.
-    Expected: the same endpoint answers the last, for every Service.
+    Expected: the same endpoint answers the last request, for every Service.
     """
     trials = expiry.of(Group.SLIDING)
 
@@ -149,7 +150,7 @@ def test_every_new_connection_renews_the_timeout(expiry: Observations, check: Ch
 
 @claim(
     "C24c",
-    "Traffic on an open connection does not renew it",
+    "Traffic on an open connection does not renew the timeout",
     promised_by=KUBE_PROXY,
     source=sources.AFFINITY_STORES,
     false_alarm=ALL_STAY,
@@ -157,13 +158,13 @@ def test_every_new_connection_renews_the_timeout(expiry: Observations, check: Ch
 def test_traffic_on_an_open_connection_does_not_renew_the_timeout(
     expiry: Observations, check: Check, deadline_scale: float
 ) -> None:
-    """Traffic on an open connection does not renew it.
+    """A long-lived connection does not keep its client bound: the next connection may reach another pod.
 
     Preconditions: 15 Services with ClientIP over three endpoints, patched in place from 10800 to 30 seconds.
-    Steps: a request to each, the connection being kept open; more requests on it until shortly before the timeout; a
+    Steps: a request to each on a connection that stays open; more requests on it until shortly before the timeout; a
         request on a new connection 31 s after the first.
-    Expected: the list entry keeps its one stamp, or the set's element its expiry, while data flows; for at least one
-        Service another endpoint answers the last request; all staying by chance has probability 3 ** -15.
+    Expected: the entry of a list keeps its one stamp, or the element of a set its expiry, while data flows; for at
+        least one Service another endpoint answers the last request; all stay by chance with probability 3 ** -15.
     """
     trials = expiry.of(Group.OPEN)
 
@@ -174,20 +175,20 @@ def test_traffic_on_an_open_connection_does_not_renew_the_timeout(
 
 @claim(
     "C25",
-    "An expired entry stays listed and binds no one",
+    "An expired entry stays in its recent list but binds no client",
     promised_by=KUBE_PROXY,
     source=sources.XT_RECENT,
     modes=IPTABLES,
     false_alarm=ALL_STAY,
 )
-def test_an_expired_entry_stays_listed_and_binds_no_one(client: Client, expiry: Observations, check: Check) -> None:
-    """An expired entry stays listed and binds no one: being listed is not being bound.
+def test_an_expired_entry_stays_listed_but_binds_no_client(client: Client, expiry: Observations, check: Check) -> None:
+    """Who reads /proc/net/xt_recent must compare stamps: an address in a list is not proof of affinity.
 
-    Preconditions: 15 Services with ClientIP over three endpoints, each asked once before its timeout was patched from
-        10800 to 30 seconds.
-    Steps: when 30 s are over, read the lists of the client's node; then a request to each.
-    Expected: every entry is still listed; for at least one Service another endpoint answers all the same; all staying
-        by chance has probability 3 ** -15.
+    Preconditions: 15 Services with ClientIP over three endpoints, each with one request sent before its timeout was
+        patched from 10800 to 30 seconds.
+    Steps: once 30 s have passed, read the lists of the client's node; then send a request to each.
+    Expected: every entry is still listed, yet for at least one Service another endpoint answers; all stay by chance
+        with probability 3 ** -15.
     """
     verdict = judge_inert(expiry.silent(), client.address, expiry.hz)
 
@@ -196,19 +197,20 @@ def test_an_expired_entry_stays_listed_and_binds_no_one(client: Client, expiry: 
 
 @claim(
     "C25n",
-    "A client is gone from its set when the timeout is over",
+    "A client's element leaves its set when the timeout has passed",
     promised_by=KUBE_PROXY,
     source=sources.NFT_DYNSET,
     modes=NFTABLES,
 )
-def test_a_client_is_gone_from_its_set_when_the_timeout_is_over(
+def test_a_clients_element_leaves_its_set_when_the_timeout_has_passed(
     client: Client, expiry: Observations, check: Check
 ) -> None:
-    """A client is gone from its set when the timeout is over.
+    """Elements that never expire fill the set; once it is full, new clients are not bound at all.
 
     Preconditions: 3 Services with ClientIP, patched in place from 10800 to 30 seconds.
-    Steps: a request to each; 26 s later, and when 30 s are over, read the sets of the client's node.
-    Expected: first an element of the client in one set of each, with what is left of 30 s; then none.
+    Steps: a request to each; read the sets of the client's node 26 s later, and once 30 s have passed.
+    Expected: first one element of the client in one set of each Service, with the remainder of its 30 s left; then
+        none.
     """
     verdict = judge_gone(expiry.departed(), client.address)
 
@@ -217,12 +219,12 @@ def test_a_client_is_gone_from_its_set_when_the_timeout_is_over(
 
 @claim(
     "C53",
-    "A Service left at 10800 seconds keeps its clients meanwhile",
+    "A Service left at 10800 seconds keeps its clients while those at 30 seconds expire",
     promised_by=API,
     source=sources.TIMEOUT_FIELD,
 )
-def test_a_service_with_a_longer_timeout_keeps_its_clients(expiry: Observations, check: Check) -> None:
-    """A Service left at 10800 seconds keeps its clients meanwhile: the control for all that expires.
+def test_a_service_left_at_10800_seconds_keeps_its_clients(expiry: Observations, check: Check) -> None:
+    """Control for all claims about expiry: clients moved because of the timeout, not because of the waiting.
 
     Preconditions: 6 Services with ClientIP and 10800 seconds.
     Steps: a request to each; another 31 s later.

@@ -27,18 +27,18 @@ LONG = 3600.0
 
 @claim(
     "C24d",
-    "A client is kept for one second and free after it",
+    "A timeout of one second keeps a client for one second and frees it afterwards",
     promised_by=API,
     source=sources.TIMEOUT_FIELD,
     false_alarm=SHORT_FALSE_ALARM,
 )
-def test_a_client_is_kept_for_one_second_and_free_after_it(short_waits: ShortWaits, check: Check) -> None:
-    """A client is kept for one second and free after it: the shortest timeout there is.
+def test_a_client_is_kept_for_one_second_and_free_afterwards(short_waits: ShortWaits, check: Check) -> None:
+    """One second is the shortest timeout of the API: a dataplane that rounds or polls expiry is wrong here first.
 
     Preconditions: 20 Services with ClientIP and one second over three endpoints.
     Steps: a request to each; another 0.4 s later; another 1.6 s after that.
-    Expected: the second is answered by the endpoint of the first, for every Service; for at least one Service another
-        endpoint answers the third; all staying by chance has probability 3 ** -20.
+    Expected: for every Service the endpoint of the first request answers the second; for at least one Service another
+        endpoint answers the third; all stay by chance with probability 3 ** -20.
     """
     verdict = combine(
         judge_kept(short_waits.kept, Window(0, SECOND)),
@@ -50,18 +50,19 @@ def test_a_client_is_kept_for_one_second_and_free_after_it(short_waits: ShortWai
 
 @claim(
     "C24e",
-    "A lowered timeout frees clients that were silent for longer at once",
+    "Lowering the timeout frees clients that were silent for longer at once",
     promised_by=KUBE_PROXY,
     source=sources.WRITE_RULES,
     modes=IPTABLES,
     false_alarm=SHORT_FALSE_ALARM,
 )
-def test_a_lowered_timeout_frees_clients_that_were_silent_for_longer(short_waits: ShortWaits, check: Check) -> None:
-    """A lowered timeout frees clients that were silent for longer at once.
+def test_lowering_the_timeout_frees_clients_that_were_silent_for_longer(short_waits: ShortWaits, check: Check) -> None:
+    """Operators lower the timeout to rebalance: the limit is in the rule, so it applies to existing entries at once.
 
-    Preconditions: 20 Services with ClientIP and 10800 seconds over three endpoints, each asked once.
-    Steps: when more than 2 s have passed, patch timeoutSeconds to 2; a request to each as soon as the node has it.
-    Expected: for at least one Service another endpoint answers; all staying by chance has probability 3 ** -20.
+    Preconditions: 20 Services with ClientIP and 10800 seconds over three endpoints, each with one request sent.
+    Steps: when more than 2 s have passed, patch timeoutSeconds to 2; send a request to each as soon as the node has
+        followed.
+    Expected: for at least one Service another endpoint answers; all stay by chance with probability 3 ** -20.
     """
     verdict = judge_free(short_waits.lowered, Window(LOWERED_TO, LONG), least=TRIALS)
 
@@ -70,16 +71,17 @@ def test_a_lowered_timeout_frees_clients_that_were_silent_for_longer(short_waits
 
 @claim(
     "C24f",
-    "A raised timeout keeps clients that it reaches in time",
+    "Raising the timeout keeps clients whose entries have not expired yet",
     promised_by=KUBE_PROXY,
     source=sources.WRITE_RULES,
     modes=IPTABLES,
 )
-def test_a_raised_timeout_keeps_clients_that_it_reaches_in_time(short_waits: ShortWaits, check: Check) -> None:
-    """A raised timeout keeps clients that it reaches in time.
+def test_raising_the_timeout_keeps_clients_that_have_not_expired(short_waits: ShortWaits, check: Check) -> None:
+    """Operators raise the timeout to keep sessions longer: it must apply to clients that are bound already.
 
-    Preconditions: 6 Services with ClientIP and 4 seconds, each asked once.
-    Steps: patch timeoutSeconds to 86400, the longest there is; when more than 4 s have passed since, a request to each.
+    Preconditions: 6 Services with ClientIP and 4 seconds, each with one request sent.
+    Steps: patch timeoutSeconds to 86400, the longest possible; when more than 4 s have passed since the request, send
+        another to each.
     Expected: the endpoint of the first request answers, for every Service.
     """
     verdict = judge_kept(short_waits.raised, Window(RAISED_FROM, RAISED_TO))
@@ -89,20 +91,20 @@ def test_a_raised_timeout_keeps_clients_that_it_reaches_in_time(short_waits: Sho
 
 @claim(
     "C37",
-    "The client after the hundredth takes the place of the least recent one",
+    "A full recent list replaces its least recently set client without notice",
     promised_by=KUBE_PROXY,
     source=sources.XT_RECENT,
     modes=IPTABLES,
 )
-def test_a_full_list_gives_up_the_least_recent_client(testbed: Testbed, check: Check) -> None:
-    """The client after the hundredth takes the place of the least recent one, and nobody says so.
+def test_a_full_list_replaces_its_least_recently_set_client(testbed: Testbed, check: Check) -> None:
+    """Beyond 100 clients per endpoint and node, clients lose their affinity early, and nothing reports it.
 
-    Preconditions: a Service with ClientIP; a client that asked it, and so is in one of its lists; the size of lists,
-        100 unless the kernel's xt_recent was loaded with another.
-    Steps: set others in that list until it is full; have the client ask again, and set one more; set others until the
-        client is the least recent one; set one more. Read the list each time.
-    Expected: full, the list has the client and all the others; then the other set first is missing, not the client,
-        which was renewed; at last the client is.
+    Preconditions: a Service with ClientIP; a client with an entry in one of its lists; the size of lists: 100, or what
+        xt_recent was loaded with (ip_list_tot).
+    Steps: set other addresses in that list until it is full; have the client send another request, and set one more
+        address; set more until the client is the least recently set; set one more. Read the list each time.
+    Expected: the full list has the client and all the others; then the other address set first is missing, and not the
+        client, which was renewed; in the end the client is missing.
     """
     verdict = judge_full_list(fill_list(testbed))
 
@@ -111,22 +113,22 @@ def test_a_full_list_gives_up_the_least_recent_client(testbed: Testbed, check: C
 
 @claim(
     "C38",
-    "A raised timeout takes a client back to an endpoint it had left",
+    "Raising the timeout returns a client to an endpoint that it had left",
     promised_by=KUBE_PROXY,
     source=sources.XT_RECENT,
     modes=IPTABLES,
 )
 @pytest.mark.known_behaviour
-def test_a_raised_timeout_takes_a_client_back_to_an_endpoint_it_had_left(testbed: Testbed, check: Check) -> None:
-    """A raised timeout takes a client back to an endpoint it had left.
+def test_raising_the_timeout_returns_a_client_to_an_endpoint_that_it_had_left(testbed: Testbed, check: Check) -> None:
+    """Raising the timeout under clients can move them in the middle of a session: known, surprising behaviour.
 
-    This is how it is, not how it should be: an expired entry stays listed, the raised timeout makes it valid again, and
-    rules are asked in the order of endpoints. Who relies on affinity should not raise a timeout under clients.
+    An expired entry stays in its recent list; the raised timeout makes it valid again, and affinity rules match in
+    endpoint order. Whoever relies on affinity should not raise a timeout under clients.
 
-    Preconditions: a Service with ClientIP and 2 seconds; a client whose time at the first endpoint in order is over,
-        and which is bound to the last one.
+    Preconditions: a Service with ClientIP and 2 seconds; a client whose entry for the first endpoint in order has
+        expired, and which is bound to the last one.
     Steps: 3 requests; patch timeoutSeconds to 10800; 3 requests.
-    Expected: the last endpoint answers the first three, the first one the others.
+    Expected: the last endpoint answers the first three requests, the first endpoint the others.
     """
     verdict = judge_return(come_back(testbed))
 

@@ -32,19 +32,20 @@ pytestmark = [pytest.mark.affinity, pytest.mark.lists]
 
 @claim(
     "C21",
-    "A client is in exactly one list, with a stamp for each connection",
+    "A client is in exactly one recent list, with one stamp per connection",
     promised_by=KUBE_PROXY,
     source=sources.XT_RECENT,
     modes=IPTABLES,
 )
-def test_a_client_is_in_one_list_with_a_stamp_a_connection(
+def test_a_client_is_in_one_list_with_one_stamp_per_connection(
     client: Client, nodes: Nodes, sticky_service: ServiceState, check: Check
 ) -> None:
-    """A client is in exactly one list, with a stamp for each connection.
+    """A client in two lists is bound by rule order; one without fresh stamps expires in the middle of its session.
 
-    Preconditions: a Service with ClientIP; a client that never asked it.
-    Steps: read the lists of the client's node; after 20 requests, and after 20 more, read them again.
-    Expected: no entry at first; then one live entry of the client with 20 stamps, then one with 32, the most it keeps.
+    Preconditions: a Service with ClientIP; a client that has sent it no request.
+    Steps: read the lists of the client's node; read them again after 20 requests, and after 20 more.
+    Expected: no entry at first; then one live entry of the client with 20 stamps; then one with 32, the most that a
+        list keeps.
     """
     rounds = [(0, nodes.read_one(client.node))]
     for connections in (20, 40):
@@ -58,19 +59,20 @@ def test_a_client_is_in_one_list_with_a_stamp_a_connection(
 
 @claim(
     "C21s",
-    "A client is in exactly one set, for as long as the timeout says",
+    "A client is in exactly one set, with the Service's timeout left",
     promised_by=KUBE_PROXY,
     source=sources.NFT_DYNSET,
     modes=NFTABLES,
 )
-def test_a_client_is_in_one_set_for_as_long_as_the_timeout_says(
+def test_a_client_is_in_one_set_with_the_timeout_left(
     client: Client, nodes: Nodes, sticky_service: ServiceState, check: Check
 ) -> None:
-    """A client is in exactly one set, for as long as the timeout says: what C21 says of lists.
+    """A client in two sets is bound by rule order; an element with another expiry ends its session early or late.
 
-    Preconditions: a Service with ClientIP and 10800 seconds; a client that never asked it.
-    Steps: read the sets of the client's node; after 20 requests read them again.
-    Expected: no element of the client at first; then one, with 10800 seconds left but for the time that went by.
+    Preconditions: a Service with ClientIP and 10800 seconds; a client that has sent it no request.
+    Steps: read the sets of the client's node; read them again after 20 requests.
+    Expected: no element of the client at first; then one, with 10800 seconds left minus the time since the first
+        request. (C21 is the same for recent lists.)
     """
     before = nodes.read_one(client.node)
     since = time.monotonic()
@@ -85,19 +87,19 @@ def test_a_client_is_in_one_set_for_as_long_as_the_timeout_says(
 
 @claim(
     "C21n",
-    "Nodes that the client is not on do not know it",
+    "Nodes that a client's requests do not pass through have no affinity entry of it",
     promised_by=KUBE_PROXY,
     source=sources.AFFINITY_STORES,
     modes=BOTH_MODES,
 )
-def test_other_nodes_do_not_know_the_client(
+def test_other_nodes_have_no_affinity_entry_of_the_client(
     client: Client, nodes: Nodes, sticky_service: ServiceState, testbed: Testbed, check: Check
 ) -> None:
-    """Nodes that the client is not on do not know it: the control for C21.
+    """Control for C21: entries are per node, so one elsewhere comes from another source than the client's requests.
 
-    Preconditions: a Service with ClientIP; a client that never asked it.
+    Preconditions: a Service with ClientIP; a client that has sent it no request.
     Steps: wait for every node; 20 requests; read the lists or sets of every node.
-    Expected: every other node has the three of the Service, without an entry.
+    Expected: every other node has the Service's three lists or sets, all of them empty.
     """
     testbed.wait_for_sync(sticky_service, since=time.monotonic())
     client.request(target(sticky_service), count=20)
@@ -115,19 +117,19 @@ def test_other_nodes_do_not_know_the_client(
     source=sources.AFFINITY_STORES,
     modes=BOTH_MODES,
 )
-def test_none_forgets_all_clients(
+def test_switching_to_none_clears_all_affinity_entries(
     client: Client,
     nodes: Nodes,
     sticky_service: ServiceState,
     testbed: Testbed,
     check: Check,
 ) -> None:
-    """None forgets all clients, and ClientIP again starts with none.
+    """Entries that survive bind clients again to endpoints they left, and the load is not spread anew.
 
-    Preconditions: a Service with ClientIP that remembers a client.
-    Steps: patch it to None, and when the nodes have followed, back to ClientIP; read the lists or sets of every node
+    Preconditions: a Service with ClientIP that has an affinity entry of a client.
+    Steps: patch it to None and, once the nodes have followed, back to ClientIP; read the lists or sets of every node
         each time.
-    Expected: none of the Service under None; three empty ones under ClientIP again, on every node.
+    Expected: no list or set of the Service under None; three empty ones under ClientIP again, on every node.
     """
     client.request(target(sticky_service))
     since = time.monotonic()
@@ -145,15 +147,15 @@ def test_none_forgets_all_clients(
 
 @claim(
     "C52",
-    "Moving the entry moves the client",
+    "Moving a client's affinity entry moves the client",
     promised_by=KUBE_PROXY,
     source=sources.AFFINITY_STORES,
     modes=BOTH_MODES,
 )
-def test_moving_the_entry_moves_the_client(
+def test_moving_the_affinity_entry_moves_the_client(
     client: Client, nodes: Nodes, backend: Backend, sticky_service: ServiceState, check: Check
 ) -> None:
-    """Moving the entry moves the client: the lists or sets are the cause, not a coincidence.
+    """Proves that the entry is what binds the client, so that the claims about entries say where requests go.
 
     Preconditions: a Service with ClientIP over three ready endpoints.
     Steps: for each endpoint in turn, remove the client from all lists or sets of its node, add it to that endpoint's,

@@ -29,17 +29,17 @@ AT_ONCE: Final = 50
 
 @claim(
     "C58",
-    "Connections opened at once by a client all reach its endpoint",
+    "50 concurrent connections of a client all reach its endpoint",
     promised_by=API,
     source=sources.FIELD,
 )
-def test_connections_at_once_reach_one_endpoint(client: Client, sticky_service: ServiceState, check: Check) -> None:
-    """Connections opened at once by a client all reach its endpoint.
+def test_concurrent_connections_reach_one_endpoint(client: Client, sticky_service: ServiceState, check: Check) -> None:
+    """Browsers and connection pools open connections in parallel; a race would split one session over several pods.
 
-    Preconditions: a Service with ClientIP over three ready endpoints; a client that asked it once and so has an
-        endpoint. (Of a client that never asked, two connections may be let in before either is remembered.)
-    Steps: open 50 connections, each with a request whose answer is held back until all of them are open.
-    Expected: 50 answers, all of the endpoint that answered before.
+    Preconditions: a Service with ClientIP over three ready endpoints; a client that is bound to one of them by an
+        earlier request. (A new client may get two endpoints: two connections can pass before either has made an entry.)
+    Steps: open 50 connections, each with a request whose answer is delayed until all of them are open.
+    Expected: 50 answers, all from the endpoint that answered before.
     """
     before = client.request(target(sticky_service))
     at_once = client.request_at_once(target(sticky_service), AT_ONCE)
@@ -51,19 +51,19 @@ def test_connections_at_once_reach_one_endpoint(client: Client, sticky_service: 
 
 @claim(
     "C11",
-    "Clients choose endpoints independently of each other, and evenly",
+    "Clients choose their endpoints independently of each other, and evenly",
     promised_by=API,
     source=sources.FIELD,
     false_alarm=MANY_CLIENTS_FALSE_ALARM,
 )
-def test_clients_choose_independently(many_clients: ManyClients, check: Check) -> None:
-    """Clients choose endpoints independently of each other, and evenly.
+def test_clients_choose_independently_and_evenly(many_clients: ManyClients, check: Check) -> None:
+    """When clients share an affinity entry, or all start at one endpoint, that pod carries the load of the cluster.
 
-    Preconditions: 8 clients on all nodes that take pods; 20 Services with ClientIP over the same three endpoints, which
-        none of them asked.
-    Steps: every client asks every Service once.
-    Expected: no two clients choose alike at all 20 Services (by chance 28 pairs do so with 3^-20 each: 8e-9); the 160
-        choices are spread as evenly as chance allows at a false alarm of 1e-8.
+    Preconditions: 8 clients on all nodes that take pods; 20 Services with ClientIP over the same three endpoints, to
+        which no client has sent a request.
+    Steps: every client sends one request to every Service.
+    Expected: no two clients choose the same endpoints at all 20 Services (by chance one of the 28 pairs does so with at
+        most 28 * 3^-20 = 8e-9); the 160 choices are spread as evenly as chance allows at a false alarm of 1e-8.
     """
     verdict = judge_independent(many_clients.members, many_clients.services, experiment.MANY_CLIENTS_SPREAD)
 
@@ -76,12 +76,14 @@ def test_clients_choose_independently(many_clients: ManyClients, check: Check) -
     promised_by=API,
     source=sources.FIELD,
 )
-def test_every_client_keeps_its_endpoint(many_clients: ManyClients, check: Check) -> None:
-    """Every client on every node keeps the endpoint of its first request, also one that shares a node with endpoints.
+def test_every_client_keeps_its_first_endpoint(many_clients: ManyClients, check: Check) -> None:
+    """Affinity must hold while others use the same Service, also for clients that share a node with endpoints.
 
-    Preconditions: 8 clients on all nodes that take pods; 20 Services with ClientIP, which none of them asked.
-    Steps: three rounds, in each of which every client asks every Service, while others ask them too.
-    Expected: 480 answers; for each client and Service, all three by one endpoint.
+    Preconditions: 8 clients on all nodes that take pods; 20 Services with ClientIP, to which no client has sent a
+        request.
+    Steps: three rounds, in each of which every client sends one request to every Service, while other clients do the
+        same.
+    Expected: 480 answers; for each client and Service all three answers are from one endpoint.
     """
     verdict = judge_each_keeps(many_clients.members, many_clients.services)
 
@@ -90,20 +92,21 @@ def test_every_client_keeps_its_endpoint(many_clients: ManyClients, check: Check
 
 @claim(
     "C59",
-    "Of many clients each is remembered on its own node alone",
+    "Each of many clients has its affinity entry on its own node only",
     promised_by=KUBE_PROXY,
     source=sources.AFFINITY_STORES,
     modes=BOTH_MODES,
 )
-def test_each_client_is_remembered_on_its_own_node(
+def test_each_client_has_its_entry_on_its_own_node_only(
     many_clients: ManyClients, nodes: Nodes, testbed: Testbed, check: Check
 ) -> None:
-    """Of many clients each is remembered on its own node alone, bound to the endpoint that answered it.
+    """Entries on other nodes, or for other endpoints, would bind a client to a pod that never answered it.
 
-    Preconditions: 8 clients on all nodes that take pods; 20 Services with ClientIP, which each of them has asked.
-    Steps: read whom every node remembers.
-    Expected: for each Service and client, the client's node remembers it for the endpoint that answered and for no
-        other; the other nodes do not remember it.
+    Preconditions: 8 clients on all nodes that take pods; 20 Services with ClientIP, to each of which every client has
+        sent requests.
+    Steps: read the affinity entries of every node.
+    Expected: for each Service and client, the client's node has one entry, for the endpoint that answered; the other
+        nodes have none.
     """
     verdict = judge_each_remembered(
         many_clients.members, many_clients.services, many_clients.affinity_entries(nodes.read(), testbed.backend)

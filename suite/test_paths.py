@@ -45,19 +45,20 @@ ZONE_REQUESTS = 40
 
 @claim(
     "C42",
-    "A client on a node's network is remembered under the node's address",
+    "A hostNetwork client has its affinity entry under the node's address, on its own node only",
     promised_by=KUBE_PROXY,
     source=sources.AFFINITY_STORES,
     modes=BOTH_MODES,
 )
-def test_a_client_on_a_nodes_network_is_remembered_under_the_nodes_address(
+def test_a_host_network_client_has_its_entry_under_the_nodes_address(
     host_network_client: Client, nodes: Nodes, path_services: PathServices, testbed: Testbed, check: Check
 ) -> None:
-    """A client on a node's network is remembered under the node's address, by its own node alone.
+    """All hostNetwork pods of a node share its address: they are one client, and are bound to one endpoint together.
 
-    Preconditions: a Service with ClientIP over three ready endpoints; a pod on the network of a worker node.
-    Steps: 20 requests to the cluster IP; read what every node remembers.
-    Expected: one endpoint answers; the client's node remembers the address that its connections have, and no other.
+    Preconditions: a Service with ClientIP over three ready endpoints; a hostNetwork pod on a worker node.
+    Steps: 20 requests to the cluster IP; read the affinity entries of every node.
+    Expected: one endpoint answers; the client's node has one entry, with the source address of the client's
+        connections; no other node has any.
     """
     service = path_services.plain
     path_services.sync.require(host_network_client.node)
@@ -76,18 +77,18 @@ def test_a_client_on_a_nodes_network_is_remembered_under_the_nodes_address(
 
 @claim(
     "C43",
-    "A pod reaches itself through the Service",
+    "A pod reaches itself through its Service (hairpin)",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
 )
-def test_a_pod_reaches_itself_through_the_service(
+def test_a_pod_reaches_itself_through_its_service(
     path_clients: PathClients, path_services: PathServices, node_waits: NodeWaits, check: Check
 ) -> None:
-    """A pod reaches itself through the Service.
+    """A pod that calls its own Service hangs where hairpin traffic is not masqueraded.
 
-    Preconditions: a Service with ClientIP whose only endpoint is a pod that is a client as well.
+    Preconditions: a Service with ClientIP whose only endpoint is the client pod itself.
     Steps: 5 requests of that pod to the cluster IP.
-    Expected: it answers all of them itself.
+    Expected: the pod itself answers all of them.
     """
     client, service = path_clients.pod, path_services.loop
     node_waits.at_client(path_services.sync, client)
@@ -101,19 +102,20 @@ def test_a_pod_reaches_itself_through_the_service(
 
 @claim(
     "C43b",
-    "A pod that reaches itself is remembered under its own address",
+    "A pod that reaches itself has its affinity entry under its own address",
     promised_by=KUBE_PROXY,
     source=sources.AFFINITY_STORES,
     modes=BOTH_MODES,
 )
-def test_a_pod_that_reaches_itself_is_remembered_under_its_own_address(
+def test_a_pod_that_reaches_itself_has_its_entry_under_its_own_address(
     path_clients: PathClients, path_services: PathServices, nodes: Nodes, testbed: Testbed, check: Check
 ) -> None:
-    """A pod that reaches itself is remembered under its own address, although it is answered under another.
+    """Hairpin traffic is masqueraded; an entry under that address would mix the pod with clients of the node.
 
-    Preconditions: a Service with ClientIP whose only endpoint is a pod that is a client as well.
-    Steps: 5 requests of that pod to the cluster IP; read what every node remembers.
-    Expected: the pod's node remembers the pod's address, for the pod itself, and no other.
+    Preconditions: a Service with ClientIP whose only endpoint is the client pod itself.
+    Steps: 5 requests of that pod to the cluster IP; read the affinity entries of every node.
+    Expected: the pod's node has one entry, with the pod's own address and for the pod itself, although the pod sees a
+        masqueraded address; no other node has any.
     """
     client, service = path_clients.pod, path_services.loop
     path_services.sync.require(client.node)
@@ -129,19 +131,19 @@ def test_a_pod_that_reaches_itself_is_remembered_under_its_own_address(
 
 @claim(
     "C46",
-    "Under internalTrafficPolicy Local a client reaches its node's endpoint alone",
+    "With internalTrafficPolicy Local a client reaches only endpoints of its own node",
     promised_by=API,
     source=sources.INTERNAL_POLICY_FIELD,
 )
-def test_under_internal_policy_local_a_client_reaches_its_nodes_endpoint_alone(
+def test_with_internal_policy_local_a_client_reaches_only_endpoints_of_its_own_node(
     path_clients: PathClients, path_services: PathServices, node_waits: NodeWaits, check: Check
 ) -> None:
-    """Under internalTrafficPolicy Local a client reaches its node's endpoint alone.
+    """Node-local agents depend on it: their data is that of the client's node, and affinity must not lead elsewhere.
 
-    Preconditions: a Service with ClientIP and internalTrafficPolicy Local; an endpoint on each worker, and a client
-        beside one of them.
+    Preconditions: a Service with ClientIP and internalTrafficPolicy Local; an endpoint on each worker; a client on the
+        node of one of them.
     Steps: 20 requests to the cluster IP.
-    Expected: all answered by endpoints of the client's node.
+    Expected: all are answered by endpoints of the client's node.
     """
     client, service = path_clients.pod, path_services.inner
     node_waits.at_client(path_services.sync, client)
@@ -157,17 +159,17 @@ def test_under_internal_policy_local_a_client_reaches_its_nodes_endpoint_alone(
 
 @claim(
     "C46b",
-    "Under internalTrafficPolicy Local a node without an endpoint drops",
+    "With internalTrafficPolicy Local a node without endpoints drops its clients' requests",
     promised_by=API,
     source=sources.INTERNAL_POLICY_FIELD,
 )
-def test_under_internal_policy_local_a_node_without_an_endpoint_drops(
+def test_with_internal_policy_local_a_node_without_endpoints_drops_requests(
     client: Client, path_services: PathServices, check: Check
 ) -> None:
-    """Under internalTrafficPolicy Local a node without an endpoint drops what its clients send.
+    """Control for C46: traffic must not leave the node when there is no endpoint; it times out instead.
 
     Preconditions: a Service with ClientIP and internalTrafficPolicy Local; a client on a node without an endpoint.
-    Steps: a request to the cluster IP.
+    Steps: one request to the cluster IP.
     Expected: nothing comes back, neither an answer nor a refusal.
     """
     service = path_services.inner
@@ -184,20 +186,20 @@ def test_under_internal_policy_local_a_node_without_an_endpoint_drops(
 
 @claim(
     "C46c",
-    "Under internalTrafficPolicy Local a node asks for its own endpoints alone",
+    "With internalTrafficPolicy Local a node's affinity rules cover only its own endpoints",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
     modes=BOTH_MODES,
 )
-def test_under_internal_policy_local_a_node_asks_for_its_own_endpoints_alone(
+def test_with_internal_policy_local_a_nodes_affinity_rules_cover_only_its_own_endpoints(
     path_services: PathServices, testbed: Testbed, check: Check
 ) -> None:
-    """Under internalTrafficPolicy Local a node asks for its own endpoints alone.
+    """A rule for another node's endpoint would break the policy for the clients that are bound by it.
 
     Preconditions: a Service with ClientIP and internalTrafficPolicy Local; an endpoint on each worker.
     Steps: read the rules of every node.
-    Expected: no rule of the Service differs from the computed ones: the cluster IP leads to a chain of the node's own
-        endpoint, and on the node without one nowhere.
+    Expected: no rule of the Service differs from the computed ones: the cluster IP leads to a chain with the node's own
+        endpoint, and to none on the node without endpoints.
     """
     service = path_services.inner
     differences = testbed.read(service)
@@ -209,20 +211,20 @@ def test_under_internal_policy_local_a_node_asks_for_its_own_endpoints_alone(
 
 @claim(
     "C47",
-    "With trafficDistribution a client keeps to the endpoints of its zone",
+    "With trafficDistribution a client reaches only endpoints of its zone",
     promised_by=API,
     source=sources.TRAFFIC_DISTRIBUTION_FIELD,
 )
-def test_with_traffic_distribution_a_client_keeps_to_the_endpoints_of_its_zone(
+def test_with_traffic_distribution_a_client_reaches_only_endpoints_of_its_zone(
     client: Client, zoned_services: ZonedServices, check: Check
 ) -> None:
-    """With trafficDistribution a client keeps to the endpoints of its zone.
+    """Traffic between zones costs money and latency; affinity must not bind a client to an endpoint of another zone.
 
-    Preconditions: nodes in two zones; Services with trafficDistribution, with ClientIP and without affinity, that have
-        endpoints in the client's zone and out of it.
+    Preconditions: nodes in two zones; Services with trafficDistribution, one with ClientIP and one without affinity,
+        with endpoints inside and outside the client's zone.
     Steps: 40 requests to each.
-    Expected: all answered by endpoints of the client's zone, and under ClientIP by one. That not one of 40 requests
-        without affinity leaves the zone although the zone is not heeded has probability (2/3) ** 40.
+    Expected: all are answered by endpoints of the client's zone, under ClientIP by one of them. (A dataplane that
+        ignores zones passes without affinity with probability (2/3) ** 40.)
     """
     sticky, plain = zoned_services.sticky, zoned_services.plain
     zoned_services.sync.require(client.node)
@@ -242,20 +244,20 @@ def test_with_traffic_distribution_a_client_keeps_to_the_endpoints_of_its_zone(
 
 @claim(
     "C47b",
-    "With trafficDistribution a node asks for the endpoints of its zone alone",
+    "With trafficDistribution a node's affinity rules cover only endpoints hinted for its zone",
     promised_by=KUBE_PROXY,
     source=sources.CATEGORIZE_ENDPOINTS,
     modes=BOTH_MODES,
 )
-def test_with_traffic_distribution_a_node_asks_for_the_endpoints_of_its_zone_alone(
+def test_with_traffic_distribution_a_nodes_affinity_rules_cover_only_its_zone(
     zoned_services: ZonedServices, check: Check
 ) -> None:
-    """With trafficDistribution a node asks for the endpoints of its zone alone.
+    """A rule for an endpoint of another zone would keep a client out of its zone for the whole timeout.
 
     Preconditions: nodes in two zones; a Service with ClientIP and trafficDistribution, with endpoints in both.
     Steps: read the rules of every node.
-    Expected: no rule of the Service differs from the computed ones: each node asks for and balances over the endpoints
-        that are hinted for its zone, and has no chain of any other.
+    Expected: no rule of the Service differs from the computed ones: each node has affinity and balancing rules for the
+        endpoints hinted for its zone, and no chain of any other.
     """
     service = zoned_services.sticky
     differences = zoned_services.testbed.read(service)
@@ -267,20 +269,21 @@ def test_with_traffic_distribution_a_node_asks_for_the_endpoints_of_its_zone_alo
 
 @claim(
     "C36",
-    "Each port of a Service binds a client on its own",
+    "Each port of a Service has its own affinity",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
     false_alarm=PORTS_FALSE_ALARM,
 )
-def test_each_port_of_a_service_binds_a_client_on_its_own(
+def test_each_port_of_a_service_has_its_own_affinity(
     client: Client, datagram_services: DatagramServices, check: Check
 ) -> None:
-    """Each port of a Service binds a client on its own.
+    """A client may get different pods on two ports of one Service: protocols that need one pod for both do not work.
 
-    Preconditions: a Service with ClientIP and 18 ports over the same three endpoints; a client that never asked it.
+    Preconditions: a Service with ClientIP and 18 ports over the same three endpoints; a client that has sent it no
+        request.
     Steps: 3 requests to each port.
-    Expected: on each port one endpoint answers, and not the same on all; all being the same by chance has probability
-        3 ** -17.
+    Expected: one endpoint answers on each port, and it is not the same on all; all ports agree by chance with
+        probability 3 ** -17.
     """
     service = datagram_services.both
     ways = _ports(service, "TCP")
@@ -299,20 +302,20 @@ def test_each_port_of_a_service_binds_a_client_on_its_own(
 
 @claim(
     "C36b",
-    "TCP and UDP of one port bind a client on their own",
+    "TCP and UDP on one port number have separate affinity",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
     false_alarm=PROTOCOLS_FALSE_ALARM,
 )
-def test_tcp_and_udp_of_one_port_bind_a_client_on_their_own(
+def test_tcp_and_udp_on_one_port_number_have_separate_affinity(
     client: Client, datagram_services: DatagramServices, check: Check
 ) -> None:
-    """TCP and UDP of one port bind a client on their own.
+    """A client may get different pods over TCP and UDP: protocols that use both (DNS, SIP) cannot rely on one pod.
 
     Preconditions: a Service with ClientIP and 18 port numbers, each over TCP and UDP, over the same three endpoints.
-    Steps: 2 requests and 2 datagrams to each port number, on connections and sockets of their own.
-    Expected: on each port and protocol one endpoint answers, and for some number not the same over both protocols; all
-        being the same by chance has probability 3 ** -18.
+    Steps: 2 requests and 2 datagrams to each port number, each on a connection or socket of its own.
+    Expected: one endpoint answers on each port and protocol; for some port number it is not the same over both
+        protocols; all agree by chance with probability 3 ** -18.
     """
     service = datagram_services.both
     tcp, udp = _ports(service, "TCP"), _ports(service, "UDP")
@@ -333,17 +336,17 @@ def test_tcp_and_udp_of_one_port_bind_a_client_on_their_own(
 
 @claim(
     "C44",
-    "Datagrams of new flows keep to one endpoint",
+    "New UDP flows of a client all reach one endpoint",
     promised_by=API,
     source=sources.FIELD,
 )
-def test_datagrams_of_new_flows_keep_to_one_endpoint(
+def test_new_udp_flows_of_a_client_reach_one_endpoint(
     client: Client, datagram_services: DatagramServices, check: Check
 ) -> None:
-    """Datagrams of new flows keep to one endpoint.
+    """UDP clients that open a socket per request need affinity as TCP clients do.
 
     Preconditions: a Service with ClientIP over three ready endpoints that answer datagrams.
-    Steps: 3 datagrams to each of 18 ports, each from a socket of its own, which has a port of its own.
+    Steps: 3 datagrams to each of 18 ports, each from a socket, and so a source port, of its own.
     Expected: on each port one endpoint answers all.
     """
     service = datagram_services.both
@@ -357,22 +360,22 @@ def test_datagrams_of_new_flows_keep_to_one_endpoint(
 
 @claim(
     "C44b",
-    "Datagrams of one flow stay where it began, and do not renew the timeout",
+    "Datagrams of one UDP flow stay on their endpoint and do not renew the timeout",
     promised_by=KUBE_PROXY,
     source=sources.NF_NAT,
     false_alarm=PROTOCOLS_FALSE_ALARM,
 )
-def test_datagrams_of_one_flow_stay_and_do_not_renew_the_timeout(
+def test_datagrams_of_one_udp_flow_stay_and_do_not_renew_the_timeout(
     client: Client, datagram_services: DatagramServices, check: Check
 ) -> None:
-    """Datagrams of one flow stay where it began, and do not renew the timeout: connection tracking answers for them.
+    """A busy UDP flow is kept by conntrack, not by affinity: its client may move with the next socket it opens.
 
     Preconditions: a Service with ClientIP, a timeout of 1 s and 18 ports over three ready endpoints that answer
         datagrams.
     Steps: a datagram to each port; 1.5 s later another one from the same socket; right after that one from a new
         socket.
-    Expected: every socket is answered by the same endpoint both times; on some port the new socket is answered by
-        another; all staying by chance has probability 3 ** -18.
+    Expected: on every port the first socket is answered by the same endpoint both times; on some port the new socket is
+        answered by another endpoint; all stay by chance with probability 3 ** -18.
     """
     service = datagram_services.brief
     ways = _ports(service, "UDP")

@@ -37,22 +37,22 @@ REQUESTS = 10
 
 @claim(
     "C31",
-    "Through every node's port a client keeps to one endpoint",
+    "Through each node's node port a client reaches one endpoint",
     promised_by=API,
     source=sources.NODE_PORT_FIELD,
 )
-def test_through_every_nodes_port_a_client_keeps_to_one_endpoint(
+def test_through_each_nodes_node_port_a_client_reaches_one_endpoint(
     client: Client,
     node_port_targets: NodePortTargets,
     path_services: PathServices,
     node_waits: NodeWaits,
     check: Check,
 ) -> None:
-    """Through every node's port a client keeps to one endpoint; which one may differ from node to node.
+    """External clients and load balancers enter by node ports; a session breaks when a node balances each connection.
 
     Preconditions: a Service with a node port and ClientIP over three ready endpoints.
     Steps: 10 requests to the node port of each node, each on a new connection.
-    Expected: all answered; through each node by one endpoint.
+    Expected: all are answered; through each node by one endpoint, which may differ from node to node.
     """
     service = path_services.through
     node_waits.at_entrances(path_services.sync, node_port_targets)
@@ -66,25 +66,25 @@ def test_through_every_nodes_port_a_client_keeps_to_one_endpoint(
 
 @claim(
     "C31b",
-    "The node that a client enters by remembers it, and no other does",
+    "Only the node whose node port a client uses has its affinity entry, under its original address",
     promised_by=KUBE_PROXY,
     source=sources.AFFINITY_STORES,
     modes=BOTH_MODES,
 )
-def test_the_node_that_a_client_enters_by_remembers_it(
+def test_only_the_node_of_the_node_port_has_the_affinity_entry(
     host_network_client: Client,
     node_port_targets: NodePortTargets,
     path_services: PathServices,
     testbed: Testbed,
     check: Check,
 ) -> None:
-    """The node that a client enters by remembers it, and no other does, by the address that it came with.
+    """Affinity is per node and decided before SNAT: clients stay apart, but another node may choose another endpoint.
 
-    Preconditions: a Service with a node port and ClientIP over three ready endpoints; a client on a node's network that
-        never asked it.
-    Steps: 10 requests to the node port of each node; read what every node remembers.
-    Expected: each node remembers one client, by the address that the client's own connections have, for the endpoint
-        that answered through this node: nothing is translated before affinity is decided, and pins are the node's own.
+    Preconditions: a Service with a node port and ClientIP over three ready endpoints; a hostNetwork client that has
+        sent it no request.
+    Steps: 10 requests to the node port of each node; read the affinity entries of every node.
+    Expected: each node has one entry, with the source address of the client's own connections, for the endpoint that
+        answered through this node.
     """
     service = path_services.entered
     path_services.sync.require(*node_port_targets.addresses)
@@ -100,20 +100,20 @@ def test_the_node_that_a_client_enters_by_remembers_it(
 
 @claim(
     "C65",
-    "Every node leads its node port to the Service's endpoints",
+    "Every node's node port leads to the Service's endpoints through its external chain",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
     modes=BOTH_MODES,
 )
-def test_every_node_leads_its_node_port_to_the_services_endpoints(
+def test_every_nodes_node_port_leads_to_the_services_endpoints(
     path_services: PathServices, testbed: Testbed, check: Check
 ) -> None:
-    """Every node leads its node port to the Service's endpoints, through the chain for external traffic.
+    """A node whose rules are missing or wrong refuses external clients, or loses their affinity.
 
     Preconditions: a Service with a node port and ClientIP over three ready endpoints.
     Steps: read the rules of every node.
     Expected: no rule of the Service differs from the computed ones: the node port leads to the external chain, which
-        marks for masquerading and goes on to the chain that asks for every endpoint.
+        marks for masquerading and goes on to the chain with the affinity rules of every endpoint.
     """
     service = path_services.through
     differences = testbed.read(service)
@@ -125,22 +125,22 @@ def test_every_node_leads_its_node_port_to_the_services_endpoints(
 
 @claim(
     "C32",
-    "Under externalTrafficPolicy Local a node answers from its own endpoint",
+    "With externalTrafficPolicy Local a node port answers from endpoints of its own node",
     promised_by=API,
     source=sources.EXTERNAL_POLICY_FIELD,
 )
-def test_under_external_policy_local_a_node_answers_from_its_own_endpoint(
+def test_with_external_policy_local_a_node_port_answers_from_its_own_node(
     host_network_client: Client,
     node_port_targets: NodePortTargets,
     path_services: PathServices,
     node_waits: NodeWaits,
     check: Check,
 ) -> None:
-    """Under externalTrafficPolicy Local a node answers from its own endpoint.
+    """The policy preserves client addresses; an affinity rule that leads to another node breaks that promise.
 
     Preconditions: a Service with a node port, ClientIP and externalTrafficPolicy Local; an endpoint on each worker.
     Steps: 10 requests, from a client on another node's network, to the node port of each node with an endpoint.
-    Expected: all answered by the endpoint of the node asked.
+    Expected: all are answered by an endpoint of the node whose port was used.
     """
     service = path_services.local
     node_waits.at_entrances(path_services.sync, node_port_targets)
@@ -162,21 +162,21 @@ def test_under_external_policy_local_a_node_answers_from_its_own_endpoint(
 
 @claim(
     "C32b",
-    "Under externalTrafficPolicy Local a node without an endpoint drops",
+    "With externalTrafficPolicy Local a node without endpoints drops node port requests",
     promised_by=API,
     source=sources.EXTERNAL_POLICY_FIELD,
 )
-def test_under_external_policy_local_a_node_without_an_endpoint_drops(
+def test_with_external_policy_local_a_node_without_endpoints_drops_requests(
     host_network_client: Client,
     node_port_targets: NodePortTargets,
     path_services: PathServices,
     node_waits: NodeWaits,
     check: Check,
 ) -> None:
-    """Under externalTrafficPolicy Local a node without an endpoint drops what comes for it.
+    """Control for C32: load balancers rely on nodes without endpoints not answering for others.
 
     Preconditions: a Service with a node port, ClientIP and externalTrafficPolicy Local; a node without an endpoint.
-    Steps: a request, from a client on another node's network, to the node port of each node without an endpoint.
+    Steps: one request, from a client on another node's network, to the node port of each node without an endpoint.
     Expected: nothing comes back, neither an answer nor a refusal.
     """
     service = path_services.local
@@ -195,20 +195,21 @@ def test_under_external_policy_local_a_node_without_an_endpoint_drops(
 
 @claim(
     "C32c",
-    "Under externalTrafficPolicy Local a node asks for its own endpoints alone",
+    "With externalTrafficPolicy Local a node's external affinity rules cover only its own endpoints",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
     modes=BOTH_MODES,
 )
-def test_under_external_policy_local_a_node_asks_for_its_own_endpoints_alone(
+def test_with_external_policy_local_a_nodes_external_rules_cover_only_its_own_endpoints(
     path_services: PathServices, testbed: Testbed, check: Check
 ) -> None:
-    """Under externalTrafficPolicy Local a node asks for its own endpoints alone, for traffic from outside.
+    """A rule for another node's endpoint would send external clients on with another source address.
 
     Preconditions: a Service with a node port, ClientIP and externalTrafficPolicy Local; an endpoint on each worker.
     Steps: read the rules of every node.
     Expected: no rule of the Service differs from the computed ones: traffic of pods and of the node itself goes to the
-        chain of all endpoints, all other to a chain of the node's own, which the node without an endpoint lacks.
+        chain of all endpoints, all other traffic to a chain of the node's own endpoints, which does not exist on the
+        node without endpoints.
     """
     service = path_services.local
     differences = testbed.read(service)
@@ -220,24 +221,25 @@ def test_under_external_policy_local_a_node_asks_for_its_own_endpoints_alone(
 
 @claim(
     "C33",
-    "Clients behind one translated address are one client",
+    "Clients behind one SNAT address share one affinity entry and one endpoint",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
     modes=BOTH_MODES,
 )
-def test_clients_behind_one_translated_address_are_one_client(
+def test_clients_behind_one_snat_address_share_one_endpoint(
     client: Client,
     path_clients: PathClients,
     translated: SnatService,
     testbed: Testbed,
     check: Check,
 ) -> None:
-    """Clients behind one translated address are one client: whoever balances before the Service decides who is one.
+    """Behind a balancer or gateway that hides addresses, ClientIP sends everybody to one pod: this is by design.
 
-    Preconditions: a Service with a node port and ClientIP; in front of it another node's port that leads there, and
-        puts its node's address in place of its clients'.
-    Steps: 10 requests each of two pods on different nodes to the port in front; read what the node behind remembers.
-    Expected: one client remembered, by an address that is neither's; its endpoint answers both.
+    Preconditions: a Service with a node port and ClientIP; in front of it the node port of another node, which leads
+        there and replaces the client's address with its node's.
+    Steps: 10 requests each of two pods on different nodes to the node port in front; read the affinity entries of the
+        node behind.
+    Expected: one entry, with an address of neither client; its endpoint answers both.
     """
     translated.sync.require(translated.node, translated.behind)
     asked = []
@@ -253,18 +255,18 @@ def test_clients_behind_one_translated_address_are_one_client(
 
 @claim(
     "C66",
-    "At an external address a client keeps to one endpoint",
+    "All requests of a client to an external IP reach one endpoint",
     promised_by=API,
     source=sources.EXTERNAL_IPS_FIELD,
 )
-def test_at_an_external_address_a_client_keeps_to_one_endpoint(
+def test_all_requests_to_an_external_ip_reach_one_endpoint(
     client: Client, outside_service: ServiceState, path_services: PathServices, check: Check
 ) -> None:
-    """At an external address a client keeps to one endpoint.
+    """Clients that enter by externalIPs need sessions as those of the cluster IP do.
 
     Preconditions: a Service with ClientIP and an address in externalIPs over three ready endpoints.
     Steps: 30 requests to that address.
-    Expected: 30 answers, one endpoint.
+    Expected: 30 answers, all from one endpoint.
     """
     service = outside_service
     path_services.sync.require(client.node)
@@ -278,15 +280,15 @@ def test_at_an_external_address_a_client_keeps_to_one_endpoint(
 
 @claim(
     "C66b",
-    "Every node leads the external address to the Service's endpoints",
+    "Every node leads the external IP to the Service's endpoints through its external chain",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
     modes=BOTH_MODES,
 )
-def test_every_node_leads_the_external_address_to_the_services_endpoints(
+def test_every_node_leads_the_external_ip_to_the_services_endpoints(
     outside_service: ServiceState, path_services: PathServices, testbed: Testbed, check: Check
 ) -> None:
-    """Every node leads the external address to the Service's endpoints, through the chain for external traffic.
+    """A node whose rules are missing or wrong refuses these clients, or loses their affinity.
 
     Preconditions: a Service with ClientIP and an address in externalIPs over three ready endpoints.
     Steps: read the rules of every node.
@@ -302,18 +304,18 @@ def test_every_node_leads_the_external_address_to_the_services_endpoints(
 
 @claim(
     "C67",
-    "At a load balancer's address a client keeps to one endpoint",
+    "All requests of a client to a load balancer's address reach one endpoint",
     promised_by=API,
     source=sources.LOAD_BALANCER_FIELD,
 )
-def test_at_a_load_balancers_address_a_client_keeps_to_one_endpoint(
+def test_all_requests_to_a_load_balancers_address_reach_one_endpoint(
     client: Client, balanced_service: ServiceState, path_services: PathServices, check: Check
 ) -> None:
-    """At a load balancer's address a client keeps to one endpoint: nodes answer for it themselves.
+    """Nodes intercept traffic to this address, so pods that use it need the same affinity as clients outside.
 
     Preconditions: a Service of type LoadBalancer with ClientIP and an address in its status over three ready endpoints.
     Steps: 30 requests to that address.
-    Expected: 30 answers, one endpoint.
+    Expected: 30 answers, all from one endpoint.
     """
     service = balanced_service
     path_services.sync.require(client.node)
@@ -327,15 +329,15 @@ def test_at_a_load_balancers_address_a_client_keeps_to_one_endpoint(
 
 @claim(
     "C67b",
-    "Every node leads a load balancer's address to the Service's endpoints",
+    "Every node leads the load balancer's address to the Service's endpoints through its external chain",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
     modes=BOTH_MODES,
 )
-def test_every_node_leads_a_load_balancers_address_to_the_services_endpoints(
+def test_every_node_leads_the_load_balancers_address_to_the_services_endpoints(
     balanced_service: ServiceState, path_services: PathServices, testbed: Testbed, check: Check
 ) -> None:
-    """Every node leads a load balancer's address to the Service's endpoints, through the chain for external traffic.
+    """A node whose rules are missing or wrong loses traffic that the load balancer keeps sending to it.
 
     Preconditions: a Service of type LoadBalancer with ClientIP and an address in its status over three ready endpoints.
     Steps: read the rules of every node.

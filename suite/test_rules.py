@@ -24,17 +24,18 @@ pytestmark = [pytest.mark.affinity, pytest.mark.rules]
 
 @claim(
     "C05",
-    "The Service's own timeout is programmed",
+    "The Service's timeoutSeconds is programmed on every node",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
     modes=BOTH_MODES,
 )
-def test_the_services_own_timeout_is_programmed(rules: RuleReading, check: Check) -> None:
-    """The Service's own timeout is programmed.
+def test_the_services_timeout_is_programmed(rules: RuleReading, check: Check) -> None:
+    """Clients lose their endpoint too early, or keep it too long, on every node that uses another timeout.
 
     Preconditions: Services with ClientIP and timeouts of 1, 30 and 86400 seconds.
     Steps: read the rules and sets of every node.
-    Expected: each rcheck rule of a Service says --seconds with its timeout, or each of its sets has it, on every node.
+    Expected: every rcheck rule of a Service has --seconds with its timeout, or every set of it has that timeout, on
+        every node.
     """
     verdict = judge_timeouts(rules.backend, rules.timed, rules.states)
 
@@ -43,18 +44,18 @@ def test_the_services_own_timeout_is_programmed(rules: RuleReading, check: Check
 
 @claim(
     "C14",
-    "Chains have the computed names, and there are no others for the Service",
+    "Chains and sets of the Service have their computed names, and there are no others",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
     modes=BOTH_MODES,
 )
-def test_chains_have_the_computed_names(rules: RuleReading, check: Check) -> None:
-    """Chains have the computed names, and there are no others for the Service.
+def test_chains_and_sets_have_their_computed_names(rules: RuleReading, check: Check) -> None:
+    """Recent lists and sets follow these names: another name loses all affinity entries; an extra chain is a leftover.
 
     Preconditions: a Service with ClientIP over three ready endpoints.
-    Steps: compute the names of its chains from the API objects; read the rules of every node.
-    Expected: every node has one KUBE-SVC and three KUBE-SEP chains of these names, or one service-, three endpoint-
-        chains and three affinity- sets, and no other of the Service.
+    Steps: compute the names of its chains and sets from the API objects; read the rules of every node.
+    Expected: every node has one KUBE-SVC and three KUBE-SEP chains with these names, or one service- chain, three
+        endpoint- chains and three affinity- sets, and no other of the Service.
     """
     verdict = judge_aspects(
         rules.sticky, rules.differences, rules.sync.waited, Aspect.CHAIN_NAMES, Aspect.LEFTOVER, Aspect.UNEXPECTED_RULE
@@ -65,18 +66,18 @@ def test_chains_have_the_computed_names(rules: RuleReading, check: Check) -> Non
 
 @claim(
     "C15",
-    "One affinity rule an endpoint, in order, before any balancing rule",
+    "One affinity rule per endpoint, in endpoint order, precedes all balancing rules",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
     modes=BOTH_MODES,
 )
-def test_every_endpoint_is_asked_for_before_balancing(rules: RuleReading, check: Check) -> None:
-    """One affinity rule an endpoint, in order, before any balancing rule.
+def test_one_affinity_rule_per_endpoint_precedes_balancing(rules: RuleReading, check: Check) -> None:
+    """A missing or late affinity rule lets bound clients fall through to random choice and change their endpoint.
 
     Preconditions: a Service with ClientIP over three ready endpoints.
     Steps: read the rules of every node.
-    Expected: the Service's chain has three rules that ask for the client, in the order of the endpoints, then what
-        balances.
+    Expected: the Service's chain begins with three affinity rules, one for each endpoint and in endpoint order,
+        followed by the balancing rules.
     """
     verdict = judge_aspects(
         rules.sticky,
@@ -92,17 +93,18 @@ def test_every_endpoint_is_asked_for_before_balancing(rules: RuleReading, check:
 
 @claim(
     "C16",
-    "Each rcheck rule has seconds, reap, its own list, the full mask and the source",
+    "Each rcheck rule has --seconds, --reap, its own list, the full mask and --rsource",
     promised_by=KUBE_PROXY,
     source=sources.WRITE_RULES,
     modes=IPTABLES,
 )
 def test_rcheck_rules_have_the_right_arguments(rules: RuleReading, check: Check) -> None:
-    """Each rcheck rule has seconds, reap, its own list, the full mask and the source.
+    """One wrong argument binds by the wrong address, for the wrong time, or to another endpoint's clients.
 
     Preconditions: a Service with ClientIP and the default timeout over three ready endpoints.
     Steps: read the rules of every node.
-    Expected: --rcheck --seconds 10800 --reap --name KUBE-SEP-... --mask 255.255.255.255 --rsource, to that chain.
+    Expected: every rcheck rule has --rcheck --seconds 10800 --reap --name KUBE-SEP-... --mask 255.255.255.255 --rsource
+        and jumps to the chain of that name.
     """
     verdict = judge_aspects(
         rules.sticky, rules.differences, rules.sync.waited, Aspect.CHAIN_NAMES, Aspect.AFFINITY_ARGUMENTS
@@ -113,18 +115,18 @@ def test_rcheck_rules_have_the_right_arguments(rules: RuleReading, check: Check)
 
 @claim(
     "C16n",
-    "Each affinity rule asks its endpoint's own set, which has the Service's timeout",
+    "Each affinity rule matches its endpoint's own set, which has the Service's timeout",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_NFTABLES,
     modes=NFTABLES,
 )
-def test_affinity_rules_ask_sets_with_the_right_timeout(rules: RuleReading, check: Check) -> None:
-    """Each affinity rule asks its endpoint's own set, which has the Service's timeout.
+def test_affinity_rules_match_their_own_sets(rules: RuleReading, check: Check) -> None:
+    """A rule on another endpoint's set sends clients to the wrong pod; another timeout frees them early or late.
 
     Preconditions: a Service with ClientIP and the default timeout over three ready endpoints.
     Steps: read the rules and sets of every node.
-    Expected: each affinity rule looks for the source in the set of an endpoint and goes to the chain of that endpoint;
-        the set holds addresses and has a timeout of 10800 s.
+    Expected: each affinity rule looks up the source address in the set of one endpoint and goes to that endpoint's
+        chain; the set contains addresses and has a timeout of 10800 s.
     """
     verdict = judge_aspects(
         rules.sticky,
@@ -140,18 +142,18 @@ def test_affinity_rules_ask_sets_with_the_right_timeout(rules: RuleReading, chec
 
 @claim(
     "C17",
-    "Balancing gives each of n endpoints the chance 1/n",
+    "Balancing gives each of n endpoints the probability 1/n",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
     modes=BOTH_MODES,
 )
-def test_balancing_gives_each_endpoint_the_same_chance(rules: RuleReading, check: Check) -> None:
-    """Balancing gives each of n endpoints the chance 1/n.
+def test_balancing_gives_each_endpoint_the_same_probability(rules: RuleReading, check: Check) -> None:
+    """Wrong probabilities overload some pods and starve others; requests show it only in large numbers.
 
     Preconditions: a Service over three ready endpoints.
     Steps: read the rules of every node.
-    Expected: three rules with probabilities of 1/3 and 1/2 to within 1e-6, the last without one; or one rule that draws
-        a random number below 3, each of which leads to another endpoint.
+    Expected: three rules, to three endpoints, with the probabilities 1/3 and 1/2 to within 1e-6 and none for the last;
+        or one rule that draws a random number below 3, each value of which leads to another endpoint.
     """
     verdict = judge_aspects(
         rules.sticky, rules.differences, rules.sync.waited, Aspect.CHAIN_NAMES, Aspect.BALANCING, Aspect.PROBABILITY
@@ -162,17 +164,17 @@ def test_balancing_gives_each_endpoint_the_same_chance(rules: RuleReading, check
 
 @claim(
     "C18",
-    "Each endpoint chain remembers the client and translates in one rule",
+    "Each endpoint chain has one DNAT rule, which also sets the client in the endpoint's list",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_RULES,
     modes=IPTABLES,
 )
-def test_endpoint_chains_remember_and_translate_in_one_rule(rules: RuleReading, check: Check) -> None:
-    """Each endpoint chain remembers the client and translates in one rule.
+def test_endpoint_chains_set_the_client_in_their_dnat_rule(rules: RuleReading, check: Check) -> None:
+    """The --set in this rule is what binds the client; without it every connection is balanced again.
 
     Preconditions: a Service with ClientIP over three ready endpoints.
     Steps: read the rules of every node.
-    Expected: each KUBE-SEP chain has one DNAT rule, to its endpoint, that also has --set on the list of its own name.
+    Expected: each KUBE-SEP chain has one DNAT rule, to its endpoint, with --set on the list of the chain's own name.
     """
     verdict = judge_aspects(rules.sticky, rules.differences, rules.sync.waited, Aspect.CHAIN_NAMES, Aspect.TRANSLATION)
 
@@ -181,18 +183,18 @@ def test_endpoint_chains_remember_and_translate_in_one_rule(rules: RuleReading, 
 
 @claim(
     "C18n",
-    "Each endpoint chain renews the client in its own set, then translates",
+    "Each endpoint chain updates the client in its own set, then translates",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_NFTABLES,
     modes=NFTABLES,
 )
-def test_endpoint_chains_renew_the_client_then_translate(rules: RuleReading, check: Check) -> None:
-    """Each endpoint chain renews the client in its own set, then translates.
+def test_endpoint_chains_update_their_set_then_translate(rules: RuleReading, check: Check) -> None:
+    """Without the update clients are never bound, or lose their endpoint in the middle of a session.
 
     Preconditions: a Service with ClientIP over three ready endpoints.
     Steps: read the rules of every node.
-    Expected: each endpoint- chain has a rule that updates the set of its own endpoint with the source, and after it one
-        that translates to that endpoint.
+    Expected: each endpoint- chain has a rule that updates the set of its own endpoint with the source address, followed
+        by one that translates to that endpoint.
     """
     verdict = judge_aspects(rules.sticky, rules.differences, rules.sync.waited, Aspect.CHAIN_NAMES, Aspect.TRANSLATION)
 
@@ -201,17 +203,17 @@ def test_endpoint_chains_renew_the_client_then_translate(rules: RuleReading, che
 
 @claim(
     "C19",
-    "Without affinity no rule of the Service remembers clients",
+    "A Service without affinity has no affinity rules, lists or sets",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
     modes=BOTH_MODES,
 )
-def test_without_affinity_nothing_is_remembered(rules: RuleReading, check: Check) -> None:
-    """Without affinity no rule of the Service remembers clients.
+def test_a_service_without_affinity_has_no_affinity_rules(rules: RuleReading, check: Check) -> None:
+    """Control for the claims about affinity rules: those must appear because of ClientIP, and only then.
 
-    Preconditions: a Service without affinity over the same endpoints: the control for the claims about affinity rules.
+    Preconditions: a Service without affinity over three ready endpoints, which Services with ClientIP share.
     Steps: read the rules and sets of every node.
-    Expected: the Service has rules on every node, and none of them matches with recent, or asks or updates a set.
+    Expected: the Service has rules on every node, none of which matches with recent or looks up or updates a set.
     """
     verdict = judge_no_memory(rules.backend, rules.plain, rules.states)
 
@@ -220,17 +222,17 @@ def test_without_affinity_nothing_is_remembered(rules: RuleReading, check: Check
 
 @claim(
     "C20",
-    "All nodes hold the same rules for the Service",
+    "All nodes have the same rules for the Service",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
     modes=BOTH_MODES,
 )
-def test_all_nodes_hold_the_same_rules(rules: RuleReading, check: Check) -> None:
-    """All nodes hold the same rules for the Service.
+def test_all_nodes_have_the_same_rules(rules: RuleReading, check: Check) -> None:
+    """Rules are the same on all nodes under the Cluster policies; a node that differs has missed or broken a sync.
 
     Preconditions: a Service with ClientIP over three ready endpoints.
     Steps: read the rules of every node.
-    Expected: no node's rules for the Service differ from another's, counters aside.
+    Expected: no node's rules for the Service differ from those of another, counters aside.
     """
     verdict = judge_same_everywhere(rules.backend, rules.sticky, rules.states)
 
@@ -239,18 +241,18 @@ def test_all_nodes_hold_the_same_rules(rules: RuleReading, check: Check) -> None
 
 @claim(
     "C51",
-    "The cluster IP leads to the Service's chain",
+    "The cluster IP leads to the Service's chain, with masquerading for outside traffic",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
     modes=BOTH_MODES,
 )
 def test_the_cluster_ip_leads_to_the_services_chain(rules: RuleReading, check: Check) -> None:
-    """The cluster IP leads to the Service's chain.
+    """Without this rule nothing reaches the Service; without the mark, answers to outside clients take a wrong path.
 
     Preconditions: a Service with ClientIP over three ready endpoints.
     Steps: read the rules of every node.
-    Expected: one rule of KUBE-SERVICES, or one element of service-ips, has cluster IP, protocol and port and leads to
-        the Service's chain; what comes from outside the pod network is marked for masquerading.
+    Expected: one rule of KUBE-SERVICES, or one element of service-ips, matches cluster IP, protocol and port and leads
+        to the Service's chain; traffic from outside the pod network is marked for masquerading.
     """
     verdict = judge_aspects(rules.sticky, rules.differences, rules.sync.waited, Aspect.ENTRY, Aspect.MASQUERADE)
 
