@@ -1,4 +1,4 @@
-"""What the API stores of a Service's affinity, what it refuses, and what it warns of."""
+"""Affinity fields of a Service: what the API stores, refuses and warns about."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ EXTERNAL_NAME: Final = {"type": "ExternalName", "externalName": "example.org", "
 
 
 def timeout(seconds: int) -> dict[str, Any]:
-    """Return the configuration that says a timeout."""
+    """Return a sessionAffinityConfig with a timeout."""
     return {"clientIP": {"timeoutSeconds": seconds}}
 
 
@@ -62,12 +62,12 @@ def test_session_affinity_defaults_to_none(service_api: RawServiceApi, check: Ch
     Expected: both are stored with sessionAffinity None and without sessionAffinityConfig: the API drops the timeout
         instead of refusing it.
     """
-    silent = service_api.create("nothing said", ServiceRequest("default"))
-    said = service_api.create(
-        "None with a timeout", ServiceRequest("none", spec={"sessionAffinityConfig": timeout(30)})
+    unset = service_api.create("no affinity fields", ServiceRequest("default"))
+    timeout_only = service_api.create(
+        "a timeout only", ServiceRequest("none", spec={"sessionAffinityConfig": timeout(30)})
     )
 
-    verdict = judge_stored((silent, NO_AFFINITY, None), (said, NO_AFFINITY, None))
+    verdict = judge_stored((unset, NO_AFFINITY, None), (timeout_only, NO_AFFINITY, None))
 
     check(verdict)
 
@@ -86,12 +86,12 @@ def test_client_ip_without_a_timeout_is_stored_with_10800_seconds(service_api: R
         in it.
     Expected: both are stored with timeoutSeconds 10800.
     """
-    silent = service_api.create("no configuration", ServiceRequest("default", CLIENT_IP))
+    unset = service_api.create("no sessionAffinityConfig", ServiceRequest("default", CLIENT_IP))
     empty = service_api.create(
-        "an empty one", ServiceRequest("empty", CLIENT_IP, spec={"sessionAffinityConfig": {"clientIP": {}}})
+        "an empty clientIP", ServiceRequest("empty", CLIENT_IP, spec={"sessionAffinityConfig": {"clientIP": {}}})
     )
 
-    verdict = judge_stored((silent, CLIENT_IP, DEFAULT_TIMEOUT), (empty, CLIENT_IP, DEFAULT_TIMEOUT))
+    verdict = judge_stored((unset, CLIENT_IP, DEFAULT_TIMEOUT), (empty, CLIENT_IP, DEFAULT_TIMEOUT))
 
     check(verdict)
 
@@ -109,11 +109,12 @@ def test_timeouts_in_range_are_accepted_and_stored_unchanged(service_api: RawSer
     Steps: create a Service with ClientIP and each timeout: both ends of the range, and a value inside it.
     Expected: each is stored with the timeout of its manifest. (C05 checks that the nodes use it.)
     """
-    asked = [
-        (service_api.create(f"{s} s", ServiceRequest(f"t{s}", CLIENT_IP, s)), CLIENT_IP, s) for s in (1, 30, 86400)
+    answers = [
+        (service_api.create(f"{seconds} s", ServiceRequest(f"t{seconds}", CLIENT_IP, seconds)), CLIENT_IP, seconds)
+        for seconds in (1, 30, 86400)
     ]
 
-    verdict = judge_stored(*asked)
+    verdict = judge_stored(*answers)
 
     check(verdict)
 
@@ -135,9 +136,8 @@ def test_timeouts_out_of_range_and_unknown_affinity_types_are_rejected(
     Expected: 422 Invalid each time, with one cause: FieldValueInvalid for
         spec.sessionAffinityConfig.clientIP.timeoutSeconds, FieldValueNotSupported for spec.sessionAffinity.
     """
-    there = service_api.create("the Service", ServiceRequest("valid", CLIENT_IP)).reply.granted("create a Service")[
-        "metadata"
-    ]["name"]
+    valid = service_api.create("the Service", ServiceRequest("valid", CLIENT_IP))
+    name = valid.reply.granted("create a Service")["metadata"]["name"]
     wrong = {f"{seconds} s": {"sessionAffinityConfig": timeout(seconds)} for seconds in (0, -1, 86401)}
     refused = [
         *(
@@ -145,8 +145,8 @@ def test_timeouts_out_of_range_and_unknown_affinity_types_are_rejected(
             for what, spec in wrong.items()
         ),
         (service_api.create("ClientIp", ServiceRequest("wrong", "ClientIp")), AFFINITY_REFUSED),
-        *((service_api.patch(f"patch to {to}", there, {"spec": spec}), TIMEOUT_REFUSED) for to, spec in wrong.items()),
-        (service_api.patch("patch to ClientIp", there, {"spec": {"sessionAffinity": "ClientIp"}}), AFFINITY_REFUSED),
+        *((service_api.patch(f"patch to {to}", name, {"spec": spec}), TIMEOUT_REFUSED) for to, spec in wrong.items()),
+        (service_api.patch("patch to ClientIp", name, {"spec": {"sessionAffinity": "ClientIp"}}), AFFINITY_REFUSED),
     ]
 
     verdict = judge_refused(refused)
@@ -195,7 +195,7 @@ def test_the_api_warns_about_affinity_on_headless_services_only(
         and 1.34.1 also warn about the second one, a known bug; that request is left out there.)
     """
     version = api.server_version()
-    asked = [
+    answers = [
         (
             service_api.create("headless, ClientIP", ServiceRequest("bare", CLIENT_IP, spec=HEADLESS)),
             warns_of_headless(version),
@@ -203,9 +203,11 @@ def test_the_api_warns_about_affinity_on_headless_services_only(
         (service_api.create("cluster IP, ClientIP", ServiceRequest("usual", CLIENT_IP)), False),
     ]
     if not warns_without_reason(version):
-        asked.append((service_api.create("headless, nothing said", ServiceRequest("bare", spec=HEADLESS)), False))
+        answers.append(
+            (service_api.create("headless, no affinity fields", ServiceRequest("bare", spec=HEADLESS)), False)
+        )
 
-    verdict = judge_warnings(asked, version)
+    verdict = judge_warnings(answers, version)
 
     check(verdict)
 
@@ -231,13 +233,13 @@ def test_server_side_apply_by_a_second_manager_conflicts_on_timeout_seconds(
     managers, timeouts = ("first-manager", "second-manager"), (600, 30)
     name = unique_name("applied")
     full = {"selector": dict(BACKEND), "ports": [{"port": PORT, "targetPort": 80}], "sessionAffinity": CLIENT_IP}
-    given, taken = ({"sessionAffinityConfig": timeout(seconds)} for seconds in timeouts)
+    first_config, second_config = ({"sessionAffinityConfig": timeout(seconds)} for seconds in timeouts)
 
     applied = Applied(
-        first=service_api.apply("the first applies", name, {**full, **given}, managers[0]),
-        refused=service_api.apply("the second applies", name, taken, managers[1]),
+        first=service_api.apply("the first applies", name, {**full, **first_config}, managers[0]),
+        refused=service_api.apply("the second applies", name, second_config, managers[1]),
         kept=service_api.read("after the refusal", name),
-        forced=service_api.apply("the second applies by force", name, taken, managers[1], force=True),
+        forced=service_api.apply("the second applies by force", name, second_config, managers[1], force=True),
         managers=managers,
         timeouts=timeouts,
     )
@@ -260,7 +262,7 @@ def test_patches_of_all_types_are_stored_alike(service_api: RawServiceApi, check
     Expected: stored with ClientIP and 300, then ClientIP and 30, then None without sessionAffinityConfig, for every
         patch type.
     """
-    place = "/spec/sessionAffinity"
+    path = "/spec/sessionAffinity"
     merged: list[Any] = [
         {"spec": {"sessionAffinity": CLIENT_IP, "sessionAffinityConfig": timeout(300)}},
         {"spec": {"sessionAffinityConfig": timeout(30)}},
@@ -268,24 +270,24 @@ def test_patches_of_all_types_are_stored_alike(service_api: RawServiceApi, check
     ]
     operations: list[Any] = [
         [
-            {"op": "replace", "path": place, "value": CLIENT_IP},
-            {"op": "add", "path": f"{place}Config", "value": timeout(300)},
+            {"op": "replace", "path": path, "value": CLIENT_IP},
+            {"op": "add", "path": f"{path}Config", "value": timeout(300)},
         ],
-        [{"op": "replace", "path": f"{place}Config/clientIP/timeoutSeconds", "value": 30}],
-        [{"op": "replace", "path": place, "value": NO_AFFINITY}],
+        [{"op": "replace", "path": f"{path}Config/clientIP/timeoutSeconds", "value": 30}],
+        [{"op": "replace", "path": path, "value": NO_AFFINITY}],
     ]
     stored = [(CLIENT_IP, 300), (CLIENT_IP, 30), (NO_AFFINITY, None)]
-    asked = []
+    answers = []
     for kind, changes in ((PatchType.MERGE, merged), (PatchType.STRATEGIC, merged), (PatchType.JSON, operations)):
         plain = service_api.create("without affinity", ServiceRequest("patched"))
         name = plain.reply.granted("create a Service")["metadata"]["name"]
         for change, (affinity, seconds) in zip(changes, stored, strict=True):
             what = f"{kind.name.lower()} patch to {affinity}, {seconds or 'no'} s"
-            asked.append((service_api.patch(what, name, change, kind), affinity, seconds))
+            answers.append((service_api.patch(what, name, change, kind), affinity, seconds))
 
-    verdict = judge_stored(*asked)
+    verdict = judge_stored(*answers)
 
-    check(verdict, headline=f"{len(asked)} patches stored as they say")
+    check(verdict, headline=f"{len(answers)} patches stored as sent")
 
 
 @claim(
@@ -305,19 +307,21 @@ def test_created_with_client_ip_equals_switched_to_client_ip(
         for every node each time; read both again.
     Expected: the same specification, and the same rules in the same order on every node.
     """
-    first = testbed.wait_for_sync(sticky_service, since=time.monotonic())
+    first_sync = testbed.wait_for_sync(sticky_service, since=time.monotonic())
     created, _ = services.stored(sticky_service)
     since = time.monotonic()
     plain = services.switch(sticky_service, NO_AFFINITY)
     testbed.wait_for_sync(plain, since=since)
     since = time.monotonic()
     again = services.switch(plain, CLIENT_IP)
-    second = testbed.wait_for_sync(again, since=since)
+    second_sync = testbed.wait_for_sync(again, since=since)
     switched, _ = services.stored(again)
 
-    rules = testbed.backend.normalised
-    held = [{name: rules(state, again) for name, state in one.states.items()} for one in (first, second)]
-    verdict = judge_same(again, (created["spec"], switched["spec"]), (held[0], held[1]))
+    normalised = testbed.backend.normalised
+    before, after = (
+        {name: normalised(state, again) for name, state in sync.states.items()} for sync in (first_sync, second_sync)
+    )
+    verdict = judge_same(again, (created["spec"], switched["spec"]), (before, after))
 
     check(verdict)
 
@@ -339,19 +343,19 @@ def test_headless_and_external_name_services_program_no_rules(
         processed all three; read every node.
     Expected: no chain, rule, list or set of either Service on any node.
     """
-    bare = stored_service(ServiceRequest("bare", CLIENT_IP, spec=HEADLESS))
-    named = stored_service(ServiceRequest("named", CLIENT_IP, spec=EXTERNAL_NAME, endpoints=0))
+    headless = stored_service(ServiceRequest("bare", CLIENT_IP, spec=HEADLESS))
+    external_name = stored_service(ServiceRequest("named", CLIENT_IP, spec=EXTERNAL_NAME, endpoints=0))
     since = time.monotonic()
     control = stored_service(ServiceRequest("control", CLIENT_IP))
     testbed.wait_for_sync(control, since=since)
     states = nodes.read()
 
     backend = testbed.backend
-    held = {
+    objects = {
         service.key: {name: backend.objects_of(state, service) for name, state in states.items()}
-        for service in (bare, named)
+        for service in (headless, external_name)
     }
-    known = {name: backend.normalised(state, control) for name, state in states.items()}
-    verdict = judge_nothing(held, known)
+    control_rules = {name: backend.normalised(state, control) for name, state in states.items()}
+    verdict = judge_nothing(objects, control_rules)
 
     check(verdict)

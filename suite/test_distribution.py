@@ -1,4 +1,4 @@
-"""Which endpoints answer a client, without session affinity and with it."""
+"""Which endpoints answer clients, without affinity and with it: one client first, then many on all nodes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from session_affinity import experiment
 from session_affinity.claims import API, BOTH_MODES, KUBE_PROXY, sources
 from session_affinity.cluster_objects.services import NO_AFFINITY, target
 from session_affinity.dataplane.model import CLIENT_IP
-from session_affinity.experiment import SPREAD_FALSE_ALARM
+from session_affinity.experiment import MANY_CLIENTS_FALSE_ALARM, SPREAD_FALSE_ALARM
 from session_affinity.plugin.claims import claim
 from session_affinity.verdicts.distribution import (
     judge_answers_from_list,
@@ -19,10 +19,12 @@ from session_affinity.verdicts.distribution import (
     judge_one_endpoint,
     judge_translation,
 )
+from session_affinity.verdicts.many_clients import judge_each_keeps, judge_each_remembered, judge_independent
 from session_affinity.verdicts.rules import judge_programmed
 from session_affinity.verdicts.verdict import combine
 
 if TYPE_CHECKING:
+    from fixtures.many_clients import ManyClients
     from session_affinity.cluster_objects.services import Services
     from session_affinity.dataplane.backend import Backend
     from session_affinity.dataplane.model import ServiceState
@@ -35,6 +37,7 @@ pytestmark = [pytest.mark.affinity, pytest.mark.distribution]
 
 SPREAD_REQUESTS = 300
 STICKY_REQUESTS = 100
+CONCURRENT = 50
 
 
 @claim(
@@ -45,7 +48,7 @@ STICKY_REQUESTS = 100
     false_alarm=SPREAD_FALSE_ALARM,
 )
 def test_requests_without_affinity_are_spread_evenly(client: Client, plain_service: ServiceState, check: Check) -> None:
-    """Control for C10: a dataplane that sends everything to one endpoint would pass as affinity; also load balance.
+    """Control for C10, which a dataplane that always uses one endpoint would pass; it also shows that load is even.
 
     Preconditions: a Service without affinity over three ready endpoints, programmed on every node.
     Steps: 300 requests, each on a new connection.
@@ -67,7 +70,7 @@ def test_requests_without_affinity_are_spread_evenly(client: Client, plain_servi
 def test_all_requests_of_a_client_reach_one_endpoint(
     client: Client, sticky_service: ServiceState, check: Check
 ) -> None:
-    """This is what users enable affinity for: sessions kept in one pod's memory break when a request goes elsewhere.
+    """This is what users enable affinity for: a session whose state is in one pod breaks when a request goes elsewhere.
 
     Preconditions: a Service with ClientIP over three ready endpoints; a client that has sent it no request.
     Steps: 100 requests, each on a new connection.
@@ -126,7 +129,7 @@ def test_conntrack_entries_translate_to_the_endpoint_that_answered(
     state = nodes.read_one(client.node, flows=True)
 
     verdict = combine(
-        *(judge_translation(one, client.address, answers.of(target(one)), state) for one in services),
+        *(judge_translation(service, client.address, answers.of(target(service)), state) for service in services),
     )
 
     check(verdict)
@@ -140,7 +143,7 @@ def test_conntrack_entries_translate_to_the_endpoint_that_answered(
     false_alarm=2 * SPREAD_FALSE_ALARM,
 )
 def test_switching_affinity_in_place_takes_effect(
-    client: Client, services: Services, walk_service: ServiceState, testbed: Testbed, check: Check
+    client: Client, services: Services, manifest_service: ServiceState, testbed: Testbed, check: Check
 ) -> None:
     """Operators switch affinity on running Services; a node that misses the change serves its clients wrongly.
 
@@ -150,7 +153,7 @@ def test_switching_affinity_in_place_takes_effect(
         under None again, at a false alarm of 1e-7.
     """
     since = time.monotonic()
-    sticky = services.switch(walk_service, CLIENT_IP)
+    sticky = services.switch(manifest_service, CLIENT_IP)
     on = testbed.wait_for_sync(sticky, since=since).require(client.node)
     kept = client.request(target(sticky), count=STICKY_REQUESTS)
     since = time.monotonic()
@@ -166,3 +169,91 @@ def test_switching_affinity_in_place_takes_effect(
     )
 
     check(verdict, headline=f"on after {on.slowest()}, off after {off.slowest()}")
+
+
+@claim(
+    "C58",
+    "50 concurrent connections of a client all reach its endpoint",
+    promised_by=API,
+    source=sources.FIELD,
+)
+def test_concurrent_connections_reach_one_endpoint(client: Client, sticky_service: ServiceState, check: Check) -> None:
+    """Browsers and connection pools open connections in parallel; a race would split one session over several pods.
+
+    Preconditions: a Service with ClientIP over three ready endpoints; a client that is bound to one of them by an
+        earlier request. (A new client may get two endpoints: two connections can pass before either has made an entry.)
+    Steps: open 50 connections, each with a request whose answer is delayed until all of them are open.
+    Expected: 50 answers, all from the endpoint that answered before.
+    """
+    before = client.request(target(sticky_service))
+    at_once = client.request_at_once(target(sticky_service), CONCURRENT)
+
+    verdict = judge_one_endpoint(sticky_service, client.pod, before + at_once.answers)
+
+    check(verdict, headline=f"{verdict.headline}, {CONCURRENT} connections at once within {at_once.seconds:.2f} s")
+
+
+@claim(
+    "C11",
+    "Clients choose their endpoints independently of each other, and evenly",
+    promised_by=API,
+    source=sources.FIELD,
+    false_alarm=MANY_CLIENTS_FALSE_ALARM,
+)
+def test_clients_choose_independently_and_evenly(many_clients: ManyClients, check: Check) -> None:
+    """When clients share an affinity entry, or all start at one endpoint, that pod carries the load of the cluster.
+
+    Preconditions: 8 clients on all nodes that take pods; 20 Services with ClientIP over the same three endpoints, to
+        which no client has sent a request.
+    Steps: every client sends one request to every Service.
+    Expected: no two clients choose the same endpoints at all 20 Services (by chance one of the 28 pairs does so with at
+        most 28 * 3^-20 = 8e-9); the 160 choices are spread as evenly as chance allows at a false alarm of 1e-8.
+    """
+    verdict = judge_independent(many_clients.members, many_clients.services, experiment.MANY_CLIENTS_SPREAD)
+
+    check(verdict)
+
+
+@claim(
+    "C12",
+    "Every client on every node keeps the endpoint of its first request",
+    promised_by=API,
+    source=sources.FIELD,
+)
+def test_every_client_keeps_its_first_endpoint(many_clients: ManyClients, check: Check) -> None:
+    """Affinity must hold while others use the same Service, also for clients that share a node with endpoints.
+
+    Preconditions: 8 clients on all nodes that take pods; 20 Services with ClientIP, to which no client has sent a
+        request.
+    Steps: three rounds, in each of which every client sends one request to every Service, while other clients do the
+        same.
+    Expected: 480 answers; for each client and Service all three answers are from one endpoint.
+    """
+    verdict = judge_each_keeps(many_clients.members, many_clients.services)
+
+    check(verdict)
+
+
+@claim(
+    "C59",
+    "Each of many clients has its affinity entry on its own node only",
+    promised_by=KUBE_PROXY,
+    source=sources.AFFINITY_STORES,
+    modes=BOTH_MODES,
+)
+def test_each_client_has_its_entry_on_its_own_node_only(
+    many_clients: ManyClients, nodes: Nodes, testbed: Testbed, check: Check
+) -> None:
+    """Entries on other nodes, or for other endpoints, would bind a client to a pod that never answered it.
+
+    Preconditions: 8 clients on all nodes that take pods; 20 Services with ClientIP, to each of which every client has
+        sent requests.
+    Steps: read the affinity entries of every node.
+    Expected: for each Service and client, the client's node has one entry, for the endpoint that answered; the other
+        nodes have none.
+    """
+    verdict = judge_each_remembered(
+        many_clients.members, many_clients.services, many_clients.affinity_entries(nodes.read(), testbed.backend)
+    )
+
+    check(verdict)

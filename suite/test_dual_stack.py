@@ -1,6 +1,7 @@
-"""Both IP families of a dual-stack cluster: the second one is judged here, the primary one by everything else.
+"""The second IP family of a dual-stack cluster; all other claims are judged in the primary one.
 
-The second family is IPv6 unless the cluster's primary one is; a Service that prefers dual-stack has an address of each.
+The second family is IPv6 on a cluster whose primary family is IPv4, and the other way round. Services have
+ipFamilyPolicy PreferDualStack, and so an address of each family.
 """
 
 from __future__ import annotations
@@ -128,8 +129,7 @@ def test_a_client_has_one_affinity_entry_in_each_family(
     """
     sides = ((dual_service.primary, testbed), (dual_service.second, secondary_testbed))
     testbed.client.request(*(target(service) for service, _ in sides), count=20)
-    homes = [Home(service, own.client.address, own.nodes.read_one(own.client.node)) for service, own in sides]
-
+    homes = [Home(service, side.client.address, side.nodes.read_one(side.client.node)) for service, side in sides]
     hz = testbed.hz(testbed.client.node)
 
     verdict = judge_own_memory(testbed.backend, homes, 20, hz)
@@ -158,8 +158,8 @@ def test_affinity_in_one_family_does_not_affect_the_other(
     primary, second = dual_service.primary, dual_service.second
     client, backend = secondary_testbed.client, secondary_testbed.backend
     moves = []
-    for memory, endpoint in backend.affinity_stores(second).items():
-        secondary_testbed.nodes.run(client.node, backend.pin_argv(second, client.address, memory)).check()
+    for store, endpoint in backend.affinity_stores(second).items():
+        secondary_testbed.nodes.run(client.node, backend.pin_argv(second, client.address, store)).check()
         answers = client.request(target(primary), target(second), count=5)
         moves.append(Move(endpoint, answers.of(target(second)), answers.of(target(primary))))
 

@@ -1,8 +1,8 @@
-"""What becomes of clients when endpoints and Services come and go.
+"""Endpoints and Services that come and go, while a client sends requests to them.
 
-Everything happens to all Services at the same time, before the first of these claims is judged.
-A client asks each Service all the time, 20 times a second, each time on a new connection. A request counts as sent
-after a change once the client's node had followed it, by the clock of the client.
+All scenarios run at the same time, before the first of these claims is judged. The client sends 20 requests a second to
+each Service, each on a new connection. A request counts as sent after a change if the client's node had followed the
+change by then, on the client's clock.
 """
 
 from __future__ import annotations

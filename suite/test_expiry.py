@@ -1,8 +1,8 @@
-"""When a client is forgotten: everything here is judged from one wait that the whole run shares.
+"""Expiry of affinity entries: all claims are judged from one wait for the 30 s timeout, which the whole run shares.
 
-The wait is begun before the first test, with Services of its own for each claim. Clients first
-connect when the timeout has been patched, but for those of C22, C22n and C25: in nftables mode a client that was known
-before keeps its old expiry.
+The wait begins before the first test, with Services of its own for each claim. Clients connect for the first time after
+the timeout was patched, except those of C22, C22n and C25: in nftables mode a client that was bound before the patch
+keeps its old expiry.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What happens at the limits: many clients, short timeouts, and timeouts that are changed under clients."""
+"""Limits: full recent lists, the shortest timeout, and timeouts changed while clients are bound."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.affinity, pytest.mark.limits]
 
 LONG = 3600.0
+"""In seconds: no test takes longer, so a window that ends here is open."""
 
 
 @claim(
@@ -32,7 +33,7 @@ LONG = 3600.0
     source=sources.TIMEOUT_FIELD,
     false_alarm=SHORT_FALSE_ALARM,
 )
-def test_a_client_is_kept_for_one_second_and_free_afterwards(short_waits: ShortWaits, check: Check) -> None:
+def test_a_client_is_kept_for_one_second_and_free_afterwards(short_timeouts: ShortWaits, check: Check) -> None:
     """One second is the shortest timeout of the API: a dataplane that rounds or polls expiry is wrong here first.
 
     Preconditions: 20 Services with ClientIP and one second over three endpoints.
@@ -41,8 +42,8 @@ def test_a_client_is_kept_for_one_second_and_free_afterwards(short_waits: ShortW
         endpoint answers the third; all stay by chance with probability 3 ** -20.
     """
     verdict = combine(
-        judge_kept(short_waits.kept, Window(0, SECOND)),
-        judge_free(short_waits.free, Window(SECOND, LONG), least=TRIALS),
+        judge_kept(short_timeouts.kept, Window(0, SECOND)),
+        judge_free(short_timeouts.free, Window(SECOND, LONG), least=TRIALS),
     )
 
     check(verdict)
@@ -56,7 +57,9 @@ def test_a_client_is_kept_for_one_second_and_free_afterwards(short_waits: ShortW
     modes=IPTABLES,
     false_alarm=SHORT_FALSE_ALARM,
 )
-def test_lowering_the_timeout_frees_clients_that_were_silent_for_longer(short_waits: ShortWaits, check: Check) -> None:
+def test_lowering_the_timeout_frees_clients_that_were_silent_for_longer(
+    short_timeouts: ShortWaits, check: Check
+) -> None:
     """Operators lower the timeout to rebalance: the limit is in the rule, so it applies to existing entries at once.
 
     Preconditions: 20 Services with ClientIP and 10800 seconds over three endpoints, each with one request sent.
@@ -64,7 +67,7 @@ def test_lowering_the_timeout_frees_clients_that_were_silent_for_longer(short_wa
         followed.
     Expected: for at least one Service another endpoint answers; all stay by chance with probability 3 ** -20.
     """
-    verdict = judge_free(short_waits.lowered, Window(LOWERED_TO, LONG), least=TRIALS)
+    verdict = judge_free(short_timeouts.lowered, Window(LOWERED_TO, LONG), least=TRIALS)
 
     check(verdict)
 
@@ -76,7 +79,7 @@ def test_lowering_the_timeout_frees_clients_that_were_silent_for_longer(short_wa
     source=sources.WRITE_RULES,
     modes=IPTABLES,
 )
-def test_raising_the_timeout_keeps_clients_that_have_not_expired(short_waits: ShortWaits, check: Check) -> None:
+def test_raising_the_timeout_keeps_clients_that_have_not_expired(short_timeouts: ShortWaits, check: Check) -> None:
     """Operators raise the timeout to keep sessions longer: it must apply to clients that are bound already.
 
     Preconditions: 6 Services with ClientIP and 4 seconds, each with one request sent.
@@ -84,7 +87,7 @@ def test_raising_the_timeout_keeps_clients_that_have_not_expired(short_waits: Sh
         another to each.
     Expected: the endpoint of the first request answers, for every Service.
     """
-    verdict = judge_kept(short_waits.raised, Window(RAISED_FROM, RAISED_TO))
+    verdict = judge_kept(short_timeouts.raised, Window(RAISED_FROM, RAISED_TO))
 
     check(verdict)
 

@@ -1,4 +1,4 @@
-"""Whom the nodes remember, and that the memory is what binds a client."""
+"""Affinity entries on each node, and that they are what binds a client."""
 
 from __future__ import annotations
 
@@ -163,8 +163,8 @@ def test_moving_the_affinity_entry_moves_the_client(
     Expected: all 5 are answered by that endpoint, each time.
     """
     followed = []
-    for memory, endpoint in backend.affinity_stores(sticky_service).items():
-        nodes.run(client.node, backend.pin_argv(sticky_service, client.address, memory)).check()
+    for store, endpoint in backend.affinity_stores(sticky_service).items():
+        nodes.run(client.node, backend.pin_argv(sticky_service, client.address, store)).check()
         followed.append((endpoint, client.request(target(sticky_service), count=5)))
 
     verdict = judge_follows(sticky_service, client.node, followed)

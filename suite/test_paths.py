@@ -1,4 +1,4 @@
-"""Ways to a Service from inside: several ports, datagrams, clients on a node's network, and traffic kept close."""
+"""Traffic paths inside the cluster: ports and protocols, hostNetwork and hairpin clients, internal policy, zones."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ pytestmark = [pytest.mark.affinity, pytest.mark.paths]
 REQUESTS = 20
 SELF_REQUESTS = 5
 FLOWS_PAUSE = 1.5
-"""How long datagrams wait for a timeout of 1 s to be over."""
+"""Seconds between datagrams, so that a timeout of 1 s has passed."""
 ZONE_REQUESTS = 40
 
 
@@ -60,16 +60,16 @@ def test_a_host_network_client_has_its_entry_under_the_nodes_address(
     Expected: one endpoint answers; the client's node has one entry, with the source address of the client's
         connections; no other node has any.
     """
-    service = path_services.plain
+    service = path_services.cluster_ip
     path_services.sync.require(host_network_client.node)
     at = target(service)
     answers = host_network_client.request(at, count=REQUESTS)
     states = nodes.read()
 
-    asked = PathRequests(service, host_network_client.pod, {at: "to the cluster IP"}, answers)
+    requests = PathRequests(service, host_network_client.pod, {at: "to the cluster IP"}, answers)
     verdict = combine(
-        judge_each_way(asked),
-        judge_remembered(testbed.backend, asked, {at: host_network_client.node}, states),
+        judge_each_way(requests),
+        judge_remembered(testbed.backend, requests, {at: host_network_client.node}, states),
     )
 
     check(verdict)
@@ -82,7 +82,7 @@ def test_a_host_network_client_has_its_entry_under_the_nodes_address(
     source=sources.SYNC_BOTH,
 )
 def test_a_pod_reaches_itself_through_its_service(
-    path_clients: PathClients, path_services: PathServices, node_waits: NodeWaits, check: Check
+    path_clients: PathClients, path_services: PathServices, wait_for_nodes: NodeWaits, check: Check
 ) -> None:
     """A pod that calls its own Service hangs where hairpin traffic is not masqueraded.
 
@@ -90,8 +90,8 @@ def test_a_pod_reaches_itself_through_its_service(
     Steps: 5 requests of that pod to the cluster IP.
     Expected: the pod itself answers all of them.
     """
-    client, service = path_clients.pod, path_services.loop
-    node_waits.at_client(path_services.sync, client)
+    client, service = path_clients.pod, path_services.hairpin
+    wait_for_nodes.of_clients(path_services.sync, client)
     at = target(service)
     answers = client.request(at, count=SELF_REQUESTS)
 
@@ -117,14 +117,14 @@ def test_a_pod_that_reaches_itself_has_its_entry_under_its_own_address(
     Expected: the pod's node has one entry, with the pod's own address and for the pod itself, although the pod sees a
         masqueraded address; no other node has any.
     """
-    client, service = path_clients.pod, path_services.loop
+    client, service = path_clients.pod, path_services.hairpin
     path_services.sync.require(client.node)
     at = target(service)
     answers = client.request(at, count=SELF_REQUESTS)
     states = nodes.read()
 
-    asked = PathRequests(service, client.pod, {at: "to itself"}, answers)
-    verdict = judge_remembered(testbed.backend, asked, {at: client.node}, states)
+    requests = PathRequests(service, client.pod, {at: "to itself"}, answers)
+    verdict = judge_remembered(testbed.backend, requests, {at: client.node}, states)
 
     check(verdict)
 
@@ -136,7 +136,7 @@ def test_a_pod_that_reaches_itself_has_its_entry_under_its_own_address(
     source=sources.INTERNAL_POLICY_FIELD,
 )
 def test_with_internal_policy_local_a_client_reaches_only_endpoints_of_its_own_node(
-    path_clients: PathClients, path_services: PathServices, node_waits: NodeWaits, check: Check
+    path_clients: PathClients, path_services: PathServices, wait_for_nodes: NodeWaits, check: Check
 ) -> None:
     """Node-local agents depend on it: their data is that of the client's node, and affinity must not lead elsewhere.
 
@@ -145,14 +145,14 @@ def test_with_internal_policy_local_a_client_reaches_only_endpoints_of_its_own_n
     Steps: 20 requests to the cluster IP.
     Expected: all are answered by endpoints of the client's node.
     """
-    client, service = path_clients.pod, path_services.inner
-    node_waits.at_client(path_services.sync, client)
+    client, service = path_clients.pod, path_services.internal_local
+    wait_for_nodes.of_clients(path_services.sync, client)
     at = target(service)
     answers = client.request(at, count=REQUESTS)
 
-    own = [one.pod for one in service.endpoints if one.node == client.node]
-    asked = PathRequests(service, client.pod, {at: f"on {client.node}"}, answers)
-    verdict = judge_answered_by(asked, {at: own})
+    local_pods = [endpoint.pod for endpoint in service.endpoints if endpoint.node == client.node]
+    requests = PathRequests(service, client.pod, {at: f"on {client.node}"}, answers)
+    verdict = judge_answered_by(requests, {at: local_pods})
 
     check(verdict)
 
@@ -164,7 +164,7 @@ def test_with_internal_policy_local_a_client_reaches_only_endpoints_of_its_own_n
     source=sources.INTERNAL_POLICY_FIELD,
 )
 def test_with_internal_policy_local_a_node_without_endpoints_drops_requests(
-    client: Client, path_services: PathServices, check: Check
+    client_without_local_endpoint: Client, path_services: PathServices, check: Check
 ) -> None:
     """Control for C46: traffic must not leave the node when there is no endpoint; it times out instead.
 
@@ -172,10 +172,8 @@ def test_with_internal_policy_local_a_node_without_endpoints_drops_requests(
     Steps: one request to the cluster IP.
     Expected: nothing comes back, neither an answer nor a refusal.
     """
-    service = path_services.inner
+    client, service = client_without_local_endpoint, path_services.internal_local
     path_services.sync.require(client.node)
-    if client.node in {one.node for one in service.endpoints}:
-        pytest.skip(f"the client's node {client.node} has an endpoint")
     at = target(service)
     answers = client.impatient.request(at)
 
@@ -201,7 +199,7 @@ def test_with_internal_policy_local_a_nodes_affinity_rules_cover_only_its_own_en
     Expected: no rule of the Service differs from the computed ones: the cluster IP leads to a chain with the node's own
         endpoint, and to none on the node without endpoints.
     """
-    service = path_services.inner
+    service = path_services.internal_local
     differences = testbed.read(service)
 
     verdict = judge_aspects(service, differences, path_services.sync.waited)
@@ -230,13 +228,15 @@ def test_with_traffic_distribution_a_client_reaches_only_endpoints_of_its_zone(
     zoned_services.sync.require(client.node)
     answers = client.request(target(sticky), target(plain), count=ZONE_REQUESTS)
 
-    near = zoned_services.in_zone(client.node)
-    ways = {service: {target(service): f"to {service.name}"} for service in (sticky, plain)}
-    asked = {service: PathRequests(service, client.pod, way, answers.of(*way)) for service, way in ways.items()}
+    zone_pods = zoned_services.in_zone(client.node)
+    sticky_requests, plain_requests = (
+        PathRequests(service, client.pod, {target(service): f"to {service.name}"}, answers.of(target(service)))
+        for service in (sticky, plain)
+    )
     verdict = combine(
-        judge_each_way(asked[sticky]),
-        judge_answered_by(asked[sticky], dict.fromkeys(ways[sticky], near)),
-        judge_answered_by(asked[plain], dict.fromkeys(ways[plain], near)),
+        judge_each_way(sticky_requests),
+        judge_answered_by(sticky_requests, {target(sticky): zone_pods}),
+        judge_answered_by(plain_requests, {target(plain): zone_pods}),
     )
 
     check(verdict)
@@ -285,15 +285,15 @@ def test_each_port_of_a_service_has_its_own_affinity(
     Expected: one endpoint answers on each port, and it is not the same on all; all ports agree by chance with
         probability 3 ** -17.
     """
-    service = datagram_services.both
-    ways = _ports(service, "TCP")
-    answers = client.request(*ways, count=3)
+    service = datagram_services.tcp_and_udp
+    targets = _ports(service, "TCP")
+    answers = client.request(*targets, count=3)
 
-    asked = PathRequests(service, client.pod, ways, answers)
-    first, *others = (asked.on(at).only_endpoint for at in ways)
+    requests = PathRequests(service, client.pod, targets, answers)
+    first, *others = (requests.on(at).only_endpoint for at in targets)
     pairs = [(first, other) for other in others]
     verdict = combine(
-        judge_each_way(asked),
+        judge_each_way(requests),
         judge_bound_apart(service, client.pod, pairs, "ports and the first"),
     )
 
@@ -317,7 +317,7 @@ def test_tcp_and_udp_on_one_port_number_have_separate_affinity(
     Expected: one endpoint answers on each port and protocol; for some port number it is not the same over both
         protocols; all agree by chance with probability 3 ** -18.
     """
-    service = datagram_services.both
+    service = datagram_services.tcp_and_udp
     tcp, udp = _ports(service, "TCP"), _ports(service, "UDP")
     requests = client.request(*tcp, count=2)
     (datagrams,) = client.exchange(Round(tuple(udp), count=2))
@@ -349,11 +349,11 @@ def test_new_udp_flows_of_a_client_reach_one_endpoint(
     Steps: 3 datagrams to each of 18 ports, each from a socket, and so a source port, of its own.
     Expected: on each port one endpoint answers all.
     """
-    service = datagram_services.both
-    ways = _ports(service, "UDP")
-    (answers,) = client.exchange(Round(tuple(ways), count=3))
+    service = datagram_services.tcp_and_udp
+    targets = _ports(service, "UDP")
+    (answers,) = client.exchange(Round(tuple(targets), count=3))
 
-    verdict = judge_each_way(PathRequests(service, client.pod, ways, answers))
+    verdict = judge_each_way(PathRequests(service, client.pod, targets, answers))
 
     check(verdict)
 
@@ -377,21 +377,21 @@ def test_datagrams_of_one_udp_flow_stay_and_do_not_renew_the_timeout(
     Expected: on every port the first socket is answered by the same endpoint both times; on some port the new socket is
         answered by another endpoint; all stay by chance with probability 3 ** -18.
     """
-    service = datagram_services.brief
-    ways = _ports(service, "UDP")
-    to = tuple(ways)
+    service = datagram_services.one_second
+    targets = _ports(service, "UDP")
     rounds = (
-        Round(to, kept=True, name="first datagram of each flow"),
-        Round(to, kept=True, pause=FLOWS_PAUSE, name="later datagram of each flow"),
-        Round(to, name="first datagram of a new flow"),
+        Round(tuple(targets), kept=True, name="first datagram of each flow"),
+        Round(tuple(targets), kept=True, pause=FLOWS_PAUSE, name="later datagram of each flow"),
+        Round(tuple(targets), name="first datagram of a new flow"),
     )
     first, later, new = client.exchange(*rounds)
-    verdict = judge_flows(PathRequests(service, client.pod, ways, first), later, new)
+    verdict = judge_flows(PathRequests(service, client.pod, targets, first), later, new)
 
     check(verdict)
 
 
 def _ports(service: ServiceState, protocol: str) -> dict[Target, str]:
-    """Return a Service's ports of one protocol, with what each is called."""
+    """Return a Service's ports of one protocol as targets, with a label for each."""
     address = service.cluster_ips[0]
-    return {Target(address, one.port): f"to {one.port}/{protocol}" for one in service.ports if one.protocol == protocol}
+    numbers = [port.port for port in service.ports if port.protocol == protocol]
+    return {Target(address, number): f"to {number}/{protocol}" for number in numbers}

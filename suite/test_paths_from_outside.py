@@ -1,6 +1,6 @@
-"""Ways to a Service from outside: node ports, external addresses, and what a translation on the way hides.
+"""Traffic paths from outside the cluster: node ports, external and load balancer addresses, SNAT in front.
 
-The client of most claims is a pod on the network of a worker node: to the other nodes it is a client from outside.
+The client of most claims is a hostNetwork pod on a worker node: for all other nodes it is an external client.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from session_affinity.verdicts.paths import (
 from session_affinity.verdicts.rules import judge_aspects
 
 if TYPE_CHECKING:
-    from fixtures.paths import NodeWaits, PathClients, PathServices, SnatService
+    from fixtures.paths import NodeWaits, PathClients, PathServices, RemoteNodePorts, SnatService
     from session_affinity.dataplane.model import ServiceState
     from session_affinity.plugin.check import Check
     from session_affinity.testbed.node_ports import NodePortTargets
@@ -45,7 +45,7 @@ def test_through_each_nodes_node_port_a_client_reaches_one_endpoint(
     client: Client,
     node_port_targets: NodePortTargets,
     path_services: PathServices,
-    node_waits: NodeWaits,
+    wait_for_nodes: NodeWaits,
     check: Check,
 ) -> None:
     """External clients and load balancers enter by node ports; a session breaks when a node balances each connection.
@@ -54,12 +54,12 @@ def test_through_each_nodes_node_port_a_client_reaches_one_endpoint(
     Steps: 10 requests to the node port of each node, each on a new connection.
     Expected: all are answered; through each node by one endpoint, which may differ from node to node.
     """
-    service = path_services.through
-    node_waits.at_entrances(path_services.sync, node_port_targets)
-    ways = node_port_targets.labelled_targets(service)
-    answers = client.request(*ways, count=REQUESTS)
+    service = path_services.node_port
+    wait_for_nodes.of_node_ports(path_services.sync, node_port_targets)
+    targets = node_port_targets.labelled_targets(service)
+    answers = client.request(*targets, count=REQUESTS)
 
-    verdict = judge_each_way(PathRequests(service, client.pod, ways, answers))
+    verdict = judge_each_way(PathRequests(service, client.pod, targets, answers))
 
     check(verdict)
 
@@ -86,14 +86,14 @@ def test_only_the_node_of_the_node_port_has_the_affinity_entry(
     Expected: each node has one entry, with the source address of the client's own connections, for the endpoint that
         answered through this node.
     """
-    service = path_services.entered
+    service = path_services.node_port_unused
     path_services.sync.require(*node_port_targets.addresses)
-    ways = node_port_targets.labelled_targets(service)
-    answers = host_network_client.request(*ways, count=REQUESTS)
+    targets = node_port_targets.labelled_targets(service)
+    answers = host_network_client.request(*targets, count=REQUESTS)
     states = testbed.nodes.read(node_port_targets.addresses)
 
-    asked = PathRequests(service, host_network_client.pod, ways, answers)
-    verdict = judge_remembered(testbed.backend, asked, node_port_targets.target_to_node(service), states)
+    requests = PathRequests(service, host_network_client.pod, targets, answers)
+    verdict = judge_remembered(testbed.backend, requests, node_port_targets.target_to_node(service), states)
 
     check(verdict)
 
@@ -115,7 +115,7 @@ def test_every_nodes_node_port_leads_to_the_services_endpoints(
     Expected: no rule of the Service differs from the computed ones: the node port leads to the external chain, which
         marks for masquerading and goes on to the chain with the affinity rules of every endpoint.
     """
-    service = path_services.through
+    service = path_services.node_port
     differences = testbed.read(service)
 
     verdict = judge_aspects(service, differences, path_services.sync.waited)
@@ -130,11 +130,7 @@ def test_every_nodes_node_port_leads_to_the_services_endpoints(
     source=sources.EXTERNAL_POLICY_FIELD,
 )
 def test_with_external_policy_local_a_node_port_answers_from_its_own_node(
-    host_network_client: Client,
-    node_port_targets: NodePortTargets,
-    path_services: PathServices,
-    node_waits: NodeWaits,
-    check: Check,
+    host_network_client: Client, remote_node_ports: RemoteNodePorts, check: Check
 ) -> None:
     """The policy preserves client addresses; an affinity rule that leads to another node breaks that promise.
 
@@ -142,20 +138,12 @@ def test_with_external_policy_local_a_node_port_answers_from_its_own_node(
     Steps: 10 requests, from a client on another node's network, to the node port of each node with an endpoint.
     Expected: all are answered by an endpoint of the node whose port was used.
     """
-    service = path_services.local
-    node_waits.at_entrances(path_services.sync, node_port_targets)
-    homes = {one.node for one in service.endpoints}
-    asked_nodes = [node for node in node_port_targets.others(host_network_client.node) if node in homes]
-    if not asked_nodes:
-        pytest.skip(f"no node with an endpoint can be asked but the client's own, {host_network_client.node}")
-    entered = node_port_targets.target_to_node(service, *asked_nodes)
-    answers = host_network_client.request(*entered, count=REQUESTS)
+    local_pods = remote_node_ports.with_endpoints()
+    answers = host_network_client.request(*local_pods, count=REQUESTS)
 
-    allowed = {at: [one.pod for one in service.endpoints if one.node == node] for at, node in entered.items()}
-    asked = PathRequests(
-        service, host_network_client.pod, node_port_targets.labelled_targets(service, *asked_nodes), answers
-    )
-    verdict = judge_answered_by(asked, allowed)
+    labels = remote_node_ports.labelled(local_pods)
+    requests = PathRequests(remote_node_ports.service, host_network_client.pod, labels, answers)
+    verdict = judge_answered_by(requests, local_pods)
 
     check(verdict)
 
@@ -167,11 +155,7 @@ def test_with_external_policy_local_a_node_port_answers_from_its_own_node(
     source=sources.EXTERNAL_POLICY_FIELD,
 )
 def test_with_external_policy_local_a_node_without_endpoints_drops_requests(
-    host_network_client: Client,
-    node_port_targets: NodePortTargets,
-    path_services: PathServices,
-    node_waits: NodeWaits,
-    check: Check,
+    host_network_client: Client, remote_node_ports: RemoteNodePorts, check: Check
 ) -> None:
     """Control for C32: load balancers rely on nodes without endpoints not answering for others.
 
@@ -179,16 +163,10 @@ def test_with_external_policy_local_a_node_without_endpoints_drops_requests(
     Steps: one request, from a client on another node's network, to the node port of each node without an endpoint.
     Expected: nothing comes back, neither an answer nor a refusal.
     """
-    service = path_services.local
-    node_waits.at_entrances(path_services.sync, node_port_targets)
-    homes = {one.node for one in service.endpoints}
-    without = [node for node in node_port_targets.others(host_network_client.node) if node not in homes]
-    if not without:
-        pytest.skip("every node that can be asked has an endpoint")
-    ways = node_port_targets.labelled_targets(service, *without)
-    answers = host_network_client.impatient.request(*ways)
+    targets = remote_node_ports.labelled(remote_node_ports.without_endpoints())
+    answers = host_network_client.impatient.request(*targets)
 
-    verdict = judge_dropped(PathRequests(service, host_network_client.pod, ways, answers))
+    verdict = judge_dropped(PathRequests(remote_node_ports.service, host_network_client.pod, targets, answers))
 
     check(verdict)
 
@@ -211,7 +189,7 @@ def test_with_external_policy_local_a_nodes_external_rules_cover_only_its_own_en
         chain of all endpoints, all other traffic to a chain of the node's own endpoints, which does not exist on the
         node without endpoints.
     """
-    service = path_services.local
+    service = path_services.external_local
     differences = testbed.read(service)
 
     verdict = judge_aspects(service, differences, path_services.sync.waited)
@@ -229,7 +207,7 @@ def test_with_external_policy_local_a_nodes_external_rules_cover_only_its_own_en
 def test_clients_behind_one_snat_address_share_one_endpoint(
     client: Client,
     path_clients: PathClients,
-    translated: SnatService,
+    snat_service: SnatService,
     testbed: Testbed,
     check: Check,
 ) -> None:
@@ -241,14 +219,14 @@ def test_clients_behind_one_snat_address_share_one_endpoint(
         node behind.
     Expected: one entry, with an address of neither client; its endpoint answers both.
     """
-    translated.sync.require(translated.node, translated.behind)
-    asked = []
-    for one in (client, path_clients.pod):
-        answers = one.request(*translated.ways, count=REQUESTS, name=f"answers to {one.pod}")
-        asked.append(PathRequests(translated.front, one.pod, translated.ways, answers))
-    state = testbed.nodes.read_one(translated.behind)
+    snat_service.sync.require(snat_service.node, snat_service.behind)
+    requests = []
+    for sender in (client, path_clients.pod):
+        answers = sender.request(*snat_service.targets, count=REQUESTS, name=f"answers to {sender.pod}")
+        requests.append(PathRequests(snat_service.front, sender.pod, snat_service.targets, answers))
+    state = testbed.nodes.read_one(snat_service.behind)
 
-    verdict = judge_one_client(testbed.backend, translated.service, asked, state)
+    verdict = judge_one_client(testbed.backend, snat_service.service, requests, state)
 
     check(verdict)
 
@@ -260,7 +238,7 @@ def test_clients_behind_one_snat_address_share_one_endpoint(
     source=sources.EXTERNAL_IPS_FIELD,
 )
 def test_all_requests_to_an_external_ip_reach_one_endpoint(
-    client: Client, outside_service: ServiceState, path_services: PathServices, check: Check
+    client: Client, external_ip_service: ServiceState, path_services: PathServices, check: Check
 ) -> None:
     """Clients that enter by externalIPs need sessions as those of the cluster IP do.
 
@@ -268,12 +246,12 @@ def test_all_requests_to_an_external_ip_reach_one_endpoint(
     Steps: 30 requests to that address.
     Expected: 30 answers, all from one endpoint.
     """
-    service = outside_service
+    service = external_ip_service
     path_services.sync.require(client.node)
-    ways = {Target(address, service.ports[0].port): f"at {address}" for address in service.external_ips}
-    answers = client.request(*ways, count=3 * REQUESTS)
+    targets = {Target(address, service.ports[0].port): f"at {address}" for address in service.external_ips}
+    answers = client.request(*targets, count=3 * REQUESTS)
 
-    verdict = judge_each_way(PathRequests(service, client.pod, ways, answers))
+    verdict = judge_each_way(PathRequests(service, client.pod, targets, answers))
 
     check(verdict)
 
@@ -286,7 +264,7 @@ def test_all_requests_to_an_external_ip_reach_one_endpoint(
     modes=BOTH_MODES,
 )
 def test_every_node_leads_the_external_ip_to_the_services_endpoints(
-    outside_service: ServiceState, path_services: PathServices, testbed: Testbed, check: Check
+    external_ip_service: ServiceState, path_services: PathServices, testbed: Testbed, check: Check
 ) -> None:
     """A node whose rules are missing or wrong refuses these clients, or loses their affinity.
 
@@ -294,7 +272,7 @@ def test_every_node_leads_the_external_ip_to_the_services_endpoints(
     Steps: read the rules of every node.
     Expected: no rule of the Service differs from the computed ones.
     """
-    service = outside_service
+    service = external_ip_service
     differences = testbed.read(service)
 
     verdict = judge_aspects(service, differences, path_services.sync.waited)
@@ -309,7 +287,7 @@ def test_every_node_leads_the_external_ip_to_the_services_endpoints(
     source=sources.LOAD_BALANCER_FIELD,
 )
 def test_all_requests_to_a_load_balancers_address_reach_one_endpoint(
-    client: Client, balanced_service: ServiceState, path_services: PathServices, check: Check
+    client: Client, load_balancer_service: ServiceState, path_services: PathServices, check: Check
 ) -> None:
     """Nodes intercept traffic to this address, so pods that use it need the same affinity as clients outside.
 
@@ -317,12 +295,12 @@ def test_all_requests_to_a_load_balancers_address_reach_one_endpoint(
     Steps: 30 requests to that address.
     Expected: 30 answers, all from one endpoint.
     """
-    service = balanced_service
+    service = load_balancer_service
     path_services.sync.require(client.node)
-    ways = {Target(address, service.ports[0].port): f"at {address}" for address in service.balancer_ips}
-    answers = client.request(*ways, count=3 * REQUESTS)
+    targets = {Target(address, service.ports[0].port): f"at {address}" for address in service.balancer_ips}
+    answers = client.request(*targets, count=3 * REQUESTS)
 
-    verdict = judge_each_way(PathRequests(service, client.pod, ways, answers))
+    verdict = judge_each_way(PathRequests(service, client.pod, targets, answers))
 
     check(verdict)
 
@@ -335,7 +313,7 @@ def test_all_requests_to_a_load_balancers_address_reach_one_endpoint(
     modes=BOTH_MODES,
 )
 def test_every_node_leads_the_load_balancers_address_to_the_services_endpoints(
-    balanced_service: ServiceState, path_services: PathServices, testbed: Testbed, check: Check
+    load_balancer_service: ServiceState, path_services: PathServices, testbed: Testbed, check: Check
 ) -> None:
     """A node whose rules are missing or wrong loses traffic that the load balancer keeps sending to it.
 
@@ -343,7 +321,7 @@ def test_every_node_leads_the_load_balancers_address_to_the_services_endpoints(
     Steps: read the rules of every node.
     Expected: no rule of the Service differs from the computed ones.
     """
-    service = balanced_service
+    service = load_balancer_service
     differences = testbed.read(service)
 
     verdict = judge_aspects(service, differences, path_services.sync.waited)

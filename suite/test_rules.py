@@ -1,7 +1,7 @@
-"""What kube-proxy programs for a Service, on every node, in iptables mode and in nftables mode.
+"""Rules that kube-proxy programs for a Service on every node, in iptables mode and in nftables mode.
 
-All claims look at the same Services: they are made once, and the nodes are read until their rules are right or the
-deadline is over. Each claim then reads the nodes anew, so rules that go wrong later are seen as well.
+All claims use the same Services, which are created once; the nodes are then read until their rules are right or the
+deadline has passed. Each claim reads the nodes again, so that rules that go wrong later are noticed as well.
 """
 
 from __future__ import annotations

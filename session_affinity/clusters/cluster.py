@@ -59,6 +59,7 @@ class Node(Protocol):
 class OwnCluster:
     """What holds for every cluster that the suite made: it has the manifests' nodes, and nobody else uses it."""
 
+    is_ours: bool = True
     context: str | None = None
     namespace: str = "default"
     revival: tuple[str, ...] | None = ()
@@ -82,6 +83,10 @@ class Cluster(Protocol):
     @property
     def provider(self) -> str:
         """``embedded``, ``kind`` or ``external``."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the suite created the cluster, and may therefore change its nodes."""
 
     @property
     def kubeconfig(self) -> Path:

@@ -16,7 +16,7 @@ _SET_FOR_ONE = (
 DEFECTS = (
     Defect(
         "no list is asked for the node port of one node",
-        written("/affinity-through-.*rcheck/d"),
+        written("/affinity-nodeport-.*rcheck/d"),
         fails={"C31": "through {sick}.*in order:", "C65": "{sick}.*rcheck"},
         passes=("C10", "C31b", "C32", "C32c", "C66b", "C42"),
         at=None,
@@ -24,26 +24,26 @@ DEFECTS = (
     ),
     Defect(
         "the node port of one node leads nowhere",
-        written("/^-A KUBE-NODEPORTS .*affinity-through-/d"),
+        written("/^-A KUBE-NODEPORTS .*affinity-nodeport-/d"),
         fails={"C31": "through {sick}", "C65": "{sick}.*KUBE-NODEPORTS: no external rule"},
         passes=("C10", "C31b", "C32"),
         at=None,
     ),
     Defect(
         "clients from outside are not masqueraded",
-        written("/^-A KUBE-EXT-.*affinity-through-.*KUBE-MARK-MASQ/d"),
+        written("/^-A KUBE-EXT-.*affinity-nodeport-.*KUBE-MARK-MASQ/d"),
         fails={"C65": "KUBE-EXT-.*KUBE-MARK-MASQ"},
         passes=("C31b", "C32c", "C66b"),
     ),
     Defect(
         "who enters by a node is not remembered there",
-        written(rf"/affinity-entered-.*DNAT/{_NO_SET}"),
+        written(rf"/affinity-unused-.*DNAT/{_NO_SET}"),
         fails={"C31b": "remembers 172.*seen: none in its"},
         passes=("C31", "C65"),
     ),
     Defect(
         "traffic from outside goes to all endpoints under Local",
-        written(rf"s/^(-A KUBE-EXT-[A-Z0-9]+ )-j KUBE-SVL-/\1-j KUBE-SVC-/; /affinity-local-/{_FIRST_ALWAYS}"),
+        written(rf"s/^(-A KUBE-EXT-[A-Z0-9]+ )-j KUBE-SVL-/\1-j KUBE-SVC-/; /affinity-externallocal-/{_FIRST_ALWAYS}"),
         fails={
             "C32": "through {sick}.*all answered by webpod2.*failed 10: curl 28",
             "C32c": "{sick}.*KUBE-SVL.*KUBE-SVC",
@@ -53,7 +53,7 @@ DEFECTS = (
     ),
     Defect(
         "a node without an endpoint refuses what it should drop",
-        written("/affinity-local-.*has no local endpoints/d", at=Place.CLIENT),
+        written("/affinity-externallocal-.*has no local endpoints/d", at=Place.CLIENT),
         fails={"C32b": "through {client}.*nothing comes back.*curl 7"},
         passes=("C32", "C32c"),
         at=None,
@@ -67,7 +67,7 @@ DEFECTS = (
     ),
     Defect(
         "no list is asked for external addresses on the client's node",
-        written("/affinity-(outside|balanced)-.*rcheck/d", at=Place.CLIENT),
+        written("/affinity-(externalip|loadbalancer)-.*rcheck/d", at=Place.CLIENT),
         fails=dict.fromkeys(("C66", "C67"), r"at 198\.51\.100\..*in order:")
         | dict.fromkeys(("C66b", "C67b"), "{client}.*rcheck"),
         passes=("C31", "C65"),
@@ -81,35 +81,35 @@ DEFECTS = (
     ),
     Defect(
         "a client on its node's network is not remembered",
-        written(rf"/affinity-plain-.*DNAT/{_NO_SET}", at=Place.WORKER),
+        written(rf"/affinity-clusterip-.*DNAT/{_NO_SET}", at=Place.WORKER),
         fails={"C42": "in order:.*remembers 172"},
         passes=("C43b", "C46"),
         at=None,
     ),
     Defect(
         "a pod that reaches itself is not masqueraded",
-        written(r"/affinity-loop-.* -s [0-9.]+ -j KUBE-MARK-MASQ/d", at=Place.WORKER),
-        fails={"C43": "answered by affinity-loop.*curl 28"},
+        written(r"/affinity-hairpin-.* -s [0-9.]+ -j KUBE-MARK-MASQ/d", at=Place.WORKER),
+        fails={"C43": "answered by affinity-hairpin.*curl 28"},
         passes=("C42", "C46"),
         at=None,
     ),
     Defect(
         "a pod that reaches itself is not remembered",
-        written(rf"/affinity-loop-.*DNAT/{_NO_SET}", at=Place.WORKER),
+        written(rf"/affinity-hairpin-.*DNAT/{_NO_SET}", at=Place.WORKER),
         fails={"C43b": r"remembers 10\.10\.1\."},
         passes=("C42", "C43"),
         at=Place.WORKER,
     ),
     Defect(
         "under Local a client is sent to another node",
-        written(r"/affinity-inner-.*DNAT/s/10\.10\.1\.[0-9]+:80/10.10.2.2:80/", at=Place.WORKER),
+        written(r"/affinity-internallocal-.*DNAT/s/10\.10\.1\.[0-9]+:80/10.10.2.2:80/", at=Place.WORKER),
         fails={"C46": "all answered by webpod1.*webpod2", "C46c": r"10\.10\.2\.2:80"},
         passes=("C42", "C46b"),
         at=None,
     ),
     Defect(
         "under Local a node without an endpoint refuses",
-        written("/affinity-inner-.*has no local endpoints/s/-j DROP/-j REJECT/", at=Place.CLIENT),
+        written("/affinity-internallocal-.*has no local endpoints/s/-j DROP/-j REJECT/", at=Place.CLIENT),
         fails={"C46b": "nothing comes back.*curl 7"},
         passes=("C46", "C46c"),
         at=None,
@@ -151,7 +151,7 @@ DEFECTS = (
     ),
     Defect(
         "nft: no set is asked for the node port of one node",
-        written("/^add rule .*service-[^ ]*affinity-through-[^ ]* ip saddr @ ?affinity-/d", program="nft"),
+        written("/^add rule .*service-[^ ]*affinity-nodeport-[^ ]* ip saddr @ ?affinity-/d", program="nft"),
         fails={"C31": "through {sick}.*in order:", "C65": "{sick}.*affinity"},
         passes=("C10", "C31b", "C32", "C32c", "C66b"),
         at=None,
@@ -159,7 +159,7 @@ DEFECTS = (
     ),
     Defect(
         "nft: the node port of one node leads nowhere",
-        written("/^add element .*service-nodeports .*affinity-through-/d", program="nft"),
+        written("/^add element .*service-nodeports .*affinity-nodeport-/d", program="nft"),
         fails={"C31": "through {sick}", "C65": "{sick}.*service-nodeports"},
         passes=("C10", "C31b", "C32"),
         at=None,
@@ -167,14 +167,14 @@ DEFECTS = (
     ),
     Defect(
         "nft: traffic from outside goes to all endpoints under Local",
-        written(r"s/^(add rule .* external-[^ ]*affinity-local-[^ ]* )goto local-/\1goto service-/", program="nft"),
+        written(r"s/^(add rule .* external-[^ ]*affinity-externallocal-[^ ]* )goto local-/\1goto service-/", program="nft"),
         fails={"C32c": "external-.*goto local-.*goto service-"},
         passes=("C31", "C32b", "C65"),
         shape=NFTABLES,
     ),
     Defect(
         "nft: a node without an endpoint does not drop",
-        written("/^add element .*no-endpoint-nodeports .*affinity-local-/d", at=Place.CLIENT, program="nft"),
+        written("/^add element .*no-endpoint-nodeports .*affinity-externallocal-/d", at=Place.CLIENT, program="nft"),
         fails={"C32b": "through {client}.*nothing comes back", "C32c": "{client}.*no-endpoint-nodeports"},
         passes=("C31", "C32"),
         at=None,
@@ -182,7 +182,7 @@ DEFECTS = (
     ),
     Defect(
         "nft: who enters by a node is not remembered there",
-        written("/^add rule .*endpoint-[^ ]*affinity-(entered|plain|loop)-[^ ]* update @/d", program="nft"),
+        written("/^add rule .*endpoint-[^ ]*affinity-(unused|clusterip|hairpin)-[^ ]* update @/d", program="nft"),
         fails={"C31b": "remembers 172"},
         passes=("C31", "C65"),
         shape=NFTABLES,

@@ -31,6 +31,7 @@ class ExternalCluster:
     nodes: Mapping[str, AgentNode] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     provider: str = "external"
+    is_ours: bool = False
     revival: tuple[str, ...] | None = None
 
     def kube_proxy_log(self, node: str) -> str:

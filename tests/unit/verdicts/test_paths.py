@@ -143,9 +143,9 @@ def test_clients_behind_a_translation_are_one_with_an_address_of_none_of_them(wo
     front = replace(world.service, name="front")
     both = [
         PathRequests(front, name, WAYS, answers((ONE, "webpod2"), local=local))
-        for name, local in (("net-pod", "10.10.0.2"), ("affinity-loop-x", "10.10.1.9"))
+        for name, local in (("net-pod", "10.10.0.2"), ("affinity-hairpin-x", "10.10.1.9"))
     ]
-    other = PathRequests(front, "affinity-loop-x", WAYS, answers((ONE, "webpod1"), local="10.10.1.9"))
+    other = PathRequests(front, "affinity-hairpin-x", WAYS, answers((ONE, "webpod1"), local="10.10.1.9"))
 
     def judged(asked_by: list[PathRequests], entries: dict[int, dict[str, tuple[int, ...]]]) -> bool:
         return judge_one_client(IPTABLES, world.service, asked_by, world.node("worker3", entries)).ok
