@@ -67,13 +67,13 @@ defects: setup ## break a cluster in every way we know, and see the claims notic
 fast-defects: setup
 	$(RUN) -m pytest tests/defects -m fast
 
-behaviour: setup ## the same defects where only behaviour is judged: what docs/claims.md says of false comfort
+behaviour: setup ## inject the same defects and check behaviour alone; updates the table in docs/claims.md
 	@$(RUN) -m session_affinity.clusters.embedded build >/dev/null
 	$(RUN) -m pytest tests/defects --behaviour $(ARGS)
-	$(RUN) -m session_affinity.claims docs
+	$(RUN) -m ci.claims_page
 
-docs: setup ## write docs/claims.md anew from the claims and their tests
-	$(RUN) -m session_affinity.claims docs
+docs: setup ## write docs/claims.md from the claims that pytest collects
+	$(RUN) -m ci.claims_page
 
 workflows: setup ## actionlint, zizmor and shellcheck on what CI runs
 	@scripts/lint-workflows.sh $(VENV)

@@ -1,4 +1,4 @@
-"""What a claim is, who promises it, and where the promise is written. The claims themselves stand on their tests."""
+"""Claims: their definition, who promises them, and the sources of the promises. Each claim is defined on its test."""
 
 from session_affinity.claims.claim import (
     API,

@@ -1,4 +1,4 @@
-"""A claim about session affinity, and who promises it."""
+"""A claim about session affinity, and who promises the behaviour."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ BOTH_MODES: Final = ("iptables", "nftables")
 class Claim:
     """A promise that one test checks.
 
-    ``id`` never changes its meaning and is never used again, so that results of different versions of the suite can be
-    compared. ``source`` says where the promise is written: an API field, a KEP, a function of kube-proxy, a file of the
-    kernel. ``modes`` are the proxy modes in which a claim about nodes is judged; empty for a claim about behaviour,
-    which is judged on any dataplane. ``false_alarm`` bounds the probability that the test fails by chance on a cluster
-    that keeps the promise; 0 for a claim without chance.
+    ``id`` never changes its meaning and is never reused, so that results of different versions of the suite can be
+    compared. ``title`` is a sentence that users can paste into issues. ``source`` is where the promise is written: an
+    API field, a KEP, a function of kube-proxy, a file of the kernel. ``modes`` are the proxy modes in which a claim
+    about nodes is judged; empty for a claim about behaviour, which is judged on any dataplane. ``false_alarm`` bounds
+    the probability that the test fails by chance on a cluster that keeps the promise; 0 for a claim without chance.
     """
 
     id: str

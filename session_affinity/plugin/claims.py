@@ -1,4 +1,4 @@
-"""The ``claim`` decorator of a claim's test, and the catalogue made from all tests that pytest collects."""
+"""The ``claim`` decorator, and the catalogue of the claims of all tests that pytest collects."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SEVERITIES: Final = {
     Promise.API: allure.severity_level.CRITICAL,
     Promise.KUBE_PROXY: allure.severity_level.NORMAL,
 }
-"""How severe a broken promise is, by who promises it: every user may rely on the API."""
+"""Severity of a violated claim in the report: every user may rely on what the API promises."""
 _PROMISED_BY: Final = {
     Promise.API: "the Service API, on any dataplane",
     Promise.KUBE_PROXY: "kube-proxy, where no document specifies the behaviour; other dataplanes may differ",
@@ -77,12 +77,12 @@ def subject_of(item: pytest.Item) -> str:
     """Return the subject of a claim's test; raises UsageError when its markers name none."""
     subject = next((subject for subject in SUBJECTS if item.get_closest_marker(subject)), None)
     if subject is None:
-        raise UsageError(f"{item.nodeid}: no marker names its subject", next_step=f"use one of {', '.join(SUBJECTS)}")
+        raise UsageError(f"{item.nodeid}: no marker names its subject", next_step=f"add one of {', '.join(SUBJECTS)}")
     return subject
 
 
 def description(claim: Claim, docstring: str) -> str:
-    """Return what the report says about a claim, as Markdown: its test's docstring, and where the promise is made."""
+    """Return a claim's description for the report in Markdown: its test's docstring, source and false-alarm bound."""
     text = _SECTION.sub(r"\n**\1:** ", inspect.cleandoc(docstring))
     address = sources.link(claim.source)
     source = f"[{claim.source}]({address})" if address else claim.source
@@ -91,14 +91,17 @@ def description(claim: Claim, docstring: str) -> str:
 
 
 def catalogue_of(items: Iterable[pytest.Item]) -> dict[str, ClaimTest]:
-    """Return the claims of tests by id, in the order of judging; raises UsageError where two tests share an id."""
+    """Return the claims of tests by id, in the order in which they are judged; raises UsageError if two share an id."""
     subjects = list(SUBJECTS)
     tests: dict[str, ClaimTest] = {}
     for item in items:
         if (claim := claim_of(item)) is None:
             continue
         if claim.id in tests:
-            raise UsageError(f"{item.nodeid} and {tests[claim.id].test} are both the test of claim {claim.id}")
+            raise UsageError(
+                f"{item.nodeid} and {tests[claim.id].test} are both the test of claim {claim.id}",
+                next_step="give one of them an id that no claim has had",
+            )
         docstring = read_docstring(inspect.getdoc(getattr(item, "function", None)) or "", item.nodeid)
         disruptive = item.get_closest_marker(DISRUPTIVE) is not None
         tests[claim.id] = ClaimTest(claim, subject_of(item), item.nodeid, *docstring, disruptive=disruptive)
@@ -107,7 +110,7 @@ def catalogue_of(items: Iterable[pytest.Item]) -> dict[str, ClaimTest]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin with an empty catalogue."""
+    """Create an empty catalogue."""
     config.stash[CATALOGUE] = {}
 
 

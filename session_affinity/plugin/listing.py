@@ -1,4 +1,4 @@
-"""``pytest --claims``: the claims that a run would check, without starting anything."""
+"""``pytest --claims``: list the claims that a run would check, without starting a cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from session_affinity.claims.catalogue import ClaimTest
 
 QUIETEST: Final = -2
-"""The verbosity at which pytest writes nothing."""
+"""The verbosity at which pytest prints nothing of its own."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Let pytest collect and select as always, without writing about it."""
+    """Silence pytest's own output; it collects and selects tests as usual."""
     if config.getoption("--claims"):
         config.option.verbose = QUIETEST
 
@@ -42,9 +42,9 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     config = session.config
     if not config.getoption("--claims"):
         return None
-    chosen = {claim.id for item in session.items if (claim := claim_of(item))}
+    selected = {claim.id for item in session.items if (claim := claim_of(item))}
     catalogue = config.stash[CATALOGUE]
-    tests = [test for claim_id, test in catalogue.items() if claim_id in chosen]
+    tests = [test for claim_id, test in catalogue.items() if claim_id in selected]
     reporter = config.pluginmanager.getplugin("terminalreporter")
     lines = [as_json(tests)] if config.getoption("--claims-format") == "json" else table(tests, len(catalogue))
     for line in lines:
@@ -53,23 +53,23 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
 
 
 def judged_in(claim: Claim) -> str:
-    """Return the proxy modes in which a claim is judged, in words."""
+    """Return the proxy modes in which a claim is judged, or ``any``."""
     return ", ".join(claim.modes) or "any"
 
 
-def table(tests: Sequence[ClaimTest], known: int) -> Iterator[str]:
-    """Yield a header, a line a claim, and a last line with the sum; ``known`` is the size of the catalogue."""
+def table(tests: Sequence[ClaimTest], total: int) -> Iterator[str]:
+    """Yield a header, a line for each claim, and a summary; ``total`` is the number of claims in the catalogue."""
     head = ("id", "promised by", "judged in", "subject", "claim", "source")
     rows = [head, *map(_row, tests)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     for row in rows:
         yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
     alarm = sum(test.claim.false_alarm for test in tests)
-    yield f"{len(tests)} of {known} claims; false alarm of a run at most {alarm:.1e}"
+    yield f"{len(tests)} of {total} claims; false alarm of a run at most {alarm:.1e}"
 
 
 def as_json(tests: Iterable[ClaimTest]) -> str:
-    """Return the claims as a JSON array, with what their tests say."""
+    """Return the claims as a JSON array, with the texts of their tests."""
     return json.dumps([_document(test) for test in tests], indent=1)
 
 

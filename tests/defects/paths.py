@@ -167,7 +167,9 @@ DEFECTS = (
     ),
     Defect(
         "nft: traffic from outside goes to all endpoints under Local",
-        written(r"s/^(add rule .* external-[^ ]*affinity-externallocal-[^ ]* )goto local-/\1goto service-/", program="nft"),
+        written(
+            r"s/^(add rule .* external-[^ ]*affinity-externallocal-[^ ]* )goto local-/\1goto service-/", program="nft"
+        ),
         fails={"C32c": "external-.*goto local-.*goto service-"},
         passes=("C31", "C32b", "C65"),
         shape=NFTABLES,

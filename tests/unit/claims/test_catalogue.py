@@ -1,83 +1,95 @@
-"""The catalogue of claims, and the suite that checks them."""
+"""The catalogue made from collected tests: docstrings, subjects, order."""
 
 from __future__ import annotations
 
-import ast
-import math
-import tomllib
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-from session_affinity import claims
-from session_affinity.claims.told import EVERY_CLAIM, claim_ids
-from session_affinity.claims.told import read_suite as read_told
+from session_affinity.claims import API, KUBE_PROXY, Claim, Promise
+from session_affinity.claims.catalogue import SUBJECTS, read_docstring
 from session_affinity.errors import UsageError
-from session_affinity.verdicts.spread import all_on_one, none_moved
+from session_affinity.plugin import claims
 
-SUITE = Path(__file__).parents[3] / "suite"
+DOCSTRING = """Sessions break.
 
+    A second reason,
+    on two lines.
 
-def read_suite() -> list[tuple[str, ast.FunctionDef]]:
-    """Return every test of the suite with the id of its claim, empty without one."""
-    found = []
-    for module in sorted(SUITE.glob("test_*.py")):
-        for test in ast.parse(module.read_text()).body:
-            if isinstance(test, ast.FunctionDef) and test.name.startswith("test_"):
-                ids = claim_ids(test)
-                found.append((ids[0] if ids else "", test))
-    return found
+    Preconditions: a Service.
+    Steps: send a request,
+        twice.
+    Expected: an answer.
+    """
 
 
-TESTS = read_suite()
+class Item:
+    """A collected test with markers."""
+
+    def __init__(self, claim_id: str, *markers: str, docstring: str = DOCSTRING, promised_by: Promise = API) -> None:
+        self.nodeid = f"suite/test_x.py::test_{claim_id.lower()}"
+        self.function = lambda: None
+        self.function.__doc__ = docstring
+        claim = Claim(claim_id, "It stays", promised_by, "a field")
+        self._markers = {"claim": pytest.mark.claim(claim).mark, **{name: object() for name in markers}}
+
+    def get_closest_marker(self, name: str) -> Any:
+        return self._markers.get(name)
 
 
-def test_every_claim_has_one_test() -> None:
-    assert sorted(claim_id for claim_id, _ in TESTS) == sorted(claims.CATALOGUE)
+def test_a_docstring_has_the_reason_and_three_sections() -> None:
+    assert read_docstring(DOCSTRING, "test_x") == (
+        "Sessions break. A second reason, on two lines.",
+        "a Service.",
+        "send a request, twice.",
+        "an answer.",
+    )
 
 
-@pytest.mark.parametrize(("claim_id", "test"), [pytest.param(*one, id=one[0]) for one in TESTS])
-def test_a_test_says_what_it_checks(claim_id: str, test: ast.FunctionDef) -> None:
-    said = ast.get_docstring(test) or ""
-
-    sections = [said.find(f"\n{section}: ") for section in ("Preconditions", "Steps", "Expected")]
-    assert -1 not in sections
-    assert sections == sorted(sections)
-    assert said.splitlines()[0].startswith(claims.find(claim_id).title)
-
-
-@pytest.mark.parametrize(("claim_id", "test"), [pytest.param(*one, id=one[0]) for one in TESTS])
-def test_a_test_asserts_once(claim_id: str, test: ast.FunctionDef) -> None:
-    asserted = [one for one in ast.walk(test) if isinstance(one, ast.Assert)]
-
-    assert len(asserted) == 1, claim_id
-    assert ast.unparse(asserted[0]) == "assert verdict.ok, verdict.explain()"
+@pytest.mark.parametrize(
+    ("docstring", "message"),
+    [
+        pytest.param(DOCSTRING.replace("Steps:", "Stops:"), "sections Preconditions, Expected", id="missing"),
+        pytest.param(
+            "Why.\n\nSteps: x\nPreconditions: y\nExpected: z", "sections Steps, Preconditions, Expected", id="order"
+        ),
+        pytest.param("", r"sections \(none\)", id="none"),
+        pytest.param("Preconditions: x\nSteps: y\nExpected: z", "does not say why", id="no reason"),
+    ],
+)
+def test_an_incomplete_docstring_is_refused(docstring: str, message: str) -> None:
+    with pytest.raises(UsageError, match=rf"test_x: .*{message}"):
+        read_docstring(docstring, "test_x")
 
 
-def test_false_alarms_stay_within_the_budget() -> None:
-    assert math.fsum(claim.false_alarm for claim in claims.CATALOGUE.values()) < claims.BUDGET
+def test_claims_are_in_the_order_of_their_subjects() -> None:
+    items: list[Any] = [Item("C40", "disruption", "disruptive"), Item("C21", "lists"), Item("C13", "lists")]
+
+    catalogue = claims.catalogue_of(items)
+
+    assert [(claim_id, test.subject, test.disruptive) for claim_id, test in catalogue.items()] == [
+        ("C21", "lists", False),
+        ("C13", "lists", False),
+        ("C40", "disruption", True),
+    ]
+    assert catalogue["C21"].test == "suite/test_x.py::test_c21"
+    assert catalogue["C21"].why == "Sessions break. A second reason, on two lines."
 
 
-def test_the_chance_that_all_stay_is_that_of_the_trials() -> None:
-    assert none_moved(3, claims.FREE_TRIALS) == pytest.approx(claims.ALL_STAY)
+def test_two_tests_of_one_claim_are_refused() -> None:
+    items: list[Any] = [Item("C21", "lists"), Item("C21", "rules", promised_by=KUBE_PROXY)]
+
+    with pytest.raises(UsageError, match="both the test of claim C21"):
+        claims.catalogue_of(items)
 
 
-def test_the_chance_that_two_of_a_clientele_agree_is_that_of_its_services() -> None:
-    pairs = math.comb(claims.MANY_CLIENTS, 2)
-    expected = pairs * all_on_one(3, 2) ** claims.MANY_CLIENTS_SERVICES + claims.MANY_CLIENTS_SPREAD
+def test_a_claim_without_a_subject_is_refused() -> None:
+    items: list[Any] = [Item("C21")]
 
-    assert pytest.approx(expected) == claims.MANY_CLIENTS_FALSE_ALARM
-
-
-def test_every_claim_has_a_subject_and_every_subject_is_a_marker() -> None:
-    settings = tomllib.loads((SUITE.parent / "pyproject.toml").read_text())["tool"]["pytest"]
-    registered = {marker.partition(":")[0] for marker in settings["markers"]}
-
-    for told in read_told():
-        assert told.subjects, told.test
-        assert registered.issuperset({EVERY_CLAIM, *told.subjects}), told.test
+    with pytest.raises(UsageError, match="no marker names its subject") as refused:
+        claims.catalogue_of(items)
+    assert "rules" in (refused.value.next_step or "")
 
 
-def test_an_unknown_claim_is_refused() -> None:
-    with pytest.raises(UsageError, match="no claim C99"):
-        claims.find("C99")
+def test_subjects_have_titles() -> None:
+    assert all(title[0].isupper() and not title.endswith(".") for title in SUBJECTS.values())
