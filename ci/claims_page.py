@@ -77,7 +77,7 @@ def collect_claims(*arguments: str) -> list[dict[str, Any]]:
 
 
 def read_behaviour() -> list[dict[str, Any]]:
-    """Return the rows that ``make behaviour`` writes (see ``tests/defects/comfort.py``)."""
+    """Return the rows that ``make behaviour`` writes (see ``tests/defects/behaviour_table.py``)."""
     rows: list[dict[str, Any]] = json.loads(BEHAVIOUR.read_text())
     return rows
 

@@ -1,4 +1,4 @@
-"""An API that stores, refuses or warns of something else than it should; the nodes are not to blame."""
+"""An API server that stores, refuses or warns wrongly; the nodes are healthy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _seconds(value: str) -> str:
 
 DEFECTS = (
     Defect(
-        "affinity is on unless told otherwise",
+        "affinity is ClientIP by default",
         changed_by_the_api(
             f"sessionAffinity: 'ClientIP', {_seconds('10800')}",
             when="object.spec.sessionAffinity == 'None'",
@@ -31,14 +31,14 @@ DEFECTS = (
         at=None,
     ),
     Defect(
-        "default timeout is an hour",
+        "the default timeout is one hour",
         changed_by_the_api(_seconds("3600"), when=f"{_STICKY} && {_TIMEOUT} == 10800"),
         fails={"C03": "expected: ClientIP, 10800 s.*seen: ClientIP, 3600 s", "C07": "seen: ClientIP, 3600 s"},
         passes=("C02", "C04", "C06"),
         at=None,
     ),
     Defect(
-        "longest timeout is refused",
+        "the longest timeout is refused",
         refused_by_the_api(f"!({_STICKY}) || {_TIMEOUT} < 86400", message="must be less than 86400"),
         fails={"C04": "must be less than 86400"},
         passes=("C02", "C03", "C06", "C07"),
@@ -46,14 +46,14 @@ DEFECTS = (
         fast=True,
     ),
     Defect(
-        "timeout of zero is taken for one second",
+        "a timeout of zero is stored as one second",
         changed_by_the_api(_seconds("1"), when=f"{_STICKY} && {_TIMEOUT} == 0"),
         fails={"C06": "6 of 8 refused.*422 Invalid.*stored as ClientIP, 1 s"},
         passes=("C03", "C04", "C07"),
         at=None,
     ),
     Defect(
-        "switched to ClientIP again the timeout is half a minute",
+        "after switching back to ClientIP the timeout is 30 seconds",
         changed_by_the_api(
             _seconds("30"), when=f"{_STICKY} && oldObject.spec.sessionAffinity == 'None'", operations=_UPDATE
         ),
@@ -66,7 +66,7 @@ DEFECTS = (
         at=None,
     ),
     Defect(
-        "affinity is warned of where it is not ignored",
+        "the API warns about affinity on an ordinary Service",
         refused_by_the_api(
             "object.spec.sessionAffinity == 'None'", message="spec.sessionAffinity is unusual", warn=True
         ),

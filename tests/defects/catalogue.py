@@ -1,4 +1,4 @@
-"""All defects, and the claims that nothing has been injected for yet."""
+"""All defects, and the claims that no defect violates."""
 
 from __future__ import annotations
 
@@ -33,4 +33,4 @@ _SUBJECTS = (
 DEFECTS = tuple(defect for subject in _SUBJECTS for defect in subject.DEFECTS)
 
 WITHOUT: dict[str, str] = {}
-"""Claims that no defect makes fail, and why. None is left."""
+"""Claims that no defect violates, each with the reason; there are none."""

@@ -1,4 +1,4 @@
-"""What a defect is: something wrong that is done to one node or to the API, and the claims that must notice it."""
+"""A defect: a fault that is injected into one node or the API, and the claims that must notice it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.defects.sick import SickCluster
+    from tests.defects.defective_cluster import DefectiveCluster
 
 
 class Place(StrEnum):
-    """A node by its part of the cluster; its name is the cluster's with this behind it."""
+    """A node of the cluster; its name is the cluster's name, a hyphen and this value."""
 
     CLIENT = "control-plane"
-    """The node of the client net-pod; it has no endpoint."""
+    """The node of the client net-pod, without endpoints."""
     WORKER = "worker"
     """The node of webpod1."""
     SICK = "worker2"
-    """The node of webpod2: the one that misbehaves where any will do. No client is on it but those of a clientele."""
+    """The node of webpod2: the defective node, if any node will do. Its only clients are some of the many clients."""
     OTHER = "worker3"
     """The node of webpod3."""
 
@@ -42,25 +42,26 @@ class Shape:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """The options that ask for it."""
+        """The options for such a cluster."""
         return (f"--proxy-mode={self.proxy_mode}", *self.more)
 
 
 IPTABLES = Shape("iptables")
 NFTABLES = Shape("nftables")
 
-Injection = Callable[["SickCluster"], AbstractContextManager[object]]
-"""Makes a cluster sick while it is entered, and takes the cause away when it is left."""
+Injection = Callable[["DefectiveCluster"], AbstractContextManager[object]]
+"""Injects a defect into a cluster when entered, and removes its cause when left."""
 
 
 @dataclass(frozen=True)
 class Defect:
-    """A defect and what must come of it.
+    """A defect and what it must cause.
 
     ``fails`` has the claims that must fail, each with a regular expression that its message must match, in which
-    ``{sick}`` and ``{client}`` stand for the names of those nodes and ``.`` matches line ends too. ``passes`` are
-    claims that must hold all the same: the defect is not theirs. ``at`` is the node that every message must name, in
-    its first line and alone; None where a node is not to blame. ``fast`` ones run in ``make test`` as well.
+    ``{sick}`` and ``{client}`` stand for the names of those nodes and ``.`` also matches line ends. ``passes`` are
+    claims that must hold nevertheless, because the defect does not concern them. ``at`` is the node that the first line
+    of every message must name, and no other; None if the defect is not one node's. ``fast`` defects are injected in
+    ``make test`` too.
     """
 
     name: str
@@ -73,5 +74,5 @@ class Defect:
 
     @property
     def claims(self) -> tuple[str, ...]:
-        """The claims that are checked while the defect is there."""
+        """The claims that are checked while the defect is in effect."""
         return (*self.fails, *self.passes)

@@ -1,4 +1,4 @@
-"""Nodes that are not right again after their kube-proxy was stopped, or after others interfered."""
+"""Nodes whose rules stay wrong after a restart of kube-proxy, or after interference with its rules."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ _LISTS = "/proc/net/xt_recent/KUBE-SEP-*"
 
 DEFECTS = (
     Defect(
-        "clients are forgotten in a restart",
+        "a restart clears affinity entries",
         repeated(f"for list in {_LISTS}; do echo / > $list; done", at=Place.CLIENT),
         fails={"C40": "requests answered by one endpoint"},
         passes=("C40b", "C40c"),
         at=None,
     ),
     Defect(
-        "what changed unseen is not right after a restart",
+        "changes made while kube-proxy was stopped are wrong after its restart",
         written("s/--seconds 30 /--seconds 10 /", at=Place.WORKER),
         fails={"C40b": "--seconds 10"},
         passes=("C40", "C40c"),
         at=Place.WORKER,
     ),
     Defect(
-        "what was being written is not mended",
+        "an interrupted sync is not repaired",
         written("/affinity-written.*rcheck/d"),
         fails={"C40c": "no affinity rule"},
         passes=("C40", "C40b"),
     ),
     Defect(
-        "nft: what was being written is not mended",
+        "nft: an interrupted sync is not repaired",
         written("/^add rule .*affinity-written.* update @/d", program="nft"),
         fails={"C40c": "update"},
         passes=("C40b",),
         shape=NFTABLES,
     ),
     Defect(
-        "a rule in the way keeps others from their rules",
+        "a foreign rule in one Service's chain blocks the sync of others",
         written("/affinity-other.*rcheck/d", at=Place.CLIENT),
         fails={"C41": "no affinity rule"},
         passes=("C40",),
@@ -49,7 +49,7 @@ DEFECTS = (
         passes=("C10",),
     ),
     Defect(
-        "kube-proxy hangs once its rules were flushed",
+        "kube-proxy hangs once its rules are flushed",
         both(
             # The last to be undone: what repeats would stop it again.
             arranged(":", "pkill -CONT -x kube-proxy", at=Place.OTHER),
@@ -59,7 +59,7 @@ DEFECTS = (
         at=Place.OTHER,
     ),
     Defect(
-        "among a thousand others a Service lacks rules",
+        "a Service among a thousand others lacks rules",
         # Above a thousand endpoints kube-proxy writes no comments, by which Services would be told apart.
         written("/--rcheck/{/--comment/!d}"),
         fails={"C86": "no affinity rule"},

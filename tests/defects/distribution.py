@@ -1,4 +1,4 @@
-"""Clients that are sent where they should not be: most of it is felt by clients of the sick node alone."""
+"""Clients that are sent to wrong endpoints; most of these defects affect only clients of one node."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tests.defects.inject import arranged, both, stopped, written
 
 
 def _taken_over(verb: str) -> str:
-    """Return the command that has what reaches a node's own endpoint translated once more, or no longer."""
+    """Return the command that adds or removes a second translation of traffic to a node's own endpoint."""
     return (
         f"iptables -t nat {verb} PREROUTING -p tcp --dport 80 -j DNAT --to-destination $webpod3; "
         f"iptables -t nat {verb} POSTROUTING -p tcp -d $webpod3 --dport 80 -j MASQUERADE"
@@ -24,7 +24,7 @@ DEFECTS = (
         at=None,
     ),
     Defect(
-        "no list is asked on the client's node",
+        "no rcheck rules on the client's node",
         written("/--rcheck/d", at=Place.CLIENT),
         fails={
             "C10": "endpoints answered.*in order:",
@@ -38,32 +38,32 @@ DEFECTS = (
         fast=True,
     ),
     Defect(
-        "no list is asked on a node that the first client is not on",
+        "no rcheck rules on a node without the first client",
         written("/--rcheck/d"),
         fails={"C12": "webpod.*webpod", "C15": "rcheck"},
         passes=("C09", "C10", "C13", "C21", "C58"),
     ),
     Defect(
-        "all clients of a node go to the first endpoint",
+        "all clients of a node get the first endpoint",
         written(r"s/--probability 0\.3333333333/--probability 1.0000000000/"),
         fails={"C11": "the same at all of them: webpod1, webpod1", "C17": r"1\.0"},
         passes=("C09", "C10", "C12"),
     ),
     Defect(
-        "no client is remembered on a node",
+        "a node sets no client in its lists",
         written("/DNAT/s/-m recent --name [^ ]+ --set//"),
         fails={"C12": "webpod", "C18": "--set", "C59": "not remembered"},
         passes=("C10", "C11", "C13"),
     ),
     Defect(
-        "no client is remembered on the client's node",
+        "the client's node sets no client in its lists",
         written("/DNAT/s/-m recent --name [^ ]+ --set//", at=Place.CLIENT),
         fails={"C13": "in the lists of: none", "C21": "one live entry", "C59": "not remembered"},
         passes=("C09", "C21n"),
         at=Place.CLIENT,
     ),
     Defect(
-        "another endpoint takes over on the way",
+        "traffic is translated again to another endpoint",
         both(*(arranged(_taken_over("-I"), _taken_over("-D"), at=at) for at in (Place.WORKER, Place.SICK))),
         fails={"C09": "webpod3 300", "C49": "webpod3 answered, so the connection is translated to"},
         passes=("C05", "C14", "C16", "C20"),
@@ -76,7 +76,7 @@ DEFECTS = (
         passes=("C09", "C10"),
     ),
     Defect(
-        "lists of no one are asked on the client's node",
+        "rcheck rules on the client's node match lists that nothing sets",
         written(r"s/(--name KUBE-SEP-)[A-Z0-9]{8}([A-Z0-9]+ --rcheck)/\1AAAAAAAA\2/", at=Place.CLIENT),
         fails={"C16": "KUBE-SEP-AAAAAAAA", "C52": "all answered by webpod"},
         passes=("C09", "C18"),

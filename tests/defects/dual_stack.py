@@ -1,4 +1,4 @@
-"""What goes wrong in the second IP family alone: IPv4's claims hold all the while."""
+"""Defects of the second IP family alone: claims about IPv4 hold meanwhile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _IPV6 = "ip6tables-restore"
 
 DEFECTS = (
     Defect(
-        "IPv6 rules have the timeout of another Service",
+        "IPv6 rules have another Service's timeout",
         written("s/--seconds 10800 /--seconds 3600 /", program=_IPV6),
         fails={"C45": "--seconds 3600, expected 10800"},
         passes=("C16", "C61", "C64"),
@@ -25,7 +25,7 @@ DEFECTS = (
         shape=IPTABLES,
     ),
     Defect(
-        "no IPv6 list is asked on the client's node",
+        "no IPv6 rcheck rules on the client's node",
         written("/--rcheck/d", at=Place.CLIENT, program=_IPV6),
         fails={
             "C45": "rcheck",
@@ -38,7 +38,7 @@ DEFECTS = (
         shape=IPTABLES,
     ),
     Defect(
-        "no IPv6 client is remembered on the client's node",
+        "the client's node sets no IPv6 client in its lists",
         written("/DNAT/s/-m recent --name [^ ]+ --set//", at=Place.CLIENT, program=_IPV6),
         fails={"C45": "--set", "C61": "endpoints answered.*in order:", "C62": "IPv6: .* and nobody else.*seen: nobody"},
         passes=("C10", "C21", "C60"),
@@ -46,7 +46,7 @@ DEFECTS = (
         shape=IPTABLES,
     ),
     Defect(
-        "IPv6 clients are remembered by their network",
+        "IPv6 rcheck rules compare only the network",
         written("s/-m recent /-m recent --mask ffff:ffff:ffff:ffff:: /", at=Place.CLIENT, program=_IPV6),
         fails={"C45": "--mask ffff:ffff:ffff:ffff::", "C62": "(:0000){4} with 20 stamps"},
         passes=("C10", "C16", "C61"),
@@ -62,7 +62,7 @@ DEFECTS = (
         shape=IPTABLES,
     ),
     Defect(
-        "nft: sets of IPv6 clients have the timeout of another Service",
+        "nft: IPv6 sets have another Service's timeout",
         written("/^add set ip6 /s/timeout 10800s/timeout 3600s/", program="nft"),
         fails={"C45": "3600"},
         passes=("C16n", "C61"),

@@ -1,4 +1,4 @@
-"""Nodes that do not follow as endpoints and Services come and go, forgotten clients, lost requests."""
+"""Nodes that do not follow changes of endpoints and Services, cleared affinity entries, lost requests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _STALE = {
     "C84": "nothing|no such",
     "C35": "affinity-|KUBE-",
 }
-"""What the claims say of a node that holds what was right before."""
+"""The messages of claims about a node with outdated rules."""
 
 DEFECTS = (
     Defect(
@@ -41,7 +41,7 @@ DEFECTS = (
         shape=NFTABLES,
     ),
     Defect(
-        "clients are forgotten as endpoints come and go",
+        "affinity entries are cleared as endpoints come and go",
         repeated(f"for list in {_LISTS}; do echo / > $list; done", at=Place.CLIENT),
         fails={
             **dict.fromkeys(("C29", "C39", "C80"), "which the client is bound to"),
@@ -66,7 +66,7 @@ DEFECTS = (
         passes=("C29", "C83"),
     ),
     Defect(
-        "a node knows clients before they ask",
+        "a node has affinity entries of clients that sent no request",
         repeated(f"for list in {_LISTS}; do echo +10.10.0.250 > $list; done"),
         fails={"C83b": r"10\.10\.0\.250", "C84": r"10\.10\.0\.250"},
         passes=("C27", "C81", "C35"),

@@ -1,4 +1,4 @@
-"""Timeouts that run out too early, too late or not at all; all on the client's node but where it does not matter."""
+"""Timeouts that end too early, too late or never; on the client's node, unless the node does not matter."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ DEFECTS = (
         passes=("C24",),
     ),
     Defect(
-        "clients are forgotten all the time",
+        "affinity entries are cleared all the time",
         repeated(f"for list in {_LISTS}; do echo / > $list; done", at=Place.CLIENT),
         fails={"C23": "moved", "C24b": "moved", "C25": "listed", "C53": "moved"},
         at=None,
     ),
     Defect(
-        "clients are remembered by all that happens",
+        "affinity entries are renewed all the time",
         repeated(
             f"for list in {_LISTS}; do sed -n 's/^src=\\([0-9.]*\\) .*/+\\1/p' $list > $list; done",
             at=Place.CLIENT,
@@ -33,21 +33,21 @@ DEFECTS = (
         at=None,
     ),
     Defect(
-        "timeout of the rules is shorter",
+        "the timeout in the rules is shorter",
         written("s/--seconds 30 /--seconds 10 /", at=Place.CLIENT),
         fails={"C22": "--seconds 10", "C23": "moved", "C24b": "moved"},
         passes=("C24", "C53"),
         at=None,
     ),
     Defect(
-        "timeout of the rules is the default",
+        "the timeout in the rules is the default",
         written("s/--seconds 30 /--seconds 10800 /", at=Place.CLIENT),
         fails={"C22": "--seconds 10800", "C24": "0 of 15 moved", "C24c": "0 of 15 moved", "C25": "0 of 15 moved"},
         passes=("C23", "C53"),
         at=None,
     ),
     Defect(
-        "default timeout is shorter",
+        "the default timeout in the rules is shorter",
         written("s/--seconds 10800 /--seconds 10 /", at=Place.CLIENT),
         fails={"C53": "moved"},
         passes=("C24",),

@@ -1,4 +1,4 @@
-"""Ways to make a cluster sick. Each returns an injection for ``Defect.injected``."""
+"""Faults that can be injected into a cluster. Each function returns an injection for ``Defect.injected``."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from session_affinity.kube.resources import Resource
 from tests.defects.defect import Place
-from tests.defects.sick import PROBE
+from tests.defects.defective_cluster import PROBE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.defects.defect import Injection
-    from tests.defects.sick import SickCluster
+    from tests.defects.defective_cluster import DefectiveCluster
 
 CHANGING = Resource("admissionregistration.k8s.io/v1", "mutatingadmissionpolicies", namespaced=False)
 CHANGING_BINDINGS = Resource("admissionregistration.k8s.io/v1", "mutatingadmissionpolicybindings", namespaced=False)
@@ -34,8 +34,8 @@ def written(sed: str, *, at: Place = Place.SICK, program: str = "iptables-restor
     """
 
     @contextlib.contextmanager
-    def injected(sick: SickCluster) -> Iterator[None]:
-        file = sick.filter(at, program)
+    def injected(cluster: DefectiveCluster) -> Iterator[None]:
+        file = cluster.filter(at, program)
         file.write_text(f"{sed}\n")
         try:
             yield
@@ -49,9 +49,9 @@ def stopped(*, at: Place = Place.SICK, program: str = "kube-proxy", once: str = 
     """Have a program of a node hang (SIGSTOP): at once, or when the node's rules match ``once`` so many ``times``."""
 
     @contextlib.contextmanager
-    def injected(sick: SickCluster) -> Iterator[None]:
+    def injected(cluster: DefectiveCluster) -> Iterator[None]:
         stopping = threading.Event()
-        thread = threading.Thread(target=stop, args=(sick, stopping))
+        thread = threading.Thread(target=stop, args=(cluster, stopping))
         thread.start()
         if not once:
             thread.join()
@@ -60,14 +60,14 @@ def stopped(*, at: Place = Place.SICK, program: str = "kube-proxy", once: str = 
         finally:
             stopping.set()
             thread.join()
-            sick.on_node(at, "pkill", "-CONT", "-x", program)
+            cluster.on_node(at, "pkill", "-CONT", "-x", program)
 
-    def stop(sick: SickCluster, stopping: threading.Event) -> None:
+    def stop(cluster: DefectiveCluster, stopping: threading.Event) -> None:
         pattern = re.compile(once)
-        while once and len(pattern.findall(sick.rules(at))) < times:
+        while once and len(pattern.findall(cluster.rules(at))) < times:
             if stopping.wait(0.02):
                 return
-        sick.on_node(at, "pkill", "-STOP", "-x", program)
+        cluster.on_node(at, "pkill", "-STOP", "-x", program)
 
     return injected
 
@@ -76,9 +76,9 @@ def running(script: str, *, at: Place = Place.SICK) -> Injection:
     """Have a shell script run on a node, as root in the node's namespaces, for as long as claims are checked."""
 
     @contextlib.contextmanager
-    def injected(sick: SickCluster) -> Iterator[None]:
+    def injected(cluster: DefectiveCluster) -> Iterator[None]:
         # In the foreground: timeout would leave the group that is ended below.
-        argv = sick.argv(at, "timeout", "--foreground", "300", "sh", "-c", script)
+        argv = cluster.argv(at, "timeout", "--foreground", "300", "sh", "-c", script)
         with subprocess.Popen(argv, start_new_session=True, stderr=subprocess.DEVNULL) as process:
             try:
                 yield
@@ -96,13 +96,13 @@ def arranged(script: str, undo: str, *, at: Place = Place.SICK) -> Injection:
     """
 
     @contextlib.contextmanager
-    def injected(sick: SickCluster) -> Iterator[None]:
-        addresses = [f"{name}={address}" for name, address in sick.addresses().items()]
+    def injected(cluster: DefectiveCluster) -> Iterator[None]:
+        addresses = [f"{name}={address}" for name, address in cluster.addresses().items()]
         try:
-            sick.on_node(at, "env", *addresses, "sh", "-e", "-c", script)
+            cluster.on_node(at, "env", *addresses, "sh", "-e", "-c", script)
             yield
         finally:
-            sick.on_node(at, "env", *addresses, "sh", "-e", "-c", undo)
+            cluster.on_node(at, "env", *addresses, "sh", "-e", "-c", undo)
 
     return injected
 
@@ -149,10 +149,10 @@ def both(*injections: Injection) -> Injection:
     """Have several defects at the same time."""
 
     @contextlib.contextmanager
-    def injected(sick: SickCluster) -> Iterator[None]:
+    def injected(cluster: DefectiveCluster) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             for one in injections:
-                stack.enter_context(one(sick))
+                stack.enter_context(one(cluster))
             yield
 
     return injected
@@ -176,17 +176,17 @@ def _policy(
     name = "affinity-defect"
 
     @contextlib.contextmanager
-    def injected(sick: SickCluster) -> Iterator[None]:
-        api = sick.api()
+    def injected(cluster: DefectiveCluster) -> Iterator[None]:
+        api = cluster.api()
         made = {"apiVersion": resource.group_version, "metadata": {"name": name}}
         try:
             api.create({**made, "kind": kind, "spec": spec}, resource)
             api.create({**made, "kind": f"{kind}Binding", "spec": {"policyName": name, **binding}}, bindings)
-            sick.until_the_api(differs=True)
+            cluster.wait_for_api(changed=True)
             yield
         finally:
             api.delete(bindings, name)
             api.delete(resource, name)
-            sick.until_the_api(differs=False)
+            cluster.wait_for_api(changed=False)
 
     return injected

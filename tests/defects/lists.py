@@ -1,4 +1,4 @@
-"""Client lists that are not what they should be, on the client's node."""
+"""Wrong recent lists, on the client's node."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEFECTS = (
         fast=True,
     ),
     Defect(
-        "a node knows a client that is not its own",
+        "a node has an entry of a client of another node",
         repeated(f"for list in {_ALL}; do echo +10.10.0.250 > $list; done", at=Place.SICK),
         fails={"C21n": r"entries of .*10\.10\.0\.250", "C26": r"10\.10\.0\.250"},
         passes=("C10", "C13", "C21", "C52"),

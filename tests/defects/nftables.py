@@ -1,4 +1,4 @@
-"""kube-proxy in nftables mode: rules and sets that are wrong, clients that are forgotten or never are."""
+"""kube-proxy in nftables mode: wrong rules and sets, elements that end too early or never."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OWN_UPDATE = r"add rule ip kube-proxy service-\1 update @affinity-\1 { ip saddr
 
 DEFECTS = (
     Defect(
-        "nft: timeout of another Service",
+        "nft: a Service has another Service's timeout",
         _written("/^add set /s/timeout (30|10800)s/timeout 3600s/"),
         fails={"C05": "3600", "C16n": "3600", "C20": "3600"},
         passes=("C10", "C14", "C15", "C17", "C18n", "C51"),
@@ -40,21 +40,21 @@ DEFECTS = (
         shape=NFTABLES,
     ),
     Defect(
-        "nft: no client is remembered on a node",
+        "nft: a node updates no set",
         _written("/^add rule .* update @/d"),
         fails={"C12": "webpod", "C18n": "update", "C59": "not remembered"},
         passes=("C10", "C13", "C15", "C16n", "C17"),
         shape=NFTABLES,
     ),
     Defect(
-        "nft: first endpoint is preferred",
+        "nft: the first endpoint is preferred",
         _written(_FIRST_TWICE),
         fails={"C17": "2 branches to"},
         passes=("C14", "C15", "C16n", "C18n", "C51"),
         shape=NFTABLES,
     ),
     Defect(
-        "nft: Service without affinity remembers",
+        "nft: a Service without affinity updates a set",
         _written(rf"s#{_OWN_CHAIN}#{_OWN_SET}\n{_OWN_UPDATE}\n&#"),
         fails={"C19": "affinity-"},
         passes=("C15", "C16n", "C18n"),
@@ -68,7 +68,7 @@ DEFECTS = (
         shape=NFTABLES,
     ),
     Defect(
-        "nft: no set is asked on the client's node",
+        "nft: no affinity rules on the client's node",
         _written("/ip saddr @ ?affinity-/d", at=Place.CLIENT),
         fails={
             "C10": "endpoints answered.*in order:",
@@ -82,7 +82,7 @@ DEFECTS = (
         shape=NFTABLES,
     ),
     Defect(
-        "nft: no client is remembered on the client's node",
+        "nft: the client's node updates no set",
         _written("/^add rule .* update @/d", at=Place.CLIENT),
         fails={"C13": "webpod", "C21s": "10800", "C59": "not remembered"},
         passes=("C09", "C21n"),
@@ -90,7 +90,7 @@ DEFECTS = (
         shape=NFTABLES,
     ),
     Defect(
-        "nft: a node knows a client that is not its own",
+        "nft: a node has an element of a client of another node",
         repeated(
             f"{_SETS} | while read -r set; do nft add element ip kube-proxy $set {{ 10.10.0.250 }}; done", pause=0.1
         ),
@@ -107,14 +107,14 @@ DEFECTS = (
         shape=NFTABLES,
     ),
     Defect(
-        "nft: clients are forgotten all the time",
+        "nft: sets are flushed all the time",
         repeated(_each_set("flush set"), at=Place.CLIENT, pause=0.2),
         fails={"C22n": "", "C23": "moved", "C24b": "moved", "C53": "moved"},
         at=None,
         shape=NFTABLES,
     ),
     Defect(
-        "nft: timeout of the sets is the default",
+        "nft: the timeout of the sets is the default",
         _written("/^add set /s/timeout 30s/timeout 10800s/", at=Place.CLIENT),
         fails={"C22": "10800", "C24": "0 of 15 moved", "C24c": "entries were renewed", "C25n": ""},
         passes=("C23", "C53"),
@@ -122,21 +122,21 @@ DEFECTS = (
         shape=NFTABLES,
     ),
     Defect(
-        "nft: affinity rules come back",
+        "nft: affinity rules use jump instead of goto",
         _written("s/( saddr @ ?affinity-[^ ]*) goto /\\1 jump /"),
         fails={"C16n": "jump endpoint-", "C20": "jump endpoint-"},
         passes=("C10", "C14", "C15", "C17", "C18n", "C51"),
         shape=NFTABLES,
     ),
     Defect(
-        "nft: endpoints come round instead of by chance",
+        "nft: endpoints are chosen in turn instead of at random",
         _written("s/numgen random mod 3/numgen inc mod 3/"),
         fails={"C17": "numgen inc mod 3, expected numgen random mod 3", "C20": "numgen inc mod 3"},
         passes=("C10", "C14", "C15", "C16n", "C18n", "C51"),
         shape=NFTABLES,
     ),
     Defect(
-        "nft: cluster IP leads nowhere",
+        "nft: the cluster IP leads nowhere",
         # Not deleted: kube-proxy deletes it with the Service, and an element that is not there would make that fail.
         _written(r"s/( service-ips .* : )goto service-[^ ]*affinity-[^ ]*/\1drop/"),
         fails={"C51": r"tcp \. 9000 : drop", "C20": ": drop"},
@@ -144,7 +144,7 @@ DEFECTS = (
         shape=NFTABLES,
     ),
     Defect(
-        "nft: a patch forgets everyone",
+        "nft: a timeout patch flushes the sets",
         _written(
             r"s/^add set ip kube-proxy (affinity-[^ ]*) .*timeout 30s.*/&\nflush set ip kube-proxy \1/", at=Place.CLIENT
         ),
@@ -154,7 +154,7 @@ DEFECTS = (
         shape=NFTABLES,
     ),
     Defect(
-        "nft: timeout of the sets is shorter",
+        "nft: the timeout of the sets is shorter",
         _written("/^add set /s/timeout 30s/timeout 10s/", at=Place.CLIENT),
         fails={"C22": "timeout 10 s", "C23": "moved", "C24b": "moved", "C25n": "one element"},
         passes=("C24", "C53"),

@@ -1,4 +1,4 @@
-"""Ways that lead elsewhere, forget who came by them, or let through what they should not."""
+"""Traffic paths that lead to wrong endpoints, make no affinity entries, or pass what should be dropped."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _ASKED_OF_ONE = r"s/(affinity-both-.* -> 10\.10\.([0-9]+)\..* --name )KUBE-SEP-[
 _SET_FOR_ONE = (
     r"s/(affinity-both-.* --name )KUBE-SEP-[A-Z0-9]+( --set .*--to-destination 10\.10\.([0-9]+)\.)/\1SHARED\3\2/"
 )
-"""One list for all ports of a pod: what binds a client to a pod, and not to a port of it."""
+"""One list for all ports of a pod: it binds a client to the pod instead of to one port of it."""
 
 DEFECTS = (
     Defect(
-        "no list is asked for the node port of one node",
+        "no rcheck rules for the node port of one node",
         written("/affinity-nodeport-.*rcheck/d"),
         fails={"C31": "through {sick}.*in order:", "C65": "{sick}.*rcheck"},
         passes=("C10", "C31b", "C32", "C32c", "C66b", "C42"),
@@ -36,13 +36,13 @@ DEFECTS = (
         passes=("C31b", "C32c", "C66b"),
     ),
     Defect(
-        "who enters by a node is not remembered there",
+        "the node of a node port sets no client in its lists",
         written(rf"/affinity-unused-.*DNAT/{_NO_SET}"),
         fails={"C31b": "remembers 172.*seen: none in its"},
         passes=("C31", "C65"),
     ),
     Defect(
-        "traffic from outside goes to all endpoints under Local",
+        "with externalTrafficPolicy Local traffic goes to all endpoints",
         written(rf"s/^(-A KUBE-EXT-[A-Z0-9]+ )-j KUBE-SVL-/\1-j KUBE-SVC-/; /affinity-externallocal-/{_FIRST_ALWAYS}"),
         fails={
             "C32": "through {sick}.*all answered by webpod2.*failed 10: curl 28",
@@ -52,21 +52,21 @@ DEFECTS = (
         at=None,
     ),
     Defect(
-        "a node without an endpoint refuses what it should drop",
+        "with externalTrafficPolicy Local a node without endpoints refuses",
         written("/affinity-externallocal-.*has no local endpoints/d", at=Place.CLIENT),
         fails={"C32b": "through {client}.*nothing comes back.*curl 7"},
         passes=("C32", "C32c"),
         at=None,
     ),
     Defect(
-        "the node in front does not translate",
+        "the node in front does no SNAT",
         written("/masquerade traffic for [^ ]*affinity-front-/d"),
         fails={"C33": r"one client remembered.*10\.10\.0\."},
         passes=("C31", "C31b"),
         at=Place.OTHER,
     ),
     Defect(
-        "no list is asked for external addresses on the client's node",
+        "no rcheck rules for external addresses on the client's node",
         written("/affinity-(externalip|loadbalancer)-.*rcheck/d", at=Place.CLIENT),
         fails=dict.fromkeys(("C66", "C67"), r"at 198\.51\.100\..*in order:")
         | dict.fromkeys(("C66b", "C67b"), "{client}.*rcheck"),
@@ -74,41 +74,41 @@ DEFECTS = (
         at=None,
     ),
     Defect(
-        "external addresses lead past the external chain",
+        "external addresses bypass the external chain",
         written(r"/(external|loadbalancer) IP\"/s/-j KUBE-EXT-/-j KUBE-SVC-/"),
         fails=dict.fromkeys(("C66b", "C67b"), "KUBE-SERVICES.*KUBE-SVC-"),
         passes=("C66", "C67", "C65"),
     ),
     Defect(
-        "a client on its node's network is not remembered",
+        "a hostNetwork client gets no affinity entry",
         written(rf"/affinity-clusterip-.*DNAT/{_NO_SET}", at=Place.WORKER),
         fails={"C42": "in order:.*remembers 172"},
         passes=("C43b", "C46"),
         at=None,
     ),
     Defect(
-        "a pod that reaches itself is not masqueraded",
+        "hairpin traffic is not masqueraded",
         written(r"/affinity-hairpin-.* -s [0-9.]+ -j KUBE-MARK-MASQ/d", at=Place.WORKER),
         fails={"C43": "answered by affinity-hairpin.*curl 28"},
         passes=("C42", "C46"),
         at=None,
     ),
     Defect(
-        "a pod that reaches itself is not remembered",
+        "a hairpin client gets no affinity entry",
         written(rf"/affinity-hairpin-.*DNAT/{_NO_SET}", at=Place.WORKER),
         fails={"C43b": r"remembers 10\.10\.1\."},
         passes=("C42", "C43"),
         at=Place.WORKER,
     ),
     Defect(
-        "under Local a client is sent to another node",
+        "with internalTrafficPolicy Local a client is sent to another node",
         written(r"/affinity-internallocal-.*DNAT/s/10\.10\.1\.[0-9]+:80/10.10.2.2:80/", at=Place.WORKER),
         fails={"C46": "all answered by webpod1.*webpod2", "C46c": r"10\.10\.2\.2:80"},
         passes=("C42", "C46b"),
         at=None,
     ),
     Defect(
-        "under Local a node without an endpoint refuses",
+        "with internalTrafficPolicy Local a node without endpoints refuses",
         written("/affinity-internallocal-.*has no local endpoints/s/-j DROP/-j REJECT/", at=Place.CLIENT),
         fails={"C46b": "nothing comes back.*curl 7"},
         passes=("C46", "C46c"),
@@ -122,35 +122,35 @@ DEFECTS = (
         at=None,
     ),
     Defect(
-        "one list for all ports of a pod",
+        "all ports of an endpoint share one list",
         written(f"{_ASKED_OF_ONE}; {_SET_FOR_ONE}", at=Place.CLIENT),
         fails={"C36": "0 of 17 .*all are the same", "C36b": "0 of 18 .*all are the same"},
         passes=("C10", "C44"),
         at=None,
     ),
     Defect(
-        "no list is asked for many ports",
+        "no rcheck rules for many ports",
         written("/affinity-both-.*rcheck/d", at=Place.CLIENT),
         fails=dict.fromkeys(("C36", "C36b", "C44"), "answered by one endpoint.*in order:"),
         passes=("C10", "C44b"),
         at=None,
     ),
     Defect(
-        "clients of datagrams are bound for too long",
+        "UDP clients are bound for too long",
         written("/affinity-brief-/s/--seconds 1 /--seconds 10800 /", at=Place.CLIENT),
         fails={"C44b": "renewed the timeout"},
         passes=("C36b", "C44"),
         at=None,
     ),
     Defect(
-        "flows of datagrams are forgotten while they are used",
+        "conntrack entries of UDP flows are deleted while in use",
         repeated("conntrack -D -p udp", at=Place.CLIENT, pause=0.02),
         fails={"C44b": "each flow stays where it began"},
         passes=("C36", "C44"),
         at=None,
     ),
     Defect(
-        "nft: no set is asked for the node port of one node",
+        "nft: no affinity rules for the node port of one node",
         written("/^add rule .*service-[^ ]*affinity-nodeport-[^ ]* ip saddr @ ?affinity-/d", program="nft"),
         fails={"C31": "through {sick}.*in order:", "C65": "{sick}.*affinity"},
         passes=("C10", "C31b", "C32", "C32c", "C66b"),
@@ -166,7 +166,7 @@ DEFECTS = (
         shape=NFTABLES,
     ),
     Defect(
-        "nft: traffic from outside goes to all endpoints under Local",
+        "nft: with externalTrafficPolicy Local traffic goes to all endpoints",
         written(
             r"s/^(add rule .* external-[^ ]*affinity-externallocal-[^ ]* )goto local-/\1goto service-/", program="nft"
         ),
@@ -175,7 +175,7 @@ DEFECTS = (
         shape=NFTABLES,
     ),
     Defect(
-        "nft: a node without an endpoint does not drop",
+        "nft: with externalTrafficPolicy Local a node without endpoints does not drop",
         written("/^add element .*no-endpoint-nodeports .*affinity-externallocal-/d", at=Place.CLIENT, program="nft"),
         fails={"C32b": "through {client}.*nothing comes back", "C32c": "{client}.*no-endpoint-nodeports"},
         passes=("C31", "C32"),
@@ -183,7 +183,7 @@ DEFECTS = (
         shape=NFTABLES,
     ),
     Defect(
-        "nft: who enters by a node is not remembered there",
+        "nft: the node of a node port updates no set",
         written("/^add rule .*endpoint-[^ ]*affinity-(unused|clusterip|hairpin)-[^ ]* update @/d", program="nft"),
         fails={"C31b": "remembers 172"},
         passes=("C31", "C65"),

@@ -1,4 +1,4 @@
-"""Rules that are wrong on one node, as a broken kube-proxy would write them."""
+"""Wrong rules on one node, as a broken kube-proxy would write them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ENDPOINT_2 = r"10\.10\.2\.[0-9]+"
 
 DEFECTS = (
     Defect(
-        "timeout of another Service",
+        "a Service has another Service's timeout",
         written("s/--seconds (30|10800) /--seconds 3600 /"),
         fails={
             "C05": "3 lists with 30 s.*3600 s",
@@ -27,19 +27,19 @@ DEFECTS = (
         passes=("C10", "C14", "C17", "C18", "C51"),
     ),
     Defect(
-        "rcheck rule names the list of no one",
+        "an rcheck rule matches a list that nothing sets",
         written(r"s/(--name KUBE-SEP-)[A-Z0-9]{8}([A-Z0-9]+ --rcheck)/\1AAAAAAAA\2/"),
         fails={"C16": "KUBE-SEP-AAAAAAAA", "C20": "KUBE-SEP-AAAAAAAA"},
         passes=("C14", "C15", "C17", "C18", "C51"),
     ),
     Defect(
-        "endpoint chain translates to another endpoint",
+        "an endpoint chain translates to another endpoint",
         written(rf"s/(--to-destination ){_ENDPOINT_2}:80/\110.10.2.99:80/"),
         fails={"C18": r"10\.10\.2\.99:80", "C20": r"10\.10\.2\.99:80"},
         passes=("C14", "C15", "C16", "C17", "C51"),
     ),
     Defect(
-        "first endpoint is preferred",
+        "the first endpoint is preferred",
         written(r"s/0\.3333333333/0.5000000000/"),
         fails={"C17": r"0\.333\d+.*0\.5"},
         passes=("C14", "C15", "C16", "C18", "C51"),
@@ -51,13 +51,13 @@ DEFECTS = (
         passes=("C10",),
     ),
     Defect(
-        "cluster IP leads nowhere",
+        "the cluster IP leads nowhere",
         written("/^-A KUBE-SERVICES .*affinity-/d"),
         fails={"C51": "KUBE-SERVICES"},
         passes=("C10", "C15", "C16", "C17", "C18"),
     ),
     Defect(
-        "Service without affinity remembers",
+        "a Service without affinity sets clients in a list",
         written(r"/affinity-norules/s/(-j DNAT)/-m recent --name NOBODY --set \1/"),
         fails={"C19": "-m recent"},
         passes=("C14", "C15", "C16", "C17", "C18", "C20"),

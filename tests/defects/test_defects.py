@@ -1,61 +1,63 @@
-"""The suite notices what is wrong: every defect makes the claims about it fail, and no others.
+"""The suite notices defects: each makes the claims about it fail, and no others.
 
-The defects are in the modules beside this one, one a subject; ``catalogue`` has them all.
+The defects are in the modules beside this one, one for each subject; ``catalogue`` lists them all.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from session_affinity.claims import CATALOGUE
 from tests.defects.defect import IPTABLES
-from tests.defects.judged import Judged, contradictions
+from tests.defects.run_outcome import RunOutcome, contradictions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from tests.defects.comfort import Comfort
+    from tests.defects.behaviour_table import BehaviourTable
     from tests.defects.defect import Defect
-    from tests.defects.sick import SickCluster
+    from tests.defects.defective_cluster import DefectiveCluster
 
 
 @pytest.mark.fast
-@pytest.mark.parametrize("sick", [IPTABLES], ids=str, indirect=True, scope="session")
-def test_a_healthy_cluster_passes(sick: SickCluster) -> None:
-    """The control for all defects: the stand-ins by themselves break nothing."""
-    judged = sick.judge(["rules", "lists", "C10"])
+@pytest.mark.parametrize("defective", [IPTABLES], ids=str, indirect=True, scope="session")
+def test_a_healthy_cluster_passes(defective: DefectiveCluster) -> None:
+    """The control for all defects: the wrapped programs break nothing by themselves."""
+    run = defective.check(["rules", "lists", "C10"])
 
-    assert judged.outcomes
-    assert not judged.failed + judged.broken, judged.said
+    assert run.outcomes
+    assert not run.failed + run.undetermined, run.output
 
 
-def test_a_defect_fails_the_claims_about_it(defect: Defect, sick: SickCluster) -> None:
-    """Its claims fail, say where and what, and others pass; afterwards the cluster is healthy again."""
-    with defect.injected(sick):
-        judged = sick.judge(defect.claims)
-    sick.require_healthy()
+def test_a_defect_fails_the_claims_about_it(defect: Defect, defective: DefectiveCluster) -> None:
+    """The claims about a defect fail with node and reason, others pass; afterwards the cluster is healthy again."""
+    with defect.injected(defective):
+        run = defective.check(defect.claims)
+    defective.require_healthy()
 
-    wrong = contradictions(defect, judged, sick.nodes)
-    assert not wrong, "\n\n".join((*wrong, judged.said))
+    wrong = contradictions(defect, run, defective.nodes)
+    assert not wrong, "\n\n".join((*wrong, run.output))
 
 
 @pytest.mark.behaviour
 def test_behaviour_notices_a_defect_or_not(
-    defect: Defect, sick: SickCluster, about: Mapping[str, Sequence[str]], comfort: Comfort
+    defect: Defect,
+    defective: DefectiveCluster,
+    claims: Mapping[str, Mapping[str, Any]],
+    behaviour_table: BehaviourTable,
 ) -> None:
-    """What the claims about behaviour make of it where nobody looks at the nodes: kept for docs/claims.md.
+    """Record which claims about behaviour fail without access to the nodes, for docs/claims.md.
 
-    Those that are known to be about it come first; only where none of them fails, all others are asked.
+    The claims about the defect are checked first; all other claims about behaviour only if none of them fails.
     """
-    own = [claim for claim in defect.fails if not CATALOGUE[claim].dataplanes]
-    waiting = any("expiry" in about[claim] for claim in defect.fails)
-    with defect.injected(sick):
-        judged = sick.judge_behaviour(own) if own else Judged({}, "")
-        if not judged.failed:
-            judged = sick.judge_all_behaviour(waiting=waiting)
-    sick.require_healthy()
+    about_behaviour = [claim for claim in defect.fails if not claims[claim]["modes"]]
+    expiry = any(claims[claim]["subject"] == "expiry" for claim in defect.fails)
+    with defect.injected(defective):
+        run = defective.check_behaviour(about_behaviour) if about_behaviour else RunOutcome({}, "")
+        if not run.failed:
+            run = defective.check_all_behaviour(expiry=expiry)
+    defective.require_healthy()
 
-    comfort.record(defect, judged)
-    assert judged.outcomes, judged.said
+    behaviour_table.record(defect, run)
+    assert run.outcomes, run.output

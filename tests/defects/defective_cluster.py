@@ -1,4 +1,4 @@
-"""The cluster that defects are injected into: kept for all of them, judged as a user would judge it."""
+"""The cluster that defects are injected into, and runs of the suite on it, as a user would start them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from session_affinity.progress import quiet
 from session_affinity.testbed.testbed import Testbed
 from session_affinity.traffic.client import client_in
 from tests.defects.defect import Place, Shape
-from tests.defects.judged import Judged, read
+from tests.defects.run_outcome import RunOutcome, read
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,21 +33,21 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 NAME = f"defects-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]}"
-"""The cluster's name: that of another checkout beside this one is another, a killed run's of this one is replaced."""
+"""The cluster's name: it differs between checkouts; a leftover of a killed run of this checkout is replaced."""
 SAMPLE_PODS = ("webpod1", "webpod2", "webpod3", "net-pod")
 PROBE = "affinity-defect-probe"
-"""The name of the Service that a changed API treats unlike all others, so that the change is seen to be in effect."""
+"""The name of a Service that a changed API treats differently, which shows that the change is in effect."""
 CLAIM_SECONDS = 120
 RUN_SECONDS = 280
-"""What one claim and one run may take, on a machine that is not slow."""
+"""Time limits of one claim and of one run, on a machine that is not slow."""
 _DEADLINE_SECONDS = 60.0
-_UNSEEN = "--only-behaviour"
+_ONLY_BEHAVIOUR = "--only-behaviour"
 
 _KUBE_PROXY = """\
 #!/bin/sh
 PATH={directory}/bin:$PATH exec {kube_proxy} "$@"
 """
-# nft is also asked for what there is; only what it is given to write is read from standard input.
+# kube-proxy also lists rules with nft; only what it writes is read from standard input and filtered.
 _PROGRAM = """\
 #!/bin/sh
 filter={directory}/filters/$(hostname).{program}
@@ -58,10 +58,10 @@ PROGRAMS = ("iptables-restore", "ip6tables-restore", "nft")
 
 
 @dataclass(frozen=True)
-class SickCluster:
-    """A kept embedded cluster whose kube-proxy can be made to write what is wrong.
+class DefectiveCluster:
+    """An embedded cluster whose kube-proxy writes its rules through filters, which defects use.
 
-    ``directory`` has the stand-ins for the programs that kube-proxy writes by, and what they are to change.
+    ``directory`` has wrappers of the programs with which kube-proxy writes rules, and the filters: sed scripts.
     """
 
     cluster: clusters.EmbeddedCluster
@@ -79,7 +79,7 @@ class SickCluster:
         return f"{self.cluster.name}-{place}"
 
     def filter(self, place: Place, program: str) -> Path:
-        """Return the file of the sed script that what a node's kube-proxy writes by a program goes through."""
+        """Return the file of the sed script that filters what a node's kube-proxy writes with a program."""
         assert program in PROGRAMS, program
         return self.directory / "filters" / f"{self.node(place)}.{program}"
 
@@ -97,7 +97,7 @@ class SickCluster:
         return {"client" if name == "net-pod" else name: pods[name] for name in SAMPLE_PODS}
 
     def rules(self, place: Place) -> str:
-        """Return what a node holds for all Services, as the dataplane's own program prints it."""
+        """Return the rules of a node for all Services, as iptables-save or nft prints them."""
         commands = {
             "iptables": ("iptables-save", "-t", "nat"),
             "nftables": ("nft", "list", "table", "ip", "kube-proxy"),
@@ -108,23 +108,23 @@ class SickCluster:
         """Return the cluster's API."""
         return Api(self.cluster.kubeconfig)
 
-    def judge(self, claims: Sequence[str]) -> Judged:
-        """Run claims as a user would, each once."""
+    def check(self, claims: Sequence[str]) -> RunOutcome:
+        """Check claims as a user would, each once; ``claims`` are ids or other markers."""
         return self._run(" or ".join(claims))
 
-    def judge_behaviour(self, claims: Sequence[str]) -> Judged:
-        """Run claims as on a cluster whose nodes nobody may look at."""
-        return self._run(" or ".join(claims), _UNSEEN)
+    def check_behaviour(self, claims: Sequence[str]) -> RunOutcome:
+        """Check claims without access to the nodes."""
+        return self._run(" or ".join(claims), _ONLY_BEHAVIOUR)
 
-    def judge_all_behaviour(self, *, waiting: bool) -> Judged:
-        """Run all claims that are judged without a look at the nodes, on request those that wait for timeouts too.
+    def check_all_behaviour(self, *, expiry: bool) -> RunOutcome:
+        """Check all claims that need no access to the nodes; those about expiry only on request.
 
-        All but the one that makes a thousand Services: it takes long, and sees what others see without them.
+        Except C86 (the only such claim about disruption): it takes long, and repeats others among a thousand Services.
         """
-        selection = "affinity and not dataplane and not upkeep" + ("" if waiting else " and not expiry")
-        return self._run(selection, _UNSEEN)
+        selection = "affinity and not dataplane and not disruption" + ("" if expiry else " and not expiry")
+        return self._run(selection, _ONLY_BEHAVIOUR)
 
-    def _run(self, selection: str, *options: str) -> Judged:
+    def _run(self, selection: str, *options: str) -> RunOutcome:
         results = self.directory / "results.xml"
         results.unlink(missing_ok=True)
         argv = (
@@ -134,33 +134,37 @@ class SickCluster:
             *("-p", "no:cacheprovider", f"--deadline-scale={self.deadline_scale:g}", *options),
         )
         seconds = RUN_SECONDS * self.deadline_scale
-        done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=seconds)
-        said = done.stdout + done.stderr
-        assert results.exists(), said
-        return read(results.read_text(), said)
+        completed = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=seconds)
+        output = completed.stdout + completed.stderr
+        assert results.exists(), output
+        return read(results.read_text(), output)
 
     def probe(self) -> Reply:
-        """Ask the API to make the probe's Service, without making it."""
+        """Send a dry-run request for the probe's Service to the API."""
         return self.api().try_create(manifest(PROBE, "default", ServiceRequest("probe")), dry_run=True)
 
-    def until_the_api(self, *, differs: bool) -> None:
-        """Wait until a change of the API is in effect, or has gone again."""
+    def wait_for_api(self, *, changed: bool) -> None:
+        """Wait until a change of the API is in effect, or no longer."""
 
-        def seen() -> bool:
-            said = self.probe()
-            marked = not said.ok or PROBE in said.body["metadata"]["labels"] or any(PROBE in w for w in said.warnings)
-            return marked == differs
+        def is_as_expected() -> bool:
+            reply = self.probe()
+            is_changed = (
+                not reply.ok
+                or PROBE in reply.body["metadata"]["labels"]
+                or any(PROBE in warning for warning in reply.warnings)
+            )
+            return is_changed == changed
 
-        assert until(time.monotonic() + _DEADLINE_SECONDS * self.deadline_scale, seen), (
+        assert until(time.monotonic() + _DEADLINE_SECONDS * self.deadline_scale, is_as_expected), (
             f"the API still answers {self.probe()}"
         )
 
     def require_healthy(self) -> None:
-        """Check that nothing of a defect is left: a Service made now is programmed everywhere and keeps its client."""
-        left = [file.name for file in (self.directory / "filters").iterdir()]
-        assert not left, f"left behind: {left}"
+        """Check that nothing of a defect is left: a new Service is programmed on every node and keeps its client."""
+        filters = [file.name for file in (self.directory / "filters").iterdir()]
+        assert not filters, f"filters that were not removed: {filters}"
         dead = self.cluster.dead()
-        assert not dead, f"ended: {dead}"
+        assert not dead, f"processes that ended: {dead}"
         api = self.api()
         client = client_in(api, api.get(PODS, "net-pod", "default"), self.deadline_scale)
         services = Services(api, "default", 3, deadline_scale=self.deadline_scale)
@@ -176,29 +180,29 @@ class SickCluster:
             services.delete(service)
 
 
-def start(shape: Shape, directory: Path, *, deadline_scale: float = 1.0) -> SickCluster:
-    """Start a cluster whose kube-proxy is wrapped; healthy until a defect is injected."""
+def start(shape: Shape, directory: Path, *, deadline_scale: float = 1.0) -> DefectiveCluster:
+    """Start a cluster whose kube-proxy runs with the wrappers; healthy until a defect is injected."""
     directory.chmod(0o755)
     argv = (
         *(sys.executable, "-m", "session_affinity.clusters.embedded", "up", f"--name={NAME}", *shape.options),
         *(f"--kube-proxy={_wrap_kube_proxy(directory)}", f"--deadline-scale={deadline_scale:g}"),
     )
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
-    found = clusters.find(NAME)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert found is not None
-    return SickCluster(found, shape, directory, deadline_scale)
+    completed = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    cluster = clusters.find(NAME)
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    assert cluster is not None
+    return DefectiveCluster(cluster, shape, directory, deadline_scale)
 
 
 def _wrap_kube_proxy(directory: Path) -> Path:
     real = binaries.ensure(versions.resolve().release, quiet())["kube-proxy"]
     scripts = {directory / "kube-proxy": _KUBE_PROXY.format(directory=directory, kube_proxy=real)}
     for program in PROGRAMS:
-        if found := shutil.which(program, path=PATH):
-            text = _PROGRAM.format(directory=directory, program=program, real=found)
+        if real_program := shutil.which(program, path=PATH):
+            text = _PROGRAM.format(directory=directory, program=program, real=real_program)
             scripts[directory / "bin" / program] = text
-    for below in ("bin", "filters"):
-        (directory / below).mkdir()
+    for subdirectory in ("bin", "filters"):
+        (directory / subdirectory).mkdir()
     for file, text in scripts.items():
         file.write_text(text)
         file.chmod(0o755)
