@@ -1,6 +1,7 @@
-"""What a long piece of work says while it goes on, and how long each step of it took.
+"""Shows the progress of long work, and records how long each of its steps took.
 
-On a terminal every step in progress has a live line; elsewhere a step that lasts says so in lines a log can keep.
+A terminal shows a live line for every step in progress. A log gets a line after the first second of a step, another
+every 15 s while the step lasts, and one at its end.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FIRST_LINE_SECONDS: Final = 1.0
+"""The age at which a step gets its first line in a log."""
 HEARTBEAT_SECONDS: Final = 15.0
+"""The time between two lines of the same step in a log."""
 
 
 class ProgressStep:
-    """A piece of work that has begun and not ended."""
+    """A step in progress. ``position`` is its number and the number of steps, both from 1."""
 
     def __init__(self, name: str, position: tuple[int, int] | None) -> None:
         self.name = name
@@ -33,22 +36,23 @@ class ProgressStep:
 
     @property
     def seconds(self) -> float:
-        """How long it has been going on."""
+        """The age of the step."""
         return time.monotonic() - self._began
 
     def update(self, detail: str) -> None:
-        """Say how far it is; cheap enough to be called for every package or chunk."""
+        """Set the detail shown beside the step; cheap enough to be called for every package or chunk."""
         self.detail = detail
 
     def line(self) -> str:
-        """Name, elapsed time and how far it is, for a log."""
+        """Return name, age and detail as a line for a log."""
         return f"{self.label}: {self.seconds:.1f} s" + (f", {self.detail}" if self.detail else "")
 
 
 class Progress:
-    """Tells of steps on one console and records how long they took. Steps may run in several threads at once.
+    """Shows steps on one console and records how long they took. Steps may run in several threads at once.
 
-    ``quiet`` says nothing; times are recorded all the same. The console is standard error unless one is given.
+    With ``quiet`` nothing is shown; times are recorded nevertheless. The default console is standard error.
+    ``heartbeat`` is the number of seconds between two lines of a step in a log.
     """
 
     def __init__(
@@ -67,18 +71,18 @@ class Progress:
 
     @property
     def timings(self) -> list[tuple[str, float]]:
-        """Every ended step with its seconds, in the order of their ends."""
+        """The name and the seconds of every step that has ended, in the order of their ends."""
         with self._lock:
             return list(self._timings)
 
     def note(self, text: str) -> None:
-        """Say something worth a line of its own."""
+        """Print a line of text as it is: without markup and emoji codes."""
         if not self._quiet:
             self._console.print(text, markup=False, emoji=False, soft_wrap=True)
 
     @contextmanager
     def step(self, name: str, position: tuple[int, int] | None = None) -> Iterator[ProgressStep]:
-        """Tell of a step while the block runs; ``position`` is which of how many, from 1."""
+        """Show a step while the block runs; ``position`` is its number and the number of steps, both from 1."""
         step = ProgressStep(name, position)
         outcome = "failed after "
         try:
@@ -99,13 +103,13 @@ class Progress:
             return
         ended = threading.Event()
         show = self._show_live if self._console.is_terminal else self._show_lines
-        teller = threading.Thread(target=show, args=(step, ended), name=f"progress of {step.name}", daemon=True)
-        teller.start()
+        display = threading.Thread(target=show, args=(step, ended), name=f"progress of {step.name}", daemon=True)
+        display.start()
         try:
             yield
         finally:
             ended.set()
-            teller.join()
+            display.join()
 
     def _show_lines(self, step: ProgressStep, ended: threading.Event) -> None:
         pause = min(FIRST_LINE_SECONDS, self._heartbeat)
@@ -132,5 +136,5 @@ class Progress:
 
 
 def quiet() -> Progress:
-    """Return a Progress that says nothing."""
+    """Return a Progress that shows nothing."""
     return Progress(quiet=True, console=Console(file=sys.stderr, quiet=True))

@@ -10,34 +10,45 @@ import contextlib
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from session_affinity.claims import Claim
     from session_affinity.dataplane.model import Family, ServiceState
     from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.kube.api import Object
+    from session_affinity.scenarios.endpoint_changes.result import ScenarioResult
+    from session_affinity.scenarios.expiry.shared_wait import ExpiredElements, SilentClients
+    from session_affinity.scenarios.expiry.trials import TrialsSeen
+    from session_affinity.testbed.testbed import SyncResult
     from session_affinity.traffic.answers import Answers
+    from session_affinity.verdicts.verdict import Verdict
 
+Recorded: TypeAlias = (
+    "ServiceStored | RequestRound | NodeRead | Action | Note | Conclusion"
+    " | SyncResult | TrialsSeen | SilentClients | ExpiredElements | ScenarioResult"
+)
+"""Everything that can be recorded. ``report.steps`` has a step for each kind; mypy fails there when one is missing."""
 
-MADE: Final = "made"
+CREATED: Final = "created"
 CHANGED: Final = "changed"
 READ: Final = "read"
 
 
 @dataclass(frozen=True)
 class ServiceStored:
-    """Services as the API stores them, with their EndpointSlices, and whether they were made, changed or just read.
+    """Services as the API stores them, with their EndpointSlices.
 
-    ``objects`` are those of ``services``, in the same order; ``slices`` are those of all Services, empty when only a
-    Service was changed.
+    ``how`` is CREATED, CHANGED or READ. ``objects`` are those of ``services``, in the same order; ``slices`` are those
+    of all Services, empty when only a Service was changed.
     """
 
     services: tuple[ServiceState, ...]
     objects: tuple[Object, ...]
     slices: tuple[Object, ...] = ()
-    how: str = MADE
+    how: str = CREATED
 
 
 @dataclass(frozen=True)
@@ -61,9 +72,9 @@ class NodeRead:
 
 @dataclass(frozen=True)
 class Action:
-    """Something that was done to the cluster, in words, and where."""
+    """A sentence about a change made to the cluster; ``where`` is the node it was made on, empty elsewhere."""
 
-    what: str
+    description: str
     where: str = ""
 
 
@@ -76,10 +87,18 @@ class Note:
 
 
 @dataclass(frozen=True)
+class Conclusion:
+    """The verdict of a test on its claim."""
+
+    verdict: Verdict
+    claim: Claim
+
+
+@dataclass(frozen=True)
 class Event:
     """An observation, with its beginning and end in seconds since the epoch."""
 
-    what: object
+    observation: Recorded
     began: float
     ended: float = field(default_factory=time.time)
 
@@ -94,11 +113,16 @@ class Recorder(Protocol):
 _RECORDER: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
 
 
-def record(what: object, *, since: float | None = None) -> None:
+def record(observation: Recorded, *, since: float | None = None) -> None:
     """Record an observation that began at ``since`` (``time.time()``), or now. Without a recorder nothing happens."""
     if recorder := _RECORDER.get():
-        now = time.time()
-        recorder.keep(Event(what, now if since is None else since, now))
+        recorder.keep(event_of(observation, since=since))
+
+
+def event_of(observation: Recorded, *, since: float | None = None) -> Event:
+    """Return an observation that ends now as an event; it began at ``since`` (``time.time()``), or now."""
+    now = time.time()
+    return Event(observation, now if since is None else since, now)
 
 
 @contextlib.contextmanager

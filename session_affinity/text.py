@@ -1,4 +1,4 @@
-"""Lists of names and lines in messages, shortened where they are long."""
+"""Numbers, names and lines as messages and tables show them, shortened where they are long."""
 
 from __future__ import annotations
 
@@ -9,10 +9,24 @@ if TYPE_CHECKING:
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:
-    """Return the first ``most`` names separated by commas, and how many more there are."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    """Return the first ``most`` names separated by commas, and the number of those left out."""
+    return ", ".join(names[:most]) + (f" {_left_out(names, most)}" if len(names) > most else "")
 
 
 def first_lines(lines: Sequence[str], most: int = 5) -> list[str]:
-    """Return the first ``most`` lines, and one more that says how many are left out."""
-    return [*lines[:most], *([f"and {len(lines) - most} more like these"] if len(lines) > most else [])]
+    """Return the first ``most`` lines, and a last one with the number of those left out."""
+    return [*lines[:most], *([f"{_left_out(lines, most)} like these"] if len(lines) > most else [])]
+
+
+def first_text(texts: Sequence[str]) -> str:
+    """Return the first text, and the number of the others in parentheses."""
+    return texts[0] + (f" ({_left_out(texts, 1)})" if len(texts) > 1 else "")
+
+
+def moment(seconds: float | None) -> str:
+    """Return a moment in seconds with two decimals; empty when it is unknown."""
+    return "" if seconds is None else f"{seconds:.2f}"
+
+
+def _left_out(items: Sequence[str], most: int) -> str:
+    return f"and {len(items) - most} more"

@@ -16,7 +16,7 @@ from session_affinity.kube import events, podstate
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.resources import PODS
 from session_affinity.nodes.nodes import until
-from session_affinity.text import listed
+from session_affinity.text import first_text, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -195,7 +195,7 @@ def _raise_if_hopeless(api: Api, namespace: str, names: Collection[str]) -> None
     pods = [pod for pod in api.objects(PODS, namespace) if pod["metadata"]["name"] in names]
     if told := [what for what in map(podstate.trouble, pods) if what]:
         raise NotReadyError(
-            told[0] + (f" (and {len(told) - 1} more pods)" if told[1:] else ""),
+            first_text(told),
             next_step="without its pods nothing can be judged; --list-images says which images are needed, "
             "--image-registry takes them from a mirror",
         )

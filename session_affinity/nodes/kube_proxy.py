@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from session_affinity.nodes.nodes import Nodes
 
-METRICS: Final = "http://127.0.0.1:10249"
+METRICS_ADDRESS: Final = "127.0.0.1:10249"
+"""The default metricsBindAddress of kube-proxy."""
+METRICS: Final = f"http://{METRICS_ADDRESS}"
 PROCESS: Final = "--config=[^ ]*[k]ube-proxy"
 """Matches the command line of kube-proxy, and not that of whoever looks for it."""
 STARTED: Final = "process_start_time_seconds"

@@ -1,1 +1,1 @@
-"""The pytest plugin: options, claims and their selection, evidence, results, and the summary on the terminal."""
+"""The pytest plugin: options, claims and their selection, evidence, the Allure and conformance reports, and output."""

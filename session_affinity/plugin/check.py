@@ -1,4 +1,4 @@
-"""The end of a claim's test: its verdict is recorded for the report, and fails the test unless the claim holds."""
+"""The assertion of a claim's test: it records the verdict for the report, and fails the test unless the claim holds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from session_affinity import recorder
 from session_affinity.errors import SuiteError
-from session_affinity.report.steps import Conclusion
 
 if TYPE_CHECKING:
     from session_affinity.claims import Claim
@@ -17,11 +16,11 @@ if TYPE_CHECKING:
     from session_affinity.verdicts.verdict import Verdict
 
 HEADLINE: Final = "headline"
-"""The property of a test report that holds the number or phrase that sums up its verdict."""
+"""The property of a test report with the number or phrase that sums up its verdict."""
 
 
 class Check:
-    """Asserts verdicts of one test. ``properties`` are the test report's; ``record`` keeps what the report shows."""
+    """Asserts the verdicts of one test. ``properties`` are those of its test report, ``record`` is its evidence."""
 
     def __init__(
         self, claim: Claim, properties: list[tuple[str, object]], services: Services, record: TestRecord
@@ -37,10 +36,11 @@ class Check:
         ``headline`` replaces the verdict's own when the claim holds.
         """
         text = headline if headline and verdict.ok else verdict.headline
-        self._properties[:] = [*(one for one in self._properties if one[0] != HEADLINE), (HEADLINE, text)]
+        others = [entry for entry in self._properties if entry[0] != HEADLINE]
+        self._properties[:] = [*others, (HEADLINE, text)]
         if verdict.service is not None:
             self._record_objects(verdict.service)
-        self._record.note(Conclusion(verdict, self._claim))
+        self._record.add(recorder.Conclusion(verdict, self._claim))
         if not verdict.ok:
             raise AssertionError(verdict.explain(self._claim))
 
@@ -49,11 +49,11 @@ class Check:
         if not self._record.open or self._record.has_objects_of(service):
             return
         since = time.time()
-        # Evidence decides nothing: when it cannot be read, the report says so and the verdict stands.
+        # The verdict does not depend on these objects: when they cannot be read, the report says so.
         try:
             stored, slices = self._services.stored(service)
         except SuiteError as error:
-            self._record.note(recorder.Note(f"{service.key} as served", f"not available: {error.what}"), since=since)
+            self._record.add(recorder.Note(f"{service.key} as served", f"not available: {error.what}"), since=since)
         else:
             read = recorder.ServiceStored((service,), (stored,), tuple(slices), recorder.READ)
-            self._record.note(read, since=since)
+            self._record.add(read, since=since)

@@ -1,4 +1,4 @@
-"""Keeps what each test observes, for the report: requests, node reads and API changes are recorded automatically.
+"""Keeps the evidence of each test for the report: requests, node reads and API changes are recorded automatically.
 
 Main thread only; see ``recorder``.
 """
@@ -6,7 +6,6 @@ Main thread only; see ``recorder``.
 from __future__ import annotations
 
 import contextlib
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +14,7 @@ from session_affinity import recorder
 from session_affinity.errors import SuiteError
 from session_affinity.plugin.claims import claim_of
 from session_affinity.plugin.facts import RUN_FACTS
-from session_affinity.report.steps import Context, seen_states, steps
+from session_affinity.report.steps import Context, states_in, steps
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -23,12 +22,12 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.model import ServiceState
     from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.nodes.nodes import Nodes
-    from session_affinity.recorder import Event
+    from session_affinity.recorder import Event, Recorded
     from session_affinity.report.steps import ReportStep
 
 
 class TestRecord:
-    """The events of one test, in order. ``open`` while events are kept, which is until the test has been judged."""
+    """The events of one test, in order; ``open`` says whether events are still kept, as they are until the verdict."""
 
     __test__ = False
 
@@ -42,23 +41,24 @@ class TestRecord:
         if self.open:
             self.events.append(event)
 
-    def note(self, what: object, *, since: float | None = None) -> None:
+    def add(self, observation: Recorded, *, since: float | None = None) -> None:
         """Keep an observation that began at ``since``, in seconds since the epoch, or now."""
-        now = time.time()
-        self.keep(recorder.Event(what, now if since is None else since, now))
+        self.keep(recorder.event_of(observation, since=since))
 
     def has_objects_of(self, service: ServiceState) -> bool:
         """Return whether the record has a Service's objects with its present affinity and timeout."""
-        stored = [event.what for event in self.events if isinstance(event.what, recorder.ServiceStored)]
-        known = {(one.key, one.session_affinity, one.timeout_seconds) for what in stored for one in what.services}
-        return (service.key, service.session_affinity, service.timeout_seconds) in known
+        observations = [event.observation for event in self.events]
+        stored = [
+            state for entry in observations if isinstance(entry, recorder.ServiceStored) for state in entry.services
+        ]
+        return _affinity_of(service) in map(_affinity_of, stored)
 
 
 RECORD = pytest.StashKey[TestRecord]()
 
 
 def is_wanted(config: pytest.Config) -> bool:
-    """Return whether evidence is kept: there is a report to keep it in, and ``--evidence`` is not ``none``."""
+    """Return whether evidence is kept: a report is written, and ``--evidence`` is not ``none``."""
     return bool(config.getoption("allure_report_dir", default=None)) and config.getoption("--evidence") != "none"
 
 
@@ -72,14 +72,14 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.hookimpl(wrapper=True)
 def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
-    """Suppress recording while fixtures of the whole run are set up: they are not the first test's evidence."""
+    """Suppress recording while shared fixtures are set up: their events are not the evidence of the first test."""
     with contextlib.nullcontext() if fixturedef.scope == "function" else recorder.suppressed():
         return (yield)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """Note how many events belong to the set-up."""
+    """Note the number of events of the set-up."""
     if record := item.stash.get(RECORD, None):
         record.setup = len(record.events)
     return (yield)
@@ -87,31 +87,35 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 
 def close(item: pytest.Item, *, failed: bool) -> tuple[ReportStep, ...]:
     """Close a test's record and return it as steps of the report; after a failure every node is read first."""
-    record, known = item.stash[RECORD], item.config.stash[RUN_FACTS]
+    record, run = item.stash[RECORD], item.config.stash[RUN_FACTS]
     if not record.open:
         return ()
-    if failed and known.nodes:
-        # Evidence decides nothing: a node that cannot be read now is no other failure.
+    if failed and run.nodes:
+        # The verdict does not depend on this read, so a node that cannot be read now is not another failure.
         with contextlib.suppress(SuiteError):
-            known.nodes.read()
+            run.nodes.read()
     record.open = False
-    known.remember(seen_states(event.what) for event in record.events)
-    context = Context(known.proxy, _tick_rates(known.nodes, record.events))
-    found = steps(record.events, context, record.setup)
-    # Rules of many nodes, read many times: kept to the end of the run they would be most of its memory.
+    run.learn_program(states_in(event.observation) for event in record.events)
+    context = Context(run.proxy, _tick_rates(run.nodes, record.events))
+    report_steps = steps(record.events, context, record.setup)
+    # Snapshots of many nodes, kept to the end of the run, would be most of the memory it uses.
     record.events.clear()
-    return found
+    return report_steps
 
 
 def _tick_rates(nodes: Nodes | None, events: Sequence[Event]) -> Mapping[str, int]:
-    """Return the tick rates of the nodes that hold recent-list entries: their ages are computed with them."""
-    holding = {state.node for event in events for state in seen_states(event.what).values() if _has_entries(state)}
+    """Return the tick rates of the nodes whose recent lists have entries, to compute the ages of these."""
+    states = [state for event in events for state in states_in(event.observation).values()]
     rates: dict[str, int] = {}
-    for name in holding if nodes else ():
+    for name in {state.node for state in states if _has_entries(state)} if nodes else ():
         with contextlib.suppress(SuiteError), recorder.suppressed():
             rates[name] = nodes.hz(name) if nodes else 0
     return rates
 
 
+def _affinity_of(service: ServiceState) -> tuple[str, str, int | None]:
+    return service.key, service.session_affinity, service.timeout_seconds
+
+
 def _has_entries(state: NodeSnapshot) -> bool:
-    return any(entries.entries for entries in state.lists.values())
+    return any(recent.entries for recent in state.lists.values())

@@ -1,4 +1,4 @@
-"""What a run is on and where its time goes."""
+"""Facts about the cluster of a run, and the seconds that its set-up took."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from session_affinity import about
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.resources import NODES
+from session_affinity.plugin.phases import SetupTimes, long_enough
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
@@ -23,92 +24,72 @@ if TYPE_CHECKING:
     from session_affinity.progress import Progress
 
 SHARED_SECONDS = pytest.StashKey[float]()
-"""What a test's setup spent on things that the whole run shares, in seconds."""
-_MANY_WORDS = "_"
+"""The seconds of a test's setup that were spent in shared fixtures."""
 
 
 @dataclass
 class RunFacts:
-    """Facts of the cluster, and seconds by phase: those of its start, then every shared fixture that took some."""
+    """Facts about the cluster, the objects to read it with, and the seconds of each phase of the run.
+
+    ``cluster``, ``api``, ``nodes`` and ``proxy`` are set by the fixtures of these names, for the hooks that write the
+    report: a hook cannot request a fixture. They are None until then. ``cluster_steps`` are the names and seconds of
+    the steps in which the cluster started.
+    """
 
     facts: dict[str, str] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
+    cluster: Cluster | None = None
+    api: Api | None = None
+    nodes: Nodes | None = None
+    proxy: ProxyConfig | None = None
     progress: Progress | None = None
+    cluster_steps: tuple[tuple[str, float], ...] = ()
+    times: SetupTimes = field(default_factory=SetupTimes)
     began: float = field(default_factory=time.monotonic)
-    # One open fixture a level: what the ones below it took is theirs.
-    nested: list[float] = field(default_factory=list)
-    item: pytest.Item | None = None
-    # What the whole run shares, by the name of its fixture, for whoever comes to report without asking for it.
-    shared: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def cluster(self) -> Cluster | None:
-        """The cluster, once it runs."""
-        return self.shared.get("cluster")
-
-    @property
-    def nodes(self) -> Nodes | None:
-        """The nodes, once a test has asked for them."""
-        return self.shared.get("nodes")
-
-    @property
-    def proxy(self) -> ProxyConfig | None:
-        """How kube-proxy is set, once it is known."""
-        return self.shared.get("proxy")
-
-    def remember(self, readings: Iterable[Mapping[str, NodeSnapshot]]) -> None:
-        """Take from the first reading of a node by which program its rules were told."""
-        for state in (state for reading in readings for state in reading.values() if state.program):
+    def learn_program(self, snapshots: Iterable[Mapping[str, NodeSnapshot]]) -> None:
+        """Add the program that printed the rules of a node to the facts, from the first snapshot that names one."""
+        for state in (state for states in snapshots for state in states.values() if state.program):
             self.facts.setdefault("rules read with", f"{state.program}, {state.variant}")
             return
 
     def phases(self) -> dict[str, float]:
-        """Return the seconds of each phase that took a tenth of one."""
-        inner = dict(self.progress.timings) if self.progress else {}
-        own = {**inner, **{name: taken for name, taken in self.seconds.items() if not inner or name != "cluster"}}
-        return {name: taken for name, taken in own.items() if taken >= 0.05}
+        """Return the seconds of each phase by name: shared set-up, then the steps after the start of the cluster."""
+        steps = self.progress.timings[len(self.cluster_steps) :] if self.progress else []
+        return {**self.times.phases(), **long_enough(dict(steps))}
 
 
 RUN_FACTS = pytest.StashKey[RunFacts]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin to count."""
+    """Begin with no facts."""
     config.stash[RUN_FACTS] = RunFacts()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Note whose setup it is that shared fixtures are made in."""
-    item.config.stash[RUN_FACTS].item = item
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    """Note the part of a test's setup that was spent in shared fixtures."""
+    times = item.config.stash[RUN_FACTS].times
+    before = times.total()
+    try:
+        return (yield)
+    finally:
+        item.stash[SHARED_SECONDS] = times.total() - before
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
 ) -> Generator[None, object, object]:
-    """Count what shared fixtures take, each without those it asks for."""
+    """Measure fixtures that tests share."""
     if fixturedef.scope == "function":
         return (yield)
-    counted = request.config.stash[RUN_FACTS]
-    counted.nested.append(0.0)
-    began = time.monotonic()
-    try:
-        made = yield
-        counted.shared[fixturedef.argname] = made
-        return made
-    finally:
-        taken = time.monotonic() - began
-        name = fixturedef.argname.replace(_MANY_WORDS, " ")
-        counted.seconds[name] = taken - counted.nested.pop()
-        if counted.nested:
-            counted.nested[-1] += taken
-        elif counted.item is not None:
-            counted.item.stash[SHARED_SECONDS] = counted.item.stash.get(SHARED_SECONDS, 0.0) + taken
+    with request.config.stash[RUN_FACTS].times.measure(fixturedef.argname):
+        return (yield)
 
 
 def visible_nodes(api: Api) -> list[dict[str, Any]]:
-    """Return the nodes; none where the user may not list them, which takes nothing from the claims about behaviour."""
+    """Return the nodes; none when the user may not list them, which no claim about behaviour depends on."""
     try:
         return api.objects(NODES)
     except ApiError as error:
@@ -118,20 +99,20 @@ def visible_nodes(api: Api) -> list[dict[str, Any]]:
 
 
 def facts_of(cluster: Cluster, nodes: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Return what a reader of the report has to know to compare it with another."""
-    told = [node["status"]["nodeInfo"] for node in nodes]
+    """Return the facts by which runs can be compared: cluster, versions, kernel, operating system, suite."""
+    infos = [node["status"]["nodeInfo"] for node in nodes]
 
-    def all_of(name: str) -> str:
-        return ", ".join(sorted({str(one[name]) for one in told}))
+    def values(name: str) -> str:
+        return ", ".join(sorted({str(info[name]) for info in infos}))
 
     return {
         "cluster": cluster.name,
         "provider": cluster.provider,
-        "Kubernetes": all_of("kubeletVersion"),
-        "nodes": str(len(told)),
-        "kernel": all_of("kernelVersion"),
-        "operating system": all_of("osImage"),
-        "container runtime": all_of("containerRuntimeVersion"),
+        "Kubernetes": values("kubeletVersion"),
+        "nodes": str(len(infos)),
+        "kernel": values("kernelVersion"),
+        "operating system": values("osImage"),
+        "container runtime": values("containerRuntimeVersion"),
         "suite": " ".join(filter(None, (about.version(), about.commit()))),
         **cluster.facts,
     }

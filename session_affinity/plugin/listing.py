@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from session_affinity.plugin.claims import CATALOGUE, claim_of
+from session_affinity.plugin.options import OUTPUT_GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,10 +23,10 @@ QUIETEST: Final = -2
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options that list claims instead of checking them."""
-    group = parser.getgroup("session affinity")
-    group.addoption("--claims", action="store_true", help="list the claims that a run would check, and exit")
+    group = parser.getgroup(*OUTPUT_GROUP)
+    group.addoption("--claims", action="store_true", help="List the claims that a run would judge, and exit.")
     group.addoption(
-        "--claims-format", choices=("table", "json"), default="table", help="how --claims lists them (default: table)"
+        "--claims-format", choices=("table", "json"), default="table", help="The format of --claims. Default: table."
     )
 
 

@@ -1,12 +1,10 @@
-"""How the report tells of a claim: which leg it ran on, its message first, what was seen as steps with attachments."""
+"""The Allure result of a claim: its leg, a message that begins with the cause, and its evidence as steps."""
 
 from __future__ import annotations
 
-import contextlib
-import time
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import uuid4
 
 import allure
@@ -22,18 +20,18 @@ from session_affinity.plugin.evidence import close, is_wanted
 from session_affinity.plugin.facts import RUN_FACTS
 from session_affinity.plugin.leg import leg_of
 from session_affinity.plugin.terminal import failure_text
-from session_affinity.report import diagnostics
 from session_affinity.report.attachment import Attachment
+from session_affinity.report.diagnostics import Diagnostics, collect
 from session_affinity.report.steps import Phase, ReportStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
 
-MOST_AFTERMATHS = 5
-"""After so many claims that failed, the cluster is not kept again: what it looks like is there by then."""
-MENTIONED_MILLISECONDS = 50
-"""A fixture that took less and did not fail is not worth a line of the report."""
+MOST_DIAGNOSTICS: Final = 5
+"""The number of failed claims after which diagnostics are collected; later ones would repeat them."""
+SHOWN_MILLISECONDS: Final = 50
+"""The duration from which a fixture is shown in a result; one that failed is always shown."""
 # Allure declares no types for these.
 _allure: Any = allure
 _hooks: Any = allure_commons.plugin_manager
@@ -52,20 +50,23 @@ def _before_writing(function: Hook) -> Hook:
 
 @dataclass
 class ReportEntry:
-    """What the report is to say of a test beside its outcome."""
+    """What is added to the Allure result of a test.
+
+    ``message`` is empty when allure-pytest's own stays; ``trace`` is the place in the code. ``diagnostics`` are None
+    unless the test failed and a cluster was there.
+    """
 
     message: str = ""
     trace: str = ""
     steps: tuple[ReportStep, ...] = ()
-    aftermath: dict[str, list[Attachment]] | str = ""
-    at: float = 0.0
+    diagnostics: Diagnostics | None = None
 
 
-TOLD = pytest.StashKey[ReportEntry]()
+ENTRY = pytest.StashKey[ReportEntry]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have a say in what allure-pytest writes, where it writes."""
+    """Register ``Results`` with pytest and Allure when Allure results are written."""
     if config.getoption("allure_report_dir", default=None) and not config.getoption("collectonly"):
         results = Results(config)
         config.pluginmanager.register(results, "claim-results")
@@ -74,105 +75,103 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class Results:
-    """Completes the results of claims before they are written. One test is under way at a time."""
+    """Completes the results of claims before they are written. Tests run one at a time."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._item: pytest.Item | None = None
-        self._aftermath_of: list[str] = []
+        self._diagnosed: list[str] = []
         self._shared: set[str] = set()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Note which test is under way; one that the run ends on could not be told."""
+        """Note the test that runs, and the reason when the whole run ends in it."""
         self._item = item
-        told = item.stash[TOLD] = ReportEntry()
+        entry = item.stash[ENTRY] = ReportEntry()
         try:
             return (yield)
         except pytest.exit.Exception as stopped:
-            told.message = stopped.msg
+            entry.message = stopped.msg
             _allure.global_error(stopped.msg)
             raise
         except KeyboardInterrupt:
-            told.message = "the run was interrupted"
+            entry.message = "the run was interrupted"
             raise
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Take down what the test says and saw, while what it was about is still there."""
+        """Collect message, evidence and diagnostics of a claim while its objects still exist."""
         report = yield
         if claim := claim_of(item):
-            told = item.stash[TOLD]
+            entry = item.stash[ENTRY]
             if call.excinfo is not None:
-                told.message, told.trace = _said(item, report, call.excinfo)
+                entry.message, entry.trace = _message(item, report, call.excinfo)
             failed = call.excinfo is not None and not report.skipped
             try:
                 if call.when == "call" or (call.when == "setup" and failed):
-                    told.steps = close(item, failed=failed)
+                    entry.steps = close(item, failed=failed)
                 if failed and call.when != "teardown" and is_wanted(item.config):
-                    told.at = time.time()
-                    told.aftermath = self._look_around(claim.id)
-            except Exception as error:  # noqa: BLE001 - a verdict stands whether or not its evidence could be written
+                    entry.diagnostics = self._diagnose(claim.id)
+            except Exception as error:  # noqa: BLE001 - the verdict does not depend on its evidence
                 _allure.global_error(error)
                 trace = Attachment("trace", "".join(traceback.format_exception(error)))
                 title = f"the evidence could not be written, a mistake in the suite: {error!r}"
-                told.steps = (ReportStep(Phase.OBSERVE, title, call.start, call.stop, (trace,), ok=False),)
+                entry.steps = (ReportStep(Phase.OBSERVE, title, call.start, call.stop, (trace,), ok=False),)
         return report
 
     @_before_writing
     def report_result(self, result: Any) -> None:
-        """Complete a result; what allure-pytest made of it stays where nothing is said here."""
+        """Complete a result before allure-pytest writes it."""
         item = self._item
         if item is None or claim_of(item) is None:
             return
-        told = item.stash[TOLD]
+        entry = item.stash[ENTRY]
         if result.historyId is None:
-            # The run ended in its set-up, so allure-pytest never came to name it.
+            # The run ended in the test's set-up, before allure-pytest gave the result a name and labels.
             result.status = _model.Status.BROKEN
             result.labels.extend(_labels(item))
-        if told.message:
-            result.statusDetails = _model.StatusDetails(message=told.message, trace=told.trace or None)
+        if entry.message:
+            result.statusDetails = _model.StatusDetails(message=entry.message, trace=entry.trace or None)
         leg = leg_of(self._config)
         result.labels.extend(_model.Label(name=name, value=value) for name, value in leg.labels.items())
         result.parameters.extend(_model.Parameter(name=name, value=value) for name, value in leg.parameters.items())
-        values = [one.value for one in sorted(result.parameters, key=lambda one: one.name) if not one.excluded]
-        result.historyId = _md5(result.fullName, *values)
+        shown = [parameter for parameter in result.parameters if not parameter.excluded]
+        result.historyId = _md5(result.fullName, *(one.value for one in sorted(shown, key=lambda one: one.name)))
         headline = dict(item.user_properties).get(HEADLINE)
         if headline:
             result.parameters.append(_model.Parameter(name=HEADLINE, value=str(headline), excluded=True))
-        result.steps.extend(_step(one) for one in told.steps)
-        result.steps.extend(_aftermath(told))
-        item.stash[TOLD] = ReportEntry()  # written: what many tests told would be much to keep
+        result.steps.extend(map(_step, entry.steps))
+        if entry.diagnostics:
+            result.steps.append(_diagnostics_step(entry.diagnostics))
+        item.stash[ENTRY] = ReportEntry()  # it is written: the evidence of all tests would be much to keep
 
     @_before_writing
     def report_container(self, container: Any) -> None:
-        """Leave out fixtures of the whole run, those that took no time, and what was tidied up, unless they failed."""
+        """Leave out shared fixtures, fixtures that took no time, and teardown, unless they failed."""
         container.befores = [
-            one for one in container.befores if _failed(one) or (one.name not in self._shared and _took_time(one))
+            fixture
+            for fixture in container.befores
+            if _failed(fixture) or (fixture.name not in self._shared and _took_time(fixture))
         ]
-        container.afters = [one for one in container.afters if _failed(one)]
+        container.afters = [fixture for fixture in container.afters if _failed(fixture)]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> None:
-        """Note which fixtures are the whole run's: the summary has them, not every test."""
+        """Note the fixtures that tests share: the summary has their time."""
         if fixturedef.scope != "function":
             self._shared.add(fixturedef.argname)
 
-    def _look_around(self, claim_id: str) -> dict[str, list[Attachment]] | str:
-        known = self._config.stash[RUN_FACTS]
-        cluster, api = known.cluster, known.shared.get("api")
-        if cluster is None or api is None:
-            return ""
-        if len(self._aftermath_of) >= MOST_AFTERMATHS:
-            return f"not kept again: the cluster's state is with {', '.join(self._aftermath_of)}, which failed before"
-        self._aftermath_of.append(claim_id)
-        found = {}
-        with contextlib.suppress(SuiteError):
-            found["events and pods"] = diagnostics.of_api(api, cluster.namespace)
-        found |= diagnostics.of_nodes(cluster, list(cluster.nodes), cluster.facts.get("proxy mode", ""))
-        return found
+    def _diagnose(self, claim_id: str) -> Diagnostics | None:
+        """Return the diagnostics of the cluster; None while there is none."""
+        run = self._config.stash[RUN_FACTS]
+        if run.cluster is None or run.api is None:
+            return None
+        if len(self._diagnosed) >= MOST_DIAGNOSTICS:
+            return Diagnostics(omitted=f"see those of {', '.join(self._diagnosed)}, which failed before")
+        self._diagnosed.append(claim_id)
+        return collect(run.cluster, run.api, run.cluster.facts.get("proxy mode", ""))
 
 
 def _labels(item: pytest.Item) -> Iterable[Any]:
@@ -181,20 +180,22 @@ def _labels(item: pytest.Item) -> Iterable[Any]:
         yield from (_model.Label(name=mark.kwargs["label_type"], value=value) for value in mark.args)
 
 
-def _said(item: pytest.Item, report: pytest.TestReport, error: pytest.ExceptionInfo[BaseException]) -> tuple[str, str]:
-    """Return message and trace: the cause first, and the code only where it is the code that went wrong."""
+def _message(
+    item: pytest.Item, report: pytest.TestReport, error: pytest.ExceptionInfo[BaseException]
+) -> tuple[str, str]:
+    """Return message and trace: the cause first, and code only when the code is at fault."""
     path, line, name = item.location
-    where = f"{path}:{(line or 0) + 1}: {name}"
+    place = f"{path}:{(line or 0) + 1}: {name}"
     value = error.value
     if isinstance(value, pytest.skip.Exception):
         return value.msg or "skipped", ""
     expected = getattr(report, "wasxfail", None)
-    prefix = f"differs, which is no failure here: {expected}\n\n" if expected else ""
+    prefix = f"differs, which is not a failure here: {expected}\n\n" if expected else ""
     if isinstance(value, AssertionError):
-        return prefix + failure_text(value), where
+        return prefix + failure_text(value), place
     if isinstance(value, SuiteError):
-        return f"{prefix}{type(value).__name__}: {value}", f"{where}\n\n{error.getrepr(style='short')}"
-    return prefix + error.exconly(), f"{where}\n\n{error.getrepr(style='short')}"
+        return f"{prefix}{type(value).__name__}: {value}", f"{place}\n\n{error.getrepr(style='short')}"
+    return prefix + error.exconly(), f"{place}\n\n{error.getrepr(style='short')}"
 
 
 def _step(step: ReportStep) -> Any:
@@ -203,28 +204,21 @@ def _step(step: ReportStep) -> Any:
         status=_model.Status.PASSED if step.ok else _model.Status.FAILED,
         start=round(step.began * 1000),
         stop=round(step.ended * 1000),
-        steps=[_step(one) for one in step.steps],
-        attachments=[_attached(one) for one in step.attachments],
+        steps=[_step(part) for part in step.steps],
+        attachments=[_attached(attachment) for attachment in step.attachments],
     )
 
 
-def _aftermath(told: ReportEntry) -> Iterable[Any]:
-    if not told.aftermath:
-        return
-    found = told.aftermath if isinstance(told.aftermath, dict) else {}
-    name = "Afterwards: the cluster as it was then" + ("" if found else f" is {told.aftermath}")
-    start = round(told.at * 1000)
-    within = [
-        _model.TestStepResult(
-            name=place,
-            status=_model.Status.PASSED,
-            start=start,
-            stop=start,
-            attachments=[_attached(one) for one in attachments],
-        )
-        for place, attachments in found.items()
-    ]
-    yield _model.TestStepResult(name=name, status=_model.Status.PASSED, start=start, stop=start, steps=within)
+def _diagnostics_step(diagnostics: Diagnostics) -> Any:
+    omitted = f": {diagnostics.omitted}" if diagnostics.omitted else ""
+    at = diagnostics.began
+    parts = tuple(
+        ReportStep(Phase.OBSERVE, source, at, at, tuple(attachments))
+        for source, attachments in diagnostics.attachments.items()
+    )
+    return _step(
+        ReportStep(Phase.OBSERVE, f"Diagnostics of the cluster after the failure{omitted}", at, at, steps=parts)
+    )
 
 
 def _attached(attachment: Attachment) -> Any:
@@ -235,7 +229,7 @@ def _attached(attachment: Attachment) -> Any:
 
 
 def _took_time(fixture: Any) -> bool:
-    return bool((fixture.stop or fixture.start or 0) - (fixture.start or 0) >= MENTIONED_MILLISECONDS)
+    return bool((fixture.stop or fixture.start or 0) - (fixture.start or 0) >= SHOWN_MILLISECONDS)
 
 
 def _failed(fixture: Any) -> bool:

@@ -1,7 +1,7 @@
 """Test order and skip rules.
 
 Claims about expiry come last, disruptive claims after them. A claim whose proxy mode, node access or IP family is
-missing is skipped, by one rule: at collection as far as the options tell, and again when the cluster is known.
+missing is skipped, by one rule: at collection, by the options alone, and again when the cluster is known.
 """
 
 from __future__ import annotations
@@ -28,20 +28,18 @@ NO_KUBE_PROXY: Final = "none"
 DUAL_STACK: Final = "dual_stack"
 """The marker of claims about two IP families."""
 NOT_TO_BE_DISTURBED: Final = (
-    "the cluster is not the suite's own: what flushes rules, stops kube-proxy or takes a thousand addresses "
-    "is judged on embedded and kind clusters"
+    "the cluster was not created by this run: claims whose tests flush rules, stop kube-proxy or create a thousand "
+    "Services are judged on embedded and kind clusters only"
 )
-MAY_DIFFER: Final = (
-    "kube-proxy's behaviour where no document specifies it; this cluster has no kube-proxy, and may differ"
-)
+MAY_DIFFER: Final = "no document specifies this behaviour of kube-proxy; this cluster has no kube-proxy and may differ"
 
 
 @dataclass(frozen=True)
 class Judgeable:
-    """What the skip rules know about the cluster: what the options say at first, then what was found.
+    """What the skip rules need to know about the cluster: first from the options, then from the cluster.
 
-    ``proxy_mode`` is empty and ``families`` are none while unknown. ``nodes_not_judged`` says why no claim about nodes
-    can be judged, whatever the mode; empty where they can, or while unknown.
+    ``proxy_mode`` and ``families`` are empty while unknown. ``nodes_not_judged`` is the reason why no claim about nodes
+    can be judged, in any mode; empty when they can be, or while unknown.
     """
 
     proxy_mode: str = ""
@@ -67,13 +65,13 @@ class Judgeable:
 JUDGEABLE: Final = pytest.StashKey[Judgeable]()
 
 
-def learn(config: pytest.Config, **found: Any) -> None:
-    """Let the skip rules know what was found about the cluster: fields of ``Judgeable``."""
-    config.stash[JUDGEABLE] = replace(config.stash[JUDGEABLE], **found)
+def learn(config: pytest.Config, **facts: Any) -> None:
+    """Give the skip rules facts about the cluster; ``facts`` are fields of ``Judgeable``."""
+    config.stash[JUDGEABLE] = replace(config.stash[JUDGEABLE], **facts)
 
 
 def why_skipped(item: pytest.Item) -> str:
-    """Return why a claim's test is skipped, as far as is known now; empty when it is judged."""
+    """Return why a claim's test is skipped, by what is known so far; empty when it is judged."""
     judgeable = item.config.stash[JUDGEABLE]
     if is_disruptive(item) and is_asked_for(cluster_options_of(item.config)):
         return NOT_TO_BE_DISTURBED
@@ -89,22 +87,22 @@ def modes_of(item: pytest.Item) -> tuple[str, ...]:
 
 
 def needs_shared_wait(item: pytest.Item) -> bool:
-    """Whether a test is judged by the shared wait for the 30 s timeout."""
+    """Return whether a test needs the shared wait for the 30 s timeout."""
     return item.get_closest_marker("expiry") is not None
 
 
 def is_disruptive(item: pytest.Item) -> bool:
-    """Whether a test disturbs what other tests rely on."""
+    """Return whether a test disturbs what other tests rely on."""
     return item.get_closest_marker(DISRUPTIVE) is not None
 
 
 def is_judged(item: pytest.Item) -> bool:
-    """Whether a claim's test is to run, as far as is known now."""
+    """Return whether a claim's test is going to run, by what is known so far."""
     return bool(claim_of(item)) and item.get_closest_marker("skip") is None and not why_skipped(item)
 
 
 def is_requested(session: pytest.Session, *fixtures: str) -> bool:
-    """Whether a test that is to run, as far as is known now, takes all of these fixtures as arguments."""
+    """Return whether a test that is going to run, by what is known so far, takes all of these fixtures as arguments."""
     return any(
         set(fixtures) <= inspect.signature(item.function).parameters.keys()
         for item in session.items
@@ -114,12 +112,12 @@ def is_requested(session: pytest.Session, *fixtures: str) -> bool:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Sort the claims' tests, and skip what the options already rule out."""
-    unasked = ONLY_BEHAVIOUR if config.getoption("--only-behaviour", default=False) else ""
+    """Sort the claims' tests, and skip those that the options rule out."""
+    only_behaviour = ONLY_BEHAVIOUR if config.getoption("--only-behaviour", default=False) else ""
     families = config.getoption("--ip-family", default=None)
     config.stash[JUDGEABLE] = Judgeable(
         config.getoption("--proxy-mode", default=None) or "",
-        unasked or no_node_access(cluster_options_of(config)),
+        only_behaviour or no_node_access(cluster_options_of(config)),
         families_of(families) if families else (),
     )
     claimed = [item for item in items if claim_of(item)]
@@ -135,18 +133,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip by the same rule what was found out after the collection."""
+    """Skip a test by the same rule when the cluster, known by now, rules it out."""
     if claim_of(item) and (reason := why_skipped(item)):
         pytest.skip(reason)
 
 
 def expect_differences(item: pytest.Item) -> None:
-    """On a cluster without kube-proxy, let a claim that only kube-proxy promises differ without failing the run.
+    """On a cluster without kube-proxy, expect the failure of a claim that only kube-proxy promises.
 
-    Only a violated claim may differ: any other error still ends the test as an error.
+    Only a violated claim is expected: a test that fails for another reason still ends as an error.
     """
-    of_kube_proxy = item.get_closest_marker(str(Promise.KUBE_PROXY)) is not None
-    if of_kube_proxy and item.config.stash[JUDGEABLE].proxy_mode == NO_KUBE_PROXY:
+    by_kube_proxy = item.get_closest_marker(str(Promise.KUBE_PROXY)) is not None
+    if by_kube_proxy and item.config.stash[JUDGEABLE].proxy_mode == NO_KUBE_PROXY:
         item.add_marker(pytest.mark.xfail(reason=MAY_DIFFER, raises=AssertionError, strict=False))
 
 

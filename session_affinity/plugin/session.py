@@ -1,4 +1,4 @@
-"""The end of a session that cannot judge anything, and output that reaches the terminal although pytest captures it."""
+"""Ends a session that cannot judge any claim, and lets output reach the terminal while pytest captures it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def abort_session_on_error(what: str) -> Iterator[None]:
     """Abort the session on a setup error that makes every claim meaningless, instead of erroring in each test.
 
-    ``what`` says in a few words what could not be set up.
+    ``what`` names what is missing, and begins the message.
     """
     try:
         yield
@@ -29,7 +29,7 @@ def abort_session_on_error(what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def uncaptured(config: pytest.Config) -> Iterator[None]:
-    """Let output inside the block reach the terminal although pytest captures output."""
+    """Let output inside the block reach the terminal while pytest captures output."""
     capture = config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
         yield

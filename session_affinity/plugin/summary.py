@@ -1,4 +1,4 @@
-"""The summary at the end of a run, made to be pasted into an issue."""
+"""The summary at the end of a run, written to be pasted into an issue."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from session_affinity.experiment import BUDGET
 from session_affinity.plugin.check import HEADLINE
 from session_affinity.plugin.claims import CATALOGUE
 from session_affinity.plugin.facts import RUN_FACTS
+from session_affinity.plugin.phases import CLUSTER_START, long_enough
 from session_affinity.plugin.terminal import CLAIM, properties_of
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     """pytest's reports by outcome."""
 
 _OUTCOMES: Final = {"failed": "failed", "error": "error", "passed": "passed", "xfailed": "differs", "xpassed": "passed"}
-"""pytest's name of each outcome, the worst first, with the summary's; skipped claims are listed by reason instead."""
+"""pytest's outcomes, the worst first, with their names in the summary; skipped claims are listed by reason instead."""
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
@@ -39,14 +40,14 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
 
 
 def summary(config: pytest.Config, stats: Stats) -> list[str]:
-    """Return the lines of the summary: cluster, counts, a line a claim, seconds by phase, where the evidence is."""
-    known, catalogue = config.stash[RUN_FACTS], config.stash[CATALOGUE]
-    suite, alarm = known.facts["suite"] or "unknown", false_alarm_line(catalogue, stats)
+    """Return the lines of the summary: cluster, counts, claims, seconds of each phase, directory of the evidence."""
+    run, catalogue = config.stash[RUN_FACTS], config.stash[CATALOGUE]
+    suite, alarm = run.facts["suite"] or "unknown", false_alarm_line(catalogue, stats)
     lines = [
-        f"cluster: {cluster_line(known.facts)}",
+        f"cluster: {cluster_line(run.facts)}",
         f"suite: {suite}, {counts_line(catalogue, stats)}; false alarm {alarm}",
         *claim_lines(catalogue, stats),
-        f"time: {time_line(known.phases(), time.monotonic() - known.began)}",
+        f"time: {time_line(run.phases(), run.cluster_steps, time.monotonic() - run.began)}",
     ]
     if directory := config.getoption("allure_report_dir", default=None):
         lines.append(f"evidence: {directory}")
@@ -54,7 +55,7 @@ def summary(config: pytest.Config, stats: Stats) -> list[str]:
 
 
 def cluster_line(facts: Mapping[str, str]) -> str:
-    """Return the cluster in a line."""
+    """Return the cluster, its kube-proxy and its kernel as a line."""
     rules = f" ({facts['rules read with']})" if "rules read with" in facts else ""
     families = f", {facts['IP families'].replace(', ', ' and ')}" if "IP families" in facts else ""
     return (
@@ -72,7 +73,7 @@ def counts_line(catalogue: Catalogue, stats: Stats) -> str:
 
 
 def claim_lines(catalogue: Catalogue, stats: Stats) -> Iterator[str]:
-    """Yield a line a claim, with its headline or else its title; then the reasons for skipping, with their claims."""
+    """Yield a line for each judged claim, with its headline or title, and one for each reason for skipping claims."""
     places = {claim_id: place for place, claim_id in enumerate(catalogue)}
     lines = []
     for outcome, claim, report in _judged(catalogue, stats):
@@ -86,31 +87,39 @@ def claim_lines(catalogue: Catalogue, stats: Stats) -> Iterator[str]:
     yield from (f"skipped {' '.join(ids)}: {reason}" for reason, ids in by_reason.items())
 
 
-def time_line(phases: Mapping[str, float], whole: float) -> str:
-    """Return the seconds of each phase, and of the whole run, in words."""
-    parts = [f"{name} {seconds:.1f} s" for name, seconds in phases.items()]
+def time_line(phases: Mapping[str, float], cluster_steps: Sequence[tuple[str, float]], whole: float) -> str:
+    """Return the seconds of each phase and of the whole run as a line; the start of the cluster with its steps."""
+    parts = _seconds(phases.items())
+    steps = _seconds(long_enough(dict(cluster_steps)).items())
+    if CLUSTER_START in phases and steps:
+        place = list(phases).index(CLUSTER_START)
+        parts[place] += f" ({', '.join(steps)})"
     return ", ".join((*parts, f"whole run {whole:.1f} s"))
 
 
 def false_alarm_line(catalogue: Catalogue, stats: Stats) -> str:
-    """Return the bound on a false alarm of the judged claims together, and of a whole run."""
+    """Return the bound on the probability of a false alarm: of the claims judged, and allowed for a whole run."""
     used = sum(claim.false_alarm for _, claim, _ in _judged(catalogue, stats))
     return f"at most {used:.1e}, {BUDGET:.0e} is allowed"
 
 
 def _judged(catalogue: Catalogue, stats: Stats) -> list[tuple[str, Claim, Any]]:
-    """Return the claims that ran, each with its worst outcome: the clean-up of a claim that held may fail."""
-    found: dict[str, tuple[str, Claim, Any]] = {}
+    """Return the claims that ran, each with its worst outcome: the teardown of a test that passed may fail."""
+    judged: dict[str, tuple[str, Claim, Any]] = {}
     for outcome, name in _OUTCOMES.items():
         for claim, report in _claims(catalogue, stats.get(outcome, ())):
-            found.setdefault(claim.id, (name, claim, report))
-    return list(found.values())
+            judged.setdefault(claim.id, (name, claim, report))
+    return list(judged.values())
 
 
 def _claims(catalogue: Catalogue, reports: Iterable[Any]) -> list[tuple[Claim, Any]]:
     """Return the claims of reports, each once."""
-    found = {properties_of(report).get(CLAIM, ""): report for report in reports}
-    return [(catalogue[claim_id].claim, report) for claim_id, report in found.items() if claim_id]
+    by_id = {properties_of(report).get(CLAIM, ""): report for report in reports}
+    return [(catalogue[claim_id].claim, report) for claim_id, report in by_id.items() if claim_id]
+
+
+def _seconds(entries: Iterable[tuple[str, float]]) -> list[str]:
+    return [f"{name} {seconds:.1f} s" for name, seconds in entries]
 
 
 def _reason(report: Any) -> str:

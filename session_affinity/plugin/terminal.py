@@ -1,4 +1,4 @@
-"""One line a claim on the terminal; failures that begin with what is wrong; errors that JUnit counts as errors."""
+"""The terminal and JUnit: one line for each claim, failures that begin with the cause, errors apart from failures."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from session_affinity.claims import Claim
 
 CLAIM: Final = "claim"
-"""The property of a test report that holds the claim's id."""
+"""The property of a test report with the claim's id."""
 _NO_VERDICT: Final = "no_verdict"
+"""The attribute of a test report that says whether its test failed without a violated claim."""
 _COLOURS: Final = {"passed": "green", "failed": "red", "error": "red", "skipped": "yellow"}
 
 
@@ -39,21 +40,21 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note the claim on its report, and let a failure say what is wrong instead of where the code is."""
+    """Add the claim to its report, and replace the traceback of a violated claim or a project error by its message."""
     claim = claim_of(item)
     if claim is None:
         return (yield)
     error = call.excinfo.value if call.excinfo else None
-    own_words = isinstance(error, (AssertionError, SuiteError)) and item.config.getoption("tbstyle") == "auto"
-    with _no_arguments(item.config) if own_words else contextlib.nullcontext():
+    has_message = isinstance(error, (AssertionError, SuiteError)) and item.config.getoption("tbstyle") == "auto"
+    with _no_arguments(item.config) if has_message else contextlib.nullcontext():
         report = yield
     if call.when == "setup":
-        # What the whole run shares is not the first test's time; the summary has it.
+        # The time of shared fixtures is not that of the first test that requests them; the summary has it.
         report.duration = max(report.duration - item.stash.get(SHARED_SECONDS, 0.0), 0.0)
     report.user_properties.extend([] if properties_of(report).get(CLAIM) else [(CLAIM, claim.id)])
     if call.excinfo is not None:
         setattr(report, _NO_VERDICT, not isinstance(call.excinfo.value, (AssertionError, pytest.fail.Exception)))
-    if error is not None and own_words and report.failed:
+    if error is not None and has_message and report.failed:
         path, line, _ = item.reportinfo()
         report.longrepr = f"{failure_text(error)}\n\n{path}:{(line or 0) + 1}: {item.name}"
     return report
@@ -61,7 +62,7 @@ def pytest_runtest_makereport(
 
 @contextlib.contextmanager
 def _no_arguments(config: pytest.Config) -> Iterator[None]:
-    """Keep pytest from formatting a test's arguments: thousands of answers take it minutes, and nobody sees them."""
+    """Keep pytest from formatting a test's arguments, which takes minutes for thousands of answers and is not shown."""
     before = config.option.tbstyle
     config.option.tbstyle = "native"
     try:
@@ -72,35 +73,38 @@ def _no_arguments(config: pytest.Config) -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
-    """Count a claim that could not be tested among the errors, as the Allure report counts it among the broken."""
+    """Count a claim that could not be tested as an error, as Allure counts it as broken."""
     if CLAIM in properties_of(report) and report.when == "call" and is_undetermined(report):
         return "error", "E", "ERROR"
     return None
 
 
 def is_undetermined(report: pytest.TestReport) -> bool:
-    """Whether a claim could not be tested: something else than a violated claim made its test fail."""
+    """Return whether a claim could not be tested: its test failed for another reason than a violated claim."""
     return report.failed and (report.when != "call" or getattr(report, _NO_VERDICT, False))
 
 
 def failure_text(error: BaseException) -> str:
-    """Return what a failed test says: the message of an assertion without the code that made it."""
+    """Return the message of a failure: that of an assertion without the source line that pytest adds."""
     if isinstance(error, SuiteError):
         return f"could not be tested: {type(error).__name__}: {error}"
     lines = str(error).splitlines()
-    code = [number for number, line in enumerate(lines) if line.startswith("assert ")]
-    return "\n".join(lines[: code[-1]] if code and code[-1] > 0 else lines)
+    code_lines = [number for number, line in enumerate(lines) if line.startswith("assert ")]
+    return "\n".join(lines[: code_lines[-1]] if code_lines and code_lines[-1] > 0 else lines)
 
 
 class JUnitErrors:
-    """Turns the ``<failure>`` of a claim that could not be tested into an ``<error>`` in pytest's JUnit file."""
+    """Turns the ``<failure>`` of a claim that could not be tested into an ``<error>`` in pytest's JUnit file.
+
+    pytest writes ``<error>`` only for set-up and teardown; the counts of the ``testsuite`` element follow.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Change the element that pytest has just written."""
+        """Change the element that pytest has just added."""
         junit: Any = self._config.stash.get(xml_key, None)
         if junit is None or report.when != "call" or CLAIM not in properties_of(report) or not is_undetermined(report):
             return
@@ -122,12 +126,12 @@ class ClaimLines:
         self._summary = False
 
     def pytest_sessionfinish(self) -> None:
-        """Leave the summary to pytest."""
+        """Leave the outcomes in the summary to pytest."""
         self._summary = True
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        """Count a claim as pytest does, without its letter."""
+        """Count a claim as pytest does, without printing a letter for it."""
         if self._summary or CLAIM not in properties_of(report):
             return None
         if is_undetermined(report):
@@ -138,7 +142,7 @@ class ClaimLines:
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Write the line when the outcome is known."""
+        """Write the line of a claim when its outcome is known."""
         properties = properties_of(report)
         if CLAIM not in properties:
             return

@@ -1,1 +1,1 @@
-"""Tables and pictures of what was seen, for the report: pure functions from observations to text."""
+"""Evidence for the report: tables, pictures and steps made from recorded observations, and diagnostics of a cluster."""

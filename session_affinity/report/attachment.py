@@ -1,4 +1,4 @@
-"""A piece of evidence as the report keeps it."""
+"""An attachment of the report: a name, a text and its media type."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from enum import Enum
 from typing import Final
 
 MOST_CHARACTERS: Final = 100_000
-"""What one attachment may have, so that a report stays small enough to be opened."""
+"""The length of an attachment, so that a browser can open the report."""
 
 
 class MediaType(Enum):
-    """What an attachment is: its media type, and how the name of its file ends."""
+    """The format of an attachment: its media type, and the extension of its file."""
 
     TEXT = ("text/plain", "txt")
     CSV = ("text/csv", "csv")
@@ -20,18 +20,18 @@ class MediaType(Enum):
 
     @property
     def media_type(self) -> str:
-        """The media type, which decides how the report shows it."""
+        """The media type, by which Allure chooses how to show the attachment."""
         return self.value[0]
 
     @property
     def extension(self) -> str:
-        """How the file's name ends."""
+        """The extension of the file's name, without a dot."""
         return self.value[1]
 
 
 @dataclass(frozen=True)
 class Attachment:
-    """Something to look at, with a name that says what."""
+    """A named text of the report."""
 
     name: str
     body: str
@@ -39,7 +39,7 @@ class Attachment:
 
 
 def shortened(text: str, most: int = MOST_CHARACTERS) -> str:
-    """Return a text of at most about ``most`` characters: whole lines are left out of its middle, and it says so."""
+    """Return a text of about ``most`` characters: lines in its middle are replaced by a note with their number."""
     if len(text) <= most:
         return text
     head = text[: most // 2].rpartition("\n")[0] or text[: most // 2]

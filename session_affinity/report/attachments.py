@@ -1,4 +1,4 @@
-"""Observations as attachments: what a step of the report has to look at."""
+"""Observations as attachments of the report's steps."""
 
 from __future__ import annotations
 
@@ -18,34 +18,32 @@ from session_affinity.traffic.answers import Answers
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from session_affinity.claims import Claim
     from session_affinity.dataplane.model import ProxyConfig, ServiceState
     from session_affinity.dataplane.snapshot import NodeSnapshot
-    from session_affinity.recorder import ServiceStored
+    from session_affinity.recorder import Conclusion, ServiceStored
     from session_affinity.scenarios.endpoint_changes.result import ScenarioResult
-    from session_affinity.scenarios.expiry.shared_wait import SilentClients
+    from session_affinity.scenarios.expiry.shared_wait import ExpiredElements, SilentClients
     from session_affinity.scenarios.expiry.trials import Trial
-    from session_affinity.verdicts.verdict import Verdict
 
-# The one in C is ten times as quick, where it is there.
+ENTRIES: Final = "affinity entries, with ages"
+LIFELINES: Final = "how long each client stayed on its endpoint"
+BY_STAGE: Final = "answers by stage"
+# PyYAML's dumper in C, where it is installed, is ten times as fast.
 _DUMPER: Final = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
-def objects(what: ServiceStored, keys: Iterable[str]) -> tuple[Attachment, ...]:
-    """Return the Services of these keys with their EndpointSlices, as the API has them."""
-    pairs = [pair for pair in zip(what.services, what.objects, strict=True) if pair[0].key in keys]
+def objects(stored: ServiceStored, keys: Iterable[str]) -> tuple[Attachment, ...]:
+    """Return the Services of these keys with their EndpointSlices, as YAML of the API's objects."""
+    pairs = [pair for pair in zip(stored.services, stored.objects, strict=True) if pair[0].key in keys]
     return tuple(
-        Attachment(f"{service.key} as served", yaml_of((stored, *_own(what.slices, service))), MediaType.YAML)
-        for service, stored in pairs
+        Attachment(f"{service.key} as served", yaml_of((document, *_slices_of(service, stored))), MediaType.YAML)
+        for service, document in pairs
     )
 
 
-def yaml_of(served: Iterable[Mapping[str, Any]]) -> str:
-    """Return objects of the API without the record of who manages which field."""
-    bare = [
-        {**one, "metadata": {name: value for name, value in one["metadata"].items() if name != "managedFields"}}
-        for one in served
-    ]
+def yaml_of(documents: Iterable[Mapping[str, Any]]) -> str:
+    """Return API objects as YAML without managedFields."""
+    bare = [{**document, "metadata": _without_managed_fields(document["metadata"])} for document in documents]
     return shortened(yaml.dump_all(bare, Dumper=_DUMPER, sort_keys=False))
 
 
@@ -55,16 +53,16 @@ def affinity_entries(
     states: Mapping[str, NodeSnapshot],
     hz: Mapping[str, int],
 ) -> tuple[Attachment, ...]:
-    """Return whom nodes remember for Services."""
+    """Return the affinity entries of nodes for Services as a table; nothing where there are none."""
     backend = BACKENDS.get(proxy.mode) if proxy else None
     text = affinity_stores(backend, services, states, hz) if backend else ""
-    return (Attachment("clients remembered, ages computed", text, MediaType.CSV),) if text else ()
+    return (Attachment(ENTRIES, text, MediaType.CSV),) if text else ()
 
 
 def rules(
     proxy: ProxyConfig | None, services: Iterable[ServiceState], states: Mapping[str, NodeSnapshot], *, thorough: bool
 ) -> tuple[Attachment, ...]:
-    """Return the rules of Services, as expected and as seen (``thorough``: see ``rules_diff``)."""
+    """Return the expected and the actual rules of Services (``thorough``: see ``rules_diff``)."""
     backend = BACKENDS.get(proxy.mode) if proxy else None
     if backend is None or proxy is None:
         return ()
@@ -72,66 +70,81 @@ def rules(
     return tuple(Attachment(f"rules of {key}, expected and seen", shortened(text)) for key, text in diffs if text)
 
 
-def answers(name: str, title: str, seen: Answers, services: Mapping[str, str]) -> tuple[Attachment, ...]:
-    """Return requests as a picture, if there are several, and as a table; ``services`` are names by target."""
-    csv = Attachment(name, shortened(seen.csv()), MediaType.CSV)
-    if len(seen) < 2:
+def answers(name: str, title: str, answers: Answers, services: Mapping[str, str]) -> tuple[Attachment, ...]:
+    """Return requests as a table, and as a picture where there are several; ``services`` are names by target."""
+    csv = Attachment(name, shortened(answers.csv()), MediaType.CSV)
+    if len(answers) < 2:
         return (csv,)
-    return (Attachment(name, pictures.timeline(title, seen, services), MediaType.SVG), csv)
+    return (Attachment(name, pictures.timeline(title, answers, services), MediaType.SVG), csv)
 
 
-def trials(seen: Sequence[Trial]) -> tuple[Attachment, ...]:
-    """Return trials of the shared wait as a picture, if all can be drawn on one scale, and as a table."""
-    csv = Attachment("trials", table(seen), MediaType.CSV)
-    timeouts = {one.service.timeout_seconds for one in seen}
-    if len(timeouts) != 1 or not all(len(one.contacts) > 1 for one in seen):
+def trials(trials: Sequence[Trial]) -> tuple[Attachment, ...]:
+    """Return trials of the shared wait as a table, and as a picture where one scale fits all of them."""
+    csv = Attachment("trials", table(trials), MediaType.CSV)
+    timeouts = {trial.service.timeout_seconds for trial in trials}
+    if len(timeouts) != 1 or not all(len(trial.contacts) > 1 for trial in trials):
         return (csv,)
     timeout = float(timeouts.pop() or 0)
-    title = f"{len(seen)} clients, silent before their last request; timeoutSeconds {timeout:g}"
-    return (_lifelines(title, [pictures.life(one) for one in seen], timeout), csv)
+    title = f"{len(trials)} clients, silent before their last request; timeoutSeconds {timeout:g}"
+    return (_lifelines(title, [pictures.lifetime(trial) for trial in trials], timeout), csv)
 
 
-def rest(seen: SilentClients) -> tuple[Attachment, ...]:
+def silent_clients(silent: SilentClients) -> tuple[Attachment, ...]:
     """Return the clients that were silent until the timeout was over; their last dot is the request after that."""
-    read = seen.at_end.uptime or 0.0
-    lives = [
+    read = silent.at_end.uptime or 0.0
+    lifetimes = [
         pictures.EntryLifetime(
             service.name,
-            ((0.0, first.endpoint or "no answer"), (read - (first.not_after or read), probe.endpoint or "no answer")),
+            (
+                (0.0, first.endpoint or pictures.NO_ANSWER),
+                (read - (first.not_after or read), probe.endpoint or pictures.NO_ANSWER),
+            ),
         )
-        for service, first, probe in zip(seen.services, seen.first, seen.probes, strict=True)
+        for service, first, probe in zip(silent.services, silent.first, silent.probes, strict=True)
     ]
-    timeout = float(seen.services[0].timeout_seconds or 0)
-    title = f"{len(lives)} clients, asked again only when what remembers them had been read; timeoutSeconds {timeout:g}"
-    return (_lifelines(title, lives, timeout),)
+    timeout = float(silent.services[0].timeout_seconds or 0)
+    title = f"{len(lifetimes)} clients, silent until their entries had been read; timeoutSeconds {timeout:g}"
+    return (_lifelines(title, lifetimes, timeout),)
 
 
-def course(seen: ScenarioResult) -> tuple[Attachment, ...]:
-    """Return what a client saw of a Service from change to change: a picture with a line at each, and a table."""
-    csv = Attachment("answers by stage", shortened(seen.csv()), MediaType.CSV)
-    asked = [(*stage.during, *stage.answers) for stage in seen.stages]
-    everything = Answers(tuple(one for part in asked for one in part))
+def expired_elements(expired: ExpiredElements) -> tuple[Attachment, ...]:
+    """Return the one request of each client whose set element was looked for after its timeout, as a table."""
+    return (Attachment("requests before the timeout", shortened(Answers(expired.contacts).csv()), MediaType.CSV),)
+
+
+def scenario(result: ScenarioResult) -> tuple[Attachment, ...]:
+    """Return the answers of a client through the stages of a scenario: a picture with a line at each, and a table."""
+    csv = Attachment(BY_STAGE, shortened(result.csv()), MediaType.CSV)
+    by_stage = [(*stage.during, *stage.answers) for stage in result.stages]
+    everything = Answers(tuple(answer for answers in by_stage for answer in answers))
     if len(everything) < 2:
         return (csv,)
     marks, count = [], 0
-    for stage, part in zip(seen.stages, asked, strict=True):
+    for stage, answers in zip(result.stages, by_stage, strict=True):
         marks.append((count, stage.change))
-        count += len(part)
-    title = f"{len(everything)} requests to {seen.service.name} while its endpoints changed"
-    return (Attachment("answers by stage", pictures.timeline(title, everything, marks=marks), MediaType.SVG), csv)
+        count += len(answers)
+    title = f"{len(everything)} requests to {result.service.name} while its endpoints changed"
+    return (Attachment(BY_STAGE, pictures.timeline(title, everything, marks=marks), MediaType.SVG), csv)
 
 
-def judgement(verdict: Verdict, claim: Claim) -> tuple[Attachment, ...]:
-    """Return a verdict that does not hold in words, and the picture of a spread."""
-    found = [] if verdict.ok else [Attachment("verdict", shortened(verdict.explain(claim)))]
+def conclusion(conclusion: Conclusion) -> tuple[Attachment, ...]:
+    """Return the explanation of a verdict that does not hold, and the picture of a distribution."""
+    verdict = conclusion.verdict
+    attachments = [] if verdict.ok else [Attachment("verdict", shortened(verdict.explain(conclusion.claim)))]
     if verdict.spread is not None:
-        found.append(Attachment("spread", pictures.spread("answers by endpoint", verdict.spread), MediaType.SVG))
-    return tuple(found)
+        picture = pictures.spread("answers by endpoint", verdict.spread)
+        attachments.append(Attachment("distribution of answers", picture, MediaType.SVG))
+    return tuple(attachments)
 
 
-def _own(slices: Iterable[Mapping[str, Any]], service: ServiceState) -> list[Mapping[str, Any]]:
-    return [one for one in slices if one["metadata"].get("labels", {}).get(SERVICE_NAME_LABEL) == service.name]
+def _slices_of(service: ServiceState, stored: ServiceStored) -> list[Mapping[str, Any]]:
+    labelled = ((piece, piece["metadata"].get("labels", {})) for piece in stored.slices)
+    return [piece for piece, labels in labelled if labels.get(SERVICE_NAME_LABEL) == service.name]
 
 
-def _lifelines(title: str, lives: Sequence[pictures.EntryLifetime], timeout: float) -> Attachment:
-    return Attachment("who was kept how long", pictures.lifelines(title, lives, timeout), MediaType.SVG)
+def _without_managed_fields(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in metadata.items() if name != "managedFields"}
+
+
+def _lifelines(title: str, lifetimes: Sequence[pictures.EntryLifetime], timeout: float) -> Attachment:
+    return Attachment(LIFELINES, pictures.lifelines(title, lifetimes, timeout), MediaType.SVG)

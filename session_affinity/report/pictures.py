@@ -1,4 +1,4 @@
-"""Pictures of what was seen: who answered when, how evenly, and who was kept how long."""
+"""Pictures: answers over time, the distribution of answers, and how long clients stayed on their endpoints."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _RIGHT: Final = 90.0
 _TOP: Final = 46.0
 _ROW: Final = 26.0
 _NOTE: Final = 14.0
-"""Room below the title for what is written above the rows."""
-_NOBODY: Final = "no answer"
+"""The height of the line of text between the title and the rows."""
+NO_ANSWER: Final = "no answer"
 _NARROWEST: Final = 1.0
-"""Of how many pixels a request is drawn by itself."""
+"""The width in pixels below which a request has no mark of its own."""
 _MOST_TARGETS: Final = 4
-"""Above so many Services, one row an endpoint has to do for all of them."""
+"""The number of targets that have rows of their own; above it, they share one row for each endpoint."""
 
 
 def timeline(
@@ -35,20 +35,22 @@ def timeline(
     names: Mapping[str, str] | None = None,
     marks: Sequence[tuple[int, str]] = (),
 ) -> str:
-    """Return request by endpoint, in the order they were sent: one row an endpoint, one mark a request.
+    """Return answers in the order of their requests: one row for each endpoint, one mark for each request.
 
-    ``names`` are those of Services by target. Several are shown apart as long as they are few. ``marks`` are what was
-    done between requests, each with the number of requests before it.
+    ``names`` are the names of Services by target; up to four targets have rows of their own. ``marks`` are changes made
+    between requests, each with the number of requests before it.
     """
-    apart = 1 < len(dict.fromkeys(str(one.target) for one in answers)) <= _MOST_TARGETS
+    by_target = 1 < len({str(answer.target) for answer in answers}) <= _MOST_TARGETS
 
     def row_of(answer: Answer) -> str:
-        who = answer.endpoint if answer.ok and answer.endpoint else _NOBODY
+        endpoint = answer.endpoint if answer.ok and answer.endpoint else NO_ANSWER
         service = (names or {}).get(str(answer.target), str(answer.target))
-        return f"{service}: {who}" if apart else who
+        return f"{service}: {endpoint}" if by_target else endpoint
 
-    endpoints = sorted({one.endpoint or "" for one in answers if one.ok})
-    rows = sorted({row_of(one) for one in answers}, key=lambda row: (row.endswith(_NOBODY) and not apart, row))
+    endpoints = sorted({answer.endpoint or "" for answer in answers if answer.ok})
+    rows = sorted(
+        {row_of(answer) for answer in answers}, key=lambda row: (row.endswith(NO_ANSWER) and not by_target, row)
+    )
     left = max(_LEFT, 24.0 + 7.2 * max(map(len, rows), default=0))
     top = _TOP + (_NOTE if marks else 0)
     plot, height = WIDTH - left - _RIGHT, top + _ROW * len(rows)
@@ -57,11 +59,11 @@ def timeline(
     step = plot / max(len(answers), 1)
     for number, row in enumerate(rows):
         y = top + _ROW * number
-        total = sum(row_of(one) == row for one in answers)
-        picture.text(left - 12, y + 17, row, "bad" if row.endswith(_NOBODY) else "ink", anchor="end")
+        total = sum(row_of(answer) == row for answer in answers)
+        picture.text(left - 12, y + 17, row, "bad" if row.endswith(NO_ANSWER) else "ink", anchor="end")
         picture.line((left, y + _ROW), (left + plot, y + _ROW), "line")
         picture.text(left + plot + 12, y + 17, f"{total} of {len(answers)}", "ink")
-    # So many that marks would touch are drawn as one bar a run.
+    # Where marks would touch, consecutive requests of one row are drawn as one bar.
     crowded, number = step < _NARROWEST, 0
     for row, run in groupby(answers, key=row_of):
         same = list(run)
@@ -83,7 +85,7 @@ def timeline(
 
 
 def spread(title: str, verdict: SpreadVerdict) -> str:
-    """Return how often each endpoint answered, with the band that chance allows and what was expected."""
+    """Return the number of answers of each endpoint, with the expected number and the band that chance allows."""
     low, high = verdict.band
     counts = {**verdict.counts, **verdict.strangers}
     most = max(high, *counts.values()) * 1.08
@@ -106,16 +108,17 @@ def spread(title: str, verdict: SpreadVerdict) -> str:
     picture.line((at(verdict.expected), _TOP), (at(verdict.expected), height + 6), "ink", dashed=True)
     picture.line((_LEFT, _TOP), (_LEFT, height), "dim")
     picture.text(at(verdict.expected), height + 20, f"{verdict.expected:.0f} expected", "dim", anchor="middle")
-    told = f"{low} to {high} allowed; chi-square {verdict.chi2:.2f} of {verdict.threshold:.2f} allowed"
-    picture.text(at(verdict.expected), height + 36, told, "dim", anchor="middle")
+    bounds = f"{low} to {high} allowed; chi-square {verdict.chi2:.2f} of {verdict.threshold:.2f} allowed"
+    picture.text(at(verdict.expected), height + 36, bounds, "dim", anchor="middle")
     return picture.render()
 
 
 @dataclass(frozen=True)
 class EntryLifetime:
-    """One client of one Service: when it was answered by whom, in seconds from the connection before the probe.
+    """The answers of one Service to one client.
 
-    The last of ``answers`` is the probe, ``margin`` how exactly its moment is known.
+    ``answers`` are pairs of a moment, in seconds since the connection before the probe, and an endpoint; the last is
+    the probe. ``margin`` is the uncertainty of its moment in seconds.
     """
 
     label: str
@@ -124,76 +127,77 @@ class EntryLifetime:
 
     @property
     def moved(self) -> bool:
-        """Whether another endpoint answered the probe than the connection before."""
+        """Whether the probe and the connection before it were answered by different endpoints."""
         return len(self.answers) > 1 and self.answers[-1][1] != self.answers[-2][1]
 
 
-def life(trial: Trial) -> EntryLifetime:
+def lifetime(trial: Trial) -> EntryLifetime:
     """Return a trial of the shared wait as a line of the picture."""
     last = trial.silence()
     probe = (last.low + last.high) / 2
     places = range(-len(trial.contacts), -1)
-    since = [trial.silence(place) for place in places]
+    gaps = [trial.silence(place) for place in places]
     answers = [
-        (probe - (gap.low + gap.high) / 2, one.endpoint or _NOBODY)
-        for gap, one in zip(since, trial.contacts, strict=False)
+        (probe - (gap.low + gap.high) / 2, contact.endpoint or NO_ANSWER)
+        for gap, contact in zip(gaps, trial.contacts, strict=False)
     ]
-    answers.append((probe, trial.probe.endpoint or _NOBODY))
+    answers.append((probe, trial.probe.endpoint or NO_ANSWER))
     return EntryLifetime(trial.service.name, tuple(answers), (last.high - last.low) / 2)
 
 
-def lifelines(title: str, lives: Sequence[EntryLifetime], timeout: float) -> str:
+def lifelines(title: str, lifetimes: Sequence[EntryLifetime], timeout: float) -> str:
     """Return, for each client, its last connection and the probe on a line with T - 1 s, T and T + 1 s.
 
-    What lies between is compressed, so that the seconds around the timeout can be told apart.
+    The time between them is compressed, so that the seconds around the timeout are distinguishable.
     """
-    scale = _Scale(min((one.answers[0][0] for one in lives), default=0.0), lives, timeout)
-    who = sorted({name for one in lives for _, name in one.answers} - {_NOBODY})
+    scale = _Scale(min((lifetime.answers[0][0] for lifetime in lifetimes), default=0.0), lifetimes, timeout)
+    endpoints = sorted({endpoint for lifetime in lifetimes for _, endpoint in lifetime.answers} - {NO_ANSWER})
     top = _TOP + _NOTE
-    height = top + 26 + 24 * len(lives)
+    height = top + 26 + 24 * len(lifetimes)
     picture = Picture(WIDTH, height + 52, title)
     picture.text(16, 26, title, "ink b")
-    for moment, label in _moments(lives, timeout):
+    for moment, label in _marked_moments(lifetimes, timeout):
         if scale.low <= moment <= scale.high:
             x, on_time = scale.at(moment), label.startswith(("T =", "T w"))
             picture.text(x, top + (-4 if on_time else 11), label, "dim", anchor="middle")
             picture.line(
                 (x, top + (2 if on_time else 17)), (x, height), "bad" if on_time else "dim", dashed=not on_time
             )
-    for place, one in enumerate(lives):
+    styles = {endpoint: colour(place) for place, endpoint in enumerate(endpoints)}
+    for place, lifetime in enumerate(lifetimes):
         y = top + 36 + 24 * place
-        picture.text(_LEFT + 10, y + 4, one.label.removeprefix("affinity-"), "ink", anchor="end")
-        picture.line((scale.at(one.answers[0][0]), y), (scale.at(one.answers[-1][0]), y), "line")
-        for moment, name in one.answers:
-            picture.dot(scale.at(moment), y, 5.5, colour(who.index(name)) if name in who else "bad")
-        probe, name = one.answers[-1]
-        margin = f" ±{one.margin:.2f}" if one.margin >= 0.005 else ""
-        outcome = ("moved to " if one.moved else "stayed with ") if name in who else ""
-        told = f"{outcome}{name}, {probe:.2f}{margin} s"
-        picture.text(WIDTH - 214, y + 4, told, colour(who.index(name)) if name in who else "bad")
+        picture.text(_LEFT + 10, y + 4, lifetime.label.removeprefix("affinity-"), "ink", anchor="end")
+        picture.line((scale.at(lifetime.answers[0][0]), y), (scale.at(lifetime.answers[-1][0]), y), "line")
+        for moment, endpoint in lifetime.answers:
+            picture.dot(scale.at(moment), y, 5.5, styles.get(endpoint, "bad"))
+        probe, endpoint = lifetime.answers[-1]
+        margin = f" ±{lifetime.margin:.2f}" if lifetime.margin >= 0.005 else ""
+        outcome = ("moved to " if lifetime.moved else "stayed with ") if endpoint in styles else ""
+        text = f"{outcome}{endpoint}, {probe:.2f}{margin} s"
+        picture.text(WIDTH - 214, y + 4, text, styles.get(endpoint, "bad"))
     x = 24.0
-    for place, name in enumerate(who):
-        picture.dot(x, height + 20, 5.5, colour(place))
-        picture.text(x + 10, height + 24, name, "ink")
-        x += 34 + 8 * len(name)
+    for endpoint, style in styles.items():
+        picture.dot(x, height + 20, 5.5, style)
+        picture.text(x + 10, height + 24, endpoint, "ink")
+        x += 34 + 8 * len(endpoint)
     note = "seconds since the connection before the probe; each dot is an answer on a new connection"
     picture.text(16, height + 44, note, "dim")
     return picture.render()
 
 
-def _moments(lives: Sequence[EntryLifetime], timeout: float) -> list[tuple[float, str]]:
-    """Return what is marked on the scale; the timeout of the first connection too where a later one renewed it."""
-    renewed = [one.answers[0][0] + timeout for one in lives if len(one.answers) > 2]
+def _marked_moments(lifetimes: Sequence[EntryLifetime], timeout: float) -> list[tuple[float, str]]:
+    """Return the marks of the scale; with a renewal, also the timeout counted from the first connection."""
+    renewed = [lifetime.answers[0][0] + timeout for lifetime in lifetimes if len(lifetime.answers) > 2]
     if renewed:
         return [(0.0, "0 s"), (min(renewed), "T without renewal"), (timeout, f"T = {timeout:g} s")]
     return [(0.0, "0 s"), (timeout - 1, "T - 1 s"), (timeout, f"T = {timeout:g} s"), (timeout + 1, "T + 1 s")]
 
 
 class _Scale:
-    """Seconds to pixels, with the stretch around timeout and probes drawn large and what comes before it small."""
+    """Converts seconds to pixels; the seconds around timeout and probes get more pixels than those before."""
 
-    def __init__(self, low: float, lives: Sequence[EntryLifetime], timeout: float) -> None:
-        probes = [one.answers[-1][0] for one in lives]
+    def __init__(self, low: float, lifetimes: Sequence[EntryLifetime], timeout: float) -> None:
+        probes = [lifetime.answers[-1][0] for lifetime in lifetimes]
         self.low = min(low, 0.0)
         latest = max(probes, default=0.0)
         self.high = max(latest, timeout) + 0.6 if latest * 3 > timeout else latest + 1.0

@@ -1,4 +1,4 @@
-"""What nodes should hold for a Service and what they hold, line by line."""
+"""Diffs of the expected and the actual rules of a Service, line by line."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Final
 
 from session_affinity.dataplane.iptables.expected import FULL_MASK
+from session_affinity.text import first_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,71 +30,68 @@ def rules_diff(
     *,
     thorough: bool = True,
 ) -> str:
-    """Return what each node holds for a Service beside what it owes, chain by chain.
+    """Return each node's rules for a Service beside the expected ones, chain by chain; nodes that differ come first.
 
-    Nodes that hold the same are shown once. A line begins with a minus when it is expected and missing, with a plus
-    when it is there and should not be. Empty where no node's rules were read. Unless ``thorough``, a node that holds
-    what it owes is not searched for what is left of former endpoints besides.
+    Nodes with the same rules are shown once. A line begins with ``-`` when the rule is expected and missing, with ``+``
+    when it is there and not expected. Empty where no node's rules were read. Unless ``thorough``, a node whose rules
+    are as expected is not searched for leftovers of former endpoints.
     """
-    held: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    nodes_by_diff: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for name, state in states.items():
         if has_rules(state):
-            held[tuple(_node(backend, service, proxy, state, thorough=thorough))].append(name)
-    # Nodes that differ first: they are what is looked for.
-    groups = sorted(held.items(), key=lambda one: (not _differs(one[0]), one[1]))
+            nodes_by_diff[tuple(_node(backend, service, proxy, state, thorough=thorough))].append(name)
+    groups = sorted(nodes_by_diff.items(), key=lambda group: (not _differs(group[0]), group[1]))
     return "\n\n".join("\n".join((_head(names, lines), *lines)) for lines, names in groups) + ("\n" if groups else "")
 
 
 def has_rules(state: NodeSnapshot) -> bool:
-    """Whether a reading of a node holds rules of some dataplane."""
+    """Return whether a snapshot of a node has the rules of any backend."""
     return bool(state.program) or state.nftables is not None
 
 
 def _node(
     backend: Backend, service: ServiceState, proxy: ProxyConfig, state: NodeSnapshot, *, thorough: bool
 ) -> Iterator[str]:
-    seen = _by_chain(backend.normalised(state, service))
+    actual = _by_chain(backend.normalised(state, service))
     expected = _by_chain(backend.expected_lines(state, service, proxy))
-    differences = backend.compare(state, service, proxy) if thorough or not _same(expected, seen) else ()
-    for one in differences[:_MOST_DIFFERENCES]:
-        yield f"! {str(one).removeprefix(state.node).strip()}"
-    if len(differences) > _MOST_DIFFERENCES:
-        yield f"! and {len(differences) - _MOST_DIFFERENCES} more differences"
+    differences = backend.compare(state, service, proxy) if thorough or not _same(expected, actual) else ()
+    texts = [str(difference).removeprefix(state.node).strip() for difference in differences]
+    yield from (f"! {line}" for line in first_lines(texts, _MOST_DIFFERENCES))
     if not differences:
-        # Versions may still write it differently: then it is shown as the node has it.
-        expected = seen
-    for chain in (*expected, *(name for name in seen if name not in expected)):
+        # Versions of kube-proxy may still format it differently: the node's own format is shown.
+        expected = actual
+    for chain in (*expected, *(name for name in actual if name not in expected)):
         yield f"  {chain.removeprefix('-A ')}"
-        yield from (f"{sign}   {line}" for sign, line in _diff(expected.get(chain, []), seen.get(chain, [])))
+        yield from (f"{sign}   {line}" for sign, line in _diff(expected.get(chain, []), actual.get(chain, [])))
 
 
 def _by_chain(lines: Iterable[str]) -> dict[str, list[str]]:
-    """Return lines by what they belong to, which their first two words say: a chain, a map, a set."""
-    found: dict[str, list[str]] = defaultdict(list)
+    """Return lines by the chain, map or set they belong to, which their first two words name."""
+    chains: dict[str, list[str]] = defaultdict(list)
     for line in lines:
         kind, name, *rest = line.split(" ", 2)
-        found[f"{kind} {name}"].append(" ".join(rest))
-    return found
+        chains[f"{kind} {name}"].append(" ".join(rest))
+    return chains
 
 
-def _diff(expected: Sequence[str], seen: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield lines in order with a sign; those that only differ in writing are the same."""
-    wanted, found = ([_key(line) for line in lines] for lines in (expected, seen))
-    for _, low, high, start, end in SequenceMatcher(None, wanted, found, autojunk=False).get_opcodes():
-        if wanted[low:high] == found[start:end]:
-            yield from ((" ", line) for line in seen[start:end])
+def _diff(expected: Sequence[str], actual: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield lines in order with a sign; lines that differ in format only are the same."""
+    left, right = ([_key(line) for line in lines] for lines in (expected, actual))
+    for _, low, high, start, end in SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
+        if left[low:high] == right[start:end]:
+            yield from ((" ", line) for line in actual[start:end])
         else:
             yield from (("-", line) for line in expected[low:high])
-            yield from (("+", line) for line in seen[start:end])
+            yield from (("+", line) for line in actual[start:end])
 
 
-def _same(expected: Mapping[str, Sequence[str]], seen: Mapping[str, Sequence[str]]) -> bool:
-    keys = ({chain: list(map(_key, lines)) for chain, lines in held.items()} for held in (expected, seen))
+def _same(expected: Mapping[str, Sequence[str]], actual: Mapping[str, Sequence[str]]) -> bool:
+    keys = ({chain: list(map(_key, lines)) for chain, lines in chains.items()} for chains in (expected, actual))
     return next(keys) == next(keys)
 
 
 def _key(line: str) -> str:
-    """Return a rule in one writing: versions print masks and the last digits of probabilities or not."""
+    """Return a rule without full masks and the last digits of probabilities, which some versions do not print."""
     return _PROBABILITY.sub(r"\1", _MASKS.sub("", line))
 
 
@@ -104,4 +102,4 @@ def _differs(lines: Sequence[str]) -> bool:
 def _head(names: Sequence[str], lines: Sequence[str]) -> str:
     if not _differs(lines):
         return f"# {', '.join(names)}: as expected"
-    return f"# {', '.join(names)}: not what the Service calls for (! what differs, - expected, + seen)"
+    return f"# {', '.join(names)}: not as expected (! difference, - expected, + seen)"

@@ -1,59 +1,55 @@
-"""What was seen in a test, as a few steps that read as arrange, observe, judge."""
+"""Turns the recorded events of a test into a few steps that read as arrange, observe, judge."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import groupby
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, assert_never
 
 from session_affinity.cluster_objects.services import target
-from session_affinity.recorder import CHANGED, READ, Action, NodeRead, Note, RequestRound, ServiceStored
+from session_affinity.recorder import CHANGED, READ, Action, Conclusion, NodeRead, Note, RequestRound, ServiceStored
 from session_affinity.report import attachments as render
 from session_affinity.report.attachment import Attachment, shortened
 from session_affinity.report.rule_diffs import has_rules
 from session_affinity.scenarios.endpoint_changes.result import ScenarioResult
-from session_affinity.scenarios.expiry.shared_wait import SilentClients
+from session_affinity.scenarios.expiry.shared_wait import ExpiredElements, SilentClients
 from session_affinity.scenarios.expiry.trials import TrialsSeen
 from session_affinity.testbed.testbed import SyncResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from session_affinity.claims import Claim
     from session_affinity.dataplane.model import Family, ProxyConfig, ServiceState
     from session_affinity.dataplane.snapshot import NodeSnapshot
-    from session_affinity.recorder import Event
-    from session_affinity.verdicts.verdict import Verdict
+    from session_affinity.recorder import Event, Recorded
 
 MOST_STEPS: Final = 10
 MOST_SERVICES: Final = 4
-"""Of how many Services of a test rules, lists and objects are shown."""
+"""The number of Services of a test whose rules, affinity entries and objects are shown."""
 
-
-Told = tuple[str, tuple[Attachment, ...]]
-"""The title of a step and its attachments."""
+_OfCluster: TypeAlias = ServiceStored | SyncResult | RequestRound | NodeRead | Action
+_OfScenario: TypeAlias = TrialsSeen | SilentClients | ExpiredElements | ScenarioResult
 
 
 class Phase(StrEnum):
-    """What a step is for."""
+    """The purpose of a step."""
 
     ARRANGE = "Arrange"
     OBSERVE = "Observe"
     JUDGE = "Judge"
 
 
-@dataclass(frozen=True)
-class Conclusion:
-    """The verdict of a test on its claim."""
+class Content(NamedTuple):
+    """What an event adds to the report."""
 
-    verdict: Verdict
-    claim: Claim
+    title: str
+    attachments: tuple[Attachment, ...] = ()
 
 
 @dataclass(frozen=True)
 class ReportStep:
-    """A line of the report, with what belongs to it; times are seconds since the epoch."""
+    """A step of the report; times are seconds since the epoch."""
 
     phase: Phase
     title: str
@@ -72,163 +68,178 @@ class Context:
     hz: Mapping[str, int] = field(default_factory=dict)
 
 
-def steps(sightings: Sequence[Event], context: Context, setup: int = 0) -> tuple[ReportStep, ...]:
-    """Return what was seen as steps, ten at most on the first level; the first ``setup`` sightings are the set-up's."""
-    reading = _Reading(sightings, context)
-    made = [
-        one for place, sighting in enumerate(sightings) for one in reading.steps(place, sighting, setup=place < setup)
-    ]
-    return tuple(_condensed(made))
+def steps(events: Sequence[Event], context: Context, setup: int = 0) -> tuple[ReportStep, ...]:
+    """Return events as steps, at most ten on the first level; the first ``setup`` events are those of the set-up.
+
+    Raises AssertionError for an observation that is not ``Recorded``.
+    """
+    builder = _StepBuilder(events, context)
+    return tuple(_condensed([builder.step(place, event, setup=place < setup) for place, event in enumerate(events)]))
 
 
-def seen_states(what: object) -> Mapping[str, NodeSnapshot]:
-    """Return the nodes that a sighting holds."""
-    return what.states if isinstance(what, (NodeRead, SyncResult)) else {}
+def states_in(observation: Recorded) -> Mapping[str, NodeSnapshot]:
+    """Return the states of nodes that an observation contains, by node name."""
+    return observation.states if isinstance(observation, (NodeRead, SyncResult)) else {}
 
 
-class _Reading:
-    """Goes through the sightings, knowing which Services the test is about and how they are at each moment."""
+class _StepBuilder:
+    """Builds the step of each event in turn, and keeps the latest state of the Services that the test is about."""
 
-    def __init__(self, sightings: Sequence[Event], context: Context) -> None:
+    def __init__(self, events: Sequence[Event], context: Context) -> None:
         self._context = context
-        verdicts = [one.what.verdict for one in sightings if isinstance(one.what, Conclusion)]
-        judged = [one.service for one in verdicts]
-        self._failed = not verdicts or not all(one.ok for one in verdicts)
-        stored = [service for one in sightings if isinstance(one.what, ServiceStored) for service in one.what.services]
-        sync = [service for one in sightings if isinstance(one.what, SyncResult) for service in one.what.services]
-        about = [*filter(None, judged), *stored] or sync
-        self._services = {(service.key, service.family): service for service in reversed(about)}
-        self._about = list(dict.fromkeys(service.key for service in about))[:MOST_SERVICES]
-        readings = [place for place, one in enumerate(sightings) if _has_rules(one.what)]
-        self._judged = max(
-            (place for place, one in enumerate(sightings) if isinstance(one.what, Conclusion)), default=None
+        observations = [event.observation for event in events]
+        verdicts = [entry.verdict for entry in observations if isinstance(entry, Conclusion)]
+        self._failed = not verdicts or not all(verdict.ok for verdict in verdicts)
+        judged = [verdict.service for verdict in verdicts if verdict.service]
+        stored = [service for entry in observations if isinstance(entry, ServiceStored) for service in entry.services]
+        synced = [service for entry in observations if isinstance(entry, SyncResult) for service in entry.services]
+        services = [*judged, *stored] or synced
+        self._services = {(service.key, service.family): service for service in reversed(services)}
+        self._shown = list(dict.fromkeys(service.key for service in services))[:MOST_SERVICES]
+        self._verdict_place = max(
+            (place for place, entry in enumerate(observations) if isinstance(entry, Conclusion)), default=None
         )
-        before = [place for place in readings if self._judged is None or place < self._judged]
-        late = [place for place, one in enumerate(sightings) if isinstance(one.what, SyncResult) and one.what.late]
-        # The rules that were judged, those that never came right, and those that were found when it had failed.
-        self._with_rules = {*late, *readings[-1:], *before[-1:]}
+        reads = [place for place, entry in enumerate(observations) if any(map(has_rules, states_in(entry).values()))]
+        before = [place for place in reads if self._verdict_place is None or place < self._verdict_place]
+        late = [place for place, entry in enumerate(observations) if isinstance(entry, SyncResult) and entry.late]
+        # The rules that were judged, those that did not match in time, and those read after the failure.
+        self._with_rules = {*late, *reads[-1:], *before[-1:]}
 
-    def steps(self, place: int, sighting: Event, *, setup: bool) -> Iterator[ReportStep]:
-        """Yield the step of a sighting; none where it has nothing to say."""
-        what = sighting.what
-        told = self._of_cluster(what, place) or _of_test(what)
-        if told is None:
-            return
-        title, attachments = told
-        done = isinstance(what, Action) or (isinstance(what, ServiceStored) and what.how != READ)
-        phase = Phase.JUDGE if isinstance(what, Conclusion) else Phase.ARRANGE if setup or done else Phase.OBSERVE
-        within = tuple(self._stages(what, sighting)) if isinstance(what, ScenarioResult) else ()
-        ok = not isinstance(what, Conclusion) or what.verdict.ok
-        yield ReportStep(phase, f"{phase}: {title}", sighting.began, sighting.ended, attachments, within, ok=ok)
+    def step(self, place: int, event: Event, *, setup: bool) -> ReportStep:
+        """Return the step of an event."""
+        observation = event.observation
+        title, attachments = self._content(observation, place)
+        phase = Phase.ARRANGE if setup else _phase(observation)
+        parts = tuple(self._parts(observation, event)) if isinstance(observation, ScenarioResult) else ()
+        ok = not isinstance(observation, Conclusion) or observation.verdict.ok
+        return ReportStep(phase, f"{phase}: {title}", event.began, event.ended, attachments, parts, ok=ok)
 
-    def _of_cluster(self, what: object, place: int) -> Told | None:
-        """Return how something is told that clients, nodes or makers of objects saw or did."""
-        match what:
+    def _content(self, observation: Recorded, place: int) -> Content:
+        if isinstance(observation, Conclusion):
+            return Content(_conclusion_title(observation), render.conclusion(observation))
+        if isinstance(observation, Note):
+            return _note(observation)
+        if isinstance(observation, (TrialsSeen, SilentClients, ExpiredElements, ScenarioResult)):
+            return _of_scenario(observation)
+        return self._of_cluster(observation, place)
+
+    def _of_cluster(self, observation: _OfCluster, place: int) -> Content:
+        """Return the content of an API change, a request round or a node read."""
+        match observation:
             case ServiceStored():
-                self._remember(what.services)
-                return _stored_title(what), render.objects(what, self._about)
+                self._update(observation.services)
+                return Content(_stored_title(observation), render.objects(observation, self._shown))
             case SyncResult():
-                self._remember(what.services)
-                return _settled_title(what), self._held(what.states, place, _family(what))
-            case RequestRound():
-                title = f"{what.pod} ({what.address}) on {what.node} asks, {what.answers.summary()}"
-                return title, self._answers(what)
-            case NodeRead():
-                when = "read again after the verdict" if self._judged is not None and place > self._judged else "read"
-                title = f"{when}: what {_nodes(what.states)} hold{'s' if len(what.states) == 1 else ''}"
-                return title, self._held(what.states, place, what.family)
-            case Action():
-                return f"{what.where}: {what.what}" if what.where else what.what, ()
-        return None
+                self._update(observation.services)
+                family = observation.services[0].family if observation.services else "IPv4"
+                return Content(_sync_title(observation), self._of_nodes(observation.states, place, family))
+            case RequestRound(pod, address, node, answers):
+                return Content(f"{pod} ({address}) on {node} sent {answers.summary()}", self._answers(observation))
+            case NodeRead(states, family):
+                again = self._verdict_place is not None and place > self._verdict_place
+                title = f"read the state of {_nodes(states)}{' again, after the verdict' if again else ''}"
+                return Content(title, self._of_nodes(states, place, family))
+            case Action(description, where):
+                return Content(f"{where}: {description}" if where else description)
+            case _:
+                assert_never(observation)
 
-    def _stages(self, course: ScenarioResult, sighting: Event) -> Iterator[ReportStep]:
-        """Yield a step a stage, with whom the nodes remembered then; the rules at the end, and where they differed."""
-        for stage in course.stages:
+    def _parts(self, scenario: ScenarioResult, event: Event) -> Iterator[ReportStep]:
+        """Yield a step for each stage of a scenario: entries always, rules at the end and where they differed."""
+        for stage in scenario.stages:
             proxy, states = self._context.proxy, stage.states
-            title = f"{stage.change}: {stage.during.summary()} while the nodes followed, then {stage.answers.summary()}"
+            title = f"{stage.change}: {stage.during.summary()} during the sync, {stage.answers.summary()} after it"
             attachments = render.affinity_entries(proxy, [stage.service], states, self._context.hz)
-            if any(stage.differences.values()) or stage is course.stages[-1]:
+            if any(stage.differences.values()) or stage is scenario.stages[-1]:
                 attachments += render.rules(proxy, [stage.service], states, thorough=self._failed)
-            yield ReportStep(Phase.OBSERVE, title, sighting.began, sighting.ended, attachments)
+            yield ReportStep(Phase.OBSERVE, title, event.began, event.ended, attachments)
 
-    def _remember(self, services: Iterable[ServiceState]) -> None:
+    def _update(self, services: Iterable[ServiceState]) -> None:
         self._services |= {(service.key, service.family): service for service in services}
 
-    def _held(self, states: Mapping[str, NodeSnapshot], place: int, family: Family) -> tuple[Attachment, ...]:
-        services = [self._services[key, family] for key in self._about if (key, family) in self._services]
-        found = render.affinity_entries(self._context.proxy, services, states, self._context.hz)
+    def _of_nodes(self, states: Mapping[str, NodeSnapshot], place: int, family: Family) -> tuple[Attachment, ...]:
+        services = [self._services[key, family] for key in self._shown if (key, family) in self._services]
+        attachments = render.affinity_entries(self._context.proxy, services, states, self._context.hz)
         if place in self._with_rules:
-            found += render.rules(self._context.proxy, services, states, thorough=self._failed)
-        return found
+            attachments += render.rules(self._context.proxy, services, states, thorough=self._failed)
+        return attachments
 
-    def _answers(self, what: RequestRound) -> tuple[Attachment, ...]:
-        names = {str(target(one)): one.name for one in self._services.values() if one.cluster_ips and one.ports}
-        targets = list(dict.fromkeys(str(one.target) for one in what.answers))
-        asked = names.get(targets[0], targets[0]) if len(targets) == 1 else f"{len(targets)} Services"
-        title = f"{len(what.answers)} requests from {what.pod} to {asked}"
-        return render.answers(what.name, title, what.answers, names)
+    def _answers(self, requests: RequestRound) -> tuple[Attachment, ...]:
+        addressable = [service for service in self._services.values() if service.cluster_ips and service.ports]
+        names = {str(target(service)): service.name for service in addressable}
+        targets = list(dict.fromkeys(str(answer.target) for answer in requests.answers))
+        to = names.get(targets[0], targets[0]) if len(targets) == 1 else f"{len(targets)} Services"
+        title = f"{len(requests.answers)} requests from {requests.pod} to {to}"
+        return render.answers(requests.name, title, requests.answers, names)
 
 
-def _of_test(what: object) -> Told | None:
-    """Return how something is told that a test named itself."""
-    match what:
-        case TrialsSeen():
-            return f"{len(what.trials)} clients of the shared wait", render.trials(what.trials)
-        case SilentClients():
-            return f"{len(what.services)} clients that nobody asked meanwhile", render.rest(what)
-        case ScenarioResult():
-            title = f"a client that goes on asking {what.service.key} through {len(what.stages)} stages"
-            return title, render.course(what)
-        case Note():
-            return _note(what)
+def _phase(observation: Recorded) -> Phase:
+    """Return the phase of an event after the set-up."""
+    match observation:
         case Conclusion():
-            return _conclusion(what), render.judgement(what.verdict, what.claim)
-    return None
+            return Phase.JUDGE
+        case Action():
+            return Phase.ARRANGE
+        case ServiceStored(how=how) if how != READ:
+            return Phase.ARRANGE
+        case _:
+            return Phase.OBSERVE
 
 
-def _note(what: Note) -> Told:
-    if "\n" not in what.text.strip():
-        return f"{what.name}: {what.text.strip()}", ()
-    return what.name, (Attachment(what.name, shortened(what.text)),)
+def _of_scenario(observation: _OfScenario) -> Content:
+    """Return the content of the result of a scenario."""
+    match observation:
+        case TrialsSeen(trials):
+            return Content(f"{len(trials)} clients of the shared wait", render.trials(trials))
+        case SilentClients(services):
+            title = f"{len(services)} clients that sent nothing until their timeout was over"
+            return Content(title, render.silent_clients(observation))
+        case ExpiredElements(services):
+            title = f"{len(services)} clients that sent one request, and their node after their timeout was over"
+            return Content(title, render.expired_elements(observation))
+        case ScenarioResult(stages):
+            title = f"requests of one client to {observation.service.key} through {len(stages)} stages"
+            return Content(title, render.scenario(observation))
+        case _:
+            assert_never(observation)
 
 
-def _has_rules(what: object) -> bool:
-    return any(map(has_rules, seen_states(what).values()))
+def _note(note: Note) -> Content:
+    if "\n" not in note.text.strip():
+        return Content(f"{note.name}: {note.text.strip()}")
+    return Content(note.name, (Attachment(note.name, shortened(note.text)),))
 
 
-def _stored_title(what: ServiceStored) -> str:
-    if len(what.services) != 1:
-        return f"{what.how} {len(what.services)} Services"
-    (service,) = what.services
+def _stored_title(stored: ServiceStored) -> str:
+    if len(stored.services) != 1:
+        return f"{stored.how} {len(stored.services)} Services"
+    (service,) = stored.services
     timeout = f", {service.timeout_seconds} s" if service.timeout_seconds else ""
     affinity = f"sessionAffinity {service.session_affinity}{timeout}"
-    told = f"to {affinity}" if what.how == CHANGED else f"with {affinity}, {len(service.endpoints)} endpoints"
-    return f"{what.how} Service {service.key} {told}"
+    if stored.how == CHANGED:
+        return f"{stored.how} Service {service.key} to {affinity}"
+    return f"{stored.how} Service {service.key} with {affinity}, {len(service.endpoints)} endpoints"
 
 
-def _family(what: SyncResult) -> Family:
-    return what.services[0].family if what.services else "IPv4"
-
-
-def _settled_title(what: SyncResult) -> str:
-    if not what.states:
-        return f"a Service made after the change answers, {what.waited:.2f} s after it"
-    told = f"rules in place on {len(what.seconds)} of {len(what.differences)} nodes"
-    late = [name for name in what.differences if name not in what.seconds]
-    return f"{told}: {what.latency()}" + (f"; not on {', '.join(late)}" if late else "")
+def _sync_title(sync: SyncResult) -> str:
+    if not sync.states:
+        return f"a sentinel Service created after the change answered {sync.waited:.2f} s after it"
+    late = [name for name in sync.differences if name not in sync.seconds]
+    title = f"rules in place on {len(sync.seconds)} of {len(sync.differences)} nodes: {sync.latency()}"
+    return title + (f"; not on {', '.join(late)}" if late else "")
 
 
 def _nodes(states: Mapping[str, object]) -> str:
     return next(iter(states)) if len(states) == 1 else f"{len(states)} nodes"
 
 
-def _conclusion(what: Conclusion) -> str:
-    verdict = what.verdict
-    return f"holds: {verdict.headline}" if verdict.ok else verdict.explain(what.claim).splitlines()[0]
+def _conclusion_title(conclusion: Conclusion) -> str:
+    verdict = conclusion.verdict
+    return f"holds: {verdict.headline}" if verdict.ok else verdict.explain(conclusion.claim).splitlines()[0]
 
 
 def _condensed(made: Sequence[ReportStep]) -> list[ReportStep]:
-    """Return at most ten steps: first neighbours of a phase become one, then all but the first and the last ones."""
+    """Return at most ten steps: adjacent steps of one phase are joined, then all but the first two and the last."""
     if len(made) <= MOST_STEPS:
         return list(made)
     joined = [_joined(list(run)) for _, run in groupby(made, key=lambda step: step.phase)]
@@ -241,6 +252,6 @@ def _condensed(made: Sequence[ReportStep]) -> list[ReportStep]:
 def _joined(run: Sequence[ReportStep]) -> ReportStep:
     if len(run) == 1:
         return run[0]
-    phase = run[0].phase if len({one.phase for one in run}) == 1 else Phase.OBSERVE
+    phase = run[0].phase if len({step.phase for step in run}) == 1 else Phase.OBSERVE
     title = f"{phase}: {len(run)} steps, the last: {run[-1].title.removeprefix(f'{run[-1].phase}: ')}"
-    return ReportStep(phase, title, run[0].began, run[-1].ended, steps=tuple(run), ok=all(one.ok for one in run))
+    return ReportStep(phase, title, run[0].began, run[-1].ended, steps=tuple(run), ok=all(step.ok for step in run))

@@ -1,7 +1,7 @@
-"""Plain SVG that reads on light and dark pages: no scripts, no fonts or files from elsewhere.
+"""Plain SVG for light and dark pages, without scripts and without external fonts or files.
 
-The report shows a picture as an image of its own, which knows what the reader's system prefers and not what the page
-looks like; so each picture brings its own background.
+Allure shows a picture as a separate image, which sees the colour scheme of the reader's system but not that of the
+page; so each picture draws its own background.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from html import escape
 from typing import Final
 
 COLOURS: Final = 6
-"""How many endpoints are told apart by colour; then the colours come again."""
+"""The number of colours for endpoints; further endpoints repeat them."""
 
 _LIGHT: Final = {
     "ground": "#ffffff", "ink": "#1f2328", "dim": "#59636e", "line": "#d1d9e0", "band": "#dff3e4", "bad": "#d1242f",
@@ -37,7 +37,7 @@ def _style() -> str:
 
 @dataclass
 class Picture:
-    """A drawing; coordinates are pixels from its upper left corner. ``title`` is also what a screen reader says."""
+    """A drawing; coordinates are pixels from its upper left corner. ``title`` is also read by screen readers."""
 
     width: float
     height: float
@@ -50,11 +50,10 @@ class Picture:
             f'<text x="{x:.1f}" y="{y:.1f}" class="{style}" text-anchor="{anchor}">{escape(text)}</text>'
         )
 
-    def box(self, x: float, y: float, width: float, height: float, style: str, *, note: str = "") -> None:
-        """Draw a filled rectangle; a reader who points at it sees the note."""
-        told = f"<title>{escape(note)}</title>" if note else ""
+    def box(self, x: float, y: float, width: float, height: float, style: str) -> None:
+        """Draw a filled rectangle."""
         shape = f'x="{x:.1f}" y="{y:.1f}" width="{max(width, 0.5):.1f}" height="{height:.1f}" rx="1.5"'
-        self._parts.append(f'<rect {shape} class="{style}"' + (f">{told}</rect>" if told else "/>"))
+        self._parts.append(f'<rect {shape} class="{style}"/>')
 
     def dot(self, x: float, y: float, radius: float, style: str) -> None:
         """Draw a filled circle."""
@@ -67,7 +66,7 @@ class Picture:
         self._parts.append(f'<line {ends} class="s-{style}"{dashes}/>')
 
     def render(self) -> str:
-        """Return the picture as a file."""
+        """Return the picture as the content of an SVG file."""
         size = f'width="{self.width:.0f}" height="{self.height:.0f}" viewBox="0 0 {self.width:.0f} {self.height:.0f}"'
         return "".join(
             (
@@ -81,5 +80,5 @@ class Picture:
 
 
 def colour(place: int) -> str:
-    """Return the style of the endpoint at a place in its list."""
+    """Return the style of the endpoint at a place of a list of endpoints."""
     return f"c{place % COLOURS}"

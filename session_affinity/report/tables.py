@@ -1,4 +1,4 @@
-"""Tables of what was seen, as CSV."""
+"""Tables of observations, as CSV."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.snapshot import NodeSnapshot
 
 MOST_ROWS = 300
-_MEMORIES = ("node", "service", "endpoint", "client", "stamps", "age s", "timeout s", "state", "left s", "where")
+_ENTRIES = ("node", "service", "endpoint", "client", "stamps", "age s", "timeout s", "state", "left s", "store")
 
 
 def affinity_stores(
@@ -23,9 +23,9 @@ def affinity_stores(
     states: Mapping[str, NodeSnapshot],
     hz: Mapping[str, int],
 ) -> str:
-    """Return whom nodes remember for Services, with ages on the node's own clock; empty where they remember no one.
+    """Return the affinity entries of nodes for Services, and the empty stores; empty where nodes have neither.
 
-    ``hz`` is the tick rate of each node whose clock is known.
+    Ages are those on the node's own clock; ``hz`` is the tick rate of each node whose clock is known.
     """
     rows = [
         row
@@ -33,11 +33,11 @@ def affinity_stores(
         for name, state in states.items()
         for row in _rows(backend, service, state, hz.get(name))
     ]
-    return table(_MEMORIES, rows) if rows else ""
+    return table(_ENTRIES, rows) if rows else ""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return rows as CSV, the first few hundred of many and how many there are."""
+    """Return rows as CSV: the first 300, and a last row with the number of those left out."""
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(head)
@@ -49,24 +49,24 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def _rows(backend: Backend, service: ServiceState, state: NodeSnapshot, hz: int | None) -> Iterator[tuple[object, ...]]:
     timeout = service.timeout_seconds
-    remembered = backend.affinity_entries(state, service, hz)
-    for one in remembered:
-        pod = one.endpoint.pod or one.endpoint.at
-        stamps = len(one.stamps) if one.entry else ""
-        yield (state.node, service.name, pod, one.client, stamps, *_moment(one, timeout or 0), one.store)
-    holding = {one.store for one in remembered}
+    entries = backend.affinity_entries(state, service, hz)
+    for entry in entries:
+        pod = entry.endpoint.pod or entry.endpoint.at
+        stamps = len(entry.stamps) if entry.entry else ""
+        yield (state.node, service.name, pod, entry.client, stamps, *_age_columns(entry, timeout or 0), entry.store)
+    used = {entry.store for entry in entries}
     endpoints = backend.affinity_stores(service)
-    empty = [endpoints[name] for name in backend.existing_stores(state, service) if name not in holding]
+    empty = [endpoints[name] for name in backend.existing_stores(state, service) if name not in used]
     if empty:
-        pods = " ".join(one.pod or one.at for one in empty)
+        pods = " ".join(endpoint.pod or endpoint.at for endpoint in empty)
         yield (state.node, service.name, pods, "", "", "", timeout or "", f"{backend.store_kind} empty", "", "")
 
 
-def _moment(one: AffinityEntry, timeout: int) -> tuple[object, ...]:
-    """Return age, timeout, state and what is left, as far as the node's clock is known."""
-    left = one.seconds_left
+def _age_columns(entry: AffinityEntry, timeout: int) -> tuple[object, ...]:
+    """Return age, timeout, state and remaining seconds, as far as the node's clock is known."""
+    left = entry.seconds_left
     if left is None:
         return ("clock unknown", timeout, "", "")
-    # More left than the timeout: it was patched after the client's last connection.
+    # More seconds left than the timeout has: it was patched after the client's last connection.
     age = f"{timeout - left:.2f}" if left <= timeout else ""
-    return (age, timeout, "live" if one.is_live else "expired", f"{max(left, 0.0):.2f}")
+    return (age, timeout, "live" if entry.is_live else "expired", f"{max(left, 0.0):.2f}")

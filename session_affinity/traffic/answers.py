@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from session_affinity.text import listed, moment
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -97,15 +99,14 @@ class Answers:
     def sequence(self, width: int = 40) -> str:
         """Return the order of answers, runs shortened: ``webpod1 x3, webpod2, webpod1 x8``, at most ``width`` runs."""
         runs = list(_runs(answer.endpoint or "failed" for answer in self.answers))
-        told = ", ".join(name if count == 1 else f"{name} x{count}" for name, count in runs[:width])
-        return told + (f", and {len(runs) - width} more changes" if len(runs) > width else "")
+        return listed([name if count == 1 else f"{name} x{count}" for name, count in runs], width)
 
     def csv(self) -> str:
         """Return one line a request, with a header."""
         head = "number,target,endpoint,status,local_port,connects,seconds,not_before,not_after,error"
         lines = (
             f"{number},{a.target},{a.endpoint or ''},{a.status},{a.local_port},{a.connects},{a.seconds:.6f},"
-            f"{_moment(a.not_before)},{_moment(a.not_after)},{_quoted(a.error)}"
+            f"{moment(a.not_before)},{moment(a.not_after)},{_quoted(a.error)}"
             for number, a in enumerate(self.answers, 1)
         )
         return "\n".join((head, *lines)) + "\n"
@@ -120,10 +121,6 @@ def _runs(names: Iterable[str]) -> Iterator[tuple[str, int]]:
         last, count = name, count + 1
     if last is not None:
         yield last, count
-
-
-def _moment(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
 
 
 def _quoted(text: str) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from session_affinity.text import listed
 from session_affinity.verdicts.verdict import Finding, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from session_affinity.scenarios.limits.full_list import FullList, Return
 
 _SHOWN = 3
@@ -19,8 +18,8 @@ def judge_full_list(full: FullList) -> Verdict:
     findings = [
         Finding(
             full.node,
-            f"{len(one.expected)} clients, among them {_names(one.expected - one.seen) or 'the same'}",
-            f"{len(one.seen)} clients, among them {_names(one.seen - one.expected) or 'none else'}",
+            f"{len(one.expected)} clients, among them {listed(sorted(one.expected - one.seen), _SHOWN) or 'the same'}",
+            f"{len(one.seen)} clients, among them {listed(sorted(one.seen - one.expected), _SHOWN) or 'none else'}",
             one.did,
         )
         for one in full.fillings
@@ -42,8 +41,3 @@ def judge_return(seen: Return) -> Verdict:
     ]
     headline = f"{seen.later.pod}, then {seen.raised.only_endpoint or 'several'} as the timeout was raised"
     return Verdict(headline, tuple(findings), seen.service)
-
-
-def _names(addresses: Collection[str]) -> str:
-    names = sorted(addresses)
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

@@ -8,6 +8,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from session_affinity.cluster_objects.services import target
+from session_affinity.text import first_lines
 from session_affinity.verdicts.spread import judge_spread
 from session_affinity.verdicts.verdict import Finding, Verdict
 
@@ -54,7 +55,7 @@ def judge_each_keeps(members: Sequence[ClientRun], services: Sequence[ServiceSta
         if moved:
             told = [f"{service.key}: {seen}" for service, seen in moved]
             expected = f"{len(services)} Services, each answered by one endpoint alone"
-            findings.append(Finding(member.node, expected, "\n".join(_few(told)), str(member)))
+            findings.append(Finding(member.node, expected, "\n".join(first_lines(told)), str(member)))
     rounds = len(members[0].answers) // len(services) if members and services else 0
     headline = f"{kept} of {len(members) * len(services)} pairs of client and Service kept over {rounds} rounds"
     return Verdict(headline, tuple(findings))
@@ -99,7 +100,7 @@ def judge_each_remembered(
         wrong = list(_wrong(node, known, members, services))
         if wrong:
             expected = "the clients on this node, each bound to the endpoint that answered it, and no other client"
-            findings.append(Finding(node, expected, "\n".join(_few(wrong))))
+            findings.append(Finding(node, expected, "\n".join(first_lines(wrong))))
     pairs = len(members) * len(services)
     headline = f"{pairs} pairs of client and Service on {len(memory)} nodes"
     return Verdict(headline if not findings else findings[0].seen.splitlines()[0], tuple(findings))
@@ -121,7 +122,3 @@ def _wrong(node: str, known: Memory, members: Sequence[ClientRun], services: Seq
                 bound = f"bound to {', '.join(seen)}" if seen else "not remembered"
                 told = f"answered by {last.endpoint}" if last.ok else f"not answered: {last.error}"
                 yield f"{service.key}: {member} {bound}; it was {told}"
-
-
-def _few(lines: Sequence[str], most: int = 5) -> list[str]:
-    return [*lines[:most], *([f"and {len(lines) - most} more like these"] if len(lines) > most else [])]

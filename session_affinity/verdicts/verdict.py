@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from session_affinity.errors import NothingObservedError
+from session_affinity.text import first_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sized
@@ -61,11 +62,8 @@ class Verdict:
         findings = list(dict.fromkeys(self.findings))
         places = list(dict.fromkeys(finding.where for finding in findings))
         lines = [f"{claim.id} does not hold on {', '.join(places)}: {self.headline}", f"  claim: {claim.title}"]
-        for finding in findings[:MOST_FINDINGS]:
-            head, *rest = finding.lines()
-            lines += [f"  {head}", *(f"  {line}" for line in rest)]
-        if len(findings) > MOST_FINDINGS:
-            lines.append(f"  and {len(findings) - MOST_FINDINGS} more like these")
+        texts = first_lines(["\n".join(finding.lines()) for finding in findings], MOST_FINDINGS)
+        lines += [f"  {line}" for text in texts for line in text.splitlines()]
         lines += [f"  {line}" for line in dict.fromkeys((*describe(self.service), *self.context))]
         return "\n".join(lines)
 

@@ -17,6 +17,7 @@ from session_affinity.kube.podexec import ExecError
 from session_affinity.kube.podstate import is_ready, trouble
 from session_affinity.kube.resources import EVENTS, PODS
 from session_affinity.nodes.nodes import until
+from session_affinity.text import first_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -90,7 +91,7 @@ def _wait(api: Api, namespace: str, nodes: Sequence[str], seconds: float) -> dic
         pods = api.objects(PODS, namespace, labels=LABELS)
         if stuck := [what for what in map(trouble, pods) if what]:
             raise NotReadyError(
-                f"the node agent does not run: {stuck[0]}" + (f" (and {len(stuck) - 1} more)" if stuck[1:] else ""),
+                f"the node agent does not run: {first_text(stuck)}",
                 next_step="--list-images says which images are needed, --image-registry takes them from a mirror",
             )
         if not pods and time.monotonic() - began > REFUSED_SECONDS:

@@ -20,6 +20,7 @@ from session_affinity.dataplane.nftables.layout import pod_ranges
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.resources import CONFIG_MAPS
 from session_affinity.nodes import configz
+from session_affinity.nodes.kube_proxy import METRICS_ADDRESS
 from session_affinity.nodes.nodes import Nodes
 
 if TYPE_CHECKING:
@@ -35,13 +36,12 @@ NONE: Final = "none"
 IPTABLES: Final = "iptables"
 NFTABLES: Final = "nftables"
 BY_CLUSTER_CIDR: Final = "ClusterCIDR"
-METRICS: Final = "127.0.0.1:10249"
 NO_ACCESS: Final = "nothing runs on the nodes without --node-access agent: claims about nodes cannot be judged here"
 _ASK: Final = (
     "sh",
     "-c",
     rf"""
-ask() {{ curl -q -s -f -m 2 --noproxy '*' "http://{METRICS}/$1"; }}
+ask() {{ curl -q -s -f -m 2 --noproxy '*' "http://{METRICS_ADDRESS}/$1"; }}
 config=$(ask configz) && printf 'configz %s\n' "$config"
 mode=$(ask proxyMode) && printf 'mode %s\n' "$mode"
 exit 0
@@ -146,7 +146,9 @@ def from_answers(answers: Mapping[str, str]) -> Proxy | None:
     found = next(iter(kinds))
     if len(told) < len(answers):
         silent = [name for name in answers if name not in told]
-        return Proxy(UNKNOWN, f"no kube-proxy answers at {METRICS} on {', '.join(silent)}; elsewhere {found.mode} mode")
+        return Proxy(
+            UNKNOWN, f"no kube-proxy answers at {METRICS_ADDRESS} on {', '.join(silent)}; elsewhere {found.mode} mode"
+        )
     return replace(found, source=f"{found.source} on {len(told)} of {len(answers)} nodes")
 
 
@@ -188,7 +190,7 @@ def from_rules(states: Iterable[NodeSnapshot]) -> Proxy:
     if not with_rules:
         missing = sorted({what for state in seen for what in state.missing if "save" in what or "nft" in what})
         unread = f"; {', '.join(missing)}" if missing else ""
-        return Proxy(NONE, f"none answers at {METRICS}, and {source} show none{unread}")
+        return Proxy(NONE, f"none answers at {METRICS_ADDRESS}, and {source} show none{unread}")
     return _with_range(IPTABLES, source, {range_ for state in with_rules for range_ in _ranges(state)})
 
 
@@ -205,8 +207,8 @@ def _answer(text: str) -> Proxy | None:
         settings = configz.parse(said["configz"])
     except (KeyError, ValueError):
         mode = said.get("mode", "").strip()
-        return Proxy(mode, f"kube-proxy itself ({METRICS}/proxyMode)", local_by="") if mode else None
-    return from_settings(settings, f"kube-proxy itself ({METRICS}/configz)")
+        return Proxy(mode, f"kube-proxy itself ({METRICS_ADDRESS}/proxyMode)", local_by="") if mode else None
+    return from_settings(settings, f"kube-proxy itself ({METRICS_ADDRESS}/configz)")
 
 
 def _ranges(state: NodeSnapshot) -> Iterable[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from session_affinity.text import moment
 from session_affinity.traffic.answers import Answers
 
 if TYPE_CHECKING:
@@ -60,14 +61,10 @@ class ScenarioResult:
     def csv(self) -> str:
         """Return one line an answer, with the stage it belongs to."""
         lines = [
-            f"{number},{stage.change},{kind},{answer.endpoint or ''},{answer.local_port},{_moment(answer.not_before)},"
-            f'{_moment(answer.not_after)},"{answer.error}"'
+            f"{number},{stage.change},{kind},{answer.endpoint or ''},{answer.local_port},{moment(answer.not_before)},"
+            f'{moment(answer.not_after)},"{answer.error}"'
             for number, stage in enumerate(self.stages)
             for kind, answers in (("during", stage.during), ("after", stage.answers))
             for answer in answers
         ]
         return "\n".join(("stage,change,when,endpoint,local_port,not_before,not_after,error", *lines)) + "\n"
-
-
-def _moment(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"

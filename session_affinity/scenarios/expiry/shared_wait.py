@@ -127,6 +127,7 @@ class Observations:
             raise ClusterError("the nodes cannot be read here, or they list clients whose time is over")
         for state in (self.departure.during, self.departure.after):
             recorder.record(recorder.NodeRead({state.node: state}))
+        recorder.record(self.departure)
         return self.departure
 
 

@@ -35,7 +35,7 @@ def test_a_pod_follows_the_clusters_name() -> None:
 
 def test_a_cluster_without_the_node_is_refused() -> None:
     with pytest.raises(
-        UsageError, match=r"pod webpod2 belongs on node small-worker2, and the cluster has small-worker"
+        UsageError, match=r"pod webpod2 runs on node small-worker2, but the cluster has small-worker"
     ):
         on_cluster(POD, "small", ["small-worker"])
 

@@ -46,7 +46,7 @@ def test_a_long_order_is_cut() -> None:
 
     told = Answers(tuple(map(answer, names))).sequence(width=4)
 
-    assert told == "webpod1, webpod2, webpod1, webpod2, and 16 more changes"
+    assert told == "webpod1, webpod2, webpod1, webpod2 and 16 more"
 
 
 def test_targets_are_told_apart() -> None:
