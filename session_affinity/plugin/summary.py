@@ -11,7 +11,7 @@ from session_affinity.plugin.check import HEADLINE
 from session_affinity.plugin.claims import CATALOGUE
 from session_affinity.plugin.facts import RUN_FACTS
 from session_affinity.plugin.phases import CLUSTER_START, long_enough
-from session_affinity.plugin.terminal import CLAIM, properties_of
+from session_affinity.plugin.terminal import CLAIM, LINE_OUTCOMES, properties_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Stats = Mapping[str, Sequence[Any]]
     """pytest's reports by outcome."""
 
-_OUTCOMES: Final = {"failed": "failed", "error": "error", "passed": "passed", "xfailed": "differs", "xpassed": "passed"}
+_OUTCOMES: Final = {name: LINE_OUTCOMES.get(name, name) for name in ("failed", "error", "passed", "xfailed", "xpassed")}
 """pytest's outcomes, the worst first, with their names in the summary; skipped claims are listed by reason instead."""
 
 

@@ -24,7 +24,9 @@ CLAIM: Final = "claim"
 """The property of a test report with the claim's id."""
 _NO_VERDICT: Final = "no_verdict"
 """The attribute of a test report that says whether its test failed without a violated claim."""
-_COLOURS: Final = {"passed": "green", "failed": "red", "error": "red", "skipped": "yellow"}
+LINE_OUTCOMES: Final = {"xfailed": "differs", "xpassed": "passed"}
+"""The outcomes whose names differ from pytest's: those of promises of kube-proxy on a cluster without it."""
+_COLOURS: Final = {"passed": "green", "failed": "red", "error": "red", "skipped": "yellow", "differs": "yellow"}
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -84,6 +86,15 @@ def is_undetermined(report: pytest.TestReport) -> bool:
     return report.failed and (report.when != "call" or getattr(report, _NO_VERDICT, False))
 
 
+def outcome_of(report: pytest.TestReport) -> str:
+    """Return pytest's name of a claim's outcome: passed, failed, error, skipped, xfailed or xpassed."""
+    if is_undetermined(report):
+        return "error"
+    if hasattr(report, "wasxfail"):
+        return "xfailed" if report.skipped else "xpassed"
+    return report.outcome
+
+
 def failure_text(error: BaseException) -> str:
     """Return the message of a failure: that of an assertion without the source line that pytest adds."""
     if isinstance(error, SuiteError):
@@ -134,10 +145,8 @@ class ClaimLines:
         """Count a claim as pytest does, without printing a letter for it."""
         if self._summary or CLAIM not in properties_of(report):
             return None
-        if is_undetermined(report):
-            return "error", "", ""
-        if report.when == "call" or report.skipped:
-            return report.outcome, "", ""
+        if report.when == "call" or not report.passed:
+            return outcome_of(report), "", ""
         return "", "", ""
 
     @pytest.hookimpl(trylast=True)
@@ -150,7 +159,7 @@ class ClaimLines:
         if report.when == "setup" and report.passed:
             self._seconds[report.nodeid] = seconds
         elif report.when != "teardown" or report.failed:
-            outcome = "error" if is_undetermined(report) else report.outcome
+            outcome = LINE_OUTCOMES.get(outcome_of(report), outcome_of(report))
             claim = self._config.stash[CATALOGUE][properties[CLAIM]].claim
             self._write(outcome, claim, properties.get(HEADLINE, ""), seconds)
 

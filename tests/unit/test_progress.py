@@ -1,4 +1,4 @@
-"""What is said is said as it is."""
+"""Notes are printed as they are."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from rich.console import Console
 from session_affinity.progress import Progress
 
 
-def test_a_note_is_no_markup_and_no_emoji() -> None:
-    """An IPv6 address has parts between colons, and a list stands in brackets."""
+def test_a_note_is_printed_without_markup_and_emoji() -> None:
+    """An IPv6 address has parts between colons like an emoji code, and a list has brackets like markup."""
     written = StringIO()
     text = "pods fda1:e50:a682:100::/56 [red] [/]"
 

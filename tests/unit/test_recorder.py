@@ -1,72 +1,73 @@
-"""What is told reaches the keeper of the thread that tells it, and no other."""
+"""Observations reach the recorder of the thread that records them, and no other."""
 
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 import pytest
 
 from session_affinity import recorder
-from session_affinity.recorder import Action, Event
+from session_affinity.recorder import Action
+
+if TYPE_CHECKING:
+    from session_affinity.recorder import Event, Recorded
+
+FIRST, SECOND = Action("removed pod webpod1"), Action("removed pod webpod2")
 
 
-class Kept:
-    """Keeps what it is told."""
+class ListRecorder:
+    """Keeps the observations of events."""
 
     def __init__(self) -> None:
-        self.what: list[object] = []
+        self.observations: list[Recorded] = []
 
-    def keep(self, sighting: Event) -> None:
-        assert sighting.began <= sighting.ended
-        self.what.append(sighting.what)
-
-
-def test_without_a_keeper_nothing_happens() -> None:
-    recorder.record(Action("something"))
+    def keep(self, event: Event) -> None:
+        assert event.began <= event.ended
+        self.observations.append(event.observation)
 
 
-def test_a_keeper_has_what_is_told_in_its_block() -> None:
-    kept = Kept()
+def test_without_a_recorder_nothing_happens() -> None:
+    recorder.record(FIRST)
+
+
+def test_what_is_recorded_inside_the_block_is_kept() -> None:
+    kept = ListRecorder()
 
     with recorder.recording_to(kept):
-        recorder.record("inside", since=0.0)
-    recorder.record("outside")
+        recorder.record(FIRST, since=0.0)
+    recorder.record(SECOND)
 
-    assert kept.what == ["inside"]
+    assert kept.observations == [FIRST]
 
 
-def test_parts_of_what_is_told_as_a_whole_go_untold() -> None:
-    kept = Kept()
+def test_suppressed_events_are_not_kept() -> None:
+    kept = ListRecorder()
 
     with recorder.recording_to(kept):
         with recorder.suppressed():
-            recorder.record("a part")
-        recorder.record("the whole")
+            recorder.record(FIRST)
+        recorder.record(SECOND)
 
-    assert kept.what == ["the whole"]
+    assert kept.observations == [SECOND]
 
 
-def test_other_threads_tell_nothing() -> None:
-    kept = Kept()
+def test_other_threads_record_nothing() -> None:
+    kept = ListRecorder()
 
     with recorder.recording_to(kept):
-        other = threading.Thread(target=recorder.record, args=("from there",))
+        other = threading.Thread(target=recorder.record, args=(FIRST,))
         other.start()
         other.join()
 
-    assert kept.what == []
+    assert kept.observations == []
 
 
-def test_a_keeper_gives_way_also_when_the_block_fails() -> None:
-    kept = Kept()
+def test_the_previous_recorder_is_restored_after_an_error() -> None:
+    kept = ListRecorder()
 
     with pytest.raises(ZeroDivisionError), recorder.recording_to(kept):
         _ = 1 / 0
-    recorder.record("outside")
+    recorder.record(SECOND)
 
-    assert kept.what == []
-
-
-def test_many_names_are_told_by_the_first_few() -> None:
-    assert recorder.listed(["a", "b"]) == "a, b"
-    assert recorder.listed(list("abcdef")) == "a, b, c, d and 2 more"
+    assert kept.observations == []

@@ -1,64 +1,57 @@
-"""Claims about two IP families are judged on clusters that have two, and skipped by rule elsewhere."""
+"""Claims about two IP families are judged on dual-stack clusters and skipped on others."""
 
 from __future__ import annotations
 
 import pytest
 
 from fixtures.pods import SamplePods
+from tests.component.plugin.conftest import run
 
 pytest_plugins = ["pytester"]
-pytestmark = pytest.mark.unit
 
-PLUGINS = [word for name in ("options", "claims", "selection", "cluster") for word in ("-p", f"fixtures.{name}")]
 SUITE = """
-import pytest
-from fixtures.claims import claim
-from fixtures.selection import FAMILIES
+from session_affinity.plugin.selection import learn
 
 @pytest.fixture(scope="session")
 def families(pytestconfig):
-    pytestconfig.stash[FAMILIES] = {families!r}
+    learn(pytestconfig, families={families!r})
 
-@claim("C10")
+@claimed("C10", "A claim about one family")
 def test_behaviour():
     pass
 
 @pytest.mark.dual_stack
-@claim("C61")
+@claimed("C61", "A claim about two families")
 def test_second_family():
     pass
 """
 
 
-def run(pytester: pytest.Pytester, *args: str, families: tuple[str, ...] = ()) -> pytest.RunResult:
-    pytester.makeini("[pytest]\nmarkers =\n claim: x\n dataplane: x\n api: x\n dual_stack: x\nstrict = true\n")
-    pytester.makepyfile(test_suite=SUITE.format(families=families))
-    return pytester.runpytest_inprocess(*PLUGINS, "-p", "no:cacheprovider", "-rs", *args)
+def judge(pytester: pytest.Pytester, *args: str, families: tuple[str, ...]) -> pytest.RunResult:
+    return run(pytester, SUITE.format(families=families), "-p", "fixtures.cluster", "-rs", *args)
 
 
-@pytest.mark.parametrize(("ip_family", "named"), [("ipv4", "IPv4"), ("ipv6", "IPv6")])
-def test_on_a_single_stack_cluster_that_is_asked_for_they_are_skipped(
-    ip_family: str, named: str, pytester: pytest.Pytester
-) -> None:
-    result = run(pytester, f"--ip-family={ip_family}", families=("IPv4", "IPv6"))
+@pytest.mark.parametrize(("ip_family", "name"), [("ipv4", "IPv4"), ("ipv6", "IPv6")])
+def test_a_single_stack_option_skips_them(ip_family: str, name: str, pytester: pytest.Pytester) -> None:
+    result = judge(pytester, f"--ip-family={ip_family}", families=("IPv4", "IPv6"))
 
     result.assert_outcomes(passed=1, skipped=1)
-    result.stdout.fnmatch_lines([f"SKIPPED*the cluster has {named} only: *need --ip-family dual"])
+    result.stdout.fnmatch_lines([f"SKIPPED*the cluster has {name} only: *need --ip-family dual"])
 
 
-def test_on_a_single_stack_cluster_that_is_found_they_are_skipped(pytester: pytest.Pytester) -> None:
-    result = run(pytester, families=("IPv6",))
+def test_a_single_stack_cluster_skips_them(pytester: pytest.Pytester) -> None:
+    result = judge(pytester, families=("IPv6",))
 
     result.assert_outcomes(passed=1, skipped=1)
     result.stdout.fnmatch_lines(["SKIPPED*the cluster has IPv6 only: *"])
 
 
 @pytest.mark.parametrize("options", [(), ("--ip-family=dual",)])
-def test_on_a_dual_stack_cluster_they_are_judged(options: tuple[str, ...], pytester: pytest.Pytester) -> None:
-    run(pytester, *options, families=("IPv4", "IPv6")).assert_outcomes(passed=2)
+def test_a_dual_stack_cluster_is_judged(options: tuple[str, ...], pytester: pytest.Pytester) -> None:
+    judge(pytester, *options, families=("IPv4", "IPv6")).assert_outcomes(passed=2)
 
 
-def test_the_families_are_those_that_every_pod_has() -> None:
+def test_the_families_of_a_cluster_are_those_of_every_pod() -> None:
     def pod(*addresses: str) -> dict[str, object]:
         return {"status": {"podIP": addresses[0], "podIPs": [{"ip": address} for address in addresses]}}
 

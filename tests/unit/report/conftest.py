@@ -1,4 +1,4 @@
-"""The observations that verdicts are tested with, for what the report makes of them."""
+"""The observations of the verdicts' tests, for tests of the report."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Texts are cut in their middle, and say so."""
+"""Long texts are shortened in their middle, with a note."""
 
 from __future__ import annotations
 
 from session_affinity.report.attachment import MediaType, shortened
 
 
-def test_a_short_text_stays_as_it_is() -> None:
+def test_a_short_text_is_unchanged() -> None:
     assert shortened("one\ntwo\n", 8) == "one\ntwo\n"
 
 
@@ -20,7 +20,7 @@ def test_a_long_text_keeps_its_ends_in_whole_lines() -> None:
     assert all(line.startswith(("line ", "... ")) for line in cut.splitlines())
 
 
-def test_it_says_how_much_is_left_out() -> None:
+def test_the_note_has_the_number_of_lines_left_out() -> None:
     text = "".join(f"line {number:03}\n" for number in range(100))
 
     (note,) = [line for line in shortened(text, 90).splitlines() if line.startswith("...")]
@@ -30,10 +30,10 @@ def test_it_says_how_much_is_left_out() -> None:
     assert f"of {len(text)} characters" in note
 
 
-def test_one_endless_line_is_cut_as_well() -> None:
+def test_a_single_long_line_is_shortened_too() -> None:
     assert len(shortened("x" * 1000, 100)) < 250
 
 
-def test_kinds_say_how_the_report_shows_them() -> None:
+def test_media_types_have_an_extension() -> None:
     assert (MediaType.SVG.media_type, MediaType.SVG.extension) == ("image/svg+xml", "svg")
     assert (MediaType.CSV.media_type, MediaType.CSV.extension) == ("text/csv", "csv")

@@ -1,4 +1,4 @@
-"""What is kept of a cluster after a failure: as much as can be had, and why the rest cannot."""
+"""Diagnostics after a failure: everything that can be read, and the reason for everything that cannot."""
 
 from __future__ import annotations
 
@@ -28,23 +28,24 @@ go_goroutines 70
 @dataclass(frozen=True)
 class FakeNode:
     name: str
-    says: Mapping[str, str | Exception]
+    outputs: Mapping[str, str | Exception]
 
     def run(self, argv: Sequence[str], *, timeout: float = 30.0, stdin: str | None = None) -> Completed:
         assert timeout <= diagnostics.NODE_SECONDS
         assert stdin is None
-        told = self.says.get(argv[0], FileNotFoundError())
-        if isinstance(told, NodeError):
-            raise told
-        if isinstance(told, Exception):
+        output = self.outputs.get(argv[0], FileNotFoundError())
+        if isinstance(output, NodeError):
+            raise output
+        if isinstance(output, Exception):
             return Completed(self.name, tuple(argv), 127, "", f"{argv[0]}: not found")
-        return Completed(self.name, tuple(argv), 0, told, "")
+        return Completed(self.name, tuple(argv), 0, output, "")
 
 
 @dataclass(frozen=True)
 class FakeCluster:
     nodes: Mapping[str, FakeNode]
     log: str = "I1124 synced\n"
+    namespace: str = "default"
 
     def kube_proxy_log(self, node: str) -> str:
         if not self.log:
@@ -67,49 +68,53 @@ class FakeApi:
         return f"{path} {query['container']} says hello"
 
 
-def of_node(says: Mapping[str, str | Exception], mode: str = "iptables", log: str = "x") -> dict[str, str]:
-    cluster = cast("Cluster", FakeCluster({"worker": FakeNode("worker", says)}, log))
-    return {one.name: one.body for one in diagnostics.of_nodes(cluster, ["worker"], mode)["worker"]}
+def of_node(outputs: Mapping[str, str | Exception], mode: str = "iptables", log: str = "x") -> dict[str, str]:
+    cluster = cast("Cluster", FakeCluster({"worker": FakeNode("worker", outputs)}, log))
+    return {
+        attachment.name: attachment.body for attachment in diagnostics.of_nodes(cluster, ["worker"], mode)["worker"]
+    }
 
 
-def test_a_node_tells_rules_connections_log_and_metrics() -> None:
-    found = of_node({"iptables-save": "*nat\n", "ip6tables-save": "*nat\n", "conntrack": "tcp 6\n", "curl": METRICS})
+def test_a_node_has_rules_connections_log_and_metrics() -> None:
+    attachments = of_node(
+        {"iptables-save": "*nat\n", "ip6tables-save": "*nat\n", "conntrack": "tcp 6\n", "curl": METRICS}
+    )
 
-    assert list(found) == [
+    assert list(attachments) == [
         "worker: iptables-save",
         "worker: ip6tables-save",
         "worker: conntrack -L",
         "worker: end of kube-proxy's log",
         "worker: kube-proxy's metrics",
     ]
-    assert found["worker: iptables-save"] == "*nat\n"
+    assert attachments["worker: iptables-save"] == "*nat\n"
 
 
-def test_of_the_metrics_those_of_kube_proxy_are_kept() -> None:
-    told = of_node({"curl": METRICS})["worker: kube-proxy's metrics"]
+def test_only_metrics_of_kube_proxy_are_kept() -> None:
+    text = of_node({"curl": METRICS})["worker: kube-proxy's metrics"]
 
-    assert "kubeproxy_sync_proxy_rules_last_timestamp_seconds 1.7e9" in told
-    assert not re.search(r"^(go_|.*_bucket)", told, re.MULTILINE)
+    assert "kubeproxy_sync_proxy_rules_last_timestamp_seconds 1.7e9" in text
+    assert not re.search(r"^(go_|.*_bucket)", text, re.MULTILINE)
 
 
 def test_in_nftables_mode_the_whole_ruleset_is_kept() -> None:
     assert of_node({"nft": "table ip kube-proxy {}"}, "nftables")["worker: nft list ruleset"].startswith("table ip")
 
 
-def test_what_is_not_to_be_had_says_why() -> None:
-    found = of_node({"iptables-save": NodeError("worker: did not end within 10 s")}, log="")
+def test_what_cannot_be_read_has_the_reason() -> None:
+    attachments = of_node({"iptables-save": NodeError("worker: did not end within 10 s")}, log="")
 
-    assert found["worker: iptables-save"] == "not to be had: worker: did not end within 10 s"
-    assert found["worker: conntrack -L"] == "not to be had: conntrack ended with 127: conntrack: not found"
-    assert found["worker: end of kube-proxy's log"] == "not to be had: worker: there is no log"
-    assert found["worker: kube-proxy's metrics"].startswith("not to be had: curl ended with 127")
+    assert attachments["worker: iptables-save"] == "not available: worker: did not end within 10 s"
+    assert attachments["worker: conntrack -L"] == "not available: conntrack ended with 127: conntrack: not found"
+    assert attachments["worker: end of kube-proxy's log"] == "not available: worker: there is no log"
+    assert attachments["worker: kube-proxy's metrics"].startswith("not available: curl ended with 127")
 
 
-def test_nothing_is_empty_and_nothing_is_too_large() -> None:
-    found = of_node({"iptables-save": "x" * 10**6, "ip6tables-save": "", "conntrack": "\n" * 10**6, "curl": ""})
+def test_no_attachment_is_empty_or_too_large() -> None:
+    attachments = of_node({"iptables-save": "x" * 10**6, "ip6tables-save": "", "conntrack": "\n" * 10**6, "curl": ""})
 
-    assert all(text.strip() for name, text in found.items() if "conntrack" not in name)
-    assert max(map(len, found.values())) < diagnostics.MOST_OF_A_RULESET + 1000
+    assert all(text.strip() for name, text in attachments.items() if "conntrack" not in name)
+    assert max(map(len, attachments.values())) < diagnostics.MOST_OF_A_RULESET + 1000
 
 
 def test_without_access_to_nodes_there_is_nothing_to_read() -> None:
@@ -132,11 +137,20 @@ def test_events_and_pod_logs_come_from_the_api() -> None:
     assert "says hello" in logs.body
 
 
-def test_an_api_that_is_gone_is_said_once() -> None:
-    (told,) = diagnostics.of_api(cast("Api", FakeApi(up=False)), "default")
+def test_an_api_without_an_answer_has_one_attachment() -> None:
+    (attachment,) = diagnostics.of_api(cast("Api", FakeApi(up=False)), "default")
 
-    assert told.body.startswith("not to be had: GET /api/v1/events: no answer")
+    assert attachment.body.startswith("not available: GET /api/v1/events: no answer")
 
 
 def test_an_empty_namespace_has_no_empty_attachments() -> None:
-    assert all(one.body.strip() for one in diagnostics.of_api(cast("Api", FakeApi()), "default"))
+    assert all(entry.body.strip() for entry in diagnostics.of_api(cast("Api", FakeApi()), "default"))
+
+
+def test_diagnostics_have_the_api_and_every_node() -> None:
+    cluster = cast("Cluster", FakeCluster({"worker": FakeNode("worker", {})}))
+
+    collected = diagnostics.collect(cluster, cast("Api", FakeApi()), "iptables")
+
+    assert list(collected.attachments) == ["events and pods", "worker"]
+    assert not collected.omitted

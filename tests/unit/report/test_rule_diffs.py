@@ -1,4 +1,4 @@
-"""What nodes hold beside what they owe."""
+"""Diffs of expected and actual rules."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def read(state: NodeSnapshot) -> NodeSnapshot:
 
 
 def diff(world: World, *states: NodeSnapshot, thorough: bool = True) -> list[str]:
-    held = {state.node: read(state) for state in states}
-    return rules_diff(IPTABLES, world.service, PROXY, held, thorough=thorough).splitlines()
+    by_node = {state.node: read(state) for state in states}
+    return rules_diff(IPTABLES, world.service, PROXY, by_node, thorough=thorough).splitlines()
 
 
 @pytest.mark.parametrize("thorough", [True, False])
-def test_nodes_that_are_right_are_shown_once(world: World, *, thorough: bool) -> None:
+def test_nodes_with_expected_rules_are_shown_once(world: World, *, thorough: bool) -> None:
     lines = diff(world, world.programmed("a"), world.programmed("b"), thorough=thorough)
 
     assert lines[0] == "# a, b: as expected"
@@ -37,12 +37,12 @@ def test_nodes_that_are_right_are_shown_once(world: World, *, thorough: bool) ->
 
 
 @pytest.mark.parametrize("thorough", [True, False])
-def test_a_wrong_rule_stands_under_the_one_expected(world: World, *, thorough: bool) -> None:
+def test_a_wrong_rule_follows_the_expected_one(world: World, *, thorough: bool) -> None:
     wrong = world.programmed("b", replace=("--seconds 30 ", "--seconds 3600 "))
 
     lines = diff(world, world.programmed("a"), wrong, thorough=thorough)
 
-    assert lines[0].startswith("# b: not what the Service calls for")
+    assert lines[0].startswith("# b: not as expected")
     assert lines[1].startswith("! KUBE-SVC-")
     assert "--seconds 3600, expected 30" in lines[1]
     signs = [line[0] for line in lines if "--rcheck" in line]
@@ -50,25 +50,25 @@ def test_a_wrong_rule_stands_under_the_one_expected(world: World, *, thorough: b
     assert "# a: as expected" in lines
 
 
-def test_a_missing_rule_is_a_minus_alone(world: World) -> None:
+def test_a_missing_rule_has_only_a_minus(world: World) -> None:
     lines = diff(world, world.programmed("a", without="statistic --mode random --probability 0.5"))
 
     assert [line[0] for line in lines if line[0] in "-+"] == ["-"]
 
 
-def test_what_versions_write_differently_is_no_difference(world: World) -> None:
+def test_a_difference_in_format_is_not_shown(world: World) -> None:
     lines = diff(world, world.programmed("a", replace=(" --mask 255.255.255.255", "")), thorough=False)
 
     assert lines[0] == "# a: as expected"
 
 
-def test_leftovers_are_found_where_they_are_looked_for(world: World) -> None:
+def test_a_thorough_diff_has_leftovers_of_former_endpoints(world: World) -> None:
     gone = replace(world.service.ports[0].endpoints[2], address="10.10.9.9")
     before = replace(
         world.service, ports=(replace(world.service.ports[0], endpoints=(*world.service.ports[0].endpoints, gone)),)
     )
-    rules = [str(one) for one in iptables_expected.expected(world.service, PROXY).rules]
-    left = [str(one) for one in iptables_expected.expected(before, PROXY).rules if "10.10.9.9" in str(one)]
+    rules = [str(rule) for rule in iptables_expected.expected(world.service, PROXY).rules]
+    left = [str(rule) for rule in iptables_expected.expected(before, PROXY).rules if "10.10.9.9" in str(rule)]
     text = "\n".join(["*nat", *rules, *left, "COMMIT"])
     state = replace(world.programmed("a"), ruleset=iptables_save.parse(text))
 

@@ -1,4 +1,4 @@
-"""What was seen in a test, as steps."""
+"""The recorded events of a test, as steps of the report."""
 
 from __future__ import annotations
 
@@ -7,197 +7,225 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from session_affinity.claims import KUBE_PROXY, Claim
 from session_affinity.dataplane.model import CLIENT_IP, ServiceState
-from session_affinity.recorder import CHANGED, READ, Action, Event, NodeRead, RequestRound, ServiceStored
+from session_affinity.recorder import (
+    CHANGED,
+    CREATED,
+    READ,
+    Action,
+    Conclusion,
+    Event,
+    NodeRead,
+    Note,
+    RequestRound,
+    ServiceStored,
+)
 from session_affinity.report.attachment import MediaType
-from session_affinity.report.steps import MOST_STEPS, Conclusion, Context, Note, Phase, ReportStep, TrialsSeen, steps
+from session_affinity.report.steps import MOST_STEPS, Context, Phase, ReportStep, steps
 from session_affinity.scenarios.endpoint_changes.result import ScenarioResult, Stage
-from session_affinity.scenarios.expiry.trials import Trial
+from session_affinity.scenarios.expiry.shared_wait import ExpiredElements, SilentClients
+from session_affinity.scenarios.expiry.trials import Trial, TrialsSeen
 from session_affinity.testbed.testbed import SyncResult
 from session_affinity.verdicts.verdict import Finding, Verdict
 from tests.unit.verdicts.conftest import CLIENT, HZ, PROXY
 
 if TYPE_CHECKING:
     from session_affinity.dataplane.snapshot import NodeSnapshot
+    from session_affinity.recorder import Recorded
     from tests.unit.verdicts.conftest import World
 
 CONTEXT = Context(PROXY, {"myk8s-worker": HZ})
+CLAIM = Claim("C16", "Each rcheck rule has the right arguments", KUBE_PROXY, "syncProxyRules")
+ENTRIES = "affinity entries, with ages csv"
+RULES = "rules of default/affinity-sticky-x7k2p, expected and seen txt"
 
 
-def seen(*what: object, setup: int = 0, context: Context = CONTEXT) -> tuple[ReportStep, ...]:
-    sightings = [Event(one, 1000.0 + place, 1000.5 + place) for place, one in enumerate(what)]
-    return steps(sightings, context, setup)
+def steps_of(*observations: Recorded, setup: int = 0) -> tuple[ReportStep, ...]:
+    events = [Event(entry, 1000.0 + place, 1000.5 + place) for place, entry in enumerate(observations)]
+    return steps(events, CONTEXT, setup)
 
 
-def stored(service: ServiceState, how: str = "made") -> ServiceStored:
+def stored(service: ServiceState, how: str = CREATED) -> ServiceStored:
     metadata = {"name": service.name, "namespace": service.namespace, "managedFields": [{"manager": "x"}]}
     piece = {"metadata": {"name": "slice", "labels": {"kubernetes.io/service-name": service.name}}, "endpoints": []}
     return ServiceStored((service,), ({"kind": "Service", "metadata": metadata},), (piece,), how)
 
 
-def judged(world: World, *, ok: bool = True) -> Conclusion:
+def concluded(world: World, *, ok: bool = True) -> Conclusion:
     findings = () if ok else (Finding("myk8s-worker", "30", "3600"),)
-    return Conclusion(Verdict("as computed" if ok else "rule 2", findings, world.service))
+    return Conclusion(Verdict("as computed" if ok else "rule 2", findings, world.service), CLAIM)
 
 
-def looked(world: World, *states: NodeSnapshot) -> NodeRead:
-    programmed = world.programmed("x").ruleset
+def node_read(world: World, *states: NodeSnapshot) -> NodeRead:
+    ruleset = world.programmed("x").ruleset
     return NodeRead(
-        {one.node: replace(one, ruleset=programmed, program="iptables-save") for one in states}, world.service.family
+        {state.node: replace(state, ruleset=ruleset, program="iptables-save") for state in states},
+        world.service.family,
     )
 
 
+def sent(world: World, *endpoints: str | None, name: str = "answers") -> RequestRound:
+    return RequestRound("net-pod", CLIENT, "myk8s-worker", world.answers(*endpoints), name)
+
+
 def names(step: ReportStep) -> list[str]:
-    return [f"{one.name} {one.kind.extension}" for one in step.attachments]
+    return [f"{attachment.name} {attachment.kind.extension}" for attachment in step.attachments]
 
 
 def test_a_test_reads_as_arrange_observe_judge(world: World) -> None:
-    asked = RequestRound("net-pod", CLIENT, "myk8s-worker", world.answers("webpod1", "webpod1"))
+    made = steps_of(stored(world.service), sent(world, "webpod1", "webpod1"), concluded(world), setup=1)
 
-    found = seen(stored(world.service), asked, judged(world), setup=1)
-
-    assert [one.title for one in found] == [
-        "Arrange: made Service default/affinity-sticky-x7k2p with sessionAffinity ClientIP, 30 s, 3 endpoints",
-        "Observe: net-pod (10.10.0.6) on myk8s-worker asks, 2 requests: webpod1 2",
+    assert [step.title for step in made] == [
+        "Arrange: created Service default/affinity-sticky-x7k2p with sessionAffinity ClientIP, 30 s, 3 endpoints",
+        "Observe: net-pod (10.10.0.6) on myk8s-worker sent 2 requests: webpod1 2",
         "Judge: holds: as computed",
     ]
-    assert (found[0].began, found[0].ended) == (1000.0, 1000.5)
+    assert (made[0].began, made[0].ended) == (1000.0, 1000.5)
 
 
-def test_what_is_done_is_arranging_and_what_is_read_is_observing(world: World) -> None:
-    changed, read = stored(world.service, CHANGED), stored(world.service, READ)
+def test_changes_are_arranging_and_reads_are_observing(world: World) -> None:
+    made = steps_of(stored(world.service, CHANGED), Action("removed pod webpod4"), stored(world.service, READ))
 
-    found = seen(changed, Action("removed pod webpod4"), read)
-
-    assert [one.phase for one in found] == [Phase.ARRANGE, Phase.ARRANGE, Phase.OBSERVE]
+    assert [step.phase for step in made] == [Phase.ARRANGE, Phase.ARRANGE, Phase.OBSERVE]
 
 
 def test_objects_are_shown_as_served(world: World) -> None:
-    (attached,) = seen(stored(world.service))[0].attachments
+    (attachment,) = steps_of(stored(world.service))[0].attachments
 
-    assert attached.kind is MediaType.YAML
-    assert "kind: Service" in attached.body
-    assert "name: slice" in attached.body
-    assert "managedFields" not in attached.body
-
-
-def test_answers_are_a_picture_and_a_table_with_the_name_they_were_given(world: World) -> None:
-    answers = world.answers("webpod1", "webpod2")
-    asked = RequestRound("net-pod", CLIENT, "myk8s-worker", answers)
-
-    assert names(seen(asked)[0]) == ["answers svg", "answers csv"]
-    named = Context(PROXY, names={id(answers): "answers under ClientIP"})
-    assert names(seen(asked, context=named)[0])[0] == "answers under ClientIP svg"
+    assert attachment.kind is MediaType.YAML
+    assert "kind: Service" in attachment.body
+    assert "name: slice" in attachment.body
+    assert "managedFields" not in attachment.body
 
 
-def test_one_answer_needs_no_picture(world: World) -> None:
-    assert names(seen(RequestRound("net-pod", CLIENT, "x", world.answers("webpod1")))[0]) == ["answers csv"]
+def test_answers_are_a_picture_and_a_table_under_their_name(world: World) -> None:
+    assert names(steps_of(sent(world, "webpod1", "webpod2"))[0]) == ["answers svg", "answers csv"]
+    named = sent(world, "webpod1", "webpod2", name="answers under ClientIP")
+    assert names(steps_of(named)[0])[0] == "answers under ClientIP svg"
 
 
-def test_the_last_reading_has_the_rules_and_every_one_the_lists(world: World) -> None:
-    reading = looked(world, world.node("myk8s-worker", {0: {CLIENT: (1,)}}))
-
-    first, last, _ = seen(reading, reading, judged(world))
-
-    assert names(first) == ["clients remembered, ages computed csv"]
-    assert names(last) == [
-        "clients remembered, ages computed csv",
-        "rules of default/affinity-sticky-x7k2p, expected and seen txt",
-    ]
+def test_a_single_answer_has_no_picture(world: World) -> None:
+    assert names(steps_of(sent(world, "webpod1"))[0]) == ["answers csv"]
 
 
-def test_after_a_failure_the_rules_are_shown_as_judged_and_as_found_then(world: World) -> None:
-    reading = looked(world, world.node("myk8s-worker"))
+def test_every_read_has_the_entries_and_the_last_one_the_rules(world: World) -> None:
+    read = node_read(world, world.node("myk8s-worker", {0: {CLIENT: (1,)}}))
 
-    before, verdict, after = seen(reading, judged(world, ok=False), reading)
+    first, last, _ = steps_of(read, read, concluded(world))
 
-    assert [len(names(one)) for one in (before, after)] == [2, 2]
-    assert after.title.startswith("Observe: read again after the verdict")
+    assert names(first) == [ENTRIES]
+    assert names(last) == [ENTRIES, RULES]
+
+
+def test_after_a_failure_the_rules_are_shown_before_and_after_the_verdict(world: World) -> None:
+    read = node_read(world, world.node("myk8s-worker"))
+
+    before, verdict, after = steps_of(read, concluded(world, ok=False), read)
+
+    assert [len(names(step)) for step in (before, after)] == [2, 2]
+    assert before.title == "Observe: read the state of myk8s-worker"
+    assert after.title == "Observe: read the state of myk8s-worker again, after the verdict"
     assert not verdict.ok
     assert names(verdict) == ["verdict txt"]
     assert verdict.title == "Judge: C16 does not hold on myk8s-worker: rule 2"
 
 
-def test_services_of_others_are_not_shown(world: World) -> None:
-    """A reading knows all Services; the test is about the one it judges."""
+def test_only_the_judged_service_is_shown(world: World) -> None:
+    """A node read has all Services; the test is about the one it judges."""
     other = replace(world.service, name="affinity-other")
     sync = SyncResult((other, world.service), {}, {"a": 0.4}, {"a": ()}, {}, 0.4)
-    reading = looked(world, world.node("myk8s-worker"))
+    read = node_read(world, world.node("myk8s-worker"))
 
-    found = seen(sync, reading, judged(world))
-
-    assert names(found[1])[-1] == "rules of default/affinity-sticky-x7k2p, expected and seen txt"
+    assert names(steps_of(sync, read, concluded(world))[1])[-1] == RULES
 
 
-def test_a_reading_of_another_family_says_nothing_of_this_one(world: World) -> None:
-    reading = replace(looked(world, world.node("myk8s-worker")), family="IPv6")
+def test_a_read_in_another_family_has_no_rules_of_this_one(world: World) -> None:
+    read = replace(node_read(world, world.node("myk8s-worker")), family="IPv6")
 
-    assert names(seen(reading, judged(world))[0]) == []
-
-
-def test_how_rules_came_is_said_in_a_line(world: World) -> None:
-    done = SyncResult((world.service,), {"a": world.programmed("a")}, {"a": 0.4}, {"a": (), "b": ()}, {}, 2.0)
-    witnessed = SyncResult((world.service,), {}, {}, {}, {}, 1.25)
-
-    assert seen(done)[0].title == "Observe: rules in place on 1 of 2 nodes: a 0.40 s; not on b"
-    assert seen(witnessed)[0].title == "Observe: a Service made after the change answers, 1.25 s after it"
+    assert names(steps_of(read, concluded(world))[0]) == []
 
 
-def test_short_texts_are_lines_and_long_ones_attachments() -> None:
-    short, long = seen(Note("latency", "a 0.4 s"), Note("log", "one\ntwo"))
+def test_a_sync_has_its_seconds_in_the_title(world: World) -> None:
+    by_rules = SyncResult((world.service,), {"a": world.programmed("a")}, {"a": 0.4}, {"a": (), "b": ()}, {}, 2.0)
+    by_sentinel = SyncResult((world.service,), {}, {}, {}, {}, 1.25)
+
+    assert steps_of(by_rules)[0].title == "Observe: rules in place on 1 of 2 nodes: a 0.40 s; not on b"
+    assert steps_of(by_sentinel)[0].title == (
+        "Observe: a sentinel Service created after the change answered 1.25 s after it"
+    )
+
+
+def test_short_notes_are_titles_and_long_ones_attachments() -> None:
+    short, long = steps_of(Note("latency", "a 0.4 s"), Note("log", "one\ntwo"))
 
     assert (short.title, short.attachments) == ("Observe: latency: a 0.4 s", ())
     assert (long.title, names(long)) == ("Observe: log", ["log txt"])
 
 
 def test_trials_are_a_picture_and_a_table(world: World) -> None:
-    contacts = tuple(
-        replace(one, not_before=moment, not_after=moment)
-        for one, moment in zip(world.answers("webpod1", "webpod2"), (0.0, 31.0), strict=True)
-    )
+    contacts = (world.contact("webpod1", 0.0), world.contact("webpod2", 31.0))
 
-    (found,) = seen(TrialsSeen((Trial(world.service, contacts),)))
+    (step,) = steps_of(TrialsSeen((Trial(world.service, contacts),)))
 
-    assert names(found) == ["who was kept how long svg", "trials csv"]
+    assert names(step) == ["how long each client stayed on its endpoint svg", "trials csv"]
 
 
-def test_a_course_is_told_stage_by_stage(world: World) -> None:
+def test_silent_clients_are_a_picture(world: World) -> None:
+    silent = SilentClients((world.service,), world.answers("webpod1"), world.node("a"), world.answers("webpod2"))
+
+    (step,) = steps_of(silent)
+
+    assert step.title == "Observe: 1 clients that sent nothing until their timeout was over"
+    assert names(step) == ["how long each client stayed on its endpoint svg"]
+
+
+def test_expired_elements_have_the_requests_that_made_them(world: World) -> None:
+    node = world.node_with_sets("a", {})
+
+    (step,) = steps_of(ExpiredElements((world.service,), (world.contact("webpod1", 0.0),), node, node))
+
+    assert names(step) == ["requests before the timeout csv"]
+    assert "webpod1" in step.attachments[0].body
+
+
+def test_a_scenario_has_a_step_for_each_stage(world: World) -> None:
     sync = SyncResult((world.service,), {"a": world.node("a", {1: {CLIENT: (2,)}})}, {"a": 0.5}, {"a": ()}, {}, 0.5)
     stages = (
         Stage("as it was", world.service, sync, answers=world.answers("webpod1", "webpod1")),
         Stage("webpod1 deleted", world.service, sync, world.answers(None), world.answers("webpod2")),
     )
 
-    (found,) = seen(ScenarioResult(stages))
+    (step,) = steps_of(ScenarioResult(stages))
 
-    assert names(found) == ["answers by stage svg", "answers by stage csv"]
-    assert "2: webpod1 deleted" in found.attachments[0].body
-    assert [one.title.partition(":")[0] for one in found.steps] == ["as it was", "webpod1 deleted"]
-    assert names(found.steps[0]) == ["clients remembered, ages computed csv"]
-
-
-@pytest.mark.parametrize("switches", [3, 20])
-def test_there_are_ten_steps_at_most_and_nothing_is_lost(world: World, switches: int) -> None:
-    asked = RequestRound("net-pod", CLIENT, "myk8s-worker", world.answers("webpod1"))
-    what = [one for _ in range(switches) for one in (Action("one"), Action("two"), asked, NodeRead({}))]
-
-    found = seen(*what, judged(world))
-
-    assert len(found) <= MOST_STEPS
-    assert found[-1].phase is Phase.JUDGE
-    assert len([one for one in _all(found) if not one.steps]) == 4 * switches + 1
+    assert names(step) == ["answers by stage svg", "answers by stage csv"]
+    assert "2: webpod1 deleted" in step.attachments[0].body
+    assert [part.title.partition(":")[0] for part in step.steps] == ["as it was", "webpod1 deleted"]
+    assert names(step.steps[0]) == [ENTRIES]
 
 
-def test_what_nobody_knows_to_show_is_passed_over() -> None:
-    assert seen(object()) == ()
+@pytest.mark.parametrize("changes", [3, 20])
+def test_there_are_ten_steps_at_most_and_no_event_is_lost(world: World, changes: int) -> None:
+    events = (Action("one"), Action("two"), sent(world, "webpod1"), NodeRead({}))
+
+    made = steps_of(*(event for _ in range(changes) for event in events), concluded(world))
+
+    assert len(made) <= MOST_STEPS
+    assert made[-1].phase is Phase.JUDGE
+    assert len([step for step in all_steps(made) if not step.steps]) == 4 * changes + 1
+
+
+def test_an_observation_of_an_unknown_kind_raises() -> None:
+    with pytest.raises(AssertionError, match="to be unreachable"):
+        steps_of("a string")
 
 
 def test_a_service_without_affinity_has_no_timeout(world: World) -> None:
     plain = replace(world.service, session_affinity="None", timeout_seconds=None)
 
-    assert "sessionAffinity None, 3 endpoints" in seen(stored(plain))[0].title
-    assert CLIENT_IP in seen(stored(world.service, CHANGED))[0].title
+    assert "sessionAffinity None, 3 endpoints" in steps_of(stored(plain))[0].title
+    assert f"to sessionAffinity {CLIENT_IP}" in steps_of(stored(world.service, CHANGED))[0].title
 
 
-def _all(found: tuple[ReportStep, ...]) -> list[ReportStep]:
-    return [one for step in found for one in (step, *_all(step.steps))]
+def all_steps(made: tuple[ReportStep, ...]) -> list[ReportStep]:
+    return [part for step in made for part in (step, *all_steps(step.steps))]

@@ -1,0 +1,236 @@
+"""A violated claim is a failure everywhere; everything else that ends its test is an error everywhere.
+
+One run of a small suite, in a process of its own because allure-pytest keeps state in its module.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.component.plugin.conftest import INI, PLUGINS, suite
+from tests.integration.conftest import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytest_plugins = ["pytester"]
+
+SUITE = """
+@pytest.fixture
+def unready():
+    raise NotReadyError("no endpoints", next_step="look at the pods")
+
+@pytest.fixture
+def undeletable():
+    yield
+    raise ClusterError("DELETE /api/v1: no answer from the API: refused")
+
+@claimed("C01", "A claim that holds")
+def test_holds(check):
+    check(HOLDS)
+
+@claimed("C02", "A violated claim")
+def test_violated(check):
+    check(VIOLATED)
+
+@claimed("C03", "An error of the cluster in the test")
+def test_error_in_call(check):
+    raise ClusterError("GET /api/v1/pods: no answer from the API: refused")
+
+@claimed("C04", "An error of the cluster in the set-up")
+def test_error_in_setup(unready):
+    pass
+
+@claimed("C05", "An error of the cluster in the teardown")
+def test_error_in_teardown(undeletable, check):
+    check(HOLDS)
+
+@claimed("C06", "A mistake in the suite")
+def test_mistake():
+    {}["no such key"]
+
+@claimed("C07", "A violated claim with an error in the teardown")
+def test_violated_and_error_in_teardown(undeletable, check):
+    check(VIOLATED)
+
+@claimed("C08", "A skipped claim")
+def test_skipped():
+    pytest.skip("kube-proxy runs in nftables mode")
+"""
+FAILURES = {"C02", "C07"}
+ERRORS = {"C03", "C04", "C05", "C06", "C07"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """The exit code and the output of a run, its JUnit file and its Allure statuses by claim."""
+
+    code: int
+    output: str
+    junit: ET.Element
+    allure: dict[str, str]
+
+    def claims_with(self, tag: str) -> list[str]:
+        """Return the claims of the JUnit test cases with an element; a claim may have several test cases."""
+        cases = [case for case in self.junit.iter("testcase") if case.find(tag) is not None]
+        return sorted(str(case.find(".//property[@name='claim']").get("value")) for case in cases)
+
+
+@pytest.fixture(scope="module")
+def statuses(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    directory = tmp_path_factory.mktemp("statuses")
+    (directory / "pytest.ini").write_text(INI)
+    (directory / "test_suite.py").write_text(suite(SUITE))
+    argv = ("-c", "pytest.ini", "--cluster=embedded", "--junit-xml=junit.xml", "--alluredir=results", "test_suite.py")
+    done = subprocess.run(
+        (sys.executable, "-m", "pytest", "-p", "allure_pytest.plugin", *PLUGINS, *argv),
+        cwd=directory,
+        env={**os.environ, "PYTEST_ADDOPTS": "", "PYTHONPATH": str(ROOT)},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    junit = ET.fromstring((directory / "junit.xml").read_text())
+    return Run(done.returncode, done.stdout, junit, allure_statuses(directory / "results"))
+
+
+def allure_statuses(results: Path) -> dict[str, str]:
+    documents = [json.loads(file.read_text()) for file in results.glob("*-result.json")]
+    labels = [{label["name"]: label["value"] for label in document["labels"]} for document in documents]
+    return {label["claim"]: document["status"] for label, document in zip(labels, documents, strict=True)}
+
+
+def test_junit_has_failures_for_violated_claims_and_errors_for_the_rest(statuses: Run) -> None:
+    assert set(statuses.claims_with("failure")) == FAILURES
+    assert set(statuses.claims_with("error")) == ERRORS
+    assert statuses.claims_with("skipped") == ["C08"]
+
+
+def test_the_counts_of_the_junit_suite_are_those_of_its_elements(statuses: Run) -> None:
+    (suite_element,) = statuses.junit.iter("testsuite")
+
+    counts = {name: int(suite_element.get(name, "")) for name in ("tests", "failures", "errors", "skipped")}
+    tags = {"tests": "testcase", "failures": "failure", "errors": "error", "skipped": "skipped"}
+    assert counts == {name: sum(1 for _ in statuses.junit.iter(tag)) for name, tag in tags.items()}
+    assert (counts["failures"], counts["errors"]) == (len(FAILURES), len(ERRORS))
+
+
+def test_a_junit_message_is_the_cause(statuses: Run) -> None:
+    messages = {
+        case.get("name"): element.get("message", "") + (element.text or "")
+        for case in statuses.junit.iter("testcase")
+        for element in case
+        if element.tag in ("failure", "error")
+    }
+
+    assert "C02 does not hold on myk8s-worker2" in messages["test_violated"]
+    assert "could not be tested: ClusterError: GET /api/v1/pods" in messages["test_error_in_call"]
+    assert "KeyError" in messages["test_mistake"]
+
+
+def test_junit_has_the_headline_of_a_verdict(statuses: Run) -> None:
+    headlines = [entry.get("value") for entry in statuses.junit.iter("property") if entry.get("name") == "headline"]
+
+    assert "100 of 100 from webpod2" in headlines
+
+
+def test_allure_has_failed_for_violated_claims_and_broken_for_the_rest(statuses: Run) -> None:
+    assert statuses.allure == {
+        "C01": "passed",
+        "C02": "failed",
+        "C03": "broken",
+        "C04": "broken",
+        "C05": "broken",
+        "C06": "broken",
+        "C07": "failed",
+        "C08": "skipped",
+    }
+
+
+def test_the_terminal_counts_the_same(statuses: Run) -> None:
+    assert re.search(r"2 failed, 2 passed, 1 skipped, 5 errors in ", statuses.output)
+    assert statuses.code == pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.mark.parametrize(
+    ("claim", "outcomes"), [("C02", ["failed"]), ("C03", ["error"]), ("C04", ["error"]), ("C07", ["failed", "error"])]
+)
+def test_each_claim_has_lines_with_its_outcomes(statuses: Run, claim: str, outcomes: list[str]) -> None:
+    assert re.findall(rf"^(\w+) +{claim} ", statuses.output, re.MULTILINE) == outcomes
+
+
+# Claims of kube-proxy on a cluster without kube-proxy.
+
+FOREIGN = """
+from session_affinity.plugin.facts import RUN_FACTS
+from session_affinity.plugin.selection import learn
+
+@pytest.fixture(scope="session", autouse=True)
+def run_facts(pytestconfig):
+    names = ("cluster", "provider", "Kubernetes", "nodes", "kernel", "suite")
+    pytestconfig.stash[RUN_FACTS].facts |= dict.fromkeys(names, "?")
+
+@pytest.fixture(scope="session")
+def proxy(pytestconfig):
+    learn(pytestconfig, proxy_mode="none")
+
+@claimed("C01", "A violated promise of the API")
+def test_api(check):
+    check(VIOLATED)
+
+@claimed("C02", "A violated promise of kube-proxy", promised_by=KUBE_PROXY)
+def test_kube_proxy(check):
+    check(VIOLATED)
+
+@claimed("C03", "A promise of kube-proxy that holds", promised_by=KUBE_PROXY)
+def test_kube_proxy_holds(check):
+    check(HOLDS)
+
+@claimed("C04", "An error of the cluster", promised_by=KUBE_PROXY)
+def test_kube_proxy_error():
+    raise ClusterError("GET /api/v1/pods: no answer from the API: refused")
+"""
+
+
+@pytest.fixture
+def foreign(pytester: pytest.Pytester) -> pytest.RunResult:
+    pytester.makeini(INI)
+    module = pytester.makepyfile(test_suite=suite(FOREIGN))
+    return pytester.runpytest_inprocess(*PLUGINS, "-p", "fixtures.cluster", str(module), "--junit-xml=junit.xml")
+
+
+def test_without_kube_proxy_only_a_violated_promise_of_kube_proxy_differs(foreign: pytest.RunResult) -> None:
+    foreign.assert_outcomes(failed=1, xfailed=1, xpassed=1, errors=1)
+    lines, _, summary = foreign.stdout.str().partition(" summary =")
+    for text in (lines, summary):
+        assert re.findall(r"^(\w+) +(C\d\d) ", text, re.MULTILINE) == [
+            ("failed", "C01"),
+            ("differs", "C02"),
+            ("passed", "C03"),
+            ("error", "C04"),
+        ]
+    assert "suite: ?, 1 failed, 1 error, 1 passed, 1 differs;" in summary
+
+
+def test_without_kube_proxy_junit_has_the_error_and_skips_the_difference(
+    foreign: pytest.RunResult, pytester: pytest.Pytester
+) -> None:
+    junit = ET.fromstring((pytester.path / "junit.xml").read_text())
+
+    assert foreign.ret == pytest.ExitCode.TESTS_FAILED
+    assert {
+        str(case.get("name")): child.tag
+        for case in junit.iter("testcase")
+        for child in case
+        if child.tag != "properties"
+    } == {"test_api": "failure", "test_kube_proxy": "skipped", "test_kube_proxy_error": "error"}
