@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from session_affinity import recorder
 from session_affinity.errors import SuiteError
+from session_affinity.kube.api import ApiError
 
 if TYPE_CHECKING:
     from session_affinity.claims import Claim
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 HEADLINE: Final = "headline"
 """The property of a test report with the number or phrase that sums up its verdict."""
+
+_NOT_FOUND: Final = 404
 
 
 class Check:
@@ -53,7 +56,9 @@ class Check:
         try:
             stored, slices = self._services.stored(service)
         except SuiteError as error:
-            self._record.add(recorder.Note(f"{service.key} as served", f"not available: {error.what}"), since=since)
+            deleted = isinstance(error, ApiError) and error.status == _NOT_FOUND
+            if not deleted:
+                self._record.add(recorder.Note(f"{service.key} as served", f"not available: {error.what}"), since=since)
         else:
             read = recorder.ServiceStored((service,), (stored,), tuple(slices), recorder.READ)
             self._record.add(read, since=since)

@@ -22,7 +22,7 @@ PHASES: Final[Mapping[str, str]] = {
     "secondary_testbed": "check that the client reaches the pods",
     "clients": "client pods",
     "many_clients_run": "requests of eight clients",
-    "path_clients": "pods on the host network and behind their own Service",
+    "path_clients": "host-network and hairpin pods",
     "node_port_targets": "node ports",
     "path_services": "Services with node ports and external addresses",
     "synced_rules": "rules of five Services",

@@ -137,8 +137,8 @@ class Results:
         leg = leg_of(self._config)
         result.labels.extend(_model.Label(name=name, value=value) for name, value in leg.labels.items())
         result.parameters.extend(_model.Parameter(name=name, value=value) for name, value in leg.parameters.items())
-        shown = [parameter for parameter in result.parameters if not parameter.excluded]
-        result.historyId = _md5(result.fullName, *(one.value for one in sorted(shown, key=lambda one: one.name)))
+        parameters = sorted(result.parameters, key=lambda parameter: str(parameter.name))
+        result.historyId = _md5(result.fullName, *(entry.value for entry in parameters if not entry.excluded))
         headline = dict(item.user_properties).get(HEADLINE)
         if headline:
             result.parameters.append(_model.Parameter(name=HEADLINE, value=str(headline), excluded=True))

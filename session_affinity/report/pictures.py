@@ -64,12 +64,12 @@ def timeline(
         picture.line((left, y + _ROW), (left + plot, y + _ROW), "line")
         picture.text(left + plot + 12, y + 17, f"{total} of {len(answers)}", "ink")
     # Where marks would touch, consecutive requests of one row are drawn as one bar.
-    crowded, number = step < _NARROWEST, 0
+    narrow, number = step < _NARROWEST, 0
     for row, run in groupby(answers, key=row_of):
         same = list(run)
         y = top + _ROW * rows.index(row)
         style = colour(endpoints.index(same[0].endpoint or "")) if same[0].ok else "bad"
-        if crowded:
+        if narrow:
             picture.box(left + step * number, y + 5, step * len(same), _ROW - 9, style)
         else:
             for place in range(number, number + len(same)):

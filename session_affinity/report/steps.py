@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.model import Family, ProxyConfig, ServiceState
     from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.recorder import Event, Recorded
+    from session_affinity.scenarios.endpoint_changes.result import Stage
 
 MOST_STEPS: Final = 10
 MOST_SERVICES: Final = 4
@@ -148,7 +149,7 @@ class _StepBuilder:
         """Yield a step for each stage of a scenario: entries always, rules at the end and where they differed."""
         for stage in scenario.stages:
             proxy, states = self._context.proxy, stage.states
-            title = f"{stage.change}: {stage.during.summary()} during the sync, {stage.answers.summary()} after it"
+            title = f"{stage.change}: {_stage_summary(stage)}"
             attachments = render.affinity_entries(proxy, [stage.service], states, self._context.hz)
             if any(stage.differences.values()) or stage is scenario.stages[-1]:
                 attachments += render.rules(proxy, [stage.service], states, thorough=self._failed)
@@ -202,6 +203,11 @@ def _of_scenario(observation: _OfScenario) -> Content:
             return Content(title, render.scenario(observation))
         case _:
             assert_never(observation)
+
+
+def _stage_summary(stage: Stage) -> str:
+    rounds = ((stage.during, "during the sync"), (stage.answers, "after the sync"))
+    return "; ".join(f"{answers.summary()} {when}" for answers, when in rounds if len(answers)) or "no requests"
 
 
 def _note(note: Note) -> Content:

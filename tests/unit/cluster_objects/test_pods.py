@@ -34,9 +34,7 @@ def test_a_pod_follows_the_clusters_name() -> None:
 
 
 def test_a_cluster_without_the_node_is_refused() -> None:
-    with pytest.raises(
-        UsageError, match=r"pod webpod2 runs on node small-worker2, but the cluster has small-worker"
-    ):
+    with pytest.raises(UsageError, match=r"pod webpod2 runs on node small-worker2, but the cluster has small-worker"):
         on_cluster(POD, "small", ["small-worker"])
 
 
