@@ -39,7 +39,7 @@ _ENDED_EARLY: Final = "the run ended before this claim was tested"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options about the report and about what a green run needs."""
-    group = parser.getgroup("session affinity report", "the conformance report, and what counts as success")
+    group = parser.getgroup("session affinity: report", "session affinity: the conformance report and the exit code")
     group.addoption(
         "--report", type=Path, metavar="FILE", help="write the conformance report: JSON for FILE.json, else YAML"
     )
