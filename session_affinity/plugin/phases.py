@@ -29,7 +29,7 @@ PHASES: Final[Mapping[str, str]] = {
     "zoned_services": "Services with topology hints",
     "datagram_endpoints": "UDP endpoints",
     "datagram_services": "UDP Services",
-    "short_waits": "timeouts of seconds",
+    "short_timeouts": "timeouts of seconds",
     "lifecycle_pods": "pods for endpoint changes",
     "lifecycle": "endpoint changes",
     "pods": "removal of leftovers",
