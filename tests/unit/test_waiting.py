@@ -1,0 +1,165 @@
+"""Waiting for a condition: when it is checked, what a timeout says, and what ends a wait at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from session_affinity.deadlines import DEFAULTS, Deadlines
+from session_affinity.errors import NotReadyError
+from session_affinity.waiting import growing_pause, poll, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.unit
+
+
+class Clock:
+    """Time that passes only while something sleeps or is checked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        self.pauses: list[float] = []
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, "sleep", self.sleep)
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(round(seconds, 6))
+        self.now += seconds
+
+    def check(self, seconds: float, *results: bool) -> Callable[[], bool]:
+        """Return a condition that takes so long, has these results, and is false after them."""
+        left = list(results)
+
+        def condition() -> bool:
+            self.now += seconds
+            return left.pop(0) if left else False
+
+        return condition
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def test_the_first_true_result_is_returned() -> None:
+    results = iter((None, None, "ready"))
+
+    assert wait_until(lambda: next(results), 5, what="it", pause=0.001) == "ready"
+
+
+def test_a_condition_is_checked_once_even_when_time_is_over() -> None:
+    checks: list[int] = []
+
+    assert not poll(lambda: checks.append(1), -1)
+    assert len(checks) == 1
+
+
+def test_a_timeout_says_what_was_waited_for_how_long_the_last_state_and_the_next_step(clock: Clock) -> None:
+    with pytest.raises(NotReadyError) as caught:
+        wait_until(
+            clock.check(0.0),
+            3,
+            what="pod a to be Ready",
+            last_state=lambda: "Pending",
+            next_step="see its events",
+        )
+
+    assert str(caught.value) == (
+        "timed out after 3.0 s waiting for pod a to be Ready; last state: Pending\n  next: see its events"
+    )
+
+
+def test_without_a_next_step_the_deadline_may_have_been_too_short(clock: Clock) -> None:
+    with pytest.raises(NotReadyError, match="--deadline-scale"):
+        wait_until(clock.check(0.0), 1, what="it")
+
+
+@pytest.mark.parametrize("error", [AssertionError("affinity lost"), TypeError("a bug"), KeyboardInterrupt()])
+def test_an_exception_ends_the_wait_at_once(error: BaseException) -> None:
+    checks: list[int] = []
+
+    def fails() -> bool:
+        checks.append(1)
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        wait_until(fails, 60, what="it")
+
+    assert caught.value is error
+    assert len(checks) == 1
+
+
+def test_the_pause_is_as_long_as_a_check_takes(clock: Clock) -> None:
+    assert not poll(clock.check(0.01), 0.2, pause=0.05)
+    assert clock.pauses[:3] == [0.05, 0.05, 0.05]
+
+    clock.pauses.clear()
+    assert not poll(clock.check(2.0), 20, pause=0.05)
+    assert clock.pauses[:2] == [2.0, 2.0]
+
+
+def test_the_pause_is_at_most_five_seconds(clock: Clock) -> None:
+    assert not poll(clock.check(30.0), 100)
+    assert clock.pauses == [5.0, 5.0]
+
+
+def test_the_last_check_is_at_the_deadline_and_the_only_one_there(clock: Clock) -> None:
+    moments: list[float] = []
+
+    def condition() -> bool:
+        moments.append(round(clock.now - 1000, 6))
+        return False
+
+    assert not poll(condition, 1.0, pause=0.4)
+    assert moments == [0.0, 0.4, 0.8, 1.0]
+
+
+def test_a_growing_pause_is_a_part_of_the_time_waited(clock: Clock) -> None:
+    assert not poll(clock.check(0.0), 200, pause=0.05, growing=True)
+    assert clock.pauses[0] == 0.05
+    assert max(clock.pauses) == 5.0
+    assert clock.pauses[:-1] == sorted(clock.pauses[:-1])
+
+
+@pytest.mark.parametrize(("waited", "pause"), [(0.0, 0.02), (10.0, 0.5), (1000.0, 5.0)])
+def test_growing_pauses(waited: float, pause: float) -> None:
+    assert growing_pause(waited, 0.02) == pause
+
+
+def test_without_a_pause_the_condition_waits_by_itself(clock: Clock) -> None:
+    assert not poll(clock.check(0.5), 2.0, pause=0)
+    assert set(clock.pauses) == {0.0}
+
+
+def test_a_cancelled_wait_ends_during_its_pause() -> None:
+    cancelled = threading.Event()
+    timer = threading.Timer(0.02, cancelled.set)
+    timer.start()
+    began = time.monotonic()
+
+    assert not poll(lambda: False, 60, pause=30, cancelled=cancelled)
+    assert time.monotonic() - began < 10
+    timer.join()
+
+
+def test_a_cancelled_wait_is_no_timeout() -> None:
+    cancelled = threading.Event()
+    cancelled.set()
+
+    with pytest.raises(NotReadyError, match=r"cancelled after .* waiting for it; last state: not there") as caught:
+        wait_until(lambda: False, 60, what="it", last_state=lambda: "not there", cancelled=cancelled)
+    assert not caught.value.next_step
+
+
+def test_every_deadline_is_scaled_and_the_factor_is_kept() -> None:
+    scaled = DEFAULTS.scaled(2.5)
+
+    assert scaled.scale == 2.5
+    assert scaled.sync == 2.5 * DEFAULTS.sync
+    assert DEFAULTS.scaled(1) == DEFAULTS == Deadlines()
