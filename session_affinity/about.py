@@ -7,9 +7,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
+from session_affinity.deadlines import DEFAULTS
+
 DISTRIBUTION: Final = "session-affinity-conformance"
 _ROOT: Final = Path(__file__).parents[1]
-_GIT_SECONDS: Final = 5.0
 
 
 def version() -> str:
@@ -29,7 +30,7 @@ def commit(root: Path = _ROOT) -> str:
             ("git", "-C", str(root), "describe", "--always", "--dirty=+", "--exclude=*"),
             capture_output=True,
             text=True,
-            timeout=_GIT_SECONDS,
+            timeout=DEFAULTS.git,
             check=True,
         )
     except (OSError, subprocess.SubprocessError):

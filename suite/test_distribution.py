@@ -9,10 +9,11 @@ import pytest
 
 from session_affinity import experiment
 from session_affinity.claims import API, BOTH_MODES, KUBE_PROXY, sources
-from session_affinity.cluster_objects.services import NO_AFFINITY, target
+from session_affinity.cluster_objects.services import NO_AFFINITY
 from session_affinity.dataplane.model import CLIENT_IP
 from session_affinity.experiment import MANY_CLIENTS_FALSE_ALARM, SPREAD_FALSE_ALARM
 from session_affinity.plugin.claims import claim
+from session_affinity.traffic.answers import target
 from session_affinity.verdicts.distribution import (
     judge_answers_from_list,
     judge_even_spread,

@@ -13,9 +13,9 @@ import pytest
 
 from session_affinity import experiment
 from session_affinity.claims import API, BOTH_MODES, KUBE_PROXY, sources
-from session_affinity.cluster_objects.services import target
 from session_affinity.experiment import SPREAD_FALSE_ALARM
 from session_affinity.plugin.claims import claim
+from session_affinity.traffic.answers import target
 from session_affinity.verdicts.distribution import judge_even_spread, judge_one_endpoint
 from session_affinity.verdicts.dual_stack import Home, Move, judge_independent, judge_own_memory
 from session_affinity.verdicts.rules import judge_programmed

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from session_affinity.claims import BOTH_MODES, IPTABLES, KUBE_PROXY, NFTABLES, sources
-from session_affinity.cluster_objects.services import NO_AFFINITY, target
+from session_affinity.cluster_objects.services import NO_AFFINITY
 from session_affinity.dataplane.model import CLIENT_IP
 from session_affinity.plugin.claims import claim
+from session_affinity.traffic.answers import target
 from session_affinity.verdicts.lists import (
     judge_follows,
     judge_forgotten,

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from session_affinity.claims import API, BOTH_MODES, KUBE_PROXY, sources
-from session_affinity.cluster_objects.services import target
 from session_affinity.experiment import PORTS_FALSE_ALARM, PROTOCOLS_FALSE_ALARM
 from session_affinity.plugin.claims import claim
-from session_affinity.traffic.answers import Target
+from session_affinity.traffic.answers import Target, target
 from session_affinity.traffic.datagrams import Round
 from session_affinity.verdicts.paths import (
     PathRequests,

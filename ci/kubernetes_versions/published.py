@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final
 
 import urllib3
 
+from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import SuiteError
 from session_affinity.versions import KindImage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-REQUEST_SECONDS: Final = 30.0
 TRIES: Final = 3
 _IMAGE: Final = re.compile(r"kindest/node:v((\d+\.\d+)\.\d+)@sha256:[0-9a-f]{64}")
 _RELEASE: Final = re.compile(r"v(\d+\.\d+\.\d+)")
@@ -86,7 +86,7 @@ class _Asker:
     def __init__(self, places: Places) -> None:
         self._places = places
         retries = urllib3.Retry(TRIES, backoff_factor=1, status_forcelist=(429, 500, 502, 503, 504))
-        self._pool = urllib3.PoolManager(retries=retries, timeout=urllib3.Timeout(REQUEST_SECONDS))
+        self._pool = urllib3.PoolManager(retries=retries, timeout=urllib3.Timeout(DEFAULTS.registry_request))
 
     def release(self, channel: str) -> str:
         address = f"{self._places.releases}/{channel}.txt"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from ci.matrix.expected import pytest_command
 from session_affinity.clusters.embedded.binaries import Cache, pins, store
 from session_affinity.clusters.interrupts import ending_orderly
+from session_affinity.deadlines import DEFAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 CLUSTER_NAME: Final = "matrix"
 RESULTS: Final = "allure-results"
-STOP_SECONDS: Final = 60.0
-"""How long an interrupted leg may take to remove its cluster."""
 ENDED: Final = {0: "all passed", 1: "not all passed", 2: "interrupted", 3: "no cluster", 4: "unusable options"}
 """What the exit codes of pytest mean here."""
 
@@ -84,7 +83,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     if not os.isatty(0):
         process.send_signal(signal.SIGINT)
     try:
-        process.wait(STOP_SECONDS)
+        process.wait(DEFAULTS.matrix_leg_stop)
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
         # It does not listen, or is not to be waited for: the cluster ends with it all the same.
         process.terminate()

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from session_affinity import recorder
 from session_affinity.cluster_objects.labels import PART_OF, unique_name
+from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import ClusterError, NotReadyError
 from session_affinity.kube import events, podstate
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.resources import PODS
-from session_affinity.nodes.nodes import until
 from session_affinity.text import first_text, listed
+from session_affinity.waiting import SLOW_MACHINE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from session_affinity.kube.api import Api
 
-POD_SECONDS: Final = 60.0
 LABELS: Final = {"app.kubernetes.io/part-of": PART_OF, "app.kubernetes.io/component": "pod-of-a-test"}
 SELECTOR: Final = ",".join(f"{name}={value}" for name, value in LABELS.items())
 """Selects every pod that a test made, of this run or of one that was killed."""
@@ -66,7 +66,7 @@ class PodRequest:
 class Pods:
     """Makes and removes pods of tests in one namespace.
 
-    ``templates`` has a sample pod for each role, ``adapt`` is the cluster's (see ``clusters.base.Cluster``).
+    ``templates`` has a sample pod for each role, ``adapt`` is the cluster's (see ``clusters.cluster.Cluster``).
     """
 
     def __init__(
@@ -76,13 +76,13 @@ class Pods:
         templates: Mapping[Role, Pod],
         adapt: Callable[[Pod], Pod],
         *,
-        deadline_scale: float = 1.0,
+        deadlines: Deadlines = DEFAULTS,
     ) -> None:
         self._api = api
         self._namespace = namespace
         self._templates = templates
         self._adapt = adapt
-        self._patience = POD_SECONDS * deadline_scale
+        self._deadlines = deadlines
 
     def run(self, *wishes: PodRequest) -> list[Pod]:
         """Make pods and wait until all are Ready; return them as the API has them. Raises ClusterError."""
@@ -97,7 +97,7 @@ class Pods:
         ``since`` is when they were made, in seconds since the epoch, if not now.
         """
         began = since or time.time()
-        found = until_ready(self._api, self._namespace, names, self._patience)
+        found = until_ready(self._api, self._namespace, names, self._deadlines.pods_ready)
         placed = [f"{name} on {pod['spec'].get('nodeName')}" for name, pod in found.items()]
         recorder.record(recorder.Action(f"made pods {listed(placed)}, all Ready"), since=began)
         return [found[name] for name in names]
@@ -171,14 +171,18 @@ def until_ready(api: Api, namespace: str, names: Sequence[str], seconds: float) 
             _raise_if_hopeless(api, namespace, names)
         return len(found) == len(names)
 
-    if not until(time.monotonic() + seconds, all_ready):
+    def late() -> str:
         told = events.last_told(api, namespace)
         states = {pod["metadata"]["name"]: _state(pod, told) for pod in api.objects(PODS, namespace)}
-        late = ", ".join(f"{name} ({states.get(name, 'absent')})" for name in names if name not in found)
-        raise NotReadyError(
-            f"pods not Ready after {seconds:.0f} s: {late}",
-            next_step="see whether those nodes can run them; on a slow machine raise --deadline-scale",
-        )
+        return ", ".join(f"{name} ({states.get(name, 'absent')})" for name in names if name not in found)
+
+    wait_until(
+        all_ready,
+        seconds,
+        what=f"pods in namespace {namespace} to be Ready: {listed(names)}",
+        last_state=lambda: f"not Ready: {late()}",
+        next_step=f"see whether those nodes can run them; {SLOW_MACHINE}",
+    )
     return {name: found[name] for name in names}
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from session_affinity.cluster_objects.labels import unique_name
 from session_affinity.cluster_objects.services import LABELS, ServiceRequest, manifest
 from session_affinity.kube.api import FIELD_MANAGER, PatchType
+from session_affinity.kube.reply import ApiAnswer
 from session_affinity.kube.resources import SERVICES
-from session_affinity.verdicts.api_fields import ApiAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

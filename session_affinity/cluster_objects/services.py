@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 from session_affinity import recorder
 from session_affinity.cluster_objects.labels import PART_OF, unique_name
 from session_affinity.dataplane.model import ServiceState
+from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import NotReadyError
 from session_affinity.kube.resources import ENDPOINT_SLICES, SERVICES
-from session_affinity.nodes.nodes import until
-from session_affinity.traffic.answers import Target
+from session_affinity.text import listed
+from session_affinity.waiting import SLOW_MACHINE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -30,9 +31,8 @@ NO_AFFINITY: Final = "None"
 DEFAULT_TIMEOUT: Final = 10800
 PORT: Final = 9000
 BACKEND: Final = {"app": "webpod"}
-ENDPOINT_SECONDS: Final = 15.0
-AWAIT_SECONDS: Final = 0.1
-"""How long the API is left alone between two looks at endpoints that are to change."""
+ENDPOINTS_PAUSE: Final = 0.1
+"""Seconds between two looks at endpoints that are to change."""
 AT_ONCE: Final = 4
 """How many Services are made or changed at the same time, on a machine that is not slow."""
 
@@ -69,23 +69,22 @@ class Services:
         *,
         family: Family = "IPv4",
         spec: Mapping[str, Any] = MappingProxyType({}),
-        deadline_scale: float = 1.0,
+        deadlines: Deadlines = DEFAULTS,
     ) -> None:
         self.family = family
         self._spec = spec
-        self._slowness = deadline_scale
+        self._deadlines = deadlines
         self._api = api
         self._namespace = namespace
         self._endpoints = endpoints
-        self._patience = ENDPOINT_SECONDS * deadline_scale
         # A server that is slow gets slower by being asked for several things at once.
-        self._at_once = max(round(AT_ONCE / deadline_scale), 1)
+        self._at_once = max(round(AT_ONCE / deadlines.scale), 1)
 
     def in_family(self, family: Family) -> Services:
         """Return a maker of Services that have addresses of this family only, which need not be the primary one."""
         only = {"ipFamilyPolicy": "SingleStack", "ipFamilies": [family]}
         return Services(
-            self._api, self._namespace, self._endpoints, family=family, spec=only, deadline_scale=self._slowness
+            self._api, self._namespace, self._endpoints, family=family, spec=only, deadlines=self._deadlines
         )
 
     def create(self, wish: ServiceRequest) -> ServiceState:
@@ -121,14 +120,20 @@ class Services:
             states[:] = [ServiceState.from_objects(one, slices, family=self.family) for one in stored]
             return not late()
 
-        if not until(time.monotonic() + self._patience, all_have_endpoints):
+        def lacking() -> str:
             state, number = late()[0]
             has = ", ".join(map(str, state.endpoints)) or "none"
-            raise NotReadyError(
-                f"{len(late())} of {len(states)} Services do not have {number} ready endpoints after "
-                f"{self._patience:.0f} s; {state.key} has {has}",
-                next_step="see whether the pods behind it are Ready and the controller manager runs",
+            return (
+                f"{len(late())} of {len(states)} Services do not have {number} ready endpoints; {state.key} has {has}"
             )
+
+        wait_until(
+            all_have_endpoints,
+            self._deadlines.endpoints,
+            what=f"ready endpoints of {listed([one['metadata']['name'] for one in stored])}",
+            last_state=lacking,
+            next_step="see whether the pods behind it are Ready and the controller manager runs",
+        )
         recorder.record(recorder.ServiceStored(tuple(states), tuple(stored), tuple(slices)), since=began)
         return states
 
@@ -154,14 +159,22 @@ class Services:
             states.update({state.name: state for state in known})
             return not late()
 
-        if not until(time.monotonic() + self._patience, all_are_there, pause=AWAIT_SECONDS):
+        def lacking() -> str:
             name = late()[0]
             has = ", ".join(map(str, states[name].endpoints)) if name in states else "no such Service"
-            raise NotReadyError(
-                f"{len(late())} of {len(wanted)} Services do not have the endpoints they should after "
-                f"{self._patience:.0f} s; {name} has {has or 'none'}, expected {', '.join(wanted[name]) or 'none'}",
-                next_step="see whether the controller manager runs; on a slow machine raise --deadline-scale",
+            return (
+                f"{len(late())} of {len(wanted)} Services do not have the endpoints they should; "
+                f"{name} has {has or 'none'}, expected {', '.join(wanted[name]) or 'none'}"
             )
+
+        wait_until(
+            all_are_there,
+            self._deadlines.endpoints,
+            what=f"changed endpoints of {listed(list(wanted))}",
+            last_state=lacking,
+            next_step=f"see whether the controller manager runs; {SLOW_MACHINE}",
+            pause=ENDPOINTS_PAUSE,
+        )
         return {name: states[name] for name in wanted}
 
     def switch(self, service: ServiceState, affinity: str, timeout_seconds: int | None = None) -> ServiceState:
@@ -198,13 +211,16 @@ class Services:
             states[:] = [ServiceState.from_objects(*self.stored(service), family=family)]
             return len(states[0].endpoints) == len(service.endpoints)
 
-        found = until(time.monotonic() + self._patience, has_endpoints)
-        if not states[0].cluster_ips or not found:
-            raise NotReadyError(
-                f"Service {service.key} has {len(states[0].cluster_ips)} cluster IPs and {len(states[0].endpoints)} "
-                f"endpoints of {family} after {self._patience:.0f} s",
-                next_step="see whether --service-cluster-ip-range of the API server has ranges of both families",
-            )
+        next_step = "see whether --service-cluster-ip-range of the API server has ranges of both families"
+        wait_until(
+            has_endpoints,
+            self._deadlines.endpoints,
+            what=f"the {family} endpoints of Service {service.key}",
+            last_state=lambda: f"{len(states[0].cluster_ips)} cluster IPs and {len(states[0].endpoints)} endpoints",
+            next_step=next_step,
+        )
+        if not states[0].cluster_ips:
+            raise NotReadyError(f"Service {service.key} has no {family} cluster IP", next_step=next_step)
         return states[0]
 
     def delete(self, service: ServiceState) -> None:
@@ -216,11 +232,6 @@ class Services:
     def delete_all(self) -> None:
         """Remove every Service that a test made, also those that a killed run left."""
         self._api.delete_all(SERVICES, self._namespace, labels=SELECTOR)
-
-
-def target(service: ServiceState) -> Target:
-    """Return where a Service is reached."""
-    return Target(service.cluster_ips[0], service.ports[0].port)
 
 
 def manifest(name: str, namespace: str, wish: ServiceRequest) -> Object:

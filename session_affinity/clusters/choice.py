@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from session_affinity import versions
 from session_affinity.clusters.addresses import families_of
+from session_affinity.clusters.options import PROVIDERS_OF
 from session_affinity.errors import SuiteError, UsageError
 
 if TYPE_CHECKING:
@@ -17,71 +17,13 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from session_affinity.clusters.cluster import Cluster
+    from session_affinity.clusters.options import ClusterOptions
     from session_affinity.progress import Progress
 
-    Opener = Callable[["ClusterOptions", Progress], AbstractContextManager[Cluster]]
+    Opener = Callable[[ClusterOptions, Progress], AbstractContextManager[Cluster]]
 
 PROVIDERS: Final = ("embedded", "kind", "external")
 NODE_ACCESS: Final = ("none", "agent")
-_ONLY: Final = {
-    "--kube-proxy": ("embedded",),
-    "--node-image": ("kind",),
-    "--kubeconfig": ("external",),
-    "--context": ("external",),
-    "--node-access": ("external",),
-    "--image-registry": ("external",),
-    "--image-tags": ("external",),
-    "--kubernetes": ("embedded", "kind"),
-    "--proxy-mode": ("embedded", "kind"),
-    "--ip-family": ("embedded", "kind"),
-}
-"""The options that only some providers can honour; what an external cluster is, is read from it."""
-
-
-def _not_failed() -> bool:
-    return False
-
-
-@dataclass(frozen=True)
-class ClusterOptions:
-    """What the command line says about the cluster; empty or None where it says nothing.
-
-    ``failed`` tells at the end of the run whether to keep what explains a failure, below the directory ``results``.
-    """
-
-    cluster: str = "auto"
-    kubernetes: str | None = None
-    proxy_mode: str | None = None
-    ip_family: str | None = None
-    kube_proxy: Path | None = None
-    keep: bool = False
-    name: str = "myk8s"
-    deadline_scale: float = 1.0
-    node_image: str | None = None
-    kubeconfig: Path | None = None
-    context: str | None = None
-    node_access: str = "none"
-    image_registry: str | None = None
-    image_tags: bool = False
-    failed: Callable[[], bool] = _not_failed
-    results: Path = Path("results")
-
-    @property
-    def given(self) -> tuple[str, ...]:
-        """The options of ``_ONLY`` that say something."""
-        said = {
-            "--kube-proxy": self.kube_proxy,
-            "--node-image": self.node_image,
-            "--kubeconfig": self.kubeconfig,
-            "--context": self.context,
-            "--node-access": self.node_access != "none",
-            "--image-registry": self.image_registry,
-            "--image-tags": self.image_tags,
-            "--kubernetes": self.kubernetes,
-            "--proxy-mode": self.proxy_mode,
-            "--ip-family": self.ip_family,
-        }
-        return tuple(name for name, value in said.items() if value)
 
 
 @dataclass(frozen=True)
@@ -108,15 +50,15 @@ def check(options: ClusterOptions) -> None:
     if options.node_access not in NODE_ACCESS:
         raise UsageError(f"--node-access {options.node_access} is not known", next_step=f"use {_listed(NODE_ACCESS)}")
     for option in options.given:
-        if options.cluster not in ("auto", *_ONLY[option]):
+        if options.cluster not in ("auto", *PROVIDERS_OF[option]):
             raise UsageError(
-                f"{option} says nothing to --cluster {options.cluster}: it belongs to {_listed(_ONLY[option])}",
-                next_step=f"leave out {option}, or use --cluster {_ONLY[option][0]}",
+                f"{option} says nothing to --cluster {options.cluster}: it belongs to {_listed(PROVIDERS_OF[option])}",
+                next_step=f"leave out {option}, or use --cluster {PROVIDERS_OF[option][0]}",
             )
     if not _able(options):
         raise UsageError(
             f"no provider takes {' and '.join(options.given)} together",
-            next_step="; ".join(f"{option} belongs to {_listed(_ONLY[option])}" for option in options.given),
+            next_step="; ".join(f"{option} belongs to {_listed(PROVIDERS_OF[option])}" for option in options.given),
         )
     if _able(options) == ("external",) and options.kubeconfig is None:
         raise UsageError(
@@ -186,7 +128,7 @@ def _opener(provider: str) -> Opener:
 def _able(options: ClusterOptions) -> tuple[str, ...]:
     """Return the providers that can honour all that is asked."""
     asked = PROVIDERS if options.cluster == "auto" else (options.cluster,)
-    return tuple(one for one in asked if all(one in _ONLY[option] for option in options.given))
+    return tuple(one for one in asked if all(one in PROVIDERS_OF[option] for option in options.given))
 
 
 def _check_version(options: ClusterOptions) -> None:

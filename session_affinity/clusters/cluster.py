@@ -2,58 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from session_affinity.clusters.images import by_tag, renamed
-from session_affinity.errors import NodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
-
-@dataclass(frozen=True)
-class Completed:
-    """A command that ended on a node."""
-
-    node: str
-    argv: tuple[str, ...]
-    returncode: int
-    stdout: str
-    stderr: str
-
-    def check(self) -> Completed:
-        """Return self, or raise NodeError with the node, the command and the end of what it said."""
-        if self.returncode == 0:
-            return self
-        said = (self.stderr or self.stdout).strip()[-SAID_CHARACTERS:]
-        raise NodeError(f"{self.node}: {shown_command(self.argv)} ended with {self.returncode}: {said or '(nothing)'}")
-
-
-SAID_CHARACTERS = 500
-COMMAND_CHARACTERS = 100
-
-
-def shown_command(argv: Sequence[str]) -> str:
-    """Return a command as a message shows it: a script is named by its beginning."""
-    command = " ".join(" ".join(argv).split())
-    return command if len(command) <= COMMAND_CHARACTERS else f"{command[:COMMAND_CHARACTERS]}..."
-
-
-class Node(Protocol):
-    """A node of the cluster, seen from its own namespaces."""
-
-    @property
-    def name(self) -> str:
-        """The name of the Node object."""
-
-    def run(self, argv: Sequence[str], *, timeout: float = 30.0, stdin: str | None = None) -> Completed:
-        """Run a command in the node's own namespaces and wait for it, at most ``timeout`` seconds.
-
-        Raises NodeError when the node cannot be reached or the command does not end in time; an exit code other than
-        zero is not an error here (see ``Completed.check``).
-        """
+    from session_affinity.nodes.node import Node
 
 
 class OwnCluster:

@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+import urllib3
 from kubernetes import config
 from kubernetes.client.configuration import Configuration
+from kubernetes.client.exceptions import ApiException
 
+from session_affinity.deadlines import DEFAULTS
 from session_affinity.kube import podexec, reply
 from session_affinity.kube.podshell import PodShell
 from session_affinity.kube.podstream import PodStream
 from session_affinity.kube.reply import ApiError, Object, Reply
 from session_affinity.kube.resources import ENDPOINT_SLICES, SERVICES, Resource, resource_of
+from session_affinity.waiting import poll
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from kubernetes.client.api_client import ApiClient
 
-__all__ = ["FIELD_MANAGER", "REQUEST_SECONDS", "Api", "ApiError", "Change", "Object", "PatchType"]
+__all__ = ["FIELD_MANAGER", "Api", "ApiError", "Change", "Object", "PatchType"]
 
 Change = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 """The body of a patch."""
 
 FIELD_MANAGER: Final = "session-affinity-conformance"
-REQUEST_SECONDS: Final = 15.0
 NOT_NOW: Final = (429, 503, 504)
 """An API server that is overloaded, starting, or did not come to an end in time; 500 may mean that too."""
+NO_ANSWER: Final = (urllib3.exceptions.HTTPError, ApiException, OSError)
+"""What the client raises when no answer comes; ApiException is what it makes of a TLS error."""
 _PAUSE_SECONDS: Final = 0.5
 _RETRIES: Final = 1
 """How often a connection that broke is tried again."""
@@ -56,7 +60,7 @@ class Api:
     """
 
     def __init__(
-        self, kubeconfig: Path, *, context: str | None = None, request_seconds: float = REQUEST_SECONDS
+        self, kubeconfig: Path, *, context: str | None = None, request_seconds: float = DEFAULTS.api_request
     ) -> None:
         self._kubeconfig = kubeconfig
         self._context = context
@@ -198,24 +202,23 @@ class Api:
             body=body,
             auth_settings=["BearerToken"],
         )
-        deadline = time.monotonic() + self._request_seconds
-        asked_before = False
-        while True:
+        replies: list[Reply] = []
+
+        def is_final() -> bool:
             try:
                 response = client.call_api(*request, _request_timeout=self._request_seconds)
                 content = response.response.data or b""
-            except Exception as error:
+            except NO_ANSWER as error:
                 raise ApiError(
                     f"{method} {path}: no answer from the API: {error}", next_step="see whether the API server runs"
                 ) from error
             warnings = response.response.headers.getlist("Warning")
-            said = reply.read(response.status, content, warnings, asked_before=asked_before)
-            if not _not_now(said):
-                return said
-            if time.monotonic() + _PAUSE_SECONDS > deadline:
-                raise said.error(f"{method} {path}")
-            asked_before = True
-            time.sleep(_PAUSE_SECONDS)
+            replies.append(reply.read(response.status, content, warnings, asked_before=bool(replies)))
+            return not _not_now(replies[-1])
+
+        if not poll(is_final, self._request_seconds, pause=_PAUSE_SECONDS):
+            raise replies[-1].error(f"{method} {path}")
+        return replies[-1]
 
     def _client(self) -> ApiClient:
         client: ApiClient | None = getattr(self._local, "client", None)

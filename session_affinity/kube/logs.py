@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 LINES: Final = 200
 """How many lines of a log are asked for, from its end."""
-LOG_SECONDS: Final = 5.0
-"""What asking for a log may take: it is asked for when something is wrong already."""
 PROXY_NAMESPACE: Final = "kube-system"
 PROXY_LABELS: Final = "k8s-app=kube-proxy"
 """Where kubeadm, and kind with it, runs kube-proxy."""

@@ -6,14 +6,14 @@ time is over, and can neither tell an exit code nor a lost connection reliably.
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import websocket
 import yaml
-from kubernetes.stream import ws_client
 
 from session_affinity.errors import ClusterError
 from session_affinity.kube.resources import PODS
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from kubernetes.client.api_client import ApiClient
 
 STDOUT, STDERR, STATUS = 1, 2, 3
+LOST: Final = (OSError, websocket.WebSocketException)
+"""What a websocket raises when it cannot be opened, or is lost: TLS errors and timeouts are among both."""
 
 _bound: ContextVar[float | None] = ContextVar("seconds that connecting may take", default=None)
 
@@ -33,10 +35,22 @@ class _BoundedWebSocket(websocket.WebSocket):
         super().connect(url, timeout=_bound.get(), **options)  # type: ignore[no-untyped-call]
 
 
-# The client has no way to say how long connecting may take, and the library's own default does not reach it.
-_client_module: Any = ws_client
-_client_module.WebSocket = _BoundedWebSocket
-_websocket_call: Any = ws_client.websocket_call
+def _private_client() -> Any:
+    """Return a copy of the client's websocket module that opens bounded websockets.
+
+    The client has no parameter for how long connecting may take, and the websocket library's own default does not
+    reach it. The module that others import stays as it is.
+    """
+    spec = importlib.util.find_spec("kubernetes.stream.ws_client")
+    assert spec is not None
+    assert spec.loader is not None
+    module: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.WebSocket = _BoundedWebSocket
+    return module
+
+
+_ws_client: Any = _private_client()
 
 
 class ExecError(ClusterError):
@@ -84,7 +98,7 @@ def run(client: ApiClient, command: PodCommand, timeout: float, connect_seconds:
         ended = not connection.is_open()
         # The order matters: the status is only there once the connection has ended.
         status, stdout, stderr = (connection.read_channel(channel) for channel in (STATUS, STDOUT, STDERR))
-    except Exception as error:
+    except LOST as error:
         raise ExecError(f"{command}: the connection was lost: {error}") from error
     finally:
         connection.sock.shutdown()
@@ -122,16 +136,9 @@ def connect(client: ApiClient, command: PodCommand, timeout: float) -> Any:
     path = PODS.path(command.namespace, command.pod, "exec")
     bound = _bound.set(timeout)
     try:
-        return _websocket_call(
-            client.configuration,
-            "GET",
-            f"{client.configuration.host}{path}",
-            query_params=command.query(),
-            headers=headers,
-            binary=True,
-            _preload_content=False,
-        )
-    except Exception as error:
+        url = _ws_client.get_websocket_url(f"{client.configuration.host}{path}", command.query())
+        return _ws_client.WSClient(client.configuration, url, headers, capture_all=False, binary=True)
+    except LOST as error:
         raise ExecError(f"{command}: {error}", next_step="see whether the pod runs and its node is Ready") from error
     finally:
         _bound.reset(bound)

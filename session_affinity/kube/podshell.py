@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from session_affinity.errors import ClusterError
-from session_affinity.kube.podexec import STDERR, STDOUT, ExecError
+from session_affinity.kube.podexec import LOST, STDERR, STDOUT, ExecError
+from session_affinity.waiting import SLOW_MACHINE, poll
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 MARK: Final = b"@@ended "
-_POLL_SECONDS: Final = 0.5
+_READ_SECONDS: Final = 0.5
 _LONGEST_LAST_LINE: Final = 80
 
 
@@ -84,29 +85,33 @@ class PodShell:
         except ClusterError:
             self._drop()
             raise
-        except Exception as error:
+        except LOST as error:
             self._drop()
             raise LostConnectionError(f"{self._name}: the connection was lost: {error}") from error
 
     def _collect(self, argv: Sequence[str], mark: bytes, deadline: float, timeout: float) -> ShellEnded:
         """Read until both streams say that the command has ended: they are not in step with each other."""
         streams = {STDOUT: bytearray(), STDERR: bytearray()}
-        while not all(_has_ended(text, mark) for text in streams.values()):
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                words = " ".join(argv)
-                raise ExecError(
-                    f"{self._name}: {words if len(words) < 200 else words[:197] + '...'}: did not end "
-                    f"within {timeout:.0f} s",
-                    next_step="see whether the pod still runs; on a slow machine raise --deadline-scale",
-                )
-            self._connection.update(timeout=min(remaining, _POLL_SECONDS))
+
+        def have_ended() -> bool:
+            self._connection.update(timeout=min(max(deadline - time.monotonic(), 0), _READ_SECONDS))
             received = {channel: self._connection.read_channel(channel) for channel in streams}
             for channel, data in received.items():
                 streams[channel] += data
+            if all(_has_ended(text, mark) for text in streams.values()):
+                return True
             if not any(received.values()) and not self._connection.is_open():
-                said = bytes(streams[STDERR]).decode(errors="replace").strip()[-300:]
-                raise LostConnectionError(f"{self._name}: the shell has ended{': ' + said if said else ''}")
+                output = bytes(streams[STDERR]).decode(errors="replace").strip()[-300:]
+                raise LostConnectionError(f"{self._name}: the shell has ended{': ' + output if output else ''}")
+            return False
+
+        if not poll(have_ended, deadline - time.monotonic(), pause=0):
+            words = " ".join(argv)
+            raise ExecError(
+                f"{self._name}: {words if len(words) < 200 else words[:197] + '...'}: did not end "
+                f"within {timeout:.0f} s",
+                next_step=f"see whether the pod still runs; {SLOW_MACHINE}",
+            )
         stdout, _, code = bytes(streams[STDOUT]).rpartition(b"\n" + mark + b" ")
         stderr = bytes(streams[STDERR]).rpartition(b"\n" + mark)[0]
         return ShellEnded(int(code), stdout.decode(errors="replace"), stderr.decode(errors="replace"))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, Final
 
-from session_affinity.kube.podexec import STDERR, STDOUT, ExecError
+from session_affinity.kube.podexec import LOST, STDERR, STDOUT, ExecError
+from session_affinity.waiting import poll
 
-_POLL_SECONDS: Final = 0.1
+_READ_SECONDS: Final = 0.1
 _SAID: Final = 300
 
 
@@ -28,7 +28,7 @@ class PodStream:
         text, newline, _ = bytes(self._said[STDOUT]).rpartition(b"\n")
         return (text + newline).decode(errors="replace")
 
-    def read(self, seconds: float = _POLL_SECONDS) -> str:
+    def read(self, seconds: float = _READ_SECONDS) -> str:
         """Wait for more output, at most that long, and return all there is; raises ExecError when the command ended."""
         if not self._receive(seconds):
             said = bytes(self._said[STDERR]).decode(errors="replace").strip()[-_SAID:]
@@ -37,12 +37,10 @@ class PodStream:
 
     def end(self, timeout: float) -> str:
         """Tell the command to end, wait for it and return its output; raises ExecError when it does not end in time."""
-        deadline = time.monotonic() + timeout
         try:
             self._connection.write_stdin(b"\n")
-            while self._receive(_POLL_SECONDS):
-                if time.monotonic() > deadline:
-                    raise ExecError(f"{self._name}: did not end within {timeout:.0f} s after it was told to")
+            if not poll(lambda: not self._receive(_READ_SECONDS), timeout, pause=0):
+                raise ExecError(f"{self._name}: did not end within {timeout:.0f} s after it was told to")
         finally:
             self.close()
         return self.output
@@ -59,6 +57,6 @@ class PodStream:
                 self._connection.update(timeout=seconds)
             for channel, text in self._said.items():
                 text.extend(self._connection.read_channel(channel))
-        except Exception as error:
+        except LOST as error:
             raise ExecError(f"{self._name}: the connection was lost: {error}") from error
         return bool(self._connection.is_open())

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 from session_affinity.errors import ClusterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 Object = dict[str, Any]
+
+NO_CONFIG: Final = "no configuration"
+"""Stands for a Service without sessionAffinityConfig."""
 
 # RFC 9110 5.5 and 5.6.4: code, agent, quoted text; the API server's code is 299 and it names itself "-".
 _WARNING: Final = re.compile(r'\d{3} \S+ "(?P<text>(?:[^"\\]|\\.)*)"')
@@ -113,3 +116,26 @@ def warning_texts(header: str) -> tuple[str, ...]:
     """Return the texts of one Warning header, which may hold several; one that is malformed is told as it is."""
     found = tuple(re.sub(r"\\(.)", r"\1", one["text"]) for one in _WARNING.finditer(header))
     return found or (header,)
+
+
+@dataclass(frozen=True)
+class ApiAnswer:
+    """A request that a Service be stored, in a few words, and the API's reply to it."""
+
+    what: str
+    reply: Reply
+
+    @property
+    def stored(self) -> str:
+        """The affinity as stored, in words; the reason where the request was refused."""
+        return stored_affinity(self.reply.body.get("spec") or {}) if self.reply.ok else self.reply.summary()
+
+
+def stored_affinity(spec: Mapping[str, Any]) -> str:
+    """Return the affinity of a Service's specification in words, with everything that its configuration holds."""
+    config = spec.get("sessionAffinityConfig")
+    affinity = str(spec.get("sessionAffinity"))
+    timeout = ((config or {}).get("clientIP") or {}).get("timeoutSeconds")
+    if config == {"clientIP": {"timeoutSeconds": timeout}} and timeout is not None:
+        return f"{affinity}, {timeout} s"
+    return f"{affinity}, {NO_CONFIG}" if config is None else f"{affinity}, sessionAffinityConfig {config}"

@@ -11,9 +11,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from session_affinity.errors import NodeError, NotReadyError
+from session_affinity.deadlines import DEFAULTS, Deadlines
+from session_affinity.errors import NodeError
 from session_affinity.nodes import configz
-from session_affinity.nodes.nodes import until
+from session_affinity.waiting import SLOW_MACHINE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,9 +33,6 @@ FAILURES: Final = (
     "kubeproxy_sync_proxy_rules_nftables_sync_failures_total",
 )
 """What counts the syncs that did not get through, in either mode."""
-START_SECONDS: Final = 20.0
-SYNC_SECONDS: Final = 4
-"""How long a sync is looked for; kube-proxy is told of a change, and may wait for a second before it writes."""
 NO_SYNC: Final = 3
 """The exit code that says that none was met."""
 
@@ -63,11 +61,11 @@ _SAMPLE: Final = re.compile(r"^(?P<name>\w+)(?:\{[^}]*\})? (?P<value>\S+)$", re.
 
 @dataclass(frozen=True)
 class KubeProxies:
-    """The kube-proxies of all nodes; ``revival`` is the cluster's (see ``clusters.base.Cluster``)."""
+    """The kube-proxies of all nodes; ``revival`` is the cluster's (see ``clusters.cluster.Cluster``)."""
 
     nodes: Nodes
     revival: Sequence[str] | None
-    deadline_scale: float = 1.0
+    deadlines: Deadlines = DEFAULTS
 
     @property
     def may_be_stopped(self) -> bool:
@@ -108,7 +106,7 @@ class KubeProxies:
 
         A sync is over in milliseconds: a busy machine may miss it. Raises NodeError.
         """
-        seconds = round(SYNC_SECONDS * self.deadline_scale)
+        seconds = round(self.deadlines.kube_proxy_sync)
         argv = ("sh", "-c", KILL_DURING_SYNC, "kill", PROCESS, str(seconds), str(NO_SYNC))
         done = self.nodes.run(node, argv)
         if done.returncode == NO_SYNC:
@@ -136,11 +134,14 @@ class KubeProxies:
                 self.nodes.run(node, self.revival).check()
             return self.started(node) > before
 
-        if not until(began + START_SECONDS * self.deadline_scale, is_back, pause=0.1):
-            raise NotReadyError(
-                f"{node}: kube-proxy is not back {time.monotonic() - began:.0f} s after it was killed",
-                next_step="see its log; on a slow machine raise --deadline-scale",
-            )
+        wait_until(
+            is_back,
+            self.deadlines.kube_proxy_start,
+            what=f"the kube-proxy on {node} to be back after it was killed",
+            last_state=lambda: f"{METRICS} does not answer, {'its' if self._runs(node) else 'no'} process runs",
+            next_step=f"see its log; {SLOW_MACHINE}",
+            pause=0.1,
+        )
         return time.monotonic() - began
 
     def mend(self, node: str, *, before: float) -> None:

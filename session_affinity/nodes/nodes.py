@@ -6,41 +6,51 @@ import copy
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from session_affinity import recorder
-from session_affinity.clusters.cluster import shown_command
 from session_affinity.dataplane import snapshot, xt_recent
+from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import NodeError
+from session_affinity.nodes.node import shown_command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from session_affinity.clusters.cluster import Completed, Node
     from session_affinity.dataplane.model import Family
     from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.dataplane.xt_recent import ClockSample
+    from session_affinity.nodes.node import Completed, Node
 
-READ_SECONDS: Final = 15.0
-LONGEST_PAUSE_SECONDS: Final = 5.0
 CLOCK_SECONDS: Final = 1.0
 """How far apart two samples of a node's clock are when its tick rate is told from them."""
+
+
+@dataclass
+class _Clocks:
+    """What is known of the nodes' clocks, whatever the IP family; to be read and written under ``lock``.
+
+    ``first`` is the first sample of each node, ``rates`` are tick rates, ``lists`` the lists that show the clock.
+    """
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    first: dict[str, ClockSample] = field(default_factory=dict)
+    rates: dict[str, int] = field(default_factory=dict)
+    lists: tuple[str, ...] = ()
 
 
 class Nodes:
     """The nodes of a cluster that lets commands be run on them; may be shared by threads.
 
-    ``family`` is the IP family whose rules and connections are read; ``deadline_scale`` stretches what a read may take.
+    ``family`` is the IP family whose rules and connections are read.
     """
 
-    def __init__(self, nodes: Mapping[str, Node], *, family: Family = "IPv4", deadline_scale: float = 1.0) -> None:
+    def __init__(self, nodes: Mapping[str, Node], *, family: Family = "IPv4", deadlines: Deadlines = DEFAULTS) -> None:
         self.family = family
         self._nodes = dict(nodes)
-        self._timeout = READ_SECONDS * deadline_scale
-        self._lock = threading.Lock()
-        self._first: dict[str, ClockSample] = {}
-        self._rates: dict[str, int] = {}
-        self._clock_lists: tuple[str, ...] = ()
+        self._timeout = deadlines.node_read
+        self._clocks = _Clocks()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -90,22 +100,23 @@ class Nodes:
 
     def tell_time_by(self, lists: Iterable[str]) -> None:
         """Have these client lists stamped to tell the time, on nodes that hide their clock from an agent."""
-        self._clock_lists = tuple(lists)
+        with self._clocks.lock:
+            self._clocks.lists = tuple(lists)
 
     def hz(self, name: str) -> int:
         """Return the tick rate of a node's kernel, told from its clock; raises NodeError where that is hidden."""
-        with self._lock:
-            known, first = self._rates.get(name), self._first.get(name)
-        if known:
-            return known
+        with self._clocks.lock:
+            rate, first = self._clocks.rates.get(name), self._clocks.first.get(name)
+        if rate:
+            return rate
         first = first or self._sample(name)
         latest = self._sample(name)
         if latest.uptime - first.uptime < CLOCK_SECONDS:
             time.sleep(CLOCK_SECONDS - (latest.uptime - first.uptime))
             latest = self._sample(name)
         rate = xt_recent.derive_hz(first, latest)
-        with self._lock:
-            self._rates[name] = rate
+        with self._clocks.lock:
+            self._clocks.rates[name] = rate
         return rate
 
     def _run(self, name: str, argv: Sequence[str]) -> Completed:
@@ -116,30 +127,15 @@ class Nodes:
         return self._nodes[name].run(argv, timeout=self._timeout)
 
     def _read(self, name: str, argv: Sequence[str]) -> NodeSnapshot:
-        if self._clock_lists:
-            argv = snapshot.with_clock(argv, self._clock_lists)
+        with self._clocks.lock:
+            lists = self._clocks.lists
+        if lists:
+            argv = snapshot.with_clock(argv, lists)
         state = snapshot.parse(name, self._run(name, argv).check().stdout)
         if state.jiffies is not None:
-            with self._lock:
-                self._first.setdefault(name, state.sample)
+            with self._clocks.lock:
+                self._clocks.first.setdefault(name, state.sample)
         return state
 
     def _sample(self, name: str) -> ClockSample:
         return self._read(name, snapshot.READ_LISTS_ARGV).sample
-
-
-def until(
-    deadline: float, attempt: Callable[[], bool], *, pause: float = 0.05, cancelled: threading.Event | None = None
-) -> bool:
-    """Try until it succeeds or the ``time.monotonic()`` deadline is over; at least once. Return whether it did.
-
-    Between attempts is a pause of so many seconds, or as long as an attempt takes: where that is long, what is waited
-    for needs the time.
-    """
-    began = time.monotonic()
-    while not attempt():
-        if time.monotonic() >= deadline or (cancelled and cancelled.is_set()):
-            return False
-        time.sleep(max(pause, min(time.monotonic() - began, LONGEST_PAUSE_SECONDS)))
-        began = time.monotonic()
-    return True

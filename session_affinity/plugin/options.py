@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from session_affinity.clusters.addresses import DEFAULT_IP_FAMILY, IP_FAMILIES
-from session_affinity.clusters.choice import ClusterOptions, check
+from session_affinity.clusters.choice import check
 from session_affinity.clusters.external.provider import images_for
+from session_affinity.clusters.options import ClusterOptions
+from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import UsageError
 
 if TYPE_CHECKING:
@@ -170,7 +172,7 @@ def cluster_options_of(config: pytest.Config) -> ClusterOptions:
         kube_proxy=config.getoption("--kube-proxy"),
         keep=config.getoption("--keep-cluster"),
         name=config.getoption("--cluster-name"),
-        deadline_scale=config.getoption("--deadline-scale"),
+        deadlines=DEFAULTS.scaled(config.getoption("--deadline-scale")),
         node_image=config.getoption("--node-image"),
         kubeconfig=config.getoption("--kubeconfig"),
         context=config.getoption("--context"),

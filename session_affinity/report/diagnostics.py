@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import SuiteError
 from session_affinity.kube import logs
 from session_affinity.kube.api import ApiError
@@ -21,15 +22,14 @@ from session_affinity.report.tables import table
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from session_affinity.clusters.cluster import Cluster, Node
+    from session_affinity.clusters.cluster import Cluster
     from session_affinity.kube.api import Api
+    from session_affinity.nodes.node import Node
 
 MOST_OF_A_RULESET: Final = 150_000
 MOST_OF_A_TABLE: Final = 40_000
 MOST_OF_A_LOG: Final = 30_000
 """The number of characters that are kept."""
-NODE_SECONDS: Final = 10.0
-"""The time a command on a node may take."""
 
 _RULES: Final[Mapping[str, Sequence[tuple[str, ...]]]] = {
     "iptables": (("iptables-save",), ("ip6tables-save",)),
@@ -110,7 +110,7 @@ def _output(node: Node | None, name: str, argv: tuple[str, ...], most: int) -> A
     def run() -> str:
         if node is None:
             return "not available: the run has no access to this node"
-        done = node.run(argv, timeout=NODE_SECONDS)
+        done = node.run(argv, timeout=DEFAULTS.node_diagnostics)
         if done.returncode:
             return f"not available: {argv[0]} ended with {done.returncode}: {(done.stderr or done.stdout).strip()}"
         return done.stdout or f"{argv[0]} printed nothing"

@@ -7,7 +7,6 @@ from enum import StrEnum
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, assert_never
 
-from session_affinity.cluster_objects.services import target
 from session_affinity.recorder import CHANGED, READ, Action, Conclusion, NodeRead, Note, RequestRound, ServiceStored
 from session_affinity.report import attachments as render
 from session_affinity.report.attachment import Attachment, shortened
@@ -16,6 +15,7 @@ from session_affinity.scenarios.endpoint_changes.result import ScenarioResult
 from session_affinity.scenarios.expiry.shared_wait import ExpiredElements, SilentClients
 from session_affinity.scenarios.expiry.trials import TrialsSeen
 from session_affinity.testbed.testbed import SyncResult
+from session_affinity.traffic.answers import target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from session_affinity.cluster_objects.services import ServiceRequest
 from session_affinity.dataplane.model import family_of
 from session_affinity.errors import NotReadyError
-from session_affinity.nodes.nodes import until
 from session_affinity.traffic.answers import Target
+from session_affinity.waiting import SLOW_MACHINE, poll
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.model import Family, ServiceState
     from session_affinity.traffic.client import Client
 
-ANSWER_SECONDS: Final = 10.0
-"""How long a node may take to answer at the node port of a Service that has just been made."""
 NODE_PORT: Final = {"type": "NodePort"}
 
 
@@ -49,12 +46,10 @@ def internal_addresses(nodes: Iterable[Mapping[str, Any]], family: Family) -> di
     return {node["metadata"]["name"]: address for node in nodes for address in list(_addresses(node, family))[:1]}
 
 
-def answering(
-    services: Services, client: Client, addresses: Mapping[str, str], *, seconds: float = ANSWER_SECONDS
-) -> tuple[str, ...]:
+def answering(services: Services, client: Client, addresses: Mapping[str, str]) -> tuple[str, ...]:
     """Return the nodes that answer a client at the node port of a Service made for this, after waiting for all.
 
-    A node that answers has learnt of every Service made before. ``seconds`` is on a machine that is not slow.
+    A node that answers has learnt of every Service made before.
     """
     probe = services.create(ServiceRequest("entrance", spec=NODE_PORT))
     targets = {Target(address, probe.ports[0].node_port): node for node, address in addresses.items()}
@@ -66,7 +61,7 @@ def answering(
         return len(open_ones) == len(targets)
 
     try:
-        until(time.monotonic() + seconds * client.deadline_scale, all_answer)
+        poll(all_answer, client.deadlines.node_ports)
     finally:
         services.delete(probe)
     return tuple(node for at, node in targets.items() if at in open_ones)
@@ -78,8 +73,8 @@ def require_answers(services: Services, client: Client, node_port_targets: NodeP
     if late := node_port_targets.others(*found):
         raise NotReadyError(
             f"{', '.join(late)}: no answer to {client.pod} at the node port of a Service made "
-            f"{ANSWER_SECONDS * client.deadline_scale:.0f} s ago",
-            next_step="see whether kube-proxy runs there; on a slow machine raise --deadline-scale",
+            f"{client.deadlines.node_ports:.0f} s ago",
+            next_step=f"see whether kube-proxy runs there; {SLOW_MACHINE}",
         )
 
 

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from session_affinity import recorder
-from session_affinity.cluster_objects.services import ServiceRequest, Services, target
+from session_affinity.cluster_objects.services import ServiceRequest, Services
 from session_affinity.dataplane import backends
+from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import NotReadyError
-from session_affinity.nodes.nodes import until
+from session_affinity.traffic.answers import target
+from session_affinity.waiting import SLOW_MACHINE, poll, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,11 +31,8 @@ if TYPE_CHECKING:
     from session_affinity.nodes.nodes import Nodes
     from session_affinity.traffic.client import Client
 
-SYNC_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.15
 """How long nodes are left alone between two reads: looking at them takes what they need to get on."""
-SENTINEL_AFTER_SECONDS: Final = 2.0
-"""How long nodes may differ before a witness is made to tell whether they are slow or wrong."""
 SENTINEL_PORT: Final = {"name": "web", "port": 9099, "targetPort": 80, "protocol": "TCP"}
 """A port that no other Service has: a request that comes before the rules leaves an entry in conntrack, untranslated.
 
@@ -75,7 +74,7 @@ class SyncResult:
             shown = [f"  {one}" for found in late.values() for one in found[:_SHOWN]]
             raise NotReadyError(
                 f"{', '.join(late)}: not programmed {self.waited:.1f} s after the change:\n" + "\n".join(shown),
-                next_step="see whether kube-proxy runs there; on a slow machine raise --deadline-scale",
+                next_step=f"see whether kube-proxy runs there; {SLOW_MACHINE}",
             )
         return self
 
@@ -97,7 +96,7 @@ class Testbed:
     proxy: ProxyConfig
     client: Client
     services: Services
-    deadline_scale: float = 1.0
+    deadlines: Deadlines = DEFAULTS
 
     @property
     def reads_rules(self) -> bool:
@@ -167,10 +166,10 @@ class Testbed:
             return not late
 
         synced_but_wrong: frozenset[str] = frozenset()
-        deadline = time.monotonic() + SYNC_SECONDS * self.deadline_scale
-        patience = min(time.monotonic() + SENTINEL_AFTER_SECONDS * self.deadline_scale, deadline)
-        if not until(patience, all_programmed, pause=POLL_SECONDS):
-            synced_but_wrong = self._wait_with_sentinel(late, states, deadline, all_programmed)
+        began = time.monotonic()
+        if not poll(all_programmed, min(self.deadlines.sentinel_after, self.deadlines.sync), pause=POLL_SECONDS):
+            left = began + self.deadlines.sync - time.monotonic()
+            synced_but_wrong = self._wait_with_sentinel(late, states, left, all_programmed)
         unprogrammed = {name: tuple(left) for name, left in late.items()}
         return SyncResult(
             tuple(services), states, seconds, differences, unprogrammed, time.monotonic() - since, synced_but_wrong
@@ -180,7 +179,7 @@ class Testbed:
         self,
         late: Mapping[str, object],
         states: Mapping[str, NodeSnapshot],
-        deadline: float,
+        seconds: float,
         all_programmed: Callable[[], bool],
     ) -> frozenset[str]:
         """Wait until all late nodes are programmed or know a Service that is made now; return those that know it."""
@@ -195,7 +194,7 @@ class Testbed:
             return synced_but_wrong >= late.keys()
 
         try:
-            until(deadline, all_told, pause=POLL_SECONDS)
+            poll(all_told, seconds, pause=POLL_SECONDS)
         finally:
             self.services.delete(sentinel)
         return frozenset(synced_but_wrong & late.keys())
@@ -214,11 +213,12 @@ class Testbed:
             return not client.request(target(sentinel)).failures
 
         try:
-            if not until(time.monotonic() + SYNC_SECONDS * self.deadline_scale, answers):
-                raise NotReadyError(
-                    f"{self.client.node}: a Service made after the change does not answer, "
-                    f"{time.monotonic() - since:.1f} s after it",
-                    next_step="see whether kube-proxy runs there; on a slow machine raise --deadline-scale",
-                )
+            wait_until(
+                answers,
+                self.deadlines.sync,
+                what=f"an answer on {self.client.node} from a Service made after the change",
+                last_state=lambda: f"no answer {time.monotonic() - since:.1f} s after the change",
+                next_step=f"see whether kube-proxy runs there; {SLOW_MACHINE}",
+            )
         finally:
             self.services.delete(sentinel)

@@ -11,6 +11,8 @@ from session_affinity.text import listed, moment
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from session_affinity.dataplane.model import ServiceState
+
 
 @dataclass(frozen=True)
 class Target:
@@ -22,6 +24,11 @@ class Target:
     def __str__(self) -> str:
         host = f"[{self.address}]" if ":" in self.address else self.address
         return f"{host}:{self.port}"
+
+
+def target(service: ServiceState) -> Target:
+    """Return a Service's first cluster IP and first port."""
+    return Target(service.cluster_ips[0], service.ports[0].port)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from session_affinity import recorder
 from session_affinity.dataplane.model import family_of
+from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import TrafficError
 from session_affinity.kube import podstate
 from session_affinity.traffic import at_once, curl, datagrams, schedule
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from session_affinity.kube.api import Api
     from session_affinity.traffic.answers import Answers, Target
 
-EXEC_SECONDS: Final = 10.0
-"""What starting a command in a pod may take, on a machine that is not slow."""
 CONTAINER: Final = "client"
 NO_PROGRAM: Final = (126, 127)
 """What a shell ends with when it cannot run a program, and when there is none."""
@@ -31,8 +30,7 @@ NO_PROGRAM: Final = (126, 127)
 class Client:
     """A pod with curl; ``address`` is what the dataplane sees it by. May be shared by threads.
 
-    ``deadline_scale`` stretches what a request may take; ``share`` is how much of it one is given. ``container``
-    is empty in a pod that has one.
+    ``share`` is the part of the usual time that one request is given. ``container`` is empty in a pod that has one.
     """
 
     api: Api
@@ -40,14 +38,14 @@ class Client:
     pod: str
     address: str
     node: str
-    deadline_scale: float = 1.0
+    deadlines: Deadlines = DEFAULTS
     share: float = 1.0
     container: str = ""
 
     @property
     def patience(self) -> curl.Patience:
         """How long one request may take."""
-        return curl.Patience().scaled(self.deadline_scale * self.share)
+        return curl.Patience().scaled(self.deadlines.scale * self.share)
 
     @property
     def impatient(self) -> Client:
@@ -63,7 +61,7 @@ class Client:
         argv = ["curl", *curl.options(self.patience), *curl.urls(targets, count=count)]
         requests = len(targets) * count
         # Room for many requests to wait in vain: then the answers say that the Service is what is wrong.
-        timeout = EXEC_SECONDS * self.deadline_scale + self.patience.connect * min(requests, 30)
+        timeout = self.deadlines.exec_start + self.patience.connect * min(requests, 30)
         began = time.time()
         answers = curl.require_new_connections(curl.parse(self._run(argv, timeout), requests))
         recorder.record(recorder.RequestRound(self.pod, self.address, self.node, answers, name), since=began)
@@ -74,9 +72,9 @@ class Client:
 
         Each is answered after ``hold_seconds``, stretched on a slow machine.
         """
-        hold = hold_seconds * self.deadline_scale
+        hold = hold_seconds * self.deadlines.scale
         argv = at_once.argv(target, count, hold, self.patience)
-        timeout = EXEC_SECONDS * self.deadline_scale + self.patience.total + hold
+        timeout = self.deadlines.exec_start + self.patience.total + hold
         began = time.time()
         found = at_once.parse(self._run(argv, timeout), count, hold)
         round_ = recorder.RequestRound(self.pod, self.address, self.node, found.answers, "answers at once")
@@ -86,7 +84,7 @@ class Client:
     def follow(self, steps: Sequence[schedule.ScheduledRequest]) -> tuple[schedule.StepAnswers, ...]:
         """Send requests at given moments, in one exec; raises TrafficError."""
         last = max(step.at + step.requests / (step.per_second or 100) for step in steps)
-        timeout = last + 2 * EXEC_SECONDS * self.deadline_scale + self.patience.total * 6
+        timeout = last + 2 * self.deadlines.exec_start + self.patience.total * 6
         return schedule.parse(self._run(schedule.argv(steps, self.patience), timeout), steps)
 
     def stream(self, target: Target) -> streams.Stream:
@@ -98,14 +96,14 @@ class Client:
 
     def uptime(self) -> float:
         """Return the moment by the clock that answers are dated by, in seconds; raises TrafficError."""
-        said = self._run(("cat", "/proc/uptime"), EXEC_SECONDS * self.deadline_scale).split()
+        said = self._run(("cat", "/proc/uptime"), self.deadlines.exec_start).split()
         if not said:
             raise TrafficError(f"{self.namespace}/{self.pod}: /proc/uptime says nothing")
         return float(said[0])
 
     def exchange(self, *rounds: datagrams.Round) -> tuple[Answers, ...]:
         """Send rounds of datagrams, in one exec, and return the answers of each; raises TrafficError."""
-        timeout = EXEC_SECONDS * self.deadline_scale + sum(one.pause for one in rounds)
+        timeout = self.deadlines.exec_start + sum(one.pause for one in rounds)
         timeout += self.patience.connect * min(sum(len(one.sent_to) for one in rounds), 30)
         began = time.time()
         found = datagrams.parse(self._run(datagrams.argv(rounds, self.patience.connect), timeout), rounds)
@@ -123,7 +121,9 @@ class Client:
         return ended.stdout
 
 
-def client_in(api: Api, pod: Mapping[str, Any], deadline_scale: float = 1.0, *, family: Family | None = None) -> Client:
+def client_in(
+    api: Api, pod: Mapping[str, Any], deadlines: Deadlines = DEFAULTS, *, family: Family | None = None
+) -> Client:
     """Return the client that a running pod is; ``pod`` is as the API has it.
 
     Its address is that of an IP family, or the primary one; raises TrafficError when it has none of that family. Of
@@ -137,6 +137,4 @@ def client_in(api: Api, pod: Mapping[str, Any], deadline_scale: float = 1.0, *, 
             f"pod {metadata['name']} has no address of {family or 'any family'}, only {', '.join(addresses) or 'none'}"
         )
     container = CONTAINER if len(spec["containers"]) > 1 else ""
-    return Client(
-        api, metadata["namespace"], metadata["name"], found, spec["nodeName"], deadline_scale, container=container
-    )
+    return Client(api, metadata["namespace"], metadata["name"], found, spec["nodeName"], deadlines, container=container)

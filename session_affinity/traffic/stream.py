@@ -7,11 +7,11 @@ whoever makes the change looks at the answers that have come rather than guess h
 from __future__ import annotations
 
 import re
-import time
 from typing import TYPE_CHECKING, Final, Self
 
 from session_affinity.errors import TrafficError
 from session_affinity.traffic import curl
+from session_affinity.waiting import SLOW_MACHINE, poll
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,16 +70,19 @@ class Stream:
 
     def wait_for(self, enough: Callable[[Answers], bool], seconds: float) -> Answers:
         """Wait until the answers are enough and return them; raises TrafficError with the last ones seen."""
-        deadline = time.monotonic() + seconds
-        while True:
+        answers: Answers
+
+        def are_enough() -> bool:
+            nonlocal answers
             answers = parse(self._running.read())
-            if enough(answers):
-                return answers
-            if time.monotonic() > deadline:
-                raise TrafficError(
-                    f"{self.target}: what was waited for did not come in {seconds:.0f} s; {answers.summary()}",
-                    next_step="see whether the client pod runs; on a slow machine raise --deadline-scale",
-                )
+            return enough(answers)
+
+        if not poll(are_enough, seconds, pause=0):
+            raise TrafficError(
+                f"{self.target}: what was waited for did not come in {seconds:.0f} s; {answers.summary()}",
+                next_step=f"see whether the client pod runs; {SLOW_MACHINE}",
+            )
+        return answers
 
     def stop(self) -> Answers:
         """Stop and return all answers, each to a connection of its own; raises TrafficError."""

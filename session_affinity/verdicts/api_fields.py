@@ -4,33 +4,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from session_affinity.errors import ClusterError
+from session_affinity.kube.reply import NO_CONFIG
 from session_affinity.verdicts.verdict import Finding, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from session_affinity.kube.reply import Reply
+    from session_affinity.kube.reply import ApiAnswer, Reply
 
 WHERE: Final = "the API"
-NO_CONFIG: Final = "no configuration"
 OF_AFFINITY: Final = "sessionaffinity"
 """What a warning about affinity names, whatever its capitals: the API server writes spec.SessionAffinity."""
-
-
-@dataclass(frozen=True)
-class ApiAnswer:
-    """A Service that the API was asked to store, in a few words, and what it said."""
-
-    what: str
-    reply: Reply
-
-    @property
-    def stored(self) -> str:
-        """The affinity as stored, in words; why there is none where the request was refused."""
-        return stored_affinity(self.reply.body.get("spec") or {}) if self.reply.ok else self.reply.summary()
 
 
 @dataclass(frozen=True)
@@ -43,16 +30,6 @@ class Refusal:
 
 TIMEOUT_REFUSED: Final = Refusal("spec.sessionAffinityConfig.clientIP.timeoutSeconds", "FieldValueInvalid")
 AFFINITY_REFUSED: Final = Refusal("spec.sessionAffinity", "FieldValueNotSupported")
-
-
-def stored_affinity(spec: Mapping[str, Any]) -> str:
-    """Return the affinity of a Service's specification in words, with everything that its configuration holds."""
-    config = spec.get("sessionAffinityConfig")
-    affinity = str(spec.get("sessionAffinity"))
-    timeout = ((config or {}).get("clientIP") or {}).get("timeoutSeconds")
-    if config == {"clientIP": {"timeoutSeconds": timeout}} and timeout is not None:
-        return f"{affinity}, {timeout} s"
-    return f"{affinity}, {NO_CONFIG}" if config is None else f"{affinity}, sessionAffinityConfig {config}"
 
 
 def told(affinity: str, timeout_seconds: int | None) -> str:

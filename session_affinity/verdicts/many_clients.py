@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from session_affinity.cluster_objects.services import target
 from session_affinity.text import first_lines
+from session_affinity.traffic.answers import target
 from session_affinity.verdicts.spread import judge_spread
 from session_affinity.verdicts.verdict import Finding, Verdict
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from session_affinity.verdicts.api_fields import WHERE, ApiAnswer
+from session_affinity.verdicts.api_fields import WHERE
 from session_affinity.verdicts.verdict import Finding, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from session_affinity.kube.reply import ApiAnswer
 
 TIMEOUT_PATH: Final = ".spec.sessionAffinityConfig.clientIP.timeoutSeconds"
 FIELDS: Final[Mapping[str, tuple[str, ...]]] = {

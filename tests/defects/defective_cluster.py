@@ -12,17 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from session_affinity import versions
-from session_affinity.cluster_objects.services import ServiceRequest, Services, manifest, target
+from session_affinity.cluster_objects.services import ServiceRequest, Services, manifest
 from session_affinity.clusters.embedded import binaries
 from session_affinity.clusters.embedded import cluster as clusters
 from session_affinity.clusters.embedded.process import PATH
 from session_affinity.dataplane.model import CLIENT_IP, ProxyConfig
+from session_affinity.deadlines import DEFAULTS
 from session_affinity.kube.api import Api
 from session_affinity.kube.resources import PODS
-from session_affinity.nodes.nodes import Nodes, until
+from session_affinity.nodes.nodes import Nodes
 from session_affinity.progress import quiet
 from session_affinity.testbed.testbed import Testbed
+from session_affinity.traffic.answers import target
 from session_affinity.traffic.client import client_in
+from session_affinity.waiting import wait_until
 from tests.defects.defect import Place, Shape
 from tests.defects.run_outcome import RunOutcome, read
 
@@ -155,8 +158,11 @@ class DefectiveCluster:
             )
             return is_changed == changed
 
-        assert until(time.monotonic() + _DEADLINE_SECONDS * self.deadline_scale, is_as_expected), (
-            f"the API still answers {self.probe()}"
+        wait_until(
+            is_as_expected,
+            _DEADLINE_SECONDS * self.deadline_scale,
+            what=f"the API to {'be changed' if changed else 'be as before'}",
+            last_state=lambda: str(self.probe()),
         )
 
     def require_healthy(self) -> None:
@@ -166,11 +172,12 @@ class DefectiveCluster:
         dead = self.cluster.dead()
         assert not dead, f"processes that ended: {dead}"
         api = self.api()
-        client = client_in(api, api.get(PODS, "net-pod", "default"), self.deadline_scale)
-        services = Services(api, "default", 3, deadline_scale=self.deadline_scale)
-        nodes = Nodes(self.cluster.nodes, deadline_scale=self.deadline_scale)
+        deadlines = DEFAULTS.scaled(self.deadline_scale)
+        client = client_in(api, api.get(PODS, "net-pod", "default"), deadlines)
+        services = Services(api, "default", 3, deadlines=deadlines)
+        nodes = Nodes(self.cluster.nodes, deadlines=deadlines)
         proxy = ProxyConfig(self.shape.proxy_mode, self.cluster.facts["cluster CIDR"])
-        testbed = Testbed(nodes, proxy, client, services, self.deadline_scale)
+        testbed = Testbed(nodes, proxy, client, services, deadlines)
         service = services.create(ServiceRequest("healed", CLIENT_IP))
         try:
             testbed.wait_for_sync(service, since=time.monotonic()).require()

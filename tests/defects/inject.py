@@ -11,8 +11,9 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from session_affinity.kube.resources import Resource
+from session_affinity.waiting import poll
 from tests.defects.defect import Place
-from tests.defects.defective_cluster import PROBE
+from tests.defects.defective_cluster import CLAIM_SECONDS, PROBE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,10 +65,12 @@ def stopped(*, at: Place = Place.SICK, program: str = "kube-proxy", once: str = 
 
     def stop(cluster: DefectiveCluster, stopping: threading.Event) -> None:
         pattern = re.compile(once)
-        while once and len(pattern.findall(cluster.rules(at))) < times:
-            if stopping.wait(0.02):
-                return
-        cluster.on_node(at, "pkill", "-STOP", "-x", program)
+
+        def is_time() -> bool:
+            return len(pattern.findall(cluster.rules(at))) >= times
+
+        if not once or poll(is_time, CLAIM_SECONDS * cluster.deadline_scale, pause=0.02, cancelled=stopping):
+            cluster.on_node(at, "pkill", "-STOP", "-x", program)
 
     return injected
 

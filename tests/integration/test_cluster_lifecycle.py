@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from session_affinity.clusters.embedded import cluster as clusters
+from session_affinity.waiting import wait_until
 from tests.integration import traces
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ NAME = traces.NAMES[0]
 
 _OPEN_AND_WAIT = """
 import sys, time
-from session_affinity.clusters.choice import ClusterOptions, open_cluster
+from session_affinity.clusters.choice import open_cluster
+from session_affinity.clusters.options import ClusterOptions
 from session_affinity.progress import quiet
 with open_cluster(ClusterOptions(name=sys.argv[1]), quiet()) as cluster:
     print("up", flush=True)
@@ -109,7 +111,7 @@ def test_killing_any_part_leaves_what_the_next_start_replaces(
     embedded("up", "--name", NAME)
     old = running()
     os.kill(_pid_of(victim, old), signal.SIGKILL)
-    _wait_until(lambda: clusters.find(NAME) is None or bool(running().dead()))
+    wait_until(lambda: clusters.find(NAME) is None or running().dead(), 10, what="the cluster to end")
 
     embedded("up", "--name", NAME)
     new = running()
@@ -127,7 +129,7 @@ def test_a_dead_kube_proxy_is_named_and_left_to_the_claims(embedded: CommandLine
     """What is under test is not mended behind the reader's back: `status` names it, a run of the suite judges it."""
     embedded("up", "--name", NAME)
     running().nodes[f"{NAME}-worker2"].run(("pkill", "-9", "kube-proxy")).check()
-    _wait_until(lambda: bool(running().dead()))
+    wait_until(lambda: running().dead(), 10, what="the cluster to lose a program")
 
     status = embedded("status", "--name", NAME, code=1)
 
@@ -211,11 +213,3 @@ def _pid_of(victim: str, cluster: clusters.EmbeddedCluster) -> int:
 def _child(parent: int, name: str) -> int:
     done = subprocess.run(("pgrep", "-P", str(parent), "-x", name[:15]), capture_output=True, text=True, check=True)
     return int(done.stdout.split()[0])
-
-
-def _wait_until(condition: object, seconds: float = 10.0) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.05)

@@ -17,6 +17,7 @@ import pytest
 
 from session_affinity.clusters.embedded import cluster as clusters
 from session_affinity.clusters.embedded.state import STATE_VARIABLE
+from session_affinity.waiting import poll
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,9 +142,7 @@ def test_what_a_killed_run_left_is_named_and_removed_by_the_next(standing: Stand
     said = standing.run("-k", "client_ip_keeps")
 
     assert f"namespace {left}: left by a run of this machine that was killed" in said
-    deadline = time.monotonic() + 30
-    while standing.traces() != before and time.monotonic() < deadline:
-        time.sleep(0.5)
+    poll(lambda: standing.traces() == before, 30, pause=0.5)
     assert standing.traces() == before
 
 

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from session_affinity.clusters.embedded.state import STATE_VARIABLE
 from session_affinity.clusters.kind import cli, preflight
 from session_affinity.clusters.kind.engine import PROVIDER_VARIABLE, Engine, detect
 from session_affinity.errors import SuiteError
+from session_affinity.waiting import wait_until
 from tests.kind_world import MYK8S, NODE_IMAGE, PROXY_FACTS, World, is_running, make_world
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ NAME = "kind-test"
 
 _RUN = """
 import sys, time
-from session_affinity.clusters.choice import ClusterOptions
+from session_affinity.clusters.options import ClusterOptions
 from session_affinity.clusters.kind import ready
 from session_affinity.clusters.kind.provider import open_kind
 from session_affinity.progress import Progress
@@ -75,10 +75,7 @@ def run(world: World) -> Callable[..., subprocess.Popen[str]]:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.01)
+    wait_until(condition, 20, what="what the run was to do", pause=0.01)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -9,7 +9,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from session_affinity.clusters.embedded import cluster as clusters
 from session_affinity.clusters.embedded.state import STATE_VARIABLE
 from session_affinity.kube.api import Api
 from session_affinity.kube.resources import PODS
-from session_affinity.nodes.nodes import until
+from session_affinity.waiting import poll
 from tests.integration.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ def test_a_stopped_api_server_breaks_the_claims_that_follow(damaged: DamagedClus
     """
     run = damaged.start("C02 or C03 or C09", "--deadline-scale", QUICK)
     try:
-        judged = until(time.monotonic() + 100, lambda: "passed  C03" in damaged.output or run.poll() is not None)
+        judged = poll(lambda: "passed  C03" in damaged.output or run.poll() is not None, 100)
         damaged.signal(CONTROL_PLANE, "STOP", "kube-apiserver")
         assert judged, damaged.output
         run.wait(timeout=200)
@@ -126,7 +125,7 @@ def test_a_sample_pod_that_cannot_run_breaks_the_run_and_is_named(damaged: Damag
     statuses, output = damaged.statuses(), damaged.output
     assert list(statuses) == ["C02"], output
     assert statuses["C02"][0] == "broken", output
-    assert statuses["C02"][1].startswith("no sample pods: NotReadyError: pods not Ready after"), output
+    assert statuses["C02"][1].startswith("no sample pods: NotReadyError: timed out after"), output
     assert "webpod1" in statuses["C02"][1]
 
 

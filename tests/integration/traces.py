@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from dataclasses import dataclass, fields
 from pathlib import Path
+
+from session_affinity.waiting import poll
 
 NAMES = ("lifecycle", "first", "second")
 _WAIT_SECONDS = 5.0
@@ -95,7 +96,5 @@ def now(state_root: Path) -> Traces:
 
 def wait_until_gone(before: Traces, state_root: Path, seconds: float = _WAIT_SECONDS) -> dict[str, list[str]]:
     """Return what is still added after at most ``seconds``; processes need a moment to end after they are killed."""
-    deadline = time.monotonic() + seconds
-    while (added := now(state_root).added_to(before)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return added
+    poll(lambda: not now(state_root).added_to(before), seconds, pause=0.1)
+    return now(state_root).added_to(before)

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import ssl
-import time
 from typing import TYPE_CHECKING, Any
 
 import urllib3
 
-from session_affinity.clusters.embedded.patience import pause
-from session_affinity.errors import ClusterError, NotReadyError
+from session_affinity.errors import ClusterError
+from session_affinity.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from session_affinity.clusters.embedded.layout import Layout, NodeLayout
     from session_affinity.clusters.embedded.state import StateDirectory
 
-_POLL_SECONDS = 0.05
-_CALL_SECONDS = 30.0
 _RETRIES = 4
 _KUBELET_CLIENT_BINDING = {
     "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -45,18 +42,19 @@ class Bootstrap:
 
     def __init__(self, layout: Layout, state: StateDirectory, port: int, alive: Callable[[], None]) -> None:
         self._layout = layout
+        self._deadlines = layout.deadlines
         self._state = state
         self._alive = alive
         context = ssl.create_default_context(cafile=str(state.pki / "ca.crt"))
         context.load_cert_chain(state.pki / "admin.crt", state.pki / "admin.key")
         self._http = urllib3.HTTPSConnectionPool("127.0.0.1", port, ssl_context=context, retries=False)
 
-    def wait_for_api(self, seconds: float) -> None:
-        """Wait until the API server says that it is ready."""
-        self._wait("the API server is ready", seconds, self._api_state)
+    def wait_for_api(self) -> None:
+        """Wait until the API server is ready."""
+        self._wait("the API server to be ready", self._deadlines.embedded_api, self._api_state)
 
     def _api_state(self) -> str:
-        answer = self._http.request("GET", "/readyz", timeout=_CALL_SECONDS)
+        answer = self._http.request("GET", "/readyz", timeout=self._deadlines.embedded_api_call)
         return "" if answer.status == 200 else answer.data.decode(errors="replace")[-300:]
 
     def declare(self) -> None:
@@ -98,20 +96,20 @@ class Bootstrap:
                 path,
                 body=json.dumps(body),
                 headers={"Content-Type": kind},
-                timeout=_CALL_SECONDS,
+                timeout=self._deadlines.embedded_api_call,
                 retries=urllib3.Retry(_RETRIES, allowed_methods=None),
             )
         except urllib3.exceptions.HTTPError as error:
             raise ClusterError(f"the API server does not answer {method} {path}: {error}") from error
         return answer.status, answer.data.decode(errors="replace")[-500:]
 
-    def wait_for_nodes(self, seconds: float) -> None:
+    def wait_for_nodes(self) -> None:
         """Wait until every node is Ready and the service account that pods need exists."""
-        self._wait("all nodes are Ready", seconds, self._nodes_state)
-        self._wait("the default service account exists", seconds, self._account_state)
+        self._wait("all nodes to be Ready", self._deadlines.embedded_nodes, self._nodes_state)
+        self._wait("the default service account", self._deadlines.embedded_nodes, self._account_state)
 
     def _nodes_state(self) -> str:
-        answer = self._http.request("GET", "/api/v1/nodes", timeout=_CALL_SECONDS)
+        answer = self._http.request("GET", "/api/v1/nodes", timeout=self._deadlines.embedded_api_call)
         if answer.status != 200:
             return f"status {answer.status}"
         waiting = []
@@ -124,19 +122,26 @@ class Bootstrap:
 
     def _account_state(self) -> str:
         path = "/api/v1/namespaces/default/serviceaccounts/default"
-        answer = self._http.request("GET", path, timeout=_CALL_SECONDS)
+        answer = self._http.request("GET", path, timeout=self._deadlines.embedded_api_call)
         return "" if answer.status == 200 else f"status {answer.status}"
 
     def _wait(self, what: str, seconds: float, state: Callable[[], str]) -> None:
-        deadline = (began := time.monotonic()) + seconds
-        while last := _asked(state):
-            self._alive()
-            if time.monotonic() > deadline:
-                raise NotReadyError(
-                    f"cluster {self._layout.name}: not after {seconds:.0f} s that {what}; last seen: {last}",
-                    next_step=f"read the logs below {self._state.root / 'logs'}",
-                )
-            time.sleep(pause(time.monotonic() - began, _POLL_SECONDS))
+        lacking = ""
+
+        def nothing_lacks() -> bool:
+            nonlocal lacking
+            if lacking := _asked(state):
+                self._alive()
+            return not lacking
+
+        wait_until(
+            nothing_lacks,
+            seconds,
+            what=f"{what} in cluster {self._layout.name}",
+            last_state=lambda: lacking,
+            next_step=f"read the logs below {self._state.root / 'logs'}",
+            growing=True,
+        )
 
 
 def _asked(state: Callable[[], str]) -> str:

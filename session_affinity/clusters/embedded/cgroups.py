@@ -8,17 +8,17 @@ Order matters on v2: first no process in the cgroup, then its controllers.
 from __future__ import annotations
 
 import contextlib
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from session_affinity.clusters.embedded import linux
+from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import ClusterError, PreflightError
+from session_affinity.waiting import poll
 
 ROOT = Path("/sys/fs/cgroup")
 NEEDED_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")  # io is called blkio on v1
 _NEEDED_V1 = ("cpuset", "cpu", "memory", "devices", "freezer", "pids")
-REMOVE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -176,16 +176,15 @@ class ClusterCgroups:
 
     def remove(self) -> None:
         """End what still runs in the cluster's cgroups and remove them; raises ClusterError if they do not go."""
-        deadline = time.monotonic() + REMOVE_SECONDS
-        while True:
+
+        def is_removed() -> bool:
             for hierarchy in self._hierarchies:
                 self._remove_tree(hierarchy)
-            if not self.exists():
-                return
-            if time.monotonic() > deadline:
-                left = [str(self._top(h)) for h in self._hierarchies if self._top(h).exists()]
-                raise ClusterError(f"cgroups of cluster {self._cluster} cannot be removed: {', '.join(left)}")
-            time.sleep(0.02)
+            return not self.exists()
+
+        if not poll(is_removed, DEFAULTS.cgroup_removal, pause=0.02):
+            left = [str(self._top(h)) for h in self._hierarchies if self._top(h).exists()]
+            raise ClusterError(f"cgroups of cluster {self._cluster} cannot be removed: {', '.join(left)}")
 
     def _remove_tree(self, hierarchy: Hierarchy) -> None:
         top = self._top(hierarchy)

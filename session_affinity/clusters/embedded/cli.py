@@ -132,7 +132,7 @@ def _up(parsed: argparse.Namespace) -> int:
         progress.note(f"cluster {request.name} is damaged ({'; '.join(dead)}): it is replaced")
         clusters.down(request.name)
     prepared = prepare(request, progress)
-    started = clusters.up(prepared.layout, progress, deadline_scale=request.deadline_scale, facts=prepared.facts)
+    started = clusters.up(prepared.layout, progress, facts=prepared.facts)
     print(f"cluster {started.name} runs Kubernetes {started.layout.kubernetes} ({started.facts['cluster start']})")
     print(f"kubeconfig: {started.kubeconfig}")
     return 0

@@ -21,25 +21,24 @@ from session_affinity.clusters.embedded.configuration import processes_of, write
 from session_affinity.clusters.embedded.layout import Layout
 from session_affinity.clusters.embedded.node import EmbeddedNode
 from session_affinity.clusters.embedded.node_init import START_AGAIN
-from session_affinity.clusters.embedded.state import KEEP, ProcessId, Running, StateDirectory
+from session_affinity.clusters.embedded.state import KEEP, Running, StateDirectory
+from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import ClusterError
 from session_affinity.kube.logs import LINES
+from session_affinity.waiting import poll, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from session_affinity.progress import Progress
 
-API_SECONDS = 60.0
-NODES_SECONDS = 60.0
-DOWN_SECONDS = 20.0
-_POLL_SECONDS = 0.02
+_PAUSE_SECONDS = 0.02
 _LOG_TAIL = 15
 
 
 @dataclass(frozen=True)
 class EmbeddedCluster(OwnCluster):
-    """A running embedded cluster (see ``clusters.base.Cluster``)."""
+    """A running embedded cluster (see ``clusters.cluster.Cluster``)."""
 
     layout: Layout
     state: StateDirectory
@@ -65,7 +64,7 @@ class EmbeddedCluster(OwnCluster):
         return {name: EmbeddedNode(name, process, directories) for name, process in self.running.nodes.items()}
 
     def kube_proxy_log(self, node: str) -> str:
-        """Return the end of the file that kube-proxy on a node writes (see ``clusters.base.Cluster``)."""
+        """Return the end of the file that kube-proxy on a node writes (see ``clusters.cluster.Cluster``)."""
         file = self.state.log(node, "kube-proxy")
         if not file.exists():
             raise ClusterError(f"{node}: there is no {file}", next_step="see whether the cluster still runs")
@@ -108,7 +107,7 @@ def down(name: str) -> bool:
     state = StateDirectory(name)
     there = state.exists() or ClusterCgroups(name).exists() or state.is_claimed()
     _end_keeper(state)
-    lock = state.claim(DOWN_SECONDS)
+    lock = state.claim(DEFAULTS.embedded_down)
     try:
         _remove_remains(state)
         state.forget_lock()
@@ -122,18 +121,12 @@ def _end_keeper(state: StateDirectory) -> None:
     running = state.read_running() if state.exists() else None
     if running is None:
         return
-    for signal_number, seconds in ((signal.SIGTERM, DOWN_SECONDS / 2), (signal.SIGKILL, DOWN_SECONDS / 2)):
+    for signal_number in (signal.SIGTERM, signal.SIGKILL):
         if not running.keeper.is_alive:
             return
         with contextlib.suppress(ProcessLookupError):
             os.kill(running.keeper.pid, signal_number)
-        _wait_for_end(running.keeper, seconds)
-
-
-def _wait_for_end(process: ProcessId, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while process.is_alive and time.monotonic() < deadline:
-        time.sleep(_POLL_SECONDS)
+        poll(lambda: not running.keeper.is_alive, DEFAULTS.embedded_down / 2, pause=_PAUSE_SECONDS)
 
 
 def _remove_remains(state: StateDirectory) -> None:
@@ -143,9 +136,9 @@ def _remove_remains(state: StateDirectory) -> None:
         state.remove()
 
 
-def up(layout: Layout, progress: Progress, *, deadline_scale: float = 1.0, facts: Mapping[str, str]) -> EmbeddedCluster:
+def up(layout: Layout, progress: Progress, *, facts: Mapping[str, str]) -> EmbeddedCluster:
     """Start a cluster that stays until ``down`` is called; see ``Starting`` for one that ends with this process."""
-    with Starting(layout, progress, deadline_scale=deadline_scale, facts=facts) as starting:
+    with Starting(layout, progress, facts=facts) as starting:
         starting.keep()
         return starting.cluster
 
@@ -153,12 +146,9 @@ def up(layout: Layout, progress: Progress, *, deadline_scale: float = 1.0, facts
 class Starting:
     """A cluster that ends with this process, however that ends, until ``keep`` is called."""
 
-    def __init__(
-        self, layout: Layout, progress: Progress, *, deadline_scale: float = 1.0, facts: Mapping[str, str]
-    ) -> None:
+    def __init__(self, layout: Layout, progress: Progress, *, facts: Mapping[str, str]) -> None:
         self._layout = layout
         self._progress = progress
-        self._scale = deadline_scale
         self._facts = facts
         self._state = StateDirectory(layout.name)
         self._owner: int | None = None
@@ -210,10 +200,10 @@ class Starting:
                 running = self._wait_for_nodes_to_exist()
         bootstrap = Bootstrap(self._layout, self._state, port, self._require_alive)
         with self._progress.step("API server"):
-            bootstrap.wait_for_api(API_SECONDS * self._scale)
+            bootstrap.wait_for_api()
         with self._progress.step("nodes"):
             bootstrap.declare()
-            bootstrap.wait_for_nodes(NODES_SECONDS * self._scale)
+            bootstrap.wait_for_nodes()
         facts = {
             **self._facts,
             "proxy mode": self._layout.proxy_mode,
@@ -241,13 +231,18 @@ class Starting:
         os.close(owner)
 
     def _wait_for_nodes_to_exist(self) -> Running:
-        deadline = time.monotonic() + NODES_SECONDS * self._scale
-        while (running := self._state.read_running()) is None:
-            self._require_alive()
-            if time.monotonic() > deadline:
-                raise ClusterError(f"cluster {self._layout.name} did not get its nodes in time: {self._tail()}")
-            time.sleep(_POLL_SECONDS)
-        return running
+        def running() -> Running | None:
+            if (found := self._state.read_running()) is None:
+                self._require_alive()
+            return found
+
+        return wait_until(
+            running,
+            self._layout.deadlines.embedded_nodes,
+            what=f"the nodes of cluster {self._layout.name} to exist",
+            last_state=self._tail,
+            pause=_PAUSE_SECONDS,
+        )
 
     def _require_alive(self) -> None:
         """Raise ClusterError, with what it said last, when the keeper or a program has ended."""
@@ -273,7 +268,7 @@ class Starting:
             self._owner = None
         if self._keeper is not None:
             try:
-                self._keeper.wait(DOWN_SECONDS)
+                self._keeper.wait(DEFAULTS.embedded_down)
             except subprocess.TimeoutExpired:
                 self._keeper.kill()
                 self._keeper.wait()

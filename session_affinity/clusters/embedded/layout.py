@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from session_affinity.clusters.addresses import DEFAULT_IP_FAMILY, ranges_of
+from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ class Layout:
     proxy_origin: str = "the cluster's own"
     ip_family: str = DEFAULT_IP_FAMILY
     deadline_scale: float = 1.0
+
+    @property
+    def deadlines(self) -> Deadlines:
+        """The deadlines of this cluster."""
+        return DEFAULTS.scaled(self.deadline_scale)
 
     @property
     def control_plane(self) -> NodeLayout:

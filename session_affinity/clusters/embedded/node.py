@@ -8,9 +8,9 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from session_affinity.clusters.cluster import Completed, shown_command
 from session_affinity.clusters.embedded.process import PATH
 from session_affinity.errors import NodeError
+from session_affinity.nodes.node import Completed, shown_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,7 @@ class EmbeddedNode:
         return ["nsenter", f"--target={self.process.pid}", *_NAMESPACES, "--wdns=/", "--", *environment, *command]
 
     def run(self, argv: Sequence[str], *, timeout: float = 30.0, stdin: str | None = None) -> Completed:
-        """Run a command in the node's namespaces (see ``clusters.base.Node``)."""
+        """Run a command in the node's namespaces (see ``nodes.node.Node``)."""
         process = subprocess.Popen(
             self.argv(argv),
             stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from session_affinity.clusters.addresses import families_of
 from session_affinity.clusters.embedded import fabric, linux
-from session_affinity.clusters.embedded.patience import pause
 from session_affinity.clusters.embedded.process import PATH
+from session_affinity.waiting import growing_pause
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,7 +136,7 @@ class NodeInit:
                 waiting.remove(process)
                 self._start(process)
             self._reap()
-            seconds = pause(time.monotonic() - began, _POLL_SECONDS) if waiting else None
+            seconds = growing_pause(time.monotonic() - began, _POLL_SECONDS) if waiting else None
             if select.select([told], [], [], seconds)[0] and START_AGAIN in os.read(told, _SIGNALS):
                 self._reap()
                 self._start_again()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from session_affinity.clusters.embedded import cgroups
 from session_affinity.dataplane.iptables.expected import FULL_MASK
+from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import PreflightError
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from session_affinity.dataplane.model import Family
 
-_TRY_SECONDS = 60.0
 _IPV6_SETTINGS = Path("/proc/sys/net/ipv6/conf")
 _INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
 INOTIFY_PER_NODE = 13
@@ -215,7 +215,7 @@ def refusals(features: tuple[Feature, ...]) -> list[str]:
             capture_output=True,
             text=True,
             check=False,
-            timeout=_TRY_SECONDS,
+            timeout=DEFAULTS.preflight_try,
         )
         if done.returncode != 0:
             said = (done.stderr or done.stdout).strip().splitlines()

@@ -7,9 +7,10 @@ import socket
 from dataclasses import dataclass, field
 from typing import Literal
 
+from session_affinity.deadlines import DEFAULTS
+
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where a node's own programs are looked for, after the cluster's."""
-_PROBE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,9 @@ class Gate:
         import ssl
 
         context = ssl.create_default_context(cafile=self.authority)
-        connection = http.client.HTTPSConnection(host.strip("[]"), int(port), timeout=_PROBE_SECONDS, context=context)
+        connection = http.client.HTTPSConnection(
+            host.strip("[]"), int(port), timeout=DEFAULTS.embedded_probe, context=context
+        )
         try:
             connection.request("GET", "/readyz")
             return connection.getresponse().status == http.HTTPStatus.OK

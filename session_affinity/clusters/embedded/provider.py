@@ -13,8 +13,8 @@ from session_affinity.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from session_affinity.clusters.choice import ClusterOptions
     from session_affinity.clusters.embedded.cluster import EmbeddedCluster
+    from session_affinity.clusters.options import ClusterOptions
     from session_affinity.progress import Progress
 
 _UNDER_TEST = "kube-proxy"
@@ -22,7 +22,7 @@ _UNDER_TEST = "kube-proxy"
 
 @contextlib.contextmanager
 def open_embedded(options: ClusterOptions, progress: Progress) -> Iterator[EmbeddedCluster]:
-    """Yield a running cluster that fits the options (see ``choose.open_cluster``)."""
+    """Yield a running cluster that fits the options (see ``choice.open_cluster``)."""
     kept = clusters.find(options.name)
     if kept is not None and _usable(kept, progress):
         _require_same(kept, options)
@@ -38,12 +38,10 @@ def open_embedded(options: ClusterOptions, progress: Progress) -> Iterator[Embed
         proxy_mode=options.proxy_mode or "iptables",
         kube_proxy=options.kube_proxy,
         ip_family=options.ip_family or DEFAULT_IP_FAMILY,
-        deadline_scale=options.deadline_scale,
+        deadline_scale=options.deadlines.scale,
     )
     prepared = prepare(request, progress)
-    with clusters.Starting(
-        prepared.layout, progress, deadline_scale=request.deadline_scale, facts=prepared.facts
-    ) as starting:
+    with clusters.Starting(prepared.layout, progress, facts=prepared.facts) as starting:
         if options.keep:
             starting.keep()
         yield starting.cluster

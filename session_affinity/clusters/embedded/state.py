@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +16,9 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from session_affinity.clusters.embedded import linux
+from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import ClusterError, PreflightError, UsageError
+from session_affinity.waiting import poll
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,7 @@ KEEP = b"keep"
 """What the starter of a cluster writes to its keeper to let it live on."""
 FREE_BYTES = 4 * 2**20
 """What the files of a cluster may grow to: that the disk is full is said before anything is started, not after."""
-_POLL_SECONDS = 0.02
+_PAUSE_SECONDS = 0.02
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
 
@@ -139,7 +140,7 @@ class StateDirectory:
                 next_step="look at what is mounted or open below it: findmnt, lsof",
             )
 
-    def claim(self, seconds: float = 1.0) -> int:
+    def claim(self, seconds: float = DEFAULTS.cluster_claim) -> int:
         """Take the cluster for this process and those it hands the descriptor to, and return the descriptor.
 
         The lock belongs to the open file: it lasts until the last process that inherited it has ended, so a lock that
@@ -149,15 +150,20 @@ class StateDirectory:
         with writing(self._lock_file):
             self._lock_file.parent.mkdir(parents=True, exist_ok=True)
             self._lock_file.touch(0o600)
-        deadline = time.monotonic() + seconds
-        while (descriptor := self._try_lock()) is None:
-            if time.monotonic() > deadline:
-                raise ClusterError(
-                    f"cluster {self.name} is in use, or is being started or taken down, by another process"
-                    f" (lock {self._lock_file})",
-                    next_step=f"wait for it, take it down, or use another name than {self.name}",
-                )
-            time.sleep(_POLL_SECONDS)
+        descriptor: int | None = None
+
+        def is_locked() -> bool:
+            nonlocal descriptor
+            descriptor = self._try_lock()
+            return descriptor is not None
+
+        poll(is_locked, seconds, pause=_PAUSE_SECONDS)
+        if descriptor is None:
+            raise ClusterError(
+                f"cluster {self.name} is in use, or is being started or taken down, by another process"
+                f" (lock {self._lock_file})",
+                next_step=f"wait for it, take it down, or use another name than {self.name}",
+            )
         return descriptor
 
     def is_claimed(self) -> bool:

@@ -11,16 +11,17 @@ from urllib.parse import urlsplit
 
 import yaml
 from kubernetes import config
+from kubernetes.config.config_exception import ConfigException
 
+from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import ClusterError, UsageError
 from session_affinity.kube.api import Api, ApiError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-CONNECT_SECONDS: Final = 5.0
-FIRST_ANSWER_SECONDS: Final = 2.5
-"""The client asks four times before it gives up."""
+REJECTED: Final = (ConfigException, OSError, ValueError, LookupError, TypeError, AttributeError)
+"""What the client raises for a kubeconfig; the last three where a value is of another type than it should be."""
 _PROXIES: Final = ("HTTPS_PROXY", "https_proxy")
 
 # The client declares no types for this one.
@@ -60,17 +61,17 @@ def read(kubeconfig: Path | None, context: str | None) -> Access:
         )
     try:
         client = _load(config_file=str(kubeconfig), context=wanted, persist_config=False)
-    except Exception as error:
+    except REJECTED as error:
         raise UsageError(
             f"{kubeconfig}, context {wanted}: {error}", next_step="see whether kubectl accepts this file"
         ) from error
     return Access(kubeconfig, str(wanted), str(client.configuration.host), _user(content, str(wanted)))
 
 
-def require_answer(access: Access, *, deadline_scale: float = 1.0) -> str:
+def require_answer(access: Access, *, deadlines: Deadlines = DEFAULTS) -> str:
     """Return the version that the server tells; raises ClusterError when it does not answer or does not know us."""
-    _require_listener(access, CONNECT_SECONDS * deadline_scale)
-    api = Api(access.kubeconfig, context=access.context, request_seconds=FIRST_ANSWER_SECONDS * deadline_scale)
+    _require_listener(access, deadlines.api_connect)
+    api = Api(access.kubeconfig, context=access.context, request_seconds=deadlines.api_first_answer)
     try:
         return api.server_version()
     except ApiError as error:

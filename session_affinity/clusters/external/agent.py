@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from session_affinity.clusters.cluster import Completed
 from session_affinity.clusters.external import images
+from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import ClusterError, NodeError, NotReadyError
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.podexec import ExecError
 from session_affinity.kube.podstate import is_ready, trouble
 from session_affinity.kube.resources import EVENTS, PODS
-from session_affinity.nodes.nodes import until
+from session_affinity.nodes.node import Completed
 from session_affinity.text import first_text
+from session_affinity.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
 
 MANIFEST: Final = Path(__file__).parents[3] / "manifests" / "node-agent.yaml"
 LABELS: Final = "app=node-agent"
-READY_SECONDS: Final = 90.0
-"""What all agents together may take to run, the image being pulled on every node."""
-REFUSED_SECONDS: Final = 3.0
-"""How long no pod may be there at all before the reason is looked for."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ class AgentNode:
     shell: PodShell
 
     def run(self, argv: Sequence[str], *, timeout: float = 30.0, stdin: str | None = None) -> Completed:
-        """Run a command in the agent (see ``clusters.base.Node``)."""
+        """Run a command in the agent (see ``nodes.node.Node``)."""
         try:
             ended = self.shell.run(argv, timeout=timeout, stdin=stdin)
         except ExecError as error:
@@ -67,7 +64,7 @@ def start(
     nodes: Iterable[str],
     source: images.ImageSource = images.AS_NAMED,
     *,
-    deadline_scale: float = 1.0,
+    deadlines: Deadlines = DEFAULTS,
 ) -> dict[str, AgentNode]:
     """Start an agent on every one of these nodes and return access to them; raises NotReadyError, ClusterError."""
     for one in manifests(namespace, source):
@@ -78,11 +75,11 @@ def start(
                 f"the cluster refuses the node agent: {error.what}",
                 next_step="run without --node-access agent: claims about nodes are then skipped",
             ) from error
-    pods = _wait(api, namespace, sorted(nodes), READY_SECONDS * deadline_scale)
+    pods = _wait(api, namespace, sorted(nodes), deadlines)
     return {node: AgentNode(node, api.shell(namespace, pod)) for node, pod in sorted(pods.items())}
 
 
-def _wait(api: Api, namespace: str, nodes: Sequence[str], seconds: float) -> dict[str, str]:
+def _wait(api: Api, namespace: str, nodes: Sequence[str], deadlines: Deadlines) -> dict[str, str]:
     """Wait until every node's agent is Ready and return the pods by node."""
     began = time.monotonic()
     ready: dict[str, str] = {}
@@ -94,17 +91,19 @@ def _wait(api: Api, namespace: str, nodes: Sequence[str], seconds: float) -> dic
                 f"the node agent does not run: {first_text(stuck)}",
                 next_step="--list-images says which images are needed, --image-registry takes them from a mirror",
             )
-        if not pods and time.monotonic() - began > REFUSED_SECONDS:
+        if not pods and time.monotonic() - began > deadlines.agents_refused:
             _raise_if_refused(api, namespace)
         ready.update({pod["spec"]["nodeName"]: pod["metadata"]["name"] for pod in pods if is_ready(pod)})
         return set(nodes) <= ready.keys()
 
-    if not until(began + seconds, all_ready, pause=0.2):
-        late = [name for name in nodes if name not in ready]
-        raise NotReadyError(
-            f"no node agent is Ready on {', '.join(late)} after {seconds:.0f} s",
-            next_step=f"kubectl describe pods -n {namespace} -l {LABELS} says why while a run goes on",
-        )
+    wait_until(
+        all_ready,
+        deadlines.agents_ready,
+        what=f"the node agents in namespace {namespace} to be Ready",
+        last_state=lambda: f"no node agent is Ready on {', '.join(name for name in nodes if name not in ready)}",
+        next_step=f"kubectl describe pods -n {namespace} -l {LABELS} says why while a run goes on",
+        pause=0.2,
+    )
     return {name: ready[name] for name in nodes}
 
 

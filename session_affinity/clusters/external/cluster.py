@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from session_affinity.clusters.external import images, placement
+from session_affinity.deadlines import DEFAULTS
 from session_affinity.kube import logs
 from session_affinity.kube.api import Api
-from session_affinity.kube.logs import LOG_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExternalCluster:
-    """Somebody's cluster (see ``clusters.base.Cluster``); ``source`` is where its images come from."""
+    """Somebody's cluster (see ``clusters.cluster.Cluster``); ``source`` is where its images come from."""
 
     name: str
     kubeconfig: Path
@@ -35,8 +35,8 @@ class ExternalCluster:
     revival: tuple[str, ...] | None = None
 
     def kube_proxy_log(self, node: str) -> str:
-        """Return the end of the log of the kube-proxy pod on a node (see ``clusters.base.Cluster``)."""
-        return logs.of_kube_proxy(Api(self.kubeconfig, context=self.context, request_seconds=LOG_SECONDS), node)
+        """Return the end of the log of the kube-proxy pod on a node (see ``clusters.cluster.Cluster``)."""
+        return logs.of_kube_proxy(Api(self.kubeconfig, context=self.context, request_seconds=DEFAULTS.pod_log), node)
 
     def adapt(self, pod: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a sample pod for a node of this cluster, with its images from where they come from."""

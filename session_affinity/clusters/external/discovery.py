@@ -17,6 +17,7 @@ from session_affinity.dataplane.chain_names import CLUSTER_CHAIN
 from session_affinity.dataplane.iptables.expected import MASQUERADE_CHAIN, SERVICES_CHAIN
 from session_affinity.dataplane.model import FAMILIES, family_of_range
 from session_affinity.dataplane.nftables.layout import pod_ranges
+from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.resources import CONFIG_MAPS
 from session_affinity.nodes import configz
@@ -26,9 +27,9 @@ from session_affinity.nodes.nodes import Nodes
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from session_affinity.clusters.cluster import Node
     from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.kube.api import Api
+    from session_affinity.nodes.node import Node
 
 UNKNOWN: Final = "unknown"
 NONE: Final = "none"
@@ -92,12 +93,12 @@ class Proxy:
         return f"kube-proxy: {self.mode} mode, cluster CIDR {cidr}{where}, read from {self.source}"
 
 
-def discover(api: Api, nodes: Mapping[str, Node], *, deadline_scale: float = 1.0) -> Proxy:
+def discover(api: Api, nodes: Mapping[str, Node], *, deadlines: Deadlines = DEFAULTS) -> Proxy:
     """Return what kube-proxy is like; raises NodeError when a node's agent fails."""
     configured = from_config_map(api)
     if not nodes:
         return configured or Proxy(UNKNOWN, "no ConfigMap kube-proxy can be read in kube-system, and no node")
-    reader = Nodes(nodes, deadline_scale=deadline_scale)
+    reader = Nodes(nodes, deadlines=deadlines)
     found = _from_nodes(reader, configured)
     # Without this, rules that are there and cannot be read would count as rules that are not there.
     unread = unreadable(reader.read().values()) if found.mode in (IPTABLES, NONE) else ""

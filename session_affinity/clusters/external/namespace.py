@@ -12,15 +12,15 @@ import os
 import random
 import socket
 import string
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import ClusterError
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.resources import NAMESPACES, SERVICE_ACCOUNTS
-from session_affinity.nodes.nodes import until
+from session_affinity.waiting import poll
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,8 +35,6 @@ OWNER: Final = f"{SUITE}/owner"
 ENFORCE: Final = "pod-security.kubernetes.io/enforce"
 BASELINE: Final = "baseline"
 PRIVILEGED: Final = "privileged"
-REMOVAL_SECONDS: Final = 60.0
-_ACCOUNT_SECONDS: Final = 10.0
 
 
 class RefusedError(ClusterError):
@@ -91,7 +89,7 @@ def manifest(name: str, level: str) -> dict[str, Any]:
     }
 
 
-def create(api: Api, name: str, level: str, *, deadline_scale: float = 1.0) -> None:
+def create(api: Api, name: str, level: str, *, deadlines: Deadlines = DEFAULTS) -> None:
     """Make the namespace and wait until pods can be made in it; raises RefusedError, ApiError."""
     try:
         api.create(manifest(name, level))
@@ -103,15 +101,14 @@ def create(api: Api, name: str, level: str, *, deadline_scale: float = 1.0) -> N
             next_step="the suite makes one namespace and removes it; it needs a user that may create, get, list and"
             " delete namespaces, and anything inside its own",
         ) from error
-    until(time.monotonic() + _ACCOUNT_SECONDS * deadline_scale, lambda: _has_account(api, name))
+    poll(lambda: _has_account(api, name), deadlines.default_service_account)
 
 
-def remove(api: Api, name: str, progress: Progress, *, deadline_scale: float = 1.0) -> None:
+def remove(api: Api, name: str, progress: Progress, *, deadlines: Deadlines = DEFAULTS) -> None:
     """Remove the namespace with all in it and wait until it is gone; raises ClusterError naming what stays."""
     with progress.step(f"removing namespace {name}"):
         api.delete(NAMESPACES, name)
-        seconds = REMOVAL_SECONDS * deadline_scale
-        if not until(time.monotonic() + seconds, lambda: _found(api, name) is None, pause=0.2):
+        if not poll(lambda: _found(api, name) is None, deadlines.namespace_removal, pause=0.2):
             left = _found(api, name) or {}
             said = [
                 str(one.get("message"))
@@ -119,7 +116,8 @@ def remove(api: Api, name: str, progress: Progress, *, deadline_scale: float = 1
                 if one.get("status") == "True"
             ]
             raise ClusterError(
-                f"namespace {name} was told to go and is still there after {seconds:.0f} s: {'; '.join(said) or left}",
+                f"namespace {name} was deleted and is still there after {deadlines.namespace_removal:.0f} s: "
+                f"{'; '.join(said) or left}",
                 next_step=f"kubectl get all -n {name} shows what is left in it",
             )
 

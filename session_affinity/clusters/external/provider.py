@@ -11,17 +11,17 @@ from session_affinity.clusters.external import access, agent, discovery, images,
 from session_affinity.clusters.external.cluster import ExternalCluster
 from session_affinity.clusters.interrupts import ending_orderly, uninterrupted
 from session_affinity.errors import ClusterError, UsageError
-from session_affinity.kube.api import REQUEST_SECONDS, Api, ApiError
+from session_affinity.kube.api import Api, ApiError
 from session_affinity.kube.resources import NODES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from session_affinity.clusters.choice import ClusterOptions
     from session_affinity.clusters.external.agent import AgentNode
     from session_affinity.clusters.external.discovery import Proxy
     from session_affinity.clusters.external.placement import Candidate, Placement
+    from session_affinity.clusters.options import ClusterOptions
     from session_affinity.progress import Progress
 
 SAMPLE_PODS: Final = ("webpods.yaml", "net-pod.yaml")
@@ -31,14 +31,13 @@ _MANIFESTS: Final[Path] = agent.MANIFEST.parent
 
 @contextlib.contextmanager
 def open_external(options: ClusterOptions, progress: Progress) -> Iterator[ExternalCluster]:
-    """Yield the cluster that the kubeconfig leads to, with a namespace for this run (see ``choose.open_cluster``)."""
+    """Yield the cluster that the kubeconfig leads to, with a namespace for this run (see ``choice.open_cluster``)."""
     require_usable(options)
-    deadline_scale = options.deadline_scale
     way = access.read(options.kubeconfig, options.context)
     with progress.step(f"external cluster {way}") as step:
-        version = access.require_answer(way, deadline_scale=deadline_scale)
+        version = access.require_answer(way, deadlines=options.deadlines)
         step.update(f"Kubernetes {version}")
-    api = Api(way.kubeconfig, context=way.context, request_seconds=REQUEST_SECONDS * deadline_scale)
+    api = Api(way.kubeconfig, context=way.context, request_seconds=options.deadlines.api_request)
     candidates, unseen = _survey(api)
     placed = unseen or _place(candidates)
     namespace.remove_leftovers(api, progress)
@@ -46,7 +45,7 @@ def open_external(options: ClusterOptions, progress: Progress) -> Iterator[Exter
         nodes = _agents(api, name, candidates, options, progress)
         for node in nodes.values():
             open_shells.callback(node.shell.close)
-        proxy = discovery.discover(api, nodes, deadline_scale=deadline_scale)
+        proxy = discovery.discover(api, nodes, deadlines=options.deadlines)
         for line in (str(proxy), *placed.statements, *_limits(nodes, proxy, candidates, options)):
             progress.note(f"external: {line}")
         yield ExternalCluster(
@@ -62,7 +61,7 @@ def open_external(options: ClusterOptions, progress: Progress) -> Iterator[Exter
 
 
 def require_usable(options: ClusterOptions) -> None:
-    """Raise UsageError for what ``choose.check`` leaves to the provider."""
+    """Raise UsageError for what ``choice.check`` leaves to the provider."""
     if options.keep:
         raise UsageError(
             "--keep-cluster is for clusters that the suite makes; an external one stays, and its namespace goes",
@@ -123,7 +122,7 @@ def _namespace(api: Api, options: ClusterOptions, progress: Progress) -> Iterato
         at_end.callback(_remove, api, name, options, progress)
         try:
             with progress.step(f"namespace {name}"):
-                namespace.create(api, name, level, deadline_scale=options.deadline_scale)
+                namespace.create(api, name, level, deadlines=options.deadlines)
         except namespace.RefusedError:
             at_end.pop_all()
             raise
@@ -132,7 +131,7 @@ def _namespace(api: Api, options: ClusterOptions, progress: Progress) -> Iterato
 
 def _remove(api: Api, name: str, options: ClusterOptions, progress: Progress) -> None:
     with uninterrupted(lambda _: progress.note(f"namespace {name} is being removed: a few seconds more")):
-        namespace.remove(api, name, progress, deadline_scale=options.deadline_scale)
+        namespace.remove(api, name, progress, deadlines=options.deadlines)
 
 
 def _survey(api: Api) -> tuple[tuple[Candidate, ...], Placement | None]:
@@ -162,7 +161,7 @@ def _agents(
         )
     wanted = [one.name for one in candidates if one.is_ready and one.is_linux]
     with progress.step(f"agents on {len(wanted)} nodes"):
-        return agent.start(api, name, wanted, source_of(options), deadline_scale=options.deadline_scale)
+        return agent.start(api, name, wanted, source_of(options), deadlines=options.deadlines)
 
 
 def _limits(

@@ -18,11 +18,12 @@ from session_affinity.clusters.kind import configuration, images, ready
 from session_affinity.clusters.kind.manager import KindManager
 from session_affinity.clusters.kind.node import KindNode
 from session_affinity.clusters.kind.state import KindRecord
+from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import ClusterError
 from session_affinity.kube import logs
 from session_affinity.kube.api import Api
-from session_affinity.kube.logs import LOG_SECONDS
 from session_affinity.progress import quiet
+from session_affinity.waiting import poll
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from session_affinity.clusters.kind.state import KindState
     from session_affinity.progress import Progress, ProgressStep
 
-LOGS_SECONDS: Final = 60.0
-REMOVAL_SECONDS: Final = 60.0
 LATE_SECONDS: Final = 3.0
 """How long an engine may be busy making a node before it can be seen."""
 _BALANCER: Final = "-external-load-balancer"
@@ -42,7 +41,7 @@ _UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e]+")
 
 @dataclass(frozen=True)
 class KindCluster(OwnCluster):
-    """A running kind cluster (see ``clusters.base.Cluster``).
+    """A running kind cluster (see ``clusters.cluster.Cluster``).
 
     ``images`` has the names under which the nodes have those images of the manifests that were put on them.
     """
@@ -55,8 +54,8 @@ class KindCluster(OwnCluster):
     provider: str = "kind"
 
     def kube_proxy_log(self, node: str) -> str:
-        """Return the end of the log of the kube-proxy pod on a node (see ``clusters.base.Cluster``)."""
-        return logs.of_kube_proxy(Api(self.kubeconfig, context=self.context, request_seconds=LOG_SECONDS), node)
+        """Return the end of the log of the kube-proxy pod on a node (see ``clusters.cluster.Cluster``)."""
+        return logs.of_kube_proxy(Api(self.kubeconfig, context=self.context, request_seconds=DEFAULTS.pod_log), node)
 
     def image_name(self, image: str) -> str:
         """Return the name under which the nodes have an image, or pull it (see ``OwnCluster``)."""
@@ -168,7 +167,7 @@ class ClusterLifetime:
         shutil.rmtree(self._logs, ignore_errors=True)
         try:
             with self._progress.step("kind export logs") as step:
-                self._manager().export_logs(self._logs, timeout=LOGS_SECONDS)
+                self._manager().export_logs(self._logs, timeout=DEFAULTS.kind_logs)
                 step.update(str(self._logs))
         except ClusterError as error:
             self._progress.note(f"cluster {self._state.name}: no logs of its nodes: {error}")
@@ -180,17 +179,21 @@ class ClusterLifetime:
         """
         record = self._state.record()
         with uninterrupted(self._progress.note), self._progress.step("kind delete cluster"):
-            deadline = time.monotonic() + REMOVAL_SECONDS
-            self._manager().delete_cluster()
-            # More than once: the engine may still be making a node for a kind that was interrupted.
-            while left := self._remaining(for_certain=record is not None and record.started):
-                if time.monotonic() > deadline:
-                    ids = " ".join(one.id[:12] for one in left)
-                    raise ClusterError(
-                        f"containers of kind cluster {self._state.name} stay: {', '.join(one.name for one in left)}",
-                        next_step=f"{self._engine.program} rm --force --volumes {ids}",
-                    )
+            left: tuple[Container, ...] = ()
+
+            def is_removed() -> bool:
+                # More than once: the engine may still be making a node for a kind that was interrupted.
+                nonlocal left
                 self._manager().delete_cluster()
+                left = self._remaining(for_certain=record is not None and record.started)
+                return not left
+
+            if not poll(is_removed, DEFAULTS.kind_removal, pause=0):
+                ids = " ".join(one.id[:12] for one in left)
+                raise ClusterError(
+                    f"containers of kind cluster {self._state.name} stay: {', '.join(one.name for one in left)}",
+                    next_step=f"{self._engine.program} rm --force --volumes {ids}",
+                )
             self.forget(record)
 
     def _remaining(self, *, for_certain: bool) -> tuple[Container, ...]:
@@ -256,7 +259,12 @@ def trouble_with(
         return f"its kubeconfig {state.kubeconfig} is gone"
     api = Api(state.kubeconfig, request_seconds=seconds)
     nodes = nodes_of(engine, containers)
-    deadline = time.monotonic() + seconds
-    while (lacking := ready.not_ready(api, nodes)) and time.monotonic() < deadline:
-        time.sleep(0.5)
+    lacking = ""
+
+    def is_ready() -> bool:
+        nonlocal lacking
+        lacking = ready.not_ready(api, nodes)
+        return not lacking
+
+    poll(is_ready, seconds, pause=0.5)
     return lacking

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from session_affinity.clusters.kind.process import run_told
+from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import ClusterError, PreflightError, UsageError
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ CLUSTER_LABEL: Final = "io.x-k8s.kind.cluster"
 """The label by which kind finds the containers of a cluster."""
 PROVIDER_VARIABLE: Final = "KIND_EXPERIMENTAL_PROVIDER"
 NETWORK_VARIABLE: Final = "KIND_EXPERIMENTAL_DOCKER_NETWORK"
-ANSWER_SECONDS: Final = 10.0
-COMMAND_SECONDS: Final = 30.0
-PULL_SECONDS: Final = 600.0
 
 _PROGRAMS: Final = ("docker", "podman")
 _INFO: Final = {
@@ -111,9 +109,9 @@ class Engine:
     def pull(self, name: str, told: Callable[[str], None]) -> None:
         """Fetch an image; raises ClusterError with what the engine said."""
         try:
-            done = run_told((self.program, "pull", name), timeout=PULL_SECONDS, told=told)
+            done = run_told((self.program, "pull", name), timeout=DEFAULTS.engine_pull, told=told)
         except subprocess.TimeoutExpired as error:
-            raise ClusterError(f"{self.program} pull {name} did not end within {PULL_SECONDS:.0f} s") from error
+            raise ClusterError(f"{self.program} pull {name} did not end within {DEFAULTS.engine_pull:.0f} s") from error
         if done.returncode != 0:
             raise ClusterError(f"{self.program} pull {name}: {_end_of(done.stderr)}")
 
@@ -159,11 +157,11 @@ class Engine:
         argv = (self.program, *arguments)
         try:
             return subprocess.run(
-                argv, capture_output=True, text=True, errors="replace", timeout=COMMAND_SECONDS, check=False
+                argv, capture_output=True, text=True, errors="replace", timeout=DEFAULTS.engine_command, check=False
             )
         except subprocess.TimeoutExpired as error:
             raise ClusterError(
-                f"{self.program} {arguments[0]} did not end within {COMMAND_SECONDS:.0f} s",
+                f"{self.program} {arguments[0]} did not end within {DEFAULTS.engine_command:.0f} s",
                 next_step=f"see whether the engine answers: {self.program} ps",
             ) from error
         except OSError as error:
@@ -196,11 +194,11 @@ def _asked(program: str) -> Engine:
     argv = (program, "info", "--format", _INFO[program])
     try:
         done = subprocess.run(
-            argv, capture_output=True, text=True, errors="replace", timeout=ANSWER_SECONDS, check=False
+            argv, capture_output=True, text=True, errors="replace", timeout=DEFAULTS.engine_answer, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise PreflightError(
-            f"the {program} engine did not answer within {ANSWER_SECONDS:.0f} s",
+            f"the {program} engine did not answer within {DEFAULTS.engine_answer:.0f} s",
             next_step=f"see what `{program} info` says, or use --cluster embedded",
         ) from error
     except OSError as error:

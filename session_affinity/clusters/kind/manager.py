@@ -12,14 +12,13 @@ from pytest_kubernetes.options import ClusterOptions
 from pytest_kubernetes.providers.kind import KindManagerBase
 
 from session_affinity.clusters.kind.process import run_told
+from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import ClusterError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-CREATE_SECONDS: Final = 600
-"""How long kind may take; the plugin's 240 s have to do for pulling the image too."""
 _SAID: Final = 4000
 
 
@@ -47,7 +46,7 @@ class KindManager(KindManagerBase):
             api_version=kubernetes,
             kubeconfig_path=kubeconfig,
             provider_config=config,
-            cluster_timeout=CREATE_SECONDS,
+            cluster_timeout=round(DEFAULTS.kind_command),
         )
 
     def create_cluster(self) -> None:

@@ -9,8 +9,8 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from session_affinity.clusters.cluster import Completed
 from session_affinity.errors import NodeError
+from session_affinity.nodes.node import Completed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ class KindNode:
         return [self.program, "exec", *(("-i",) if stdin else ()), self.name, "timeout", "-s", "KILL", limit, *command]
 
     def run(self, argv: Sequence[str], *, timeout: float = 30.0, stdin: str | None = None) -> Completed:
-        """Run a command in the node's namespaces (see ``clusters.base.Node``)."""
+        """Run a command in the node's namespaces (see ``nodes.node.Node``)."""
         try:
             process = subprocess.Popen(
                 self.argv(argv, timeout=timeout, stdin=stdin is not None),

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from session_affinity import versions
 from session_affinity.clusters.kind import images
 from session_affinity.clusters.kind.configuration import node_names, ports, sample_images, version_in
-from session_affinity.clusters.kind.engine import ANSWER_SECONDS, CLUSTER_LABEL, Engine, EngineImage
+from session_affinity.clusters.kind.engine import CLUSTER_LABEL, Engine, EngineImage
+from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import ClusterError, PreflightError, UsageError
 
 if TYPE_CHECKING:
@@ -74,7 +75,12 @@ def require_kind() -> str:
         )
     try:
         done = subprocess.run(
-            ("kind", "version"), capture_output=True, text=True, errors="replace", timeout=ANSWER_SECONDS, check=False
+            ("kind", "version"),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=DEFAULTS.engine_answer,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise PreflightError(f"kind cannot be run: {error}", next_step=f"install it anew, {_ELSEWHERE}") from error

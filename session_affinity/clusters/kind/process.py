@@ -11,10 +11,11 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Final
 
+from session_affinity.deadlines import DEFAULTS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-_GRACE_SECONDS: Final = 2.0
 _READ_BYTES: Final = 65536
 
 
@@ -95,7 +96,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, number)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_GRACE_SECONDS)
+                process.wait(DEFAULTS.kind_stop)
                 break
     if process.stdout is not None:
         process.stdout.close()

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from session_affinity.clusters.interrupts import ending_orderly
 from session_affinity.clusters.kind import cluster as clusters
 from session_affinity.clusters.kind import configuration, preflight
 from session_affinity.clusters.kind.cluster import ClusterLifetime
 from session_affinity.clusters.kind.engine import CLUSTER_LABEL, detect
-from session_affinity.clusters.kind.ready import READY_SECONDS
 from session_affinity.clusters.kind.state import KindState
 from session_affinity.errors import ClusterError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from session_affinity.clusters.choice import ClusterOptions
     from session_affinity.clusters.kind.cluster import KindCluster
     from session_affinity.clusters.kind.engine import Container, Engine
     from session_affinity.clusters.kind.state import KindRecord
+    from session_affinity.clusters.options import ClusterOptions
     from session_affinity.progress import Progress
-
-ANSWER_SECONDS: Final = 5.0
-"""How long a cluster that was found is given to answer and to have its nodes Ready."""
 
 
 @contextlib.contextmanager
 def open_kind(options: ClusterOptions, progress: Progress) -> Iterator[KindCluster]:
-    """Yield a running cluster that fits the options (see ``choose.open_cluster``)."""
+    """Yield a running cluster that fits the options (see ``choice.open_cluster``)."""
     wish = preflight.wanted(options.kubernetes, options.node_image)
     state = KindState(options.name)
     with progress.step("machine") as step:
@@ -51,7 +47,7 @@ def open_kind(options: ClusterOptions, progress: Progress) -> Iterator[KindClust
             "node image": f"{wish.image} ({image.image.id}, from {wish.origin})",
         }
         _note_old_kind(kind, wish.kind, progress)
-        cluster = life.start(config, image, facts, READY_SECONDS * options.deadline_scale)
+        cluster = life.start(config, image, facts, options.deadlines.kind_ready)
         if options.keep:
             life.keep()
         yield cluster
@@ -76,9 +72,7 @@ def _found(
             f" as it is (kind get kubeconfig --name {state.name} > FILE; --cluster external --kubeconfig FILE)",
         )
     misfit = _misfit(record, options)
-    trouble = misfit or clusters.trouble_with(
-        record, containers, state, engine, seconds=ANSWER_SECONDS * options.deadline_scale
-    )
+    trouble = misfit or clusters.trouble_with(record, containers, state, engine, seconds=options.deadlines.kind_found)
     if not trouble:
         whose = "kept" if record.kept else "left by a run that was killed"
         progress.note(f"cluster {state.name}: found running, {whose}, Kubernetes {record.kubernetes}")

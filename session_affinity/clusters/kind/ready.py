@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from session_affinity.dataplane import chain_names, snapshot
-from session_affinity.errors import ClusterError, NodeError, NotReadyError
+from session_affinity.deadlines import DEFAULTS
+from session_affinity.errors import ClusterError, NodeError
 from session_affinity.kube.resources import CONFIG_MAPS, NODES, Resource
+from session_affinity.waiting import SLOW_MACHINE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from session_affinity.clusters.cluster import Node
     from session_affinity.dataplane.model import Family
     from session_affinity.kube.api import Api
+    from session_affinity.nodes.node import Node
     from session_affinity.progress import ProgressStep
 
-READY_SECONDS: Final = 120.0
 _SERVICE_ACCOUNTS: Final = Resource("v1", "serviceaccounts")
-_POLL_SECONDS: Final = 0.2
-_READ_SECONDS: Final = 15.0
+_PAUSE_SECONDS: Final = 0.2
 _SHOWN: Final = 100
 _PROGRAMMED: Final = {
     "iptables": chain_names.iptables_service_chain("default/kubernetes:https", "TCP"),
@@ -60,10 +60,10 @@ def wait(
     Raises NotReadyError after ``seconds``, with what was seen last.
     """
     deadline = time.monotonic() + seconds
-    _until(deadline, "its nodes are Ready", lambda: _not_ready(api, nodes), step)
-    _until(deadline, "pods get a service account", lambda: _no_account(api), step)
+    _wait(deadline, "the nodes to be Ready", lambda: _not_ready(api, nodes), step)
+    _wait(deadline, "the default service account", lambda: _no_account(api), step)
     facts = kube_proxy_facts(api)
-    _until(deadline, "kube-proxy has synced", lambda: _not_synced(nodes, facts["proxy mode"], family), step)
+    _wait(deadline, "kube-proxy to have synced", lambda: _not_synced(nodes, facts["proxy mode"], family), step)
     return facts
 
 
@@ -72,15 +72,23 @@ def not_ready(api: Api, nodes: Mapping[str, Node]) -> str:
     return _said(lambda: _not_ready(api, nodes))
 
 
-def _until(deadline: float, what: str, lacking: Callable[[], str], step: ProgressStep) -> None:
-    while last := _said(lacking):
-        step.update(last if len(last) <= _SHOWN else f"{last[:_SHOWN]}...")
-        if time.monotonic() > deadline:
-            raise NotReadyError(
-                f"waited in vain until {what}; last seen: {last}",
-                next_step="read the logs of the nodes; on a slow machine raise --deadline-scale",
-            )
-        time.sleep(_POLL_SECONDS)
+def _wait(deadline: float, what: str, lacking: Callable[[], str], step: ProgressStep) -> None:
+    last = ""
+
+    def nothing_lacks() -> bool:
+        nonlocal last
+        if last := _said(lacking):
+            step.update(last if len(last) <= _SHOWN else f"{last[:_SHOWN]}...")
+        return not last
+
+    wait_until(
+        nothing_lacks,
+        deadline - time.monotonic(),
+        what=what,
+        last_state=lambda: last,
+        next_step=f"read the logs of the nodes; {SLOW_MACHINE}",
+        pause=_PAUSE_SECONDS,
+    )
 
 
 def _said(lacking: Callable[[], str]) -> str:
@@ -119,7 +127,7 @@ def _not_synced(nodes: Mapping[str, Node], mode: str, family: Family) -> str:
 
 def _lacks(node: Node, mode: str, family: Family) -> str:
     try:
-        said = node.run(snapshot.READ_ARGV[family], timeout=_READ_SECONDS).check().stdout
+        said = node.run(snapshot.READ_ARGV[family], timeout=DEFAULTS.node_read).check().stdout
     except NodeError as error:
         return error.what
     return "" if _PROGRAMMED[mode] in said else f"{node.name}: no rules of Service default/kubernetes"

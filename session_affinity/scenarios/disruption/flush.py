@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from session_affinity.errors import ClusterError, NodeError, SuiteError
-from session_affinity.nodes.nodes import until
 from session_affinity.scenarios.disruption import rule_tampering
-from session_affinity.testbed.testbed import SYNC_SECONDS
+from session_affinity.waiting import poll
 
 if TYPE_CHECKING:
     from session_affinity.dataplane.differences import Difference
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 CANARIES_SECONDS: Final = 5.0
 """How long kube-proxy waits for all tables to be flushed once it misses a canary (pkg/util/iptables, Monitor)."""
-_LOOK_SECONDS: Final = 1.0
+_PAUSE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -46,36 +45,46 @@ class Flush:
         self._proxies = proxies
         self._service = service
         self._node = node
-        self._thread = threading.Thread(target=self._watch, name="flush", daemon=True)
+        self._thread: threading.Thread | None = None
+        self._period = 0.0
         self._repair: Repair | None = None
-        self._obstacle: BaseException | None = None
+        self._error: Exception | None = None
 
     def start(self) -> Flush:
         """Flush, and go on watching in the background; raises NodeError when the node cannot be flushed."""
         nodes = self._programming.nodes
         self._period = self._proxies.sync_period(self._node, self._programming.proxy.mode)
         nodes.run(self._node, rule_tampering.flush(nodes.read_one(self._node))).check()
-        self._began = time.monotonic()
+        self._thread = threading.Thread(target=self._watch, args=(time.monotonic(),), name="flush-watch", daemon=True)
         self._thread.start()
         return self
 
+    def join(self) -> None:
+        """Wait until the node is no longer watched; at once where the watch was not started."""
+        if self._thread is not None:
+            self._thread.join()
+
     def result(self) -> Repair:
         """Wait until the node is right again or its time is over, and return how it went; raises SuiteError."""
+        if self._thread is None:
+            raise ClusterError(f"the rules of {self._node} were not flushed: call start() before result()")
         self._thread.join()
         if self._repair is None:
-            if isinstance(self._obstacle, SuiteError):
-                raise self._obstacle
-            raise ClusterError(f"{self._node} could not be watched after its rules were flushed: {self._obstacle!r}")
+            if isinstance(self._error, SuiteError):
+                raise self._error
+            raise ClusterError(
+                f"{self._node} could not be watched after its rules were flushed: {self._error!r}"
+            ) from self._error
         return self._repair
 
-    def _watch(self) -> None:
+    def _watch(self, began: float) -> None:
         try:
-            self._repair = self._watched()
-        except Exception as error:  # noqa: BLE001 - told by result(), in the main thread
-            self._obstacle = error
+            self._repair = self._watched(began)
+        except Exception as error:  # noqa: BLE001 - result() raises it in the main thread
+            self._error = error
 
-    def _watched(self) -> Repair:
-        allowed = self._period + CANARIES_SECONDS + SYNC_SECONDS * self._programming.deadline_scale
+    def _watched(self, began: float) -> Repair:
+        allowed = self._period + CANARIES_SECONDS + self._programming.deadlines.sync
         found: list[tuple[Difference, ...]] = []
 
         def right() -> bool:
@@ -85,6 +94,6 @@ class Flush:
 
         if right():
             raise NodeError(f"{self._node}: rules were flushed and are there all the same")
-        until(self._began + allowed, right, pause=_LOOK_SECONDS)
-        took = time.monotonic() - self._began
+        poll(right, began + allowed - time.monotonic(), pause=_PAUSE_SECONDS)
+        took = time.monotonic() - began
         return Repair(self._service, self._node, self._period, allowed, took, found[-1])

@@ -8,13 +8,15 @@ largeClusterEndpointsThreshold).
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from session_affinity.cluster_objects.pods import PodRequest, Role
-from session_affinity.cluster_objects.services import ServiceRequest, target
+from session_affinity.cluster_objects.services import ServiceRequest
 from session_affinity.dataplane.model import CLIENT_IP
+from session_affinity.traffic.answers import target
 
 if TYPE_CHECKING:
     from session_affinity.cluster_objects.pods import Pods
@@ -48,24 +50,22 @@ class ManyServices:
 def observe(testbed: Testbed, pods: Pods) -> ManyServices:
     """Make the thousand, and a Service before and after them, and ask both; raises SuiteError."""
     client, services = testbed.client, testbed.services
-    since = time.monotonic()
-    before = services.create(ServiceRequest("before", CLIENT_IP))
-    testbed.wait_for_client_sync(before, since=since)
-    first = client.request(target(before))
-    (pod,) = pods.run(PodRequest("many", (Role.ENDPOINT,), LABEL))
-    made = [before]
-    try:
-        made += services.create_all([_many()] * SERVICES)
+    with contextlib.ExitStack() as at_end:
+        since = time.monotonic()
+        before = services.create(ServiceRequest("before", CLIENT_IP))
+        at_end.callback(services.delete, before)
+        testbed.wait_for_client_sync(before, since=since)
+        first = client.request(target(before))
+        (pod,) = pods.run(PodRequest("many", (Role.ENDPOINT,), LABEL))
+        at_end.callback(pods.delete, pod["metadata"]["name"])
+        for service in services.create_all([_many()] * SERVICES):
+            at_end.callback(services.delete, service)
         since = time.monotonic()
         after = services.create(ServiceRequest("after", CLIENT_IP))
-        made.append(after)
+        at_end.callback(services.delete, after)
         sync = testbed.wait_for_sync(before, after, since=since)
         answers = client.request(target(after), count=REQUESTS)
         return ManyServices(before, after, first, client.request(target(before), count=REQUESTS), answers, sync)
-    finally:
-        for service in made:
-            services.delete(service)
-        pods.delete(pod["metadata"]["name"])
 
 
 def _many() -> ServiceRequest:

@@ -5,15 +5,17 @@ Each observation disturbs one node, and nothing of it is left there but what a c
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, NO_AFFINITY, ServiceRequest, target
+from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, NO_AFFINITY, ServiceRequest
 from session_affinity.dataplane.backend import of_client
 from session_affinity.dataplane.model import CLIENT_IP
 from session_affinity.errors import NodeError
 from session_affinity.scenarios.disruption import rule_tampering
+from session_affinity.traffic.answers import target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
 STRANGERS: Final = {"IPv4": "198.51.100.7", "IPv6": "2001:db8::7"}
 """A client that is not there, of an address for documentation."""
-SOON_SECONDS: Final = 10.0
 FIRST_ANSWERS: Final = 10
 MANY: Final = 20
 TRIES: Final = 5
@@ -89,7 +90,10 @@ class BlockingRule:
 
 @dataclass(frozen=True)
 class Outages:
-    """Makes the observations; ``others`` are the nodes that the client is not on."""
+    """Makes the observations; ``others`` are the nodes that the client is not on.
+
+    What each makes or disturbs is removed or mended at its end, whether or not it succeeds.
+    """
 
     testbed: Testbed
     proxies: KubeProxies
@@ -99,20 +103,20 @@ class Outages:
         """Kill the kube-proxy of the client's node and have it started again; raises SuiteError."""
         testbed, client = self.testbed, self.testbed.client
         node, nodes = client.node, self.testbed.nodes
-        service = self._known(ServiceRequest("restart", CLIENT_IP), node)
-        with client.stream(target(service)) as stream:
-            stream.wait_for(lambda answers: len(answers) >= FIRST_ANSWERS, SOON_SECONDS * testbed.deadline_scale)
+        with contextlib.ExitStack() as at_end:
+            (service,) = self._known(at_end, [ServiceRequest("restart", CLIENT_IP)], node)
+            stream = at_end.enter_context(client.stream(target(service)))
+            stream.wait_for(lambda answers: len(answers) >= FIRST_ANSWERS, testbed.deadlines.first_answers)
             before = nodes.read_one(node)
-            started, since = self.proxies.started(node), time.monotonic()
+            started, since = self._started(at_end, node), time.monotonic()
             self.proxies.kill(node)
             down = self.proxies.revive(node, before=started)
             # Its rules were right all the time: that of a later Service tell that it has written all of them again.
-            later = testbed.services.create(ServiceRequest("later", CLIENT_IP))
+            (later,) = self._made(at_end, [ServiceRequest("later", CLIENT_IP)])
             sync = testbed.wait_for_sync(service, later, since=since, nodes=(node,))
             answers = stream.stop()
-        after = nodes.read_one(node)
-        held = self._held(after, (service, later), sync)
-        self._delete(service, later)
+            after = nodes.read_one(node)
+            held = self._held(after, (service, later), sync)
         was, now = (self._of(state, service, client.address) for state in (before, after))
         return Restart(service, answers, was, now, held, down)
 
@@ -121,26 +125,27 @@ class Outages:
         testbed, nodes, services = self.testbed, self.testbed.nodes, self.testbed.services
         node, backend = self.others[0], self.testbed.backend
         sticky = [ServiceRequest(purpose, CLIENT_IP, DEFAULT_TIMEOUT) for purpose in ("off", "timed", "gone")]
-        on, off, timed, gone = self._all_known((ServiceRequest("on", NO_AFFINITY), *sticky), node)
-        stranger = STRANGERS[timed.family]
-        for service in (off, timed):
-            nodes.run(node, backend.pin_argv(service, stranger, next(iter(backend.affinity_stores(service))))).check()
-        before = self._of(nodes.read_one(node), timed, stranger)
+        with contextlib.ExitStack() as at_end:
+            on, off, timed, gone = self._known(at_end, (ServiceRequest("on", NO_AFFINITY), *sticky), node)
+            stranger = STRANGERS[timed.family]
+            for service in (off, timed):
+                store = next(iter(backend.affinity_stores(service)))
+                nodes.run(node, backend.pin_argv(service, stranger, store)).check()
+            before = self._of(nodes.read_one(node), timed, stranger)
 
-        started = self.proxies.started(node)
-        self.proxies.pause(node)
-        on, off = services.switch(on, CLIENT_IP), services.switch(off, NO_AFFINITY)
-        (timed,) = services.patch_timeouts([timed], 30)
-        services.delete(gone)
-        new = services.create(ServiceRequest("new", CLIENT_IP))
-        since = time.monotonic()
-        self.proxies.kill(node)
-        self.proxies.revive(node, before=started)
+            started = self._started(at_end, node)
+            self.proxies.pause(node)
+            on, off = services.switch(on, CLIENT_IP), services.switch(off, NO_AFFINITY)
+            (timed,) = services.patch_timeouts([timed], 30)
+            services.delete(gone)
+            (new,) = self._made(at_end, [ServiceRequest("new", CLIENT_IP)])
+            since = time.monotonic()
+            self.proxies.kill(node)
+            self.proxies.revive(node, before=started)
 
-        sync = testbed.wait_for_sync(on, off, timed, new, since=since, nodes=(node,))
-        state = nodes.read_one(node)
-        held = self._held(state, (on, off, timed, new), sync)
-        self._delete(on, off, timed, new)
+            sync = testbed.wait_for_sync(on, off, timed, new, since=since, nodes=(node,))
+            state = nodes.read_one(node)
+            held = self._held(state, (on, off, timed, new), sync)
         return ChangesWhileStopped(
             held,
             timed,
@@ -155,51 +160,63 @@ class Outages:
     def killed_while_writing(self) -> NodeRules:
         """Make many Services, kill a kube-proxy as it writes their rules, and have it started; raises SuiteError."""
         node = self.others[1 % len(self.others)]
-        started = self.proxies.started(node)
         made: list[ServiceState] = []
-        for _ in range(TRIES):
-            # Standing still until all are there, it has them to write at once, which takes it a while.
-            self.proxies.pause(node)
-            made += self.testbed.services.create_all([ServiceRequest("written", CLIENT_IP) for _ in range(MANY)])
-            if self.proxies.kill_during_sync(node):
-                break
-        else:
-            raise NodeError(f"{node}: kube-proxy was not met writing in any of {TRIES} syncs", next_step=BUSY)
-        since = time.monotonic()
-        self.proxies.revive(node, before=started)
-        sync = self.testbed.wait_for_sync(*made, since=since, nodes=(node,))
-        held = self._held(self.testbed.nodes.read_one(node), made, sync)
-        self._delete(*made)
-        return held
+        with contextlib.ExitStack() as at_end:
+            started = self._started(at_end, node)
+            for _ in range(TRIES):
+                # Standing still until all are there, it has them to write at once, which takes it a while.
+                self.proxies.pause(node)
+                made += self._made(at_end, [ServiceRequest("written", CLIENT_IP) for _ in range(MANY)])
+                if self.proxies.kill_during_sync(node):
+                    break
+            else:
+                raise NodeError(f"{node}: kube-proxy was not met writing in any of {TRIES} syncs", next_step=BUSY)
+            since = time.monotonic()
+            self.proxies.revive(node, before=started)
+            sync = self.testbed.wait_for_sync(*made, since=since, nodes=(node,))
+            return self._held(self.testbed.nodes.read_one(node), made, sync)
 
     def obstacle(self) -> BlockingRule:
         """Put a rule in the way of a Service, make another one, then change the first; raises SuiteError."""
-        testbed, nodes, services = self.testbed, self.testbed.nodes, self.testbed.services
-        node = testbed.client.node
+        testbed, nodes = self.testbed, self.testbed.nodes
+        node, mode = testbed.client.node, testbed.backend.mode
         failed = self.proxies.failed_syncs(node)
-        service = self._known(ServiceRequest("obstructed", CLIENT_IP), node)
-        nodes.run(node, rule_tampering.obstacle(nodes.read_one(node), service, testbed.backend.mode)).check()
-        if not testbed.compare(nodes.read_one(node), service):
-            raise NodeError(f"{node}: a rule was put before those of {service.key}, and nothing differs")
+        with contextlib.ExitStack() as at_end:
+            (service,) = self._known(at_end, [ServiceRequest("obstructed", CLIENT_IP)], node)
+            state = nodes.read_one(node)
+            # Removed also where the claim fails: kube-proxy may leave the rule where it is, and the chain with it.
+            at_end.callback(nodes.run, node, rule_tampering.remove_obstacle(state, service, mode))
+            nodes.run(node, rule_tampering.obstacle(state, service, mode)).check()
+            if not testbed.compare(nodes.read_one(node), service):
+                raise NodeError(f"{node}: a rule was put before those of {service.key}, and nothing differs")
 
-        since = time.monotonic()
-        other = services.create(ServiceRequest("other", CLIENT_IP))
-        sync = testbed.wait_for_sync(other, since=since, nodes=(node,))
-        others = self._held(nodes.read_one(node), (other,), sync)
-        since = time.monotonic()
-        (patched,) = services.patch_timeouts([service], 30)
-        sync = testbed.wait_for_sync(patched, since=since, nodes=(node,))
-        own = self._held(nodes.read_one(node), (patched,), sync)
-        self._delete(service, other)
-        return BlockingRule(others, own, (failed, self.proxies.failed_syncs(node)))
+            since = time.monotonic()
+            (other,) = self._made(at_end, [ServiceRequest("other", CLIENT_IP)])
+            sync = testbed.wait_for_sync(other, since=since, nodes=(node,))
+            others = self._held(nodes.read_one(node), (other,), sync)
+            since = time.monotonic()
+            (patched,) = testbed.services.patch_timeouts([service], 30)
+            sync = testbed.wait_for_sync(patched, since=since, nodes=(node,))
+            own = self._held(nodes.read_one(node), (patched,), sync)
+            return BlockingRule(others, own, (failed, self.proxies.failed_syncs(node)))
 
-    def _known(self, wish: ServiceRequest, node: str) -> ServiceState:
-        return self._all_known([wish], node)[0]
+    def _started(self, at_end: contextlib.ExitStack, node: str) -> float:
+        """Return when a kube-proxy was started, and have it run again at the end, whatever is done to it meanwhile."""
+        started = self.proxies.started(node)
+        at_end.callback(self.proxies.mend, node, before=started)
+        return started
 
-    def _all_known(self, wishes: Sequence[ServiceRequest], node: str) -> list[ServiceState]:
-        """Make Services and wait until a node knows them; raises NotReadyError."""
-        since = time.monotonic()
+    def _made(self, at_end: contextlib.ExitStack, wishes: Sequence[ServiceRequest]) -> list[ServiceState]:
+        """Make Services that are removed at the end."""
         made = self.testbed.services.create_all(wishes)
+        for service in made:
+            at_end.callback(self.testbed.services.delete, service)
+        return made
+
+    def _known(self, at_end: contextlib.ExitStack, wishes: Sequence[ServiceRequest], node: str) -> list[ServiceState]:
+        """Make Services that are removed at the end, and wait until a node knows them; raises NotReadyError."""
+        since = time.monotonic()
+        made = self._made(at_end, wishes)
         self.testbed.wait_for_sync(*made, since=since, nodes=(node,)).require(node)
         return made
 
@@ -209,7 +226,3 @@ class Outages:
 
     def _of(self, state: NodeSnapshot, service: ServiceState, client: str) -> tuple[AffinityEntry, ...]:
         return of_client(self.testbed.backend.affinity_entries(state, service), client)
-
-    def _delete(self, *services: ServiceState) -> None:
-        for service in services:
-            self.testbed.services.delete(service)

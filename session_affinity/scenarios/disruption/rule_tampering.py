@@ -18,6 +18,11 @@ for table in mangle nat filter; do
 done
 """
 """Writes the tables anew without anything of kube-proxy's, as a firewall does that loads rules of its own."""
+REMOVE_NFT_RULE: Final = r"""
+nft -a list chain "$1" kube-proxy "$2" | sed -n 's/^[[:space:]]*return # handle \([0-9]*\)$/\1/p' |
+while read -r handle; do nft delete rule "$1" kube-proxy "$2" handle "$handle"; done
+"""
+"""Removes the rules of a chain that are nothing but ``return``: kube-proxy writes none. Takes the family, the chain."""
 
 
 def flush(state: NodeSnapshot) -> tuple[str, ...]:
@@ -28,8 +33,22 @@ def flush(state: NodeSnapshot) -> tuple[str, ...]:
 def obstacle(state: NodeSnapshot, service: ServiceState, mode: str) -> tuple[str, ...]:
     """Return the command that puts a rule before all others of a Service's chain, so that none of them is reached."""
     if mode == "nftables":
-        chain = layout.port_chains(service, layout.CLUSTER_CHAIN)[0]
-        family = "ip6" if service.family == "IPv6" else "ip"
+        family, chain = _nft_chain(service)
         return ("nft", "insert", "rule", family, "kube-proxy", chain, "return")
+    return _iptables(state, service, "-I")
+
+
+def remove_obstacle(state: NodeSnapshot, service: ServiceState, mode: str) -> tuple[str, ...]:
+    """Return the command that removes that rule again; it fails, and changes nothing, where the rule is gone."""
+    if mode == "nftables":
+        return ("sh", "-c", REMOVE_NFT_RULE, "remove", *_nft_chain(service))
+    return _iptables(state, service, "-D")
+
+
+def _nft_chain(service: ServiceState) -> tuple[str, str]:
+    return "ip6" if service.family == "IPv6" else "ip", layout.port_chains(service, layout.CLUSTER_CHAIN)[0]
+
+
+def _iptables(state: NodeSnapshot, service: ServiceState, command: str) -> tuple[str, ...]:
     chain = expected.port_chains(service, CLUSTER_CHAIN)[0]
-    return (state.program.replace("-save", ""), "-w", "-t", "nat", "-I", chain, "-j", "RETURN")
+    return (state.program.replace("-save", ""), "-w", "-t", "nat", command, chain, "-j", "RETURN")

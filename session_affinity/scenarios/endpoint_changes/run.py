@@ -11,13 +11,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from session_affinity import recorder
-from session_affinity.cluster_objects.services import target
 from session_affinity.dataplane.topology import local_endpoints
-from session_affinity.nodes.nodes import until
 from session_affinity.scenarios.endpoint_changes.result import NOBODY, ScenarioResult, Stage
-from session_affinity.testbed.testbed import SYNC_SECONDS
-from session_affinity.traffic.answers import Answers
+from session_affinity.traffic.answers import Answers, target
 from session_affinity.traffic.stream import since
+from session_affinity.waiting import poll
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -32,8 +30,6 @@ ANSWERS: Final = 10
 """How many requests tell whether a client stays with an endpoint."""
 FAILURES: Final = 3
 """How many that fail tell that it does not: each may take seconds."""
-PATIENCE_SECONDS: Final = 20.0
-"""What so many requests may take, on a machine that is not slow."""
 
 
 @dataclass
@@ -67,7 +63,7 @@ class _Run:
         self._plans = plans
         self._programming = testbed
         self._client = testbed.client
-        self._patience = PATIENCE_SECONDS * testbed.deadline_scale
+        self._deadlines = testbed.deadlines
         self._walks: dict[Scenario, _Walk] = {}
 
     def courses(self) -> dict[Scenario, ScenarioResult]:
@@ -135,7 +131,9 @@ class _Run:
                 walk.stream = self._client.stream(target(walk.service))
         for walk in self._walks.values():
             if walk.stream:
-                answers = walk.stream.wait_for(lambda answers: _tells(since(answers, after)), self._patience)
+                answers = walk.stream.wait_for(
+                    lambda answers: _tells(since(answers, after)), self._deadlines.answers_after_change
+                )
                 walk.answered = next((one.endpoint for one in reversed(answers.answers) if one.endpoint), "")
         for walk in changed:
             if walk.plan.asked and walk.stream is None and walk.service.cluster_ips:
@@ -170,7 +168,7 @@ class _Run:
                 }
             return not any(one for nodes in left.values() for one in nodes.values())
 
-        until(time.monotonic() + SYNC_SECONDS * self._programming.deadline_scale, nothing_is_left)
+        poll(nothing_is_left, self._deadlines.sync)
         return left
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from session_affinity.cluster_objects.pods import GATED, PodRequest, Role
 from session_affinity.cluster_objects.services import BACKEND, PORT, ServiceRequest, manifest
 from session_affinity.dataplane.model import CLIENT_IP
+from session_affinity.deadlines import DEFAULTS, Deadlines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -104,7 +105,7 @@ def label(story: Scenario) -> str:
     return f"lifecycle-{story}"
 
 
-def wishes(client_node: str, other_node: str, deadline_scale: float = 1.0) -> list[PodRequest]:
+def wishes(client_node: str, other_node: str, deadlines: Deadlines = DEFAULTS) -> list[PodRequest]:
     """Return the pods to be made, in the order that ``cast`` takes their names in; the first is not with the client."""
 
     def wish(purpose: str, *stories: Scenario, **more: Any) -> PodRequest:
@@ -112,7 +113,7 @@ def wishes(client_node: str, other_node: str, deadline_scale: float = 1.0) -> li
 
     pool = [wish(f"pool{number}", *stories) for number, stories in enumerate(_POOL, 1)]
     pool[0] = replace(pool[0], node=other_node)
-    seconds = round(SLOW_END_SECONDS * deadline_scale)
+    seconds = round(SLOW_END_SECONDS * deadlines.scale)
     slow_end: Mapping[str, Any] = {
         "node": client_node,
         "spec": {"terminationGracePeriodSeconds": seconds},

@@ -9,15 +9,17 @@ import threading
 import time
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from session_affinity import recorder
-from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, ServiceRequest, target
+from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, ServiceRequest
 from session_affinity.dataplane.model import CLIENT_IP
-from session_affinity.errors import ClusterError, NotReadyError
+from session_affinity.errors import ClusterError, NotReadyError, SuiteError
 from session_affinity.scenarios.expiry import plan
 from session_affinity.scenarios.expiry.plan import Group
 from session_affinity.scenarios.expiry.trials import Trial, TrialsSeen, Watch, trial
+from session_affinity.traffic.answers import target
+from session_affinity.waiting import SLOW_MACHINE, poll
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,8 +33,10 @@ if TYPE_CHECKING:
     from session_affinity.traffic.schedule import StepAnswers
 
 TOLD_EVERY_SECONDS: Final = 0.25
-OVERTIME_SECONDS: Final = 90.0
-"""What all the rest may take beside the wait itself, on a machine that is not slow."""
+LEAST_SECONDS: Final = 1.0
+"""How long a result is waited for even when its time is over."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class Observations:
     """What was seen during the shared wait.
 
     ``patch`` and ``rest`` are None, and trials know the client's clock only, where the nodes' rules cannot be read.
-    ``departure`` is None also where expired clients stay listed. ``obstacle`` is what kept the clients from being
+    ``departure`` is None also where expired clients stay listed. ``error`` is what kept the clients from being
     watched, and then there are no trials. ``hz`` is the tick rate of the client's node, 0 where it says nothing.
     """
 
@@ -90,12 +94,12 @@ class Observations:
     rest: SilentClients | None = None
     departure: ExpiredElements | None = None
     hz: int = 0
-    obstacle: NotReadyError | None = None
+    error: NotReadyError | None = None
 
     def of(self, group: Group) -> tuple[Trial, ...]:
         """Return the trials of a group; raises what kept them from being made."""
-        if self.obstacle:
-            raise self.obstacle
+        if self.error:
+            raise self.error
         if self.rest is not None:
             recorder.record(recorder.NodeRead({self.rest.at_end.node: self.rest.at_end}))
         recorder.record(TrialsSeen(self.trials[group]))
@@ -110,8 +114,8 @@ class Observations:
 
     def silent(self) -> SilentClients:
         """Return the clients that were silent all the time; raises what kept them from being watched."""
-        if self.obstacle:
-            raise self.obstacle
+        if self.error:
+            raise self.error
         if self.rest is None:
             raise ClusterError("the nodes' lists cannot be read here, so no one was watched without being asked")
         for state in filter(None, (self.rest.at_end, self.rest.probed)):
@@ -121,8 +125,8 @@ class Observations:
 
     def departed(self) -> ExpiredElements:
         """Return the clients that were looked for when their time was over; raises what kept them from being so."""
-        if self.obstacle:
-            raise self.obstacle
+        if self.error:
+            raise self.error
         if self.departure is None:
             raise ClusterError("the nodes cannot be read here, or they list clients whose time is over")
         for state in (self.departure.during, self.departure.after):
@@ -131,25 +135,38 @@ class Observations:
         return self.departure
 
 
+class CancelledError(SuiteError):
+    """The shared wait was cancelled."""
+
+
 class SharedWait:
     """One wait for all groups; ``start`` it, and ask for the ``result`` when there is nothing else left to do."""
 
     def __init__(self, testbed: Testbed) -> None:
         self._programming = testbed
+        self._deadlines = testbed.deadlines
         self._cancelled = threading.Event()
+        self._observer: threading.Thread | None = None
         self._result: Future[Observations] = Future()
         self._began = 0.0
         self._followed_since: float | None = None
+        self._step = "not started"
 
     def start(self) -> SharedWait:
         """Begin in the background."""
         self._began = time.monotonic()
-        _in_background(self._observe, self._result)
+        self._observer = _in_background("expiry-observer", self._observe, self._result)
         return self
 
     def cancel(self) -> None:
-        """Give up: the background work ends at its next pause, and what it made is removed with the other Services."""
+        """End the background work, and wait for its thread: after that no more Services are made.
+
+        The thread ends before its next step, so the wait is short; it is bounded by ``Deadlines.shared_wait_cancel``.
+        Requests of a schedule may go on in the client's pod until their command ends: they make nothing.
+        """
         self._cancelled.set()
+        if self._observer is not None:
+            self._observer.join(self._deadlines.shared_wait_cancel)
 
     def remaining(self) -> float:
         """Return about how many seconds are left; 0 when it has ended."""
@@ -163,37 +180,50 @@ class SharedWait:
 
         Meanwhile ``told`` is called, several times a second, with about how many seconds are left.
         """
-        limit = plan.JUST_AFTER + OVERTIME_SECONDS * self._programming.deadline_scale
-        deadline = max(self._began + limit, time.monotonic() + 1.0)
-        while not self._result.done() and time.monotonic() < deadline:
-            told(self.remaining())
-            wait([self._result], timeout=min(TOLD_EVERY_SECONDS, max(deadline - time.monotonic(), 0.0)))
-        try:
-            return self._result.result(timeout=0)
-        except TimeoutError:
-            raise ClusterError(
-                f"the shared wait for expiry did not end within {limit:.0f} s",
-                next_step="see whether the cluster still answers; on a slow machine raise --deadline-scale",
-            ) from None
+        limit = plan.JUST_AFTER + self._deadlines.shared_wait_overtime
+
+        def has_ended() -> bool:
+            if not self._result.done():
+                told(self.remaining())
+            return bool(wait([self._result], timeout=TOLD_EVERY_SECONDS).done)
+
+        if not poll(has_ended, max(self._began + limit - time.monotonic(), LEAST_SECONDS), pause=0):
+            raise NotReadyError(
+                f"the shared wait for expiry did not end within {limit:.0f} s; last state: {self._step}",
+                next_step=f"see whether the cluster still answers; {SLOW_MACHINE}",
+            )
+        return self._result.result()
+
+    def _begin(self, step: str) -> None:
+        """Note what is done next; raises CancelledError when nothing more is to be done."""
+        self._step = step
+        if self._cancelled.is_set():
+            raise CancelledError(f"the shared wait was cancelled before this step: {step}")
 
     def _observe(self) -> Observations:
         testbed, client = self._programming, self._programming.client
         reads = testbed.reads_rules
+        self._begin("create the Services")
         made = self._make_services()
+        self._begin("wait until the client's node has the Services")
         testbed.wait_for_sync(*_all(made), since=time.monotonic()).require(*((client.node,) if reads else ()))
+        self._begin("send the first requests to the Services whose timeout is patched")
         silent = made.get(Group.PATCHED, ())
         first = client.request(*map(target, silent)) if silent else None
         before = testbed.nodes.read() if reads else {}
 
+        self._begin("patch the timeouts")
         services, sync = self._patch(made)
         patch = TimeoutPatch(services[Group.PATCHED], before, sync) if reads else None
         try:
             sync.require(*((client.node,) if reads else ()))
-        except NotReadyError as obstacle:
-            return Observations(patch, obstacle=obstacle)
+        except NotReadyError as error:
+            return Observations(patch, error=error)
 
+        self._begin("send requests at the moments of the plan")
         hz = testbed.hz(client.node) if reads else None
         steps, during = self._follow(services, reads=reads)
+        self._begin("read the nodes after the timeout")
         states = testbed.nodes.read() if reads else {}
         after = states.get(client.node)
         watch = Watch(client.address, testbed.backend if reads else None, during, after, hz)
@@ -249,10 +279,16 @@ class SharedWait:
         targets = {group: [target(service) for service in own] for group, own in services.items()}
         schedules = [plan.short_schedule(targets), *plan.open_schedules(targets[Group.OPEN])]
         began = self._followed_since = time.monotonic()
-        running = [self._run(schedule) for schedule in schedules]
+        running = [self._run(number, schedule) for number, schedule in enumerate(schedules, 1)]
         during = None
-        if reads and not self._cancelled.wait(max(began + plan.LOOK_AT - time.monotonic(), 0)):
+        if reads:
+            self._cancelled.wait(max(began + plan.LOOK_AT - time.monotonic(), 0))
+            self._begin("read the client's node before the timeout")
             during = self._programming.nodes.read_one(client.node)
+        self._begin("wait for the answers to the last requests")
+        overtime = self._deadlines.shared_wait_overtime
+        poll(lambda: _have_ended(running), overtime, pause=0.1, cancelled=self._cancelled)
+        self._begin("collect the answers")
         steps: dict[Group, list[StepAnswers]] = {group: [] for group in services}
         for schedule, future in zip(schedules, running, strict=True):
             done = future.result()
@@ -260,9 +296,9 @@ class SharedWait:
                 steps[group] += done
         return steps, during
 
-    def _run(self, schedule: Schedule) -> Future[tuple[StepAnswers, ...]]:
+    def _run(self, number: int, schedule: Schedule) -> Future[tuple[StepAnswers, ...]]:
         future: Future[tuple[StepAnswers, ...]] = Future()
-        _in_background(lambda: self._programming.client.follow(schedule.steps), future)
+        _in_background(f"expiry-schedule-{number}", lambda: self._programming.client.follow(schedule.steps), future)
         return future
 
 
@@ -273,28 +309,25 @@ def _departure(
     return ExpiredElements(services, tuple(asked), during, after)
 
 
+def _have_ended(running: Sequence[Future[Any]]) -> bool:
+    """Whether all have ended, or one has failed."""
+    ended = [future for future in running if future.done()]
+    return len(ended) == len(running) or any(future.exception() for future in ended)
+
+
 def _all(groups: Mapping[Group, Sequence[ServiceState]]) -> list[ServiceState]:
     return [service for own in groups.values() for service in own]
 
 
-class _OutcomeOf:
-    """Hands whatever happens in its block to a future."""
+def _in_background(name: str, work: Callable[[], T], future: Future[T]) -> threading.Thread:
+    """Start a thread of this name that does the work and hands its result, or its exception, to the future."""
 
-    def __init__(self, future: Future[Any]) -> None:
-        self._future = future
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
-        if error is not None:
-            self._future.set_exception(error)
-        return True
-
-
-def _in_background(work: Callable[[], Any], future: Future[Any]) -> None:
     def run() -> None:
-        with _OutcomeOf(future):
+        try:
             future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - future.result() raises it in the thread that wants the result
+            future.set_exception(error)
 
-    threading.Thread(target=run, name="expiry", daemon=True).start()
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    return thread

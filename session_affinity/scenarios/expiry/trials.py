@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from session_affinity.cluster_objects.services import target
 from session_affinity.dataplane.backend import of_client
+from session_affinity.traffic.answers import target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,12 +8,13 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, ServiceRequest, target
+from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, ServiceRequest
 from session_affinity.dataplane import xt_recent
 from session_affinity.dataplane.iptables import expected as iptables_expected
 from session_affinity.dataplane.model import CLIENT_IP
-from session_affinity.errors import NodeError, NotReadyError
-from session_affinity.nodes.nodes import until
+from session_affinity.errors import NodeError
+from session_affinity.traffic.answers import target
+from session_affinity.waiting import wait_until
 
 if TYPE_CHECKING:
     from session_affinity.dataplane.model import Endpoint, Family, ServiceState
@@ -88,7 +89,7 @@ def fill_list(testbed: Testbed) -> FullList:
     client, nodes = testbed.client, testbed.nodes
     node = client.node
     size = _size(testbed, node)
-    service = _known(testbed, ServiceRequest("full", CLIENT_IP))
+    service, since = testbed.services.create(ServiceRequest("full", CLIENT_IP)), time.monotonic()
     network = ipaddress.ip_network(STRANGERS[service.family])
     strangers = [str(network[number]) for number in range(1, 2 * size + 1)]
     listed = LeastRecentlySet(size)
@@ -104,6 +105,7 @@ def fill_list(testbed: Testbed) -> FullList:
         look(did)
 
     try:
+        testbed.wait_for_client_sync(service, since=since)
         answered = client.request(target(service)).only_endpoint
         chain = next(name for name, one in iptables_expected.endpoint_chains(service).items() if one.pod == answered)
         listed.set(client.address)
@@ -122,10 +124,11 @@ def come_back(testbed: Testbed) -> Return:
     """Have a client's time at an endpoint run out, bind it to another, and raise the timeout; raises SuiteError."""
     client, nodes = testbed.client, testbed.nodes
     node, hz = client.node, nodes.hz(client.node)
-    service = _known(testbed, ServiceRequest("return", CLIENT_IP, SHORT_SECONDS))
+    service, since = testbed.services.create(ServiceRequest("return", CLIENT_IP, SHORT_SECONDS)), time.monotonic()
     network = ipaddress.ip_network(STRANGERS[service.family])
     (first, earlier), *_, (last, later) = iptables_expected.endpoint_chains(service).items()
     try:
+        testbed.wait_for_client_sync(service, since=since)
         _write(
             testbed,
             node,
@@ -138,8 +141,11 @@ def come_back(testbed: Testbed) -> Return:
             entry = state.lists[first].entry(client.address)
             return entry is not None and not entry.is_live(state.clock(hz), SHORT_SECONDS)
 
-        if not until(time.monotonic() + 5 * SHORT_SECONDS * testbed.deadline_scale, is_over):
-            raise NotReadyError(f"{node}: an entry of {SHORT_SECONDS} s did not expire in list {first}")
+        wait_until(
+            is_over,
+            testbed.deadlines.short_timeout,
+            what=f"an entry of {SHORT_SECONDS} s in list {first} on {node} to expire",
+        )
         _write(testbed, node, (last, xt_recent.add(client.address)))
         bound = client.request(target(service), count=3)
         since = time.monotonic()
@@ -148,13 +154,6 @@ def come_back(testbed: Testbed) -> Return:
         return Return(raised, earlier, later, bound, client.request(target(service), count=3))
     finally:
         testbed.services.delete(service)
-
-
-def _known(testbed: Testbed, wish: ServiceRequest) -> ServiceState:
-    since = time.monotonic()
-    service = testbed.services.create(wish)
-    testbed.wait_for_client_sync(service, since=since)
-    return service
 
 
 def _size(testbed: Testbed, node: str) -> int:

@@ -9,9 +9,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, ServiceRequest, target
+from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, ServiceRequest
 from session_affinity.dataplane.model import CLIENT_IP
 from session_affinity.scenarios.expiry.trials import Trial, Watch, trial
+from session_affinity.traffic.answers import target
 from session_affinity.traffic.schedule import ScheduledRequest
 
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ def observe(testbed: Testbed) -> ShortWaits:
     raised = [ServiceRequest("raised", CLIENT_IP, RAISED_FROM)] * (KEPT_TRIALS if patches else 0)
     since = time.monotonic()
     made = testbed.services.create_all([*second, *lowered, *raised])
-    testbed.wait_for_client_sync(*made, since=since)
     seconds, down, up = made[:TRIALS], made[TRIALS : 2 * TRIALS or None], made[2 * TRIALS :]
     try:
+        testbed.wait_for_client_sync(*made, since=since)
         first, again, over = client.follow([_step(0, made), _step(SOON, seconds), _step(OVER, seconds)])
         watch = Watch(client.address)
         kept = tuple(trial(one, (first, again), watch) for one in seconds)

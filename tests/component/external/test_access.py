@@ -11,6 +11,7 @@ import yaml
 
 from session_affinity.clusters.external import access
 from session_affinity.clusters.external.access import Access
+from session_affinity.deadlines import Deadlines
 from session_affinity.errors import ClusterError, UsageError
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def test_a_server_that_does_not_answer_is_not_waited_for(file: Path, stalled: in
     way = Access(file, "c", f"https://127.0.0.1:{stalled}", "u")
 
     with pytest.raises(ClusterError, match="no answer within"):
-        access.require_answer(way, deadline_scale=0.02)
+        access.require_answer(way, deadlines=Deadlines(api_connect=0.1))
 
 
 def test_credentials_that_are_not_accepted_name_the_user(file: Path) -> None:

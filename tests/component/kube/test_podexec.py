@@ -8,7 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import websocket
 from kubernetes.client.configuration import Configuration
+from kubernetes.stream import ws_client
 
 from session_affinity.kube import podexec
 from session_affinity.kube.podexec import ExecError, PodCommand
@@ -52,7 +54,7 @@ def client() -> Any:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, client: Any, connection: Connection) -> podexec.Executed:
-    monkeypatch.setattr(podexec, "_websocket_call", lambda *_, **__: connection)
+    monkeypatch.setattr(podexec._ws_client, "WSClient", lambda *_, **__: connection)
     return podexec.run(client, COMMAND, timeout=5, connect_seconds=5)
 
 
@@ -95,7 +97,7 @@ def test_a_refused_connection_is_an_error(monkeypatch: pytest.MonkeyPatch, clien
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError("Connection refused")
 
-    monkeypatch.setattr(podexec, "_websocket_call", refuse)
+    monkeypatch.setattr(podexec._ws_client, "WSClient", refuse)
     with pytest.raises(ExecError, match=r"default/net-pod: curl .*Connection refused"):
         podexec.run(client, COMMAND, timeout=5, connect_seconds=5)
 
@@ -122,3 +124,19 @@ def test_a_server_that_accepts_and_says_nothing_is_not_waited_for() -> None:
 
         with pytest.raises(ExecError, match="timed out"):
             podexec.connect(client, COMMAND, 0.1)
+
+
+def test_an_error_that_is_not_the_connections_is_not_taken_for_one(
+    monkeypatch: pytest.MonkeyPatch, client: Any
+) -> None:
+    def changed(*_: Any, **__: Any) -> None:
+        raise TypeError("unexpected keyword argument")
+
+    monkeypatch.setattr(podexec._ws_client, "WSClient", changed)
+    with pytest.raises(TypeError):
+        podexec.run(client, COMMAND, timeout=5, connect_seconds=5)
+
+
+def test_the_clients_own_module_is_left_as_it_is() -> None:
+    assert ws_client.WebSocket is websocket.WebSocket
+    assert podexec._ws_client.WebSocket is not websocket.WebSocket

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+import websocket
 
 from session_affinity.kube.podexec import STDERR, STDOUT, ExecError
 from session_affinity.kube.podshell import PodShell, line
@@ -33,6 +34,8 @@ class Websocket:
 
     def write_stdin(self, data: bytes) -> None:
         assert self.process.stdin
+        if self.process.stdin.closed:
+            raise websocket.WebSocketConnectionClosedException("socket is already closed.")
         self.process.stdin.write(data)
 
     def update(self, timeout: float) -> None:

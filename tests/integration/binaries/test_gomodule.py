@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from session_affinity.clusters.embedded.binaries.commands import advice
 from session_affinity.clusters.embedded.binaries.gomodule import GoModules, own_module
 from session_affinity.clusters.embedded.binaries.pins import OnPath, components
 from session_affinity.errors import BinaryError
+from session_affinity.waiting import poll
 
 if TYPE_CHECKING:
     import io
@@ -149,9 +149,7 @@ def test_an_interrupted_build_leaves_no_process_and_resumes(got: Callable[[], Bi
     code = INTERRUPTED.format(here=str(Path(__file__).parent), root=str(cache.root), go=str(go.directory))
     run = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[3], stderr=subprocess.PIPE)
     hanging = go.directory / "hanging"
-    deadline = time.monotonic() + 10
-    while not hanging.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    poll(hanging.exists, 10, pause=0.01)
 
     run.send_signal(signal.SIGINT)
 
@@ -164,15 +162,15 @@ def test_an_interrupted_build_leaves_no_process_and_resumes(got: Callable[[], Bi
 
 def is_running(pid: int) -> bool:
     """Whether that process is there and no zombie, after a moment for its end."""
-    for _ in range(50):
+
+    def has_ended() -> bool:
         try:
             state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0]
         except FileNotFoundError:
-            return False
-        if state == "Z":
-            return False
-        time.sleep(0.01)
-    return True
+            return True
+        return state == "Z"
+
+    return not poll(has_ended, 0.5, pause=0.01)
 
 
 @pytest.mark.parametrize(

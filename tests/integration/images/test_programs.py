@@ -18,6 +18,7 @@ import pytest
 from session_affinity.clusters.embedded.binaries import Cache
 from session_affinity.clusters.embedded.binaries.pins import machine_arch
 from session_affinity.clusters.embedded.images import programs
+from session_affinity.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,15 +54,16 @@ def port(built: Path) -> Iterator[int]:
         probe.bind(("127.0.0.1", 0))
         chosen: int = probe.getsockname()[1]
     with running(str(built / "whoami"), "-port", str(chosen)) as process:
-        deadline = time.monotonic() + START_SECONDS
-        while True:
+
+        def listens() -> bool:
             assert process.poll() is None, f"whoami ended with {process.returncode}"
             try:
                 socket.create_connection(("127.0.0.1", chosen), 1).close()
-                break
             except OSError:
-                assert time.monotonic() < deadline, "whoami does not listen"
-                time.sleep(0.02)
+                return False
+            return True
+
+        wait_until(listens, START_SECONDS, what="whoami to listen", pause=0.02)
         yield chosen
 
 
@@ -142,10 +144,8 @@ def test_the_program_is_static_and_ends_at_once_when_told(built: Path, name: str
     arguments = ("-port", "0") if name == "whoami" else ()
     with running(str(built / name), *arguments) as process:
         # Caught once the runtime has installed its handlers; an uncaught SIGTERM would be another exit code.
-        deadline = time.monotonic() + START_SECONDS
-        while not caught(process.pid, signal.SIGTERM):
-            assert time.monotonic() < deadline, f"{name} does not catch SIGTERM"
-            time.sleep(0.01)
+        what = f"{name} to catch SIGTERM"
+        wait_until(lambda: caught(process.pid, signal.SIGTERM), START_SECONDS, what=what, pause=0.01)
         time.sleep(0.1)
         process.terminate()
         assert process.wait(AT_ONCE_SECONDS) == 0

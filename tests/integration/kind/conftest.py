@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from session_affinity.clusters.choice import ClusterOptions
 from session_affinity.clusters.embedded.state import STATE_VARIABLE
 from session_affinity.clusters.kind import ready
 from session_affinity.clusters.kind.engine import PROVIDER_VARIABLE
+from session_affinity.clusters.options import ClusterOptions
 from session_affinity.progress import Progress
 from tests.kind_world import ENGINE, NODE_IMAGE, PROXY_FACTS, World, make_world
 

@@ -13,7 +13,7 @@ from session_affinity.clusters.kind.provider import open_kind
 from tests.kind_world import NETSHOOT, NODE_IMAGE, WHOAMI
 
 if TYPE_CHECKING:
-    from session_affinity.clusters.choice import ClusterOptions
+    from session_affinity.clusters.options import ClusterOptions
     from tests.integration.kind.conftest import ProgressLines
     from tests.kind_world import World
 

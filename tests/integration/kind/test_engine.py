@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from session_affinity.clusters.kind import engine as engines
 from session_affinity.clusters.kind.engine import PROVIDER_VARIABLE, Container, detect
+from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import ClusterError, PreflightError, UsageError
 from tests.kind_world import ENGINE, NODE_IMAGE, World
 
@@ -61,7 +64,7 @@ def test_a_stopped_engine_is_said_in_its_own_words(world: World) -> None:
 
 def test_an_engine_that_hangs_is_not_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.write("hangs")
-    monkeypatch.setattr(engines, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(engines, "DEFAULTS", replace(DEFAULTS, engine_answer=0.2))
 
     with pytest.raises(PreflightError, match="did not answer within"):
         detect()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
-from session_affinity.clusters.kind import manager as managers
 from session_affinity.clusters.kind.manager import KindManager
+from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import ClusterError
+from session_affinity.waiting import poll
 from tests.kind_world import is_running
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def test_the_version_and_the_timeout_are_ours(manager: KindManager) -> None:
     manager.create_cluster()
 
     assert manager._cluster_options.api_version == "1.37.2"
-    assert manager._cluster_options.cluster_timeout == managers.CREATE_SECONDS
+    assert manager._cluster_options.cluster_timeout == DEFAULTS.kind_command
 
 
 def test_what_kind_said_is_in_the_error(world: World, manager: KindManager) -> None:
@@ -136,12 +136,8 @@ def test_lines_are_told_as_they_come(world: World, config: Path) -> None:
     seen_early = threading.Event()
 
     def look() -> None:
-        until = time.monotonic() + 0.6
-        while time.monotonic() < until:
-            if len(lines) == 2:
-                seen_early.set()
-                return
-            time.sleep(0.01)
+        if poll(lambda: len(lines) == 2, 0.6, pause=0.01):
+            seen_early.set()
 
     looker = threading.Thread(target=look)
     looker.start()

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from session_affinity.clusters.images import by_tag, digest
-from session_affinity.clusters.kind import preflight, provider, ready
+from session_affinity.clusters.kind import preflight, ready
 from session_affinity.clusters.kind.configuration import sample_images
 from session_affinity.clusters.kind.provider import open_kind
 from session_affinity.clusters.kind.state import KindState
+from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import ClusterError, NotReadyError, PreflightError, UsageError
 from tests.kind_world import MYK8S, NETSHOOT, NODE_IMAGE, WHOAMI
 
 if TYPE_CHECKING:
-    from session_affinity.clusters.choice import ClusterOptions
     from session_affinity.clusters.kind.cluster import KindCluster
+    from session_affinity.clusters.options import ClusterOptions
     from tests.integration.kind.conftest import ProgressLines
     from tests.kind_world import World
 
@@ -264,11 +265,11 @@ def test_a_kept_cluster_that_does_not_answer_is_refused(
 ) -> None:
     kept(options, told)
     monkeypatch.setattr(ready, "not_ready", lambda *_: "GET /api/v1/nodes: no answer from the API")
-    monkeypatch.setattr(provider, "ANSWER_SECONDS", 0.1)
+    impatient = replace(options, deadlines=replace(DEFAULTS, kind_found=0.1))
 
     with (
         pytest.raises(ClusterError, match="was kept, and GET /api/v1/nodes: no answer"),
-        open_kind(options, told.progress),
+        open_kind(impatient, told.progress),
     ):
         pass
 

@@ -7,13 +7,13 @@ import os
 import signal
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ci.matrix import run
 from ci.matrix.legs import Leg
+from session_affinity.waiting import poll
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,9 +80,7 @@ except KeyboardInterrupt:
     )
 
     def interrupt() -> None:
-        deadline = time.monotonic() + 60
-        while not started.exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        poll(started.exists, 60, pause=0.01)
         os.kill(os.getpid(), signal.SIGTERM)
 
     thread = threading.Thread(target=interrupt)

@@ -8,6 +8,7 @@ import pytest
 
 from fixtures.pods import NAMESPACE, on_cluster, sample_manifests
 from session_affinity.cluster_objects.pods import PodRequest, Pods, Role, manifest
+from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import NotReadyError, UsageError
 from session_affinity.kube.resources import EVENTS
 from session_affinity.traffic.client import Client, client_in
@@ -97,10 +98,10 @@ def test_of_several_containers_the_client_is_that_of_its_role(roles: tuple[Role,
 
 
 def test_an_impatient_client_waits_a_quarter_of_the_time() -> None:
-    client = Client(cast("Api", None), "default", "net-pod", "10.10.0.2", "control-plane", deadline_scale=2)
+    client = Client(cast("Api", None), "default", "net-pod", "10.10.0.2", "control-plane", DEFAULTS.scaled(2))
 
     assert (client.patience.connect, client.impatient.patience.connect) == (4, 1)
-    assert client.impatient.deadline_scale == 2
+    assert client.impatient.deadlines.scale == 2
 
 
 class OnePodApi:
@@ -144,6 +145,10 @@ def test_a_pod_that_will_not_run_is_not_waited_for() -> None:
 def test_a_pod_that_is_late_is_named_with_its_state(events: tuple[tuple[str, str], ...], state: str) -> None:
     """And with what was told of it last."""
     api: Any = OnePodApi(*events, phase="Pending")
+    pods = Pods(api, "default", TEMPLATES, lambda pod: pod, deadlines=Deadlines(pods_ready=0))
 
-    with pytest.raises(NotReadyError, match=rf"pods not Ready after 0 s: affinity-one-\w+ \({state}\)"):
-        Pods(api, "default", TEMPLATES, lambda pod: pod, deadline_scale=0).run(PodRequest("one", (Role.CLIENT,)))
+    with pytest.raises(
+        NotReadyError,
+        match=rf"pods .* to be Ready: affinity-one-\w+; last state: not Ready: affinity-one-\w+ \({state}\)",
+    ):
+        pods.run(PodRequest("one", (Role.CLIENT,)))

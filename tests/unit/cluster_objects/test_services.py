@@ -8,9 +8,10 @@ import pytest
 
 from session_affinity.cluster_objects import services
 from session_affinity.cluster_objects.labels import unique_name
-from session_affinity.cluster_objects.services import ServiceRequest, Services, manifest, target
+from session_affinity.cluster_objects.services import ServiceRequest, Services, manifest
+from session_affinity.deadlines import Deadlines
 from session_affinity.errors import NotReadyError
-from session_affinity.traffic.answers import Target
+from session_affinity.traffic.answers import Target, target
 
 POD = {"IPv4": "10.10.{}.2", "IPv6": "fd00:1:{}::2"}
 
@@ -58,9 +59,9 @@ class FakeApi:
         return self.stored[name], self.objects()
 
 
-def make(ready: int = 3) -> Services:
+def make(ready: int = 3, seconds: float = 5.0) -> Services:
     api: Any = FakeApi(ready)
-    return Services(api, "default", 3)
+    return Services(api, "default", 3, deadlines=Deadlines(endpoints=seconds))
 
 
 def test_a_wish_without_affinity_leaves_it_to_the_api() -> None:
@@ -90,13 +91,11 @@ def test_a_wish_shapes_the_service() -> None:
     assert (spec["type"], spec["ports"], spec["sessionAffinity"]) == ("NodePort", ports, "ClientIP")
 
 
-def test_a_wish_may_ask_for_another_number_of_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services, "ENDPOINT_SECONDS", 0.0)
-
+def test_a_wish_may_ask_for_another_number_of_endpoints() -> None:
     assert len(make(ready=1).create(ServiceRequest("one", endpoints=1)).endpoints) == 1
     assert make(ready=0).create(ServiceRequest("none", endpoints=0)).endpoints == ()
     with pytest.raises(NotReadyError, match="1 of 1 Services do not have 5 ready endpoints"):
-        make().create(ServiceRequest("five", endpoints=5))
+        make(seconds=0).create(ServiceRequest("five", endpoints=5))
 
 
 def test_every_service_is_labelled_for_its_removal() -> None:
@@ -121,11 +120,9 @@ def test_services_come_with_their_endpoints() -> None:
     assert len({target(one), target(other)} & {Target("10.200.1.1", 9000), Target("10.200.1.2", 9000)}) == 2
 
 
-def test_missing_endpoints_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services, "ENDPOINT_SECONDS", 0.05)
-
+def test_missing_endpoints_are_told() -> None:
     with pytest.raises(NotReadyError, match="1 of 1 Services do not have 3 ready endpoints"):
-        make(ready=2).create(ServiceRequest("sticky"))
+        make(ready=2, seconds=0.05).create(ServiceRequest("sticky"))
 
 
 def test_patched_services_keep_their_endpoints() -> None:
@@ -178,19 +175,20 @@ def test_a_changed_service_is_told_in_its_own_family() -> None:
 
 
 def test_a_service_without_an_address_of_a_family_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services, "ENDPOINT_SECONDS", 0.0)
     monkeypatch.setattr(FakeApi, "single", True)
-    made = make()
+    made = make(seconds=0)
     service = made.create(ServiceRequest("dual", spec={"ipFamilyPolicy": "PreferDualStack"}))
 
-    with pytest.raises(NotReadyError, match="has 0 cluster IPs and 0 endpoints of IPv6") as caught:
+    with pytest.raises(
+        NotReadyError, match=r"IPv6 endpoints of Service .*; last state: 0 cluster IPs and 0 endpoints"
+    ) as caught:
         made.seen_in("IPv6", service)
 
     assert "--service-cluster-ip-range" in caught.value.next_step
 
 
 def test_endpoints_are_waited_for_by_their_pods(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services, "AWAIT_SECONDS", 0.0)
+    monkeypatch.setattr(services, "ENDPOINTS_PAUSE", 0.0)
     api: Any = FakeApi()
     made = Services(api, "default", 3)
     service = made.create(ServiceRequest("sticky", "ClientIP"))
@@ -221,8 +219,6 @@ def test_endpoints_are_waited_for_by_their_pods(monkeypatch: pytest.MonkeyPatch)
     assert next(looks, "no more") == "no more"
 
 
-def test_endpoints_that_do_not_come_are_an_error_with_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services, "ENDPOINT_SECONDS", 0.0)
-
+def test_endpoints_that_do_not_come_are_an_error_with_those_there_are() -> None:
     with pytest.raises(NotReadyError, match=r"1 of 1 Services do not have .* no such Service, expected a, b"):
-        make().await_endpoints({"affinity-x": ("a", "b")})
+        make(seconds=0).await_endpoints({"affinity-x": ("a", "b")})

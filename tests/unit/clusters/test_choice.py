@@ -9,7 +9,8 @@ import pytest
 
 from session_affinity import versions
 from session_affinity.clusters import choice
-from session_affinity.clusters.choice import ClusterOptions, Machine
+from session_affinity.clusters.choice import Machine
+from session_affinity.clusters.options import ClusterOptions
 from session_affinity.errors import PreflightError, UsageError
 
 NOTHING = Machine()

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from session_affinity.clusters.cluster import Completed
+from session_affinity.deadlines import Deadlines
 from session_affinity.errors import NodeError, NotReadyError
 from session_affinity.nodes import kube_proxy
 from session_affinity.nodes.kube_proxy import KubeProxies, seconds
+from session_affinity.nodes.node import Completed
 
 pytestmark = pytest.mark.unit
 
@@ -64,9 +65,11 @@ class FakeNodes:
         return 0, ""
 
 
-def proxies(nodes: FakeNodes, revival: tuple[str, ...] | None = ("kill", "-10", "1")) -> KubeProxies:
+def proxies(
+    nodes: FakeNodes, revival: tuple[str, ...] | None = ("kill", "-10", "1"), seconds: float = 5.0
+) -> KubeProxies:
     found: Any = nodes
-    return KubeProxies(found, revival)
+    return KubeProxies(found, revival, Deadlines(kube_proxy_start=seconds))
 
 
 def test_the_period_is_what_kube_proxy_itself_says_of_its_mode() -> None:
@@ -90,12 +93,14 @@ def test_one_that_was_killed_is_told_to_start_until_it_is_back() -> None:
     assert running.started("a") == 150.0
 
 
-def test_one_that_does_not_come_back_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kube_proxy, "START_SECONDS", 0.05)
-    running = proxies(FakeNodes(deaf=1000))
+def test_one_that_does_not_come_back_is_an_error() -> None:
+    running = proxies(FakeNodes(deaf=1000), seconds=0.05)
     running.kill("a")
 
-    with pytest.raises(NotReadyError, match="a: kube-proxy is not back"):
+    with pytest.raises(
+        NotReadyError,
+        match=r"the kube-proxy on a to be back .*; last state: .* does not answer, no process runs",
+    ):
         running.revive("a", before=100.0)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from session_affinity.clusters.cluster import Completed, shown_command
 from session_affinity.errors import NodeError
+from session_affinity.nodes.node import Completed, shown_command
 
 
 def test_a_command_that_succeeded_is_itself() -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from session_affinity.clusters.cluster import Completed
 from session_affinity.dataplane import snapshot
 from session_affinity.errors import NodeError
-from session_affinity.nodes.nodes import Nodes, until
+from session_affinity.nodes.node import Completed
+from session_affinity.nodes.nodes import Nodes
 
 
 @dataclass
@@ -109,21 +109,11 @@ def test_the_tick_rate_is_told_from_the_first_read_and_a_later_one() -> None:
     assert len(made["a"].asked) == asked
 
 
-def test_until_tries_once_even_when_time_is_over() -> None:
-    tries: list[int] = []
+def test_lists_that_show_the_clock_are_stamped_in_every_family() -> None:
+    reader, made = nodes("a")
+    other = reader.in_family("IPv6")
 
-    assert not until(time.monotonic() - 1, lambda: bool(tries.append(1)))
-    assert len(tries) == 1
+    reader.tell_time_by(["KUBE-SEP-X"])
+    other.read()
 
-
-def test_until_ends_when_it_succeeds() -> None:
-    tries = iter((False, False, True))
-
-    assert until(time.monotonic() + 5, lambda: next(tries), pause=0.001)
-
-
-def test_until_ends_when_cancelled() -> None:
-    cancelled = threading.Event()
-    cancelled.set()
-
-    assert not until(time.monotonic() + 60, lambda: False, cancelled=cancelled)
+    assert "KUBE-SEP-X" in made["a"].asked[0]

@@ -6,10 +6,11 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from session_affinity.clusters.cluster import Completed
+from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import ClusterError, NodeError
 from session_affinity.kube.api import Api, ApiError
 from session_affinity.kube.resources import EVENTS, PODS, Resource
+from session_affinity.nodes.node import Completed
 from session_affinity.report import diagnostics
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class FakeNode:
     outputs: Mapping[str, str | Exception]
 
     def run(self, argv: Sequence[str], *, timeout: float = 30.0, stdin: str | None = None) -> Completed:
-        assert timeout <= diagnostics.NODE_SECONDS
+        assert timeout <= DEFAULTS.node_diagnostics
         assert stdin is None
         output = self.outputs.get(argv[0], FileNotFoundError())
         if isinstance(output, NodeError):

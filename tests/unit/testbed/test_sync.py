@@ -17,6 +17,7 @@ from session_affinity.dataplane.iptables.backend import RulesByService
 from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ProxyConfig, ServicePort, ServiceState
 from session_affinity.dataplane.nftables import table as nftables_table
 from session_affinity.dataplane.snapshot import NodeSnapshot
+from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import NotReadyError
 from session_affinity.testbed import testbed
 from session_affinity.testbed.testbed import Testbed
@@ -72,15 +73,14 @@ def quick_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(testbed, "POLL_SECONDS", 0.001)
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waits that end soon, for nodes that never follow."""
-    monkeypatch.setattr(testbed, "SETTLE_SECONDS", 0.04)
-    monkeypatch.setattr(testbed, "WITNESS_AFTER_SECONDS", 0.01)
+IMPATIENT = Deadlines(sync=0.04, sentinel_after=0.01)
+"""For nodes that never follow."""
 
 
-def waiting(nodes: Any, proxy: ProxyConfig = PROXY, client: Any = None, services: Any = None) -> Testbed:
-    return Testbed(nodes, proxy, client, services)
+def waiting(
+    nodes: Any, proxy: ProxyConfig = PROXY, client: Any = None, services: Any = None, deadlines: Deadlines = DEFAULTS
+) -> Testbed:
+    return Testbed(nodes, proxy, client, services, deadlines)
 
 
 def test_each_node_is_read_until_it_follows() -> None:
@@ -94,11 +94,10 @@ def test_each_node_is_read_until_it_follows() -> None:
     assert sync.latency().startswith("b ")
 
 
-@pytest.mark.usefixtures("impatient")
 def test_a_node_that_does_not_follow_is_named_with_what_it_lacks() -> None:
     nodes, witnessed = FollowingNodes(a=1, b=10**6), Witnessed(0)
 
-    sync = waiting(nodes, services=witnessed).wait_for_sync(ONE, OTHER, since=time.monotonic())
+    sync = waiting(nodes, services=witnessed, deadlines=IMPATIENT).wait_for_sync(ONE, OTHER, since=time.monotonic())
 
     assert witnessed.deleted == ["affinity-witness"]
     assert set(sync.seconds) == {"a"}
@@ -109,9 +108,10 @@ def test_a_node_that_does_not_follow_is_named_with_what_it_lacks() -> None:
         sync.require()
 
 
-@pytest.mark.usefixtures("impatient")
 def test_other_nodes_need_not_follow_when_one_is_required() -> None:
-    sync = waiting(FollowingNodes(a=1, b=10**6), services=Witnessed(0)).wait_for_sync(ONE, since=time.monotonic())
+    nodes = FollowingNodes(a=1, b=10**6)
+
+    sync = waiting(nodes, services=Witnessed(0), deadlines=IMPATIENT).wait_for_sync(ONE, since=time.monotonic())
 
     assert sync.require("a") is sync
 
@@ -125,14 +125,12 @@ def test_only_the_nodes_named_are_waited_for() -> None:
     assert nodes.reads == [["a"]]
 
 
-def test_a_node_that_knows_a_later_service_is_not_waited_for_but_keeps_its_differences(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_node_that_knows_a_later_service_is_not_waited_for_but_keeps_its_differences() -> None:
     """It got the change and made something else of it: claims judge that, and nothing is gained by waiting."""
-    monkeypatch.setattr(testbed, "WITNESS_AFTER_SECONDS", 0.01)
+    deadlines = Deadlines(sentinel_after=0.01)
     began = time.monotonic()
 
-    sync = waiting(WrongNodes(a=1), services=Witnessed(0)).wait_for_sync(ONE, since=began)
+    sync = waiting(WrongNodes(a=1), services=Witnessed(0), deadlines=deadlines).wait_for_sync(ONE, since=began)
 
     assert time.monotonic() - began < 5
     assert sync.synced_but_wrong == {"a"}
@@ -202,12 +200,11 @@ def test_the_services_themselves_are_not_asked() -> None:
     assert witnessed.asked == [Target("10.200.1.9", 9000)]
 
 
-@pytest.mark.usefixtures("impatient")
 def test_a_witness_that_never_answers_is_told_and_removed() -> None:
     witnessed = Witnessed(10**6)
 
-    with pytest.raises(NotReadyError, match="a: a Service made after the change does not answer"):
-        waiting(FollowingNodes(a=1), IPVS, witnessed, witnessed).wait_for_sync(ONE, since=time.monotonic())
+    with pytest.raises(NotReadyError, match="waiting for an answer on a from a Service made after the change"):
+        waiting(FollowingNodes(a=1), IPVS, witnessed, witnessed, IMPATIENT).wait_for_sync(ONE, since=time.monotonic())
     assert witnessed.deleted == ["affinity-witness"]
 
 
@@ -239,13 +236,12 @@ def test_in_nftables_mode_each_node_is_read_until_it_follows() -> None:
     assert sync.require() is sync
 
 
-@pytest.mark.usefixtures("impatient")
 def test_in_nftables_mode_a_node_that_does_not_follow_is_named_with_what_it_lacks() -> None:
     services = Witnessed(0)
 
-    sync = waiting(FollowingTables(a=10**6), replace(PROXY, mode="nftables"), services=services).wait_for_sync(
-        DUMPED, since=time.monotonic()
-    )
+    nodes, proxy = FollowingTables(a=10**6), replace(PROXY, mode="nftables")
+
+    sync = waiting(nodes, proxy, None, services, IMPATIENT).wait_for_sync(DUMPED, since=time.monotonic())
 
     with pytest.raises(NotReadyError, match=r"a cluster-ips: no element 10\.200\.1\.17"):
         sync.require()

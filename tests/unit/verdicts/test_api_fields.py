@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from session_affinity.errors import ClusterError
-from session_affinity.kube.reply import Reply
+from session_affinity.kube.reply import ApiAnswer, Reply
 from session_affinity.verdicts.api_fields import (
     AFFINITY_REFUSED,
     TIMEOUT_REFUSED,
-    ApiAnswer,
     judge_refused,
     judge_stored,
     judge_warnings,

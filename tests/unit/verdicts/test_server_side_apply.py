@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from session_affinity.kube.reply import Reply
-from session_affinity.verdicts.api_fields import ApiAnswer
+from session_affinity.kube.reply import ApiAnswer, Reply
 from session_affinity.verdicts.server_side_apply import TIMEOUT_PATH, Applied, judge_applied, owners
 
 AFFINITY = {"f:sessionAffinity": {}}

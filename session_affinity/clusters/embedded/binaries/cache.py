@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from session_affinity.errors import BinaryError
+from session_affinity.waiting import poll
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -100,9 +100,15 @@ class Cache:
 
 
 def _holder(file: Path) -> str:
-    """Name the process that holds a lock. It writes its number just after it got the lock, so look twice."""
-    for _ in range(2):
+    """Return the process that holds a lock: it writes its number just after it got the lock, so look more than once."""
+    name = "another process"
+
+    def is_named() -> bool:
+        nonlocal name
         with suppress(OSError, ValueError):
-            return f"process {int(file.read_text(encoding='ascii'))}"
-        time.sleep(LOCK_POLL_SECONDS)
-    return "another process"
+            name = f"process {int(file.read_text(encoding='ascii'))}"
+            return True
+        return False
+
+    poll(is_named, 2 * LOCK_POLL_SECONDS, pause=LOCK_POLL_SECONDS)
+    return name

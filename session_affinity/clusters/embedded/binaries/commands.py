@@ -11,6 +11,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import BinaryError
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TAIL_LINES: Final = 20
-STOP_SECONDS: Final = 5.0
 DEFAULT_ADVICE: Final = "read the log; the next run resumes with this step"
 COMPILER_PACKAGES: Final = ("gcc", "libc6-dev", "libseccomp-dev", "pkg-config")
 COMPILER_ADVICE: Final = (
@@ -113,4 +113,4 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_SECONDS)
+            process.wait(DEFAULTS.build_stop)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from urllib.parse import urlsplit
 
 from session_affinity.clusters.embedded.binaries.store import Installed, Origin, Staging
+from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import BinaryError
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from session_affinity.progress import Progress, ProgressStep
 
 MIRROR_VARIABLE: Final = "SESSION_AFFINITY_RELEASES"
-CONNECT_SECONDS: Final = 3.0
-STALL_SECONDS: Final = 10.0
 CHUNK_BYTES: Final = 1 << 18
 CHECKSUMS_BYTES: Final = 1 << 20
 REFUSED_BY_A_PROXY: Final = frozenset({403, 407, 511})
@@ -55,8 +54,8 @@ class Releases:
         progress: Progress,
         user: Mapping[str, str],
         *,
-        connect_seconds: float = CONNECT_SECONDS,
-        stall_seconds: float = STALL_SECONDS,
+        connect_seconds: float = DEFAULTS.download_connect,
+        stall_seconds: float = DEFAULTS.download_stall,
     ) -> None:
         self._cache = cache
         self._progress = progress

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from hashlib import file_digest
 from typing import TYPE_CHECKING, Any, Final
 
+from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import BinaryError
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from session_affinity.clusters.embedded.binaries.pins import Component, Program
 
 MANIFEST: Final = "manifest.json"
-CHECK_SECONDS: Final = 20.0
 # ELF: e_machine, two bytes at offset 18; numbers of the ELF specification and its arm64 supplement.
 ELF_MACHINES: Final = {"amd64": 62, "arm64": 183}
 
@@ -168,12 +168,12 @@ def check(file: Path, program: Program, arch: str, version: str) -> None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=CHECK_SECONDS,
+            timeout=DEFAULTS.program_check,
             env=environment,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise BinaryError(f"{' '.join(argv)} did not end within {CHECK_SECONDS:.0f} s") from error
+        raise BinaryError(f"{' '.join(argv)} did not end within {DEFAULTS.program_check:.0f} s") from error
     except OSError as error:
         raise BinaryError(
             f"{file} cannot be started: {error.strerror}",

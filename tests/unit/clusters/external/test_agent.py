@@ -9,6 +9,7 @@ import pytest
 from session_affinity.clusters.external import agent
 from session_affinity.clusters.external.agent import AgentNode
 from session_affinity.clusters.external.images import ImageSource
+from session_affinity.deadlines import Deadlines
 from session_affinity.errors import ClusterError, NodeError, NotReadyError
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.podexec import ExecError
@@ -87,20 +88,22 @@ def test_an_image_that_cannot_be_had_is_named_without_waiting() -> None:
 
 
 def test_nodes_that_stay_without_an_agent_are_named() -> None:
-    with pytest.raises(NotReadyError, match=r"no node agent is Ready on b after"):
-        agent.start(Api([pod("a")]), "ns", ["a", "b"], deadline_scale=0.0005)
+    with pytest.raises(
+        NotReadyError,
+        match=r"waiting for the node agents in namespace ns to be Ready; last state: no node agent is Ready on b",
+    ):
+        agent.start(Api([pod("a")]), "ns", ["a", "b"], deadlines=Deadlines(agents_ready=0.05))
 
 
-def test_a_cluster_that_refuses_the_object_or_its_pods_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_that_refuses_the_object_or_its_pods_says_why() -> None:
     refusing = Api([])
     refusing.refuses = True
     with pytest.raises(ClusterError, match=r"refuses the node agent: .*PodSecurity\n  next: run without"):
         agent.start(refusing, "ns", ["a"])
 
-    monkeypatch.setattr(agent, "REFUSED_SECONDS", 0)
     events = [{"reason": "FailedCreate", "involvedObject": {"kind": "DaemonSet"}, "message": "exceeded quota"}]
     with pytest.raises(ClusterError, match="refuses the pods of the node agent: exceeded quota"):
-        agent.start(Api([], events=events), "ns", ["a"])
+        agent.start(Api([], events=events), "ns", ["a"], deadlines=Deadlines(agents_refused=0))
 
 
 class Shell:

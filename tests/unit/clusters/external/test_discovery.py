@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
-from session_affinity.clusters.cluster import Completed
 from session_affinity.clusters.external import discovery
 from session_affinity.clusters.external.discovery import Proxy, discover, from_answers, from_rules, from_settings
 from session_affinity.dataplane.iptables import save
 from session_affinity.dataplane.nftables.table import Table
 from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.kube.api import ApiError
+from session_affinity.nodes.node import Completed
 
 pytestmark = pytest.mark.unit
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from fixtures.pods import sample_manifests
-from session_affinity.clusters.choice import ClusterOptions
 from session_affinity.clusters.external import agent
 from session_affinity.clusters.external.cluster import ExternalCluster
 from session_affinity.clusters.external.images import ImageSource, images_of, mirrored
 from session_affinity.clusters.external.placement import Placement
 from session_affinity.clusters.external.provider import images_for
+from session_affinity.clusters.options import ClusterOptions
 
 pytestmark = pytest.mark.unit
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from session_affinity.clusters.choice import ClusterOptions
 from session_affinity.clusters.external import namespace, provider
 from session_affinity.clusters.external.namespace import OWNER, Owner, owner_of
+from session_affinity.clusters.options import ClusterOptions
+from session_affinity.deadlines import Deadlines
 from session_affinity.errors import ClusterError
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.resources import SERVICE_ACCOUNTS
@@ -151,8 +152,10 @@ def test_removal_waits_until_the_namespace_is_gone() -> None:
 
 
 def test_a_namespace_that_does_not_go_is_named_with_what_holds_it() -> None:
-    with pytest.raises(ClusterError, match=r"namespace n was told to go .*: finalizers remain\n.*kubectl get all -n n"):
-        namespace.remove(Api(lasting=10**6), "n", quiet(), deadline_scale=0.001)
+    with pytest.raises(
+        ClusterError, match=r"namespace n was deleted and is still there .*: finalizers remain\n.*kubectl get all -n n"
+    ):
+        namespace.remove(Api(lasting=10**6), "n", quiet(), deadlines=Deadlines(namespace_removal=0.06))
 
 
 @pytest.mark.parametrize(

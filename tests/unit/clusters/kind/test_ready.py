@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from session_affinity.clusters.cluster import Completed
 from session_affinity.clusters.kind import ready
 from session_affinity.errors import ClusterError, NodeError, NotReadyError
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.resources import NODES
+from session_affinity.nodes.node import Completed
 from session_affinity.progress import ProgressStep
 
 if TYPE_CHECKING:
@@ -97,15 +97,20 @@ def test_an_empty_mode_is_iptables() -> None:
 @pytest.mark.parametrize(
     ("nodes", "account", "says", "last"),
     [
-        ({"a": True}, True, SYNCED["iptables"], "its nodes are Ready; last seen: b: not registered"),
-        ({"a": True, "b": False}, True, SYNCED["iptables"], "its nodes are Ready; last seen: b: no CNI"),
-        ({"a": True, "b": True}, False, SYNCED["iptables"], "pods get a service account; last seen: .*404"),
-        ({"a": True, "b": True}, True, "@@affinity end\n", "kube-proxy has synced; last seen: a: no rules of Service"),
-        ({"a": True, "b": True}, True, "", "kube-proxy has synced; last seen: a: could not be run"),
+        ({"a": True}, True, SYNCED["iptables"], "the nodes to be Ready; last state: b: not registered"),
+        ({"a": True, "b": False}, True, SYNCED["iptables"], "the nodes to be Ready; last state: b: no CNI"),
+        ({"a": True, "b": True}, False, SYNCED["iptables"], "the default service account; last state: .*404"),
+        (
+            {"a": True, "b": True},
+            True,
+            "@@affinity end\n",
+            "kube-proxy to have synced; last state: a: no rules of Service",
+        ),
+        ({"a": True, "b": True}, True, "", "kube-proxy to have synced; last state: a: could not be run"),
     ],
 )
 def test_what_is_lacking_is_said(nodes: dict[str, bool], says: str, last: str, *, account: bool) -> None:
-    with pytest.raises(NotReadyError, match=f"waited in vain until {last}"):
+    with pytest.raises(NotReadyError, match=f"waiting for {last}"):
         waited(FakeApi(nodes, account=account), says)
 
 

@@ -34,6 +34,27 @@ def test_in_nftables_mode_the_rule_is_put_into_kube_proxys_own_table() -> None:
     assert argv[5].endswith("-default/svc-clusterip/tcp/web")
 
 
+def test_a_rule_in_the_way_is_removed_from_where_it_was_put() -> None:
+    state = NodeSnapshot("a", program="iptables-save")
+    put, removed = (
+        command(state, SERVICE, "iptables") for command in (rule_tampering.obstacle, rule_tampering.remove_obstacle)
+    )
+
+    assert [word.replace("-I", "-D") for word in put] == list(removed)
+
+
+def test_in_nftables_mode_rules_that_only_return_are_removed_by_their_handles(tmp_path: Path) -> None:
+    nft, calls = tmp_path / "nft", tmp_path / "calls"
+    chain = "chain x {\n\t\treturn # handle 41\n\t\tip saddr 10.0.0.1 return # handle 42\n\t}"
+    nft.write_text(f'#!/bin/sh\necho "$*" >>{calls}\n[ "$1" = -a ] && printf \'{chain}\\n\'\nexit 0\n')
+    nft.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    subprocess.run(rule_tampering.remove_obstacle(NodeSnapshot("a"), SERVICE, "nftables"), env=environment, check=True)
+
+    assert [call.rpartition(" ")[2] for call in calls.read_text().splitlines()[1:]] == ["41"]
+
+
 def test_a_flush_leaves_what_is_not_kube_proxys(tmp_path: Path) -> None:
     tables = tmp_path / "restored"
     save, restore = tmp_path / "iptables-save", tmp_path / "iptables-restore"

@@ -9,6 +9,7 @@ import pytest
 
 from session_affinity.cluster_objects.services import ServiceRequest
 from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ServicePort, ServiceState
+from session_affinity.deadlines import DEFAULTS
 from session_affinity.scenarios.endpoint_changes import run as runs
 from session_affinity.scenarios.endpoint_changes.scenario import EndpointChange, Scenario, ScenarioPlan
 from session_affinity.testbed.testbed import SyncResult
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.unit
 class World:
     """A client's clock that advances with each request, and Services that have the endpoints they should at once."""
 
-    deadline_scale = 1.0
+    deadlines = DEFAULTS
     reads_rules = False
 
     def __init__(self) -> None:

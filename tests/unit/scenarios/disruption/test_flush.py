@@ -1,0 +1,79 @@
+"""A flushed node that is watched in the background."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from session_affinity.dataplane.model import CLIENT_IP, ServicePort, ServiceState
+from session_affinity.dataplane.snapshot import NodeSnapshot
+from session_affinity.deadlines import Deadlines
+from session_affinity.errors import ClusterError, NodeError
+from session_affinity.nodes.node import Completed
+from session_affinity.scenarios.disruption.flush import Flush
+
+pytestmark = pytest.mark.unit
+SERVICE = ServiceState("default", "flushed", ("10.200.1.5",), CLIENT_IP, 30, (ServicePort("web", "TCP", 9000),))
+
+
+class World:
+    """A testbed, its nodes and its kube-proxies: the node's rules differ at the first ``wrong`` reads."""
+
+    deadlines = Deadlines(sync=0.5)
+
+    def __init__(self, wrong: int, error: Exception | None = None) -> None:
+        self.nodes = self.proxy = self
+        self.mode = "iptables"
+        self.wrong = wrong
+        self.error = error
+
+    def sync_period(self, node: str, mode: str) -> float:
+        del node, mode
+        return 0.0
+
+    def run(self, node: str, argv: tuple[str, ...]) -> Completed:
+        return Completed(node, argv, 0, "", "")
+
+    def read_one(self, node: str) -> NodeSnapshot:
+        return NodeSnapshot(node, program="iptables-save")
+
+    def compare(self, *_: object) -> tuple[str, ...]:
+        if self.error:
+            raise self.error
+        self.wrong -= 1
+        return ("differs",) if self.wrong >= 0 else ()
+
+
+def flush(wrong: int = 0, error: Exception | None = None) -> Flush:
+    world: Any = World(wrong, error)
+    return Flush(world, world, SERVICE, "worker")
+
+
+def test_the_node_is_watched_until_its_rules_are_back() -> None:
+    repair = flush(wrong=2).start().result()
+
+    assert (repair.node, repair.differences) == ("worker", ())
+
+
+def test_a_result_before_the_start_is_a_clear_error() -> None:
+    with pytest.raises(ClusterError, match=r"rules of worker were not flushed: call start\(\) before result\(\)"):
+        flush().result()
+
+
+def test_joining_before_the_start_is_no_error() -> None:
+    flush().join()
+
+
+def test_an_error_of_the_suite_is_raised_as_it_is() -> None:
+    with pytest.raises(NodeError, match="are there all the same"):
+        flush(wrong=0).start().result()
+
+
+def test_any_other_error_is_named_with_the_node() -> None:
+    watched = flush(error=TypeError("a bug")).start()
+    watched.join()
+
+    with pytest.raises(ClusterError, match=r"worker could not be watched .*TypeError\('a bug'\)") as caught:
+        watched.result()
+    assert isinstance(caught.value.__cause__, TypeError)
