@@ -1,11 +1,12 @@
-"""Numbers, names and lines as messages and tables show them, shortened where they are long."""
+"""Numbers, names and lines as messages and tables show them, shortened where they are long, and compared."""
 
 from __future__ import annotations
 
+from difflib import unified_diff
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:
@@ -21,6 +22,18 @@ def first_lines(lines: Sequence[str], most: int = 5) -> list[str]:
 def first_text(texts: Sequence[str]) -> str:
     """Return the first text, and the number of the others in parentheses."""
     return texts[0] + (f" ({_left_out(texts, 1)})" if len(texts) > 1 else "")
+
+
+def lines_or(items: Iterable[object], default: str) -> str:
+    """Return one line for each item, or the default where there is none."""
+    return "\n".join(map(str, items)) or default
+
+
+def changed_lines(before: Sequence[str], after: Sequence[str]) -> str:
+    """Return the lines that differ, those of ``before`` marked with - and those of ``after`` with +."""
+    lines = list(unified_diff(before, after, lineterm="", n=0))[2:]
+    changed = [f"{line[0]} {line[1:]}" for line in lines if not line.startswith("@@")]
+    return "\n".join(changed) or "the same lines in another order"
 
 
 def moment(seconds: float | None) -> str:

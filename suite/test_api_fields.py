@@ -16,14 +16,14 @@ from session_affinity.plugin.claims import claim
 from session_affinity.verdicts.api_fields import (
     AFFINITY_REFUSED,
     TIMEOUT_REFUSED,
-    judge_refused,
-    judge_stored,
+    judge_refusals,
+    judge_stored_affinity,
     judge_warnings,
     warns_of_headless,
     warns_without_reason,
 )
-from session_affinity.verdicts.equivalence import judge_nothing, judge_same
-from session_affinity.verdicts.server_side_apply import Applied, judge_applied
+from session_affinity.verdicts.equivalence import judge_equivalence, judge_not_programmed
+from session_affinity.verdicts.server_side_apply import ApplyConflict, judge_apply_conflict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +67,7 @@ def test_session_affinity_defaults_to_none(service_api: RawServiceApi, check: Ch
         "a timeout only", ServiceRequest("none", spec={"sessionAffinityConfig": timeout(30)})
     )
 
-    verdict = judge_stored((unset, NO_AFFINITY, None), (timeout_only, NO_AFFINITY, None))
+    verdict = judge_stored_affinity((unset, NO_AFFINITY, None), (timeout_only, NO_AFFINITY, None))
 
     check(verdict)
 
@@ -91,7 +91,7 @@ def test_client_ip_without_a_timeout_is_stored_with_10800_seconds(service_api: R
         "an empty clientIP", ServiceRequest("empty", CLIENT_IP, spec={"sessionAffinityConfig": {"clientIP": {}}})
     )
 
-    verdict = judge_stored((unset, CLIENT_IP, DEFAULT_TIMEOUT), (empty, CLIENT_IP, DEFAULT_TIMEOUT))
+    verdict = judge_stored_affinity((unset, CLIENT_IP, DEFAULT_TIMEOUT), (empty, CLIENT_IP, DEFAULT_TIMEOUT))
 
     check(verdict)
 
@@ -114,7 +114,7 @@ def test_timeouts_in_range_are_accepted_and_stored_unchanged(service_api: RawSer
         for seconds in (1, 30, 86400)
     ]
 
-    verdict = judge_stored(*answers)
+    verdict = judge_stored_affinity(*answers)
 
     check(verdict)
 
@@ -149,7 +149,7 @@ def test_timeouts_out_of_range_and_unknown_affinity_types_are_rejected(
         (service_api.patch("patch to ClientIp", name, {"spec": {"sessionAffinity": "ClientIp"}}), AFFINITY_REFUSED),
     ]
 
-    verdict = judge_refused(refused)
+    verdict = judge_refusals(refused)
 
     check(verdict)
 
@@ -172,7 +172,9 @@ def test_switching_to_none_removes_the_timeout(service_api: RawServiceApi, check
     off = service_api.patch("patched to None", name, {"spec": {"sessionAffinity": NO_AFFINITY}})
     again = service_api.patch("patched back to ClientIP", name, {"spec": {"sessionAffinity": CLIENT_IP}})
 
-    verdict = judge_stored((sticky, CLIENT_IP, 30), (off, NO_AFFINITY, None), (again, CLIENT_IP, DEFAULT_TIMEOUT))
+    verdict = judge_stored_affinity(
+        (sticky, CLIENT_IP, 30), (off, NO_AFFINITY, None), (again, CLIENT_IP, DEFAULT_TIMEOUT)
+    )
 
     check(verdict)
 
@@ -235,7 +237,7 @@ def test_server_side_apply_by_a_second_manager_conflicts_on_timeout_seconds(
     full = {"selector": dict(BACKEND), "ports": [{"port": PORT, "targetPort": 80}], "sessionAffinity": CLIENT_IP}
     first_config, second_config = ({"sessionAffinityConfig": timeout(seconds)} for seconds in timeouts)
 
-    applied = Applied(
+    conflict = ApplyConflict(
         first=service_api.apply("the first applies", name, {**full, **first_config}, managers[0]),
         refused=service_api.apply("the second applies", name, second_config, managers[1]),
         kept=service_api.read("after the refusal", name),
@@ -243,7 +245,7 @@ def test_server_side_apply_by_a_second_manager_conflicts_on_timeout_seconds(
         managers=managers,
         timeouts=timeouts,
     )
-    verdict = judge_applied(applied)
+    verdict = judge_apply_conflict(conflict)
 
     check(verdict)
 
@@ -285,7 +287,7 @@ def test_patches_of_all_types_are_stored_alike(service_api: RawServiceApi, check
             what = f"{kind.name.lower()} patch to {affinity}, {seconds or 'no'} s"
             answers.append((service_api.patch(what, name, change, kind), affinity, seconds))
 
-    verdict = judge_stored(*answers)
+    verdict = judge_stored_affinity(*answers)
 
     check(verdict, headline=f"{len(answers)} patches stored as sent")
 
@@ -321,7 +323,7 @@ def test_created_with_client_ip_equals_switched_to_client_ip(
     before, after = (
         {name: normalised(state, again) for name, state in sync.states.items()} for sync in (first_sync, second_sync)
     )
-    verdict = judge_same(again, (created["spec"], switched["spec"]), (before, after))
+    verdict = judge_equivalence(again, (created["spec"], switched["spec"]), (before, after))
 
     check(verdict)
 
@@ -356,6 +358,6 @@ def test_headless_and_external_name_services_program_no_rules(
         for service in (headless, external_name)
     }
     control_rules = {name: backend.normalised(state, control) for name, state in states.items()}
-    verdict = judge_nothing(objects, control_rules)
+    verdict = judge_not_programmed(objects, control_rules)
 
     check(verdict)

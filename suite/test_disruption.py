@@ -13,13 +13,13 @@ import pytest
 from session_affinity.claims import API, BOTH_MODES, IPTABLES, KUBE_PROXY, sources
 from session_affinity.plugin.claims import claim
 from session_affinity.verdicts.disruption import (
-    judge_held,
+    judge_blocking_rule,
+    judge_changes_while_stopped,
+    judge_failed_syncs,
     judge_many_services,
-    judge_no_failed_sync,
-    judge_obstacle,
+    judge_node_rules,
     judge_repair,
     judge_restart,
-    judge_toggle,
 )
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def test_no_kube_proxy_failed_to_sync(
     Steps: read the counters of failed syncs from the metrics of every kube-proxy, at the beginning of the run and now.
     Expected: none has grown.
     """
-    verdict = judge_no_failed_sync(failed_syncs_before, kube_proxies.all_failed_syncs())
+    verdict = judge_failed_syncs(failed_syncs_before, kube_proxies.all_failed_syncs())
 
     check(verdict)
 
@@ -74,7 +74,7 @@ def test_a_restart_loses_no_request_and_no_affinity_entry(client: Client, outage
     """
     restart = outages.restart()
 
-    verdict = judge_restart(restart, client.pod)
+    verdict = judge_restart(restart, client.id)
 
     check(verdict)
 
@@ -97,7 +97,7 @@ def test_changes_made_while_kube_proxy_was_stopped_are_right_after_its_restart(o
     Expected: the node has the rules of all Services as they are now, and nothing of the deleted one; the entry is kept
         where only the timeout changed, and gone where affinity is None.
     """
-    verdict = judge_toggle(outages.toggle())
+    verdict = judge_changes_while_stopped(outages.toggle())
 
     check(verdict)
 
@@ -118,7 +118,7 @@ def test_a_kube_proxy_killed_during_a_sync_is_repaired_by_its_restart(outages: O
         writes their rules, and start it again.
     Expected: the node has the rules of all of them.
     """
-    verdict = judge_held(outages.killed_while_writing())
+    verdict = judge_node_rules(outages.killed_while_writing())
 
     check(verdict)
 
@@ -140,7 +140,7 @@ def test_a_foreign_rule_does_not_affect_other_services(outages: Outages, check: 
     Expected: the node has the rules of the other Service; after its own change it has those of the first, and the
         foreign rule is gone; no sync failed.
     """
-    verdict = judge_obstacle(outages.obstacle())
+    verdict = judge_blocking_rule(outages.obstacle())
 
     check(verdict)
 
@@ -185,6 +185,6 @@ def test_a_thousand_additional_service_ports_do_not_affect_affinity(
     Expected: every node has the rules of the last Service, and one endpoint answers its requests; the endpoint that the
         client is bound to answers those of the first.
     """
-    verdict = judge_many_services(thousand_ports, client.pod)
+    verdict = judge_many_services(thousand_ports, client.id)
 
     check(verdict)

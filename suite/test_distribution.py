@@ -15,13 +15,13 @@ from session_affinity.experiment import MANY_CLIENTS_FALSE_ALARM, SPREAD_FALSE_A
 from session_affinity.plugin.claims import claim
 from session_affinity.traffic.answers import target
 from session_affinity.verdicts.distribution import (
-    judge_answers_from_list,
+    judge_entry_of_answer,
     judge_even_spread,
     judge_one_endpoint,
     judge_translation,
 )
-from session_affinity.verdicts.many_clients import judge_each_keeps, judge_each_remembered, judge_independent
-from session_affinity.verdicts.rules import judge_programmed
+from session_affinity.verdicts.many_clients import judge_client_entries, judge_endpoints_kept, judge_independent_choices
+from session_affinity.verdicts.rules import judge_readable_rules
 from session_affinity.verdicts.verdict import combine
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def test_requests_without_affinity_are_spread_evenly(client: Client, plain_servi
     """
     answers = client.request(target(plain_service), count=SPREAD_REQUESTS)
 
-    verdict = judge_even_spread(plain_service, client.pod, answers, experiment.SPREAD_FALSE_ALARM)
+    verdict = judge_even_spread(plain_service, client.id, answers, experiment.SPREAD_FALSE_ALARM)
 
     check(verdict)
 
@@ -79,7 +79,7 @@ def test_all_requests_of_a_client_reach_one_endpoint(
     """
     answers = client.request(target(sticky_service), count=STICKY_REQUESTS)
 
-    verdict = judge_one_endpoint(sticky_service, client.pod, answers)
+    verdict = judge_one_endpoint(sticky_service, client.id, answers)
 
     check(verdict)
 
@@ -103,8 +103,7 @@ def test_the_affinity_entry_belongs_to_the_endpoint_that_answered(
     answers = client.request(target(sticky_service))
     state = nodes.read_one(client.node)
 
-    who = (client.pod, client.address)
-    verdict = judge_answers_from_list(backend, sticky_service, who, answers, state=state)
+    verdict = judge_entry_of_answer(backend, sticky_service, client.id, answers, state=state)
 
     check(verdict)
 
@@ -130,7 +129,7 @@ def test_conntrack_entries_translate_to_the_endpoint_that_answered(
     state = nodes.read_one(client.node, flows=True)
 
     verdict = combine(
-        *(judge_translation(service, client.address, answers.of(target(service)), state) for service in services),
+        *(judge_translation(service, client.id, answers.of(target(service)), state) for service in services),
     )
 
     check(verdict)
@@ -163,10 +162,10 @@ def test_switching_affinity_in_place_takes_effect(
     spread = client.request(target(plain), count=SPREAD_REQUESTS)
 
     verdict = combine(
-        judge_programmed(sticky, on),
-        judge_programmed(plain, off),
-        judge_one_endpoint(sticky, client.pod, kept),
-        judge_even_spread(plain, client.pod, spread, experiment.SPREAD_FALSE_ALARM),
+        *judge_readable_rules(sticky, on),
+        *judge_readable_rules(plain, off),
+        judge_one_endpoint(sticky, client.id, kept),
+        judge_even_spread(plain, client.id, spread, experiment.SPREAD_FALSE_ALARM),
     )
 
     check(verdict, headline=f"on after {on.slowest()}, off after {off.slowest()}")
@@ -189,7 +188,7 @@ def test_concurrent_connections_reach_one_endpoint(client: Client, sticky_servic
     before = client.request(target(sticky_service))
     at_once = client.request_at_once(target(sticky_service), CONCURRENT)
 
-    verdict = judge_one_endpoint(sticky_service, client.pod, before + at_once.answers)
+    verdict = judge_one_endpoint(sticky_service, client.id, before + at_once.answers)
 
     check(verdict, headline=f"{verdict.headline}, {CONCURRENT} connections at once within {at_once.seconds:.2f} s")
 
@@ -210,7 +209,7 @@ def test_clients_choose_independently_and_evenly(many_clients: ManyClients, chec
     Expected: no two clients choose the same endpoints at all 20 Services (by chance one of the 28 pairs does so with at
         most 28 * 3^-20 = 8e-9); the 160 choices are spread as evenly as chance allows at a false alarm of 1e-8.
     """
-    verdict = judge_independent(many_clients.members, many_clients.services, experiment.MANY_CLIENTS_SPREAD)
+    verdict = judge_independent_choices(many_clients.members, many_clients.services, experiment.MANY_CLIENTS_SPREAD)
 
     check(verdict)
 
@@ -230,7 +229,7 @@ def test_every_client_keeps_its_first_endpoint(many_clients: ManyClients, check:
         same.
     Expected: 480 answers; for each client and Service all three answers are from one endpoint.
     """
-    verdict = judge_each_keeps(many_clients.members, many_clients.services)
+    verdict = judge_endpoints_kept(many_clients.members, many_clients.services)
 
     check(verdict)
 
@@ -253,7 +252,7 @@ def test_each_client_has_its_entry_on_its_own_node_only(
     Expected: for each Service and client, the client's node has one entry, for the endpoint that answered; the other
         nodes have none.
     """
-    verdict = judge_each_remembered(
+    verdict = judge_client_entries(
         many_clients.members, many_clients.services, many_clients.affinity_entries(nodes.read(), testbed.backend)
     )
 

@@ -17,8 +17,13 @@ from session_affinity.experiment import SPREAD_FALSE_ALARM
 from session_affinity.plugin.claims import claim
 from session_affinity.traffic.answers import target
 from session_affinity.verdicts.distribution import judge_even_spread, judge_one_endpoint
-from session_affinity.verdicts.dual_stack import Home, Move, judge_independent, judge_own_memory
-from session_affinity.verdicts.rules import judge_programmed
+from session_affinity.verdicts.dual_stack import (
+    ClientInFamily,
+    EntryMove,
+    judge_entry_per_family,
+    judge_families_independent,
+)
+from session_affinity.verdicts.rules import judge_sync
 from session_affinity.verdicts.verdict import combine
 
 if TYPE_CHECKING:
@@ -55,8 +60,8 @@ def test_a_dual_stack_service_has_its_rules_in_both_families(
     second = secondary_testbed.wait_for_sync(dual_service.second, since=since)
 
     verdict = combine(
-        judge_programmed(dual_service.primary, primary),
-        judge_programmed(dual_service.second, second),
+        judge_sync(dual_service.primary, primary),
+        judge_sync(dual_service.second, second),
     )
 
     check(verdict)
@@ -81,7 +86,7 @@ def test_requests_without_affinity_are_spread_evenly_in_the_second_family(
     service = plain_dual_service.second
     answers = secondary_testbed.client.request(target(service), count=SPREAD_REQUESTS)
 
-    verdict = judge_even_spread(service, secondary_testbed.client.pod, answers, experiment.SPREAD_FALSE_ALARM)
+    verdict = judge_even_spread(service, secondary_testbed.client.id, answers, experiment.SPREAD_FALSE_ALARM)
 
     check(verdict)
 
@@ -104,7 +109,7 @@ def test_all_requests_of_a_client_reach_one_endpoint_in_the_second_family(
     service = dual_service.second
     answers = secondary_testbed.client.request(target(service), count=STICKY_REQUESTS)
 
-    verdict = judge_one_endpoint(service, secondary_testbed.client.pod, answers)
+    verdict = judge_one_endpoint(service, secondary_testbed.client.id, answers)
 
     check(verdict)
 
@@ -129,10 +134,12 @@ def test_a_client_has_one_affinity_entry_in_each_family(
     """
     sides = ((dual_service.primary, testbed), (dual_service.second, secondary_testbed))
     testbed.client.request(*(target(service) for service, _ in sides), count=20)
-    homes = [Home(service, side.client.address, side.nodes.read_one(side.client.node)) for service, side in sides]
+    in_families = [
+        ClientInFamily(service, side.client.id, side.nodes.read_one(side.client.node)) for service, side in sides
+    ]
     hz = testbed.hz(testbed.client.node)
 
-    verdict = judge_own_memory(testbed.backend, homes, 20, hz)
+    verdict = judge_entry_per_family(testbed.backend, in_families, 20, hz)
 
     check(verdict)
 
@@ -161,9 +168,9 @@ def test_affinity_in_one_family_does_not_affect_the_other(
     for store, endpoint in backend.affinity_stores(second).items():
         secondary_testbed.nodes.run(client.node, backend.pin_argv(second, client.address, store)).check()
         answers = client.request(target(primary), target(second), count=5)
-        moves.append(Move(endpoint, answers.of(target(second)), answers.of(target(primary))))
+        moves.append(EntryMove(endpoint, answers.of(target(second)), answers.of(target(primary))))
 
-    verdict = judge_independent((primary, second), client.node, moves)
+    verdict = judge_families_independent((primary, second), client.id, moves)
 
     check(verdict)
 
@@ -190,6 +197,6 @@ def test_a_patched_timeout_reaches_both_families(
     sync = testbed.wait_for_sync(primary, since=since)
     second_sync = secondary_testbed.wait_for_sync(second, since=since)
 
-    verdict = combine(judge_programmed(primary, sync), judge_programmed(second, second_sync))
+    verdict = combine(judge_sync(primary, sync), judge_sync(second, second_sync))
 
     check(verdict)

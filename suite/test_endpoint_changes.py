@@ -13,19 +13,19 @@ import pytest
 
 from session_affinity.claims import API, BOTH_MODES, KUBE_PROXY, sources
 from session_affinity.plugin.claims import claim
-from session_affinity.scenarios.endpoint_changes.scenario import Scenario
+from session_affinity.scenarios.endpoint_changes.scenario import Scenario, ScenarioStep
 from session_affinity.verdicts.endpoint_changes import (
-    judge_no_memory_yet,
-    judge_nothing_left,
-    judge_rules,
-    judge_stage,
-    judge_stages,
-    judge_still_remembered,
+    judge_entry_kept,
+    judge_leftovers,
+    judge_no_entries,
+    judge_step,
+    judge_step_rules,
+    judge_steps,
 )
 from session_affinity.verdicts.verdict import combine
 
 if TYPE_CHECKING:
-    from fixtures.endpoint_changes import LifeCycle
+    from fixtures.endpoint_changes import EndpointChanges
     from session_affinity.plugin.check import Check
     from session_affinity.testbed.testbed import Testbed
     from session_affinity.traffic.client import Client
@@ -39,7 +39,9 @@ pytestmark = [pytest.mark.affinity, pytest.mark.endpoint_changes]
     promised_by=API,
     source=sources.READY_CONDITION,
 )
-def test_a_client_leaves_an_endpoint_that_becomes_unready(client: Client, lifecycle: LifeCycle, check: Check) -> None:
+def test_a_client_leaves_an_endpoint_that_becomes_unready(
+    client: Client, endpoint_changes: EndpointChanges, check: Check
+) -> None:
     """Readiness takes a pod out of service; affinity must not keep clients on a pod that reported that it cannot serve.
 
     Preconditions: a Service with ClientIP over the client's endpoint and two more, all ready.
@@ -47,9 +49,9 @@ def test_a_client_leaves_an_endpoint_that_becomes_unready(client: Client, lifecy
     Expected: every request is answered, and by one of the other two once the node has followed; no node has rules,
         lists or sets of the unready endpoint.
     """
-    course = lifecycle.of(Scenario.UNREADY)
+    result = endpoint_changes.of(Scenario.UNREADY)
 
-    verdict = judge_stage(course, 2, client.pod)
+    verdict = judge_step(result, ScenarioStep.POD_NOT_READY, client.id)
 
     check(verdict)
 
@@ -61,7 +63,7 @@ def test_a_client_leaves_an_endpoint_that_becomes_unready(client: Client, lifecy
     source=sources.SYNC_BOTH,
 )
 def test_an_endpoint_that_becomes_ready_again_does_not_take_back_its_clients(
-    client: Client, lifecycle: LifeCycle, check: Check
+    client: Client, endpoint_changes: EndpointChanges, check: Check
 ) -> None:
     """A flapping readiness probe must not move a session twice.
 
@@ -70,9 +72,9 @@ def test_an_endpoint_that_becomes_ready_again_does_not_take_back_its_clients(
     Expected: the client stays on the endpoint that it is bound to now, every request is answered, and every node has
         the rules of all three endpoints.
     """
-    course = lifecycle.of(Scenario.UNREADY)
+    result = endpoint_changes.of(Scenario.UNREADY)
 
-    verdict = judge_stage(course, 3, client.pod)
+    verdict = judge_step(result, ScenarioStep.POD_READY_AGAIN, client.id)
 
     check(verdict)
 
@@ -84,7 +86,7 @@ def test_an_endpoint_that_becomes_ready_again_does_not_take_back_its_clients(
     source=sources.FIELD,
 )
 def test_a_client_whose_pod_is_deleted_is_bound_to_another_endpoint(
-    client: Client, lifecycle: LifeCycle, check: Check
+    client: Client, endpoint_changes: EndpointChanges, check: Check
 ) -> None:
     """A stale affinity entry would send the client to an address that nobody has, for up to the whole timeout.
 
@@ -93,9 +95,9 @@ def test_a_client_whose_pod_is_deleted_is_bound_to_another_endpoint(
         soon as its node has followed.
     Expected: every request is answered, by one of the other two.
     """
-    course = lifecycle.of(Scenario.DELETED)
+    result = endpoint_changes.of(Scenario.DELETED)
 
-    verdict = judge_stage(course, 2, client.pod)
+    verdict = judge_step(result, ScenarioStep.POD_DELETED, client.id)
 
     check(verdict)
 
@@ -106,16 +108,18 @@ def test_a_client_whose_pod_is_deleted_is_bound_to_another_endpoint(
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
 )
-def test_a_recreated_pod_starts_without_clients(client: Client, lifecycle: LifeCycle, check: Check) -> None:
+def test_a_recreated_pod_starts_without_clients(
+    client: Client, endpoint_changes: EndpointChanges, check: Check
+) -> None:
     """Affinity is by address, not by name: a StatefulSet pod does not get its sessions back after a restart.
 
     Preconditions: a client whose pod was deleted, and which is bound to another endpoint.
     Steps: create a pod with the same name; the client sends requests all the time.
     Expected: the client stays where it is, every request is answered, and every node has the rules of the new address.
     """
-    course = lifecycle.of(Scenario.DELETED)
+    result = endpoint_changes.of(Scenario.DELETED)
 
-    verdict = judge_stage(course, 3, client.pod)
+    verdict = judge_step(result, ScenarioStep.POD_RECREATED, client.id)
 
     check(verdict)
 
@@ -126,16 +130,16 @@ def test_a_recreated_pod_starts_without_clients(client: Client, lifecycle: LifeC
     promised_by=API,
     source=sources.FIELD,
 )
-def test_scaling_up_moves_no_client(client: Client, lifecycle: LifeCycle, check: Check) -> None:
+def test_scaling_up_moves_no_client(client: Client, endpoint_changes: EndpointChanges, check: Check) -> None:
     """New replicas must not end existing sessions; it also means that old clients do not spread to new pods.
 
     Preconditions: a Service with ClientIP over three endpoints, to one of which the client is bound.
     Steps: scale to five endpoints; the client sends requests all the time.
     Expected: the client stays, every request is answered, and every node has the rules of five endpoints.
     """
-    course = lifecycle.of(Scenario.SCALED)
+    result = endpoint_changes.of(Scenario.SCALED)
 
-    verdict = judge_stage(course, 1, client.pod)
+    verdict = judge_step(result, ScenarioStep.SCALED_TO_5, client.id)
 
     check(verdict)
 
@@ -146,7 +150,9 @@ def test_scaling_up_moves_no_client(client: Client, lifecycle: LifeCycle, check:
     promised_by=API,
     source=sources.FIELD,
 )
-def test_affinity_works_again_after_scaling_to_zero(client: Client, lifecycle: LifeCycle, check: Check) -> None:
+def test_affinity_works_again_after_scaling_to_zero(
+    client: Client, endpoint_changes: EndpointChanges, check: Check
+) -> None:
     """After an outage or a scale from zero clients must be bound again, without leftovers of the former endpoints.
 
     Preconditions: a Service with ClientIP over five endpoints, to one of which the client is bound.
@@ -154,9 +160,9 @@ def test_affinity_works_again_after_scaling_to_zero(client: Client, lifecycle: L
     Expected: at zero no answer, and no node has rules that lead to an endpoint; at three one endpoint answers every
         request.
     """
-    course = lifecycle.of(Scenario.SCALED)
+    result = endpoint_changes.of(Scenario.SCALED)
 
-    verdict = judge_stages(course, client.pod, 2, 3)
+    verdict = judge_steps(result, client.id, ScenarioStep.SCALED_TO_0, ScenarioStep.SCALED_TO_3)
 
     check(verdict)
 
@@ -167,7 +173,7 @@ def test_affinity_works_again_after_scaling_to_zero(client: Client, lifecycle: L
     promised_by=API,
     source=sources.FIELD,
 )
-def test_a_rolling_update_loses_no_request(client: Client, lifecycle: LifeCycle, check: Check) -> None:
+def test_a_rolling_update_loses_no_request(client: Client, endpoint_changes: EndpointChanges, check: Check) -> None:
     """Deployments update all the time: each needless move ends a session, each lost request is an error for a user.
 
     Preconditions: a Service with ClientIP over two endpoints, to one of which the client is bound.
@@ -176,9 +182,9 @@ def test_a_rolling_update_loses_no_request(client: Client, lifecycle: LifeCycle,
     Expected: every request is answered; the client stays on its endpoint while that is one, and moves to one other when
         it goes.
     """
-    course = lifecycle.of(Scenario.ROLLED)
+    result = endpoint_changes.of(Scenario.ROLLED)
 
-    verdict = judge_stages(course, client.pod)
+    verdict = judge_steps(result, client.id)
 
     check(verdict)
 
@@ -190,7 +196,7 @@ def test_a_rolling_update_loses_no_request(client: Client, lifecycle: LifeCycle,
     source=sources.SELECTOR_FIELD,
 )
 def test_a_changed_selector_binds_clients_to_the_newly_selected_pods(
-    client: Client, lifecycle: LifeCycle, check: Check
+    client: Client, endpoint_changes: EndpointChanges, check: Check
 ) -> None:
     """Blue-green deployments switch the selector: affinity must not keep clients on the old version.
 
@@ -198,9 +204,9 @@ def test_a_changed_selector_binds_clients_to_the_newly_selected_pods(
     Steps: change the selector to two other pods, then back; the client sends requests all the time.
     Expected: every request is answered, each time by one selected pod; no node has rules of the others.
     """
-    course = lifecycle.of(Scenario.SELECTED)
+    result = endpoint_changes.of(Scenario.SELECTED)
 
-    verdict = judge_stages(course, client.pod)
+    verdict = judge_steps(result, client.id)
 
     check(verdict)
 
@@ -212,7 +218,7 @@ def test_a_changed_selector_binds_clients_to_the_newly_selected_pods(
     source=sources.TERMINATING_ENDPOINTS,
 )
 def test_terminating_endpoints_serve_only_while_none_is_ready(
-    client: Client, lifecycle: LifeCycle, check: Check
+    client: Client, endpoint_changes: EndpointChanges, check: Check
 ) -> None:
     """KEP-1669 avoids an outage while the last pods drain; affinity must use and leave these endpoints accordingly.
 
@@ -221,9 +227,9 @@ def test_terminating_endpoints_serve_only_while_none_is_ready(
     Expected: every request is answered; the client moves to the ready pod, and stays there when that terminates too;
         every node has the rules of the ready one, then of both.
     """
-    course = lifecycle.of(Scenario.DRAINED)
+    result = endpoint_changes.of(Scenario.DRAINED)
 
-    verdict = judge_stages(course, client.pod)
+    verdict = judge_steps(result, client.id)
 
     check(verdict)
 
@@ -235,7 +241,7 @@ def test_terminating_endpoints_serve_only_while_none_is_ready(
     source=sources.TERMINATING_ENDPOINTS,
 )
 def test_with_internal_policy_local_terminating_endpoints_of_the_node_serve(
-    client: Client, lifecycle: LifeCycle, check: Check
+    client: Client, endpoint_changes: EndpointChanges, check: Check
 ) -> None:
     """Ready pods on other nodes do not help here: without the node's own draining pods clients get no answer.
 
@@ -245,9 +251,9 @@ def test_with_internal_policy_local_terminating_endpoints_of_the_node_serve(
     Expected: every request is answered by a pod of the client's node: by a ready one while there is one, then by a
         terminating one, although the pod of the other node is ready; every node has the rules of its own endpoints.
     """
-    course = lifecycle.of(Scenario.LOCAL)
+    result = endpoint_changes.of(Scenario.LOCAL)
 
-    verdict = judge_stages(course, client.pod)
+    verdict = judge_steps(result, client.id)
 
     check(verdict)
 
@@ -259,7 +265,7 @@ def test_with_internal_policy_local_terminating_endpoints_of_the_node_serve(
     source=sources.TERMINATING_ENDPOINTS,
     modes=BOTH_MODES,
 )
-def test_external_rules_use_terminating_endpoints_of_the_node(lifecycle: LifeCycle, check: Check) -> None:
+def test_external_rules_use_terminating_endpoints_of_the_node(endpoint_changes: EndpointChanges, check: Check) -> None:
     """Load balancers keep sending until health checks fail: draining pods must serve that traffic meanwhile.
 
     Preconditions: a NodePort Service with ClientIP and externalTrafficPolicy Local over two pods of one node that take
@@ -268,9 +274,9 @@ def test_external_rules_use_terminating_endpoints_of_the_node(lifecycle: LifeCyc
     Expected: the node of the two has the rules of the ready one, then of both terminating ones; for internal traffic
         every node has the rules of the ready endpoints.
     """
-    course = lifecycle.of(Scenario.OUTSIDE)
+    result = endpoint_changes.of(Scenario.OUTSIDE)
 
-    verdict = combine(*(judge_rules(stage) for stage in course.stages))
+    verdict = judge_step_rules(*result.steps)
 
     check(verdict)
 
@@ -283,7 +289,7 @@ def test_external_rules_use_terminating_endpoints_of_the_node(lifecycle: LifeCyc
     modes=BOTH_MODES,
 )
 def test_changing_the_port_number_keeps_clients_bound(
-    client: Client, lifecycle: LifeCycle, testbed: Testbed, check: Check
+    client: Client, endpoint_changes: EndpointChanges, testbed: Testbed, check: Check
 ) -> None:
     """Chains, lists and sets are named after the port's name, so a new number must not end sessions.
 
@@ -291,11 +297,11 @@ def test_changing_the_port_number_keeps_clients_bound(
     Steps: change the number of its port; read the client's node; 10 requests to the new number.
     Expected: the client still has its affinity entry, and that endpoint answers all requests.
     """
-    course = lifecycle.of(Scenario.PORT)
+    result = endpoint_changes.of(Scenario.PORT)
 
     verdict = combine(
-        judge_still_remembered(course.stages[0], course.stages[1], client, testbed.backend),
-        judge_stage(course, 1, client.pod),
+        judge_entry_kept(result, ScenarioStep.PORT_NUMBER_CHANGED, client.id, testbed.backend),
+        judge_step(result, ScenarioStep.PORT_NUMBER_CHANGED, client.id),
     )
 
     check(verdict)
@@ -308,18 +314,20 @@ def test_changing_the_port_number_keeps_clients_bound(
     source=sources.SYNC_BOTH,
     modes=BOTH_MODES,
 )
-def test_renaming_the_port_clears_its_affinity_entries(lifecycle: LifeCycle, testbed: Testbed, check: Check) -> None:
+def test_renaming_the_port_clears_its_affinity_entries(
+    endpoint_changes: EndpointChanges, testbed: Testbed, check: Check
+) -> None:
     """Control for C83: a new name makes new chains, so renaming a port ends all sessions of the Service.
 
     Preconditions: a Service with ClientIP that has an affinity entry of a client.
     Steps: change the name of its port; read every node.
     Expected: every node has the rules of the new name and none of the old one, and no affinity entry.
     """
-    course = lifecycle.of(Scenario.PORT)
+    result = endpoint_changes.of(Scenario.PORT)
 
     verdict = combine(
-        judge_no_memory_yet(course.stages[2], testbed.backend),
-        judge_rules(course.stages[2]),
+        judge_no_entries(result.step(ScenarioStep.PORT_RENAMED), testbed.backend),
+        judge_step_rules(result.step(ScenarioStep.PORT_RENAMED)),
     )
 
     check(verdict)
@@ -333,7 +341,7 @@ def test_renaming_the_port_clears_its_affinity_entries(lifecycle: LifeCycle, tes
     modes=BOTH_MODES,
 )
 def test_a_recreated_service_starts_without_affinity_entries(
-    lifecycle: LifeCycle, testbed: Testbed, check: Check
+    endpoint_changes: EndpointChanges, testbed: Testbed, check: Check
 ) -> None:
     """kubectl replace --force recreates Services; entries of the old one must not bind clients of the new one.
 
@@ -341,12 +349,12 @@ def test_a_recreated_service_starts_without_affinity_entries(
     Steps: delete it and, once the nodes have followed, create it again under its name; read every node each time.
     Expected: no node has anything of it; then every node has all its rules, and no affinity entry.
     """
-    course = lifecycle.of(Scenario.RECREATED)
+    result = endpoint_changes.of(Scenario.RECREATED)
 
     verdict = combine(
-        judge_rules(course.stages[1]),
-        judge_rules(course.stages[2]),
-        judge_no_memory_yet(course.stages[2], testbed.backend),
+        judge_step_rules(result.step(ScenarioStep.SERVICE_DELETED)),
+        judge_step_rules(result.step(ScenarioStep.SERVICE_RECREATED)),
+        judge_no_entries(result.step(ScenarioStep.SERVICE_RECREATED), testbed.backend),
     )
 
     check(verdict)
@@ -359,7 +367,7 @@ def test_a_recreated_service_starts_without_affinity_entries(
     source=sources.SYNC_BOTH,
     modes=BOTH_MODES,
 )
-def test_a_deleted_service_leaves_nothing(lifecycle: LifeCycle, check: Check) -> None:
+def test_a_deleted_service_leaves_nothing(endpoint_changes: EndpointChanges, check: Check) -> None:
     """Leftovers add up over the life of a node, slow down syncs and may catch traffic of an address used again.
 
     Preconditions: ten Services with ClientIP whose endpoints, ports and selectors changed while clients sent requests
@@ -367,6 +375,6 @@ def test_a_deleted_service_leaves_nothing(lifecycle: LifeCycle, check: Check) ->
     Steps: delete them; read every node.
     Expected: no chain, rule, map element, list or set of any of them, those of former endpoints and ports included.
     """
-    verdict = judge_nothing_left(lifecycle.courses)
+    verdict = judge_leftovers(endpoint_changes.results)
 
     check(verdict)

@@ -21,11 +21,16 @@ from session_affinity.verdicts.expiry import (
     Window,
     judge_free,
     judge_kept,
-    judge_not_renewed_by_traffic,
+    judge_no_renewal_by_traffic,
     just_after,
     just_before,
 )
-from session_affinity.verdicts.timeout_patch import judge_gone, judge_inert, judge_old_expiry, judge_patch
+from session_affinity.verdicts.timeout_patch import (
+    judge_expired_elements,
+    judge_expired_entries,
+    judge_old_expiry,
+    judge_timeout_patch,
+)
 
 if TYPE_CHECKING:
     from session_affinity.dataplane.backend import Backend
@@ -56,7 +61,7 @@ def test_a_patched_timeout_reaches_every_node_and_keeps_the_entries(
     """
     patch = expiry.patched()
 
-    verdict = judge_patch(backend, patch, client.address, client.node)
+    verdict = judge_timeout_patch(backend, patch, client.id)
 
     check(verdict)
 
@@ -78,7 +83,7 @@ def test_a_client_bound_before_a_patch_keeps_its_old_expiry(client: Client, expi
     Expected: every element is still there with more than 30 s left, and the endpoint that answered before answers
         again; after that every element has at most 30 s left.
     """
-    verdict = judge_old_expiry(expiry.silent(), client.address)
+    verdict = judge_old_expiry(expiry.silent(), client.id)
 
     check(verdict)
 
@@ -168,7 +173,7 @@ def test_traffic_on_an_open_connection_does_not_renew_the_timeout(
     """
     trials = expiry.of(Group.OPEN)
 
-    verdict = judge_not_renewed_by_traffic(trials, just_after(TIMEOUT_SECONDS, deadline_scale))
+    verdict = judge_no_renewal_by_traffic(trials, just_after(TIMEOUT_SECONDS, deadline_scale))
 
     check(verdict)
 
@@ -190,7 +195,7 @@ def test_an_expired_entry_stays_listed_but_binds_no_client(client: Client, expir
     Expected: every entry is still listed, yet for at least one Service another endpoint answers; all stay by chance
         with probability 3 ** -15.
     """
-    verdict = judge_inert(expiry.silent(), client.address, expiry.hz)
+    verdict = judge_expired_entries(expiry.silent(), client.id, expiry.hz)
 
     check(verdict)
 
@@ -212,7 +217,7 @@ def test_a_clients_element_leaves_its_set_when_the_timeout_has_passed(
     Expected: first one element of the client in one set of each Service, with the remainder of its 30 s left; then
         none.
     """
-    verdict = judge_gone(expiry.departed(), client.address)
+    verdict = judge_expired_elements(expiry.departed(), client.id)
 
     check(verdict)
 

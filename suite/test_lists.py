@@ -13,11 +13,11 @@ from session_affinity.dataplane.model import CLIENT_IP
 from session_affinity.plugin.claims import claim
 from session_affinity.traffic.answers import target
 from session_affinity.verdicts.lists import (
-    judge_follows,
-    judge_forgotten,
+    judge_entries_cleared,
+    judge_moved_entries,
     judge_one_element,
     judge_one_entry,
-    judge_strangers,
+    judge_other_nodes,
 )
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def test_a_client_is_in_one_list_with_one_stamp_per_connection(
         client.request(target(sticky_service), count=20, name=f"requests up to {connections}")
         rounds.append((connections, nodes.read_one(client.node)))
 
-    verdict = judge_one_entry(sticky_service, client.address, rounds, nodes.hz(client.node))
+    verdict = judge_one_entry(sticky_service, client.id, rounds, nodes.hz(client.node))
 
     check(verdict)
 
@@ -81,7 +81,7 @@ def test_a_client_is_in_one_set_with_the_timeout_left(
     after = nodes.read_one(client.node)
     seconds = time.monotonic() - since
 
-    verdict = judge_one_element(sticky_service, client.address, before, after, seconds=seconds)
+    verdict = judge_one_element(sticky_service, client.id, before, after, seconds=seconds)
 
     check(verdict)
 
@@ -93,6 +93,7 @@ def test_a_client_is_in_one_set_with_the_timeout_left(
     source=sources.AFFINITY_STORES,
     modes=BOTH_MODES,
 )
+@pytest.mark.usefixtures("several_nodes")
 def test_other_nodes_have_no_affinity_entry_of_the_client(
     client: Client, nodes: Nodes, sticky_service: ServiceState, testbed: Testbed, check: Check
 ) -> None:
@@ -106,7 +107,7 @@ def test_other_nodes_have_no_affinity_entry_of_the_client(
     client.request(target(sticky_service), count=20)
     states = nodes.read()
 
-    verdict = judge_strangers(testbed.backend, sticky_service, (client.address, client.node), states)
+    verdict = judge_other_nodes(testbed.backend, sticky_service, client.id, states)
 
     check(verdict)
 
@@ -133,6 +134,7 @@ def test_switching_to_none_clears_all_affinity_entries(
     Expected: no list or set of the Service under None; three empty ones under ClientIP again, on every node.
     """
     client.request(target(sticky_service))
+    before = nodes.read_one(client.node)
     since = time.monotonic()
     plain = testbed.services.switch(sticky_service, NO_AFFINITY)
     without = testbed.wait_for_sync(plain, since=since)
@@ -141,7 +143,7 @@ def test_switching_to_none_clears_all_affinity_entries(
     testbed.wait_for_sync(again, since=since)
     states = nodes.read()
 
-    verdict = judge_forgotten(testbed.backend, again, without.states, states)
+    verdict = judge_entries_cleared(testbed.backend, again, before, without.states, states)
 
     check(verdict)
 
@@ -168,6 +170,6 @@ def test_moving_the_affinity_entry_moves_the_client(
         nodes.run(client.node, backend.pin_argv(sticky_service, client.address, store)).check()
         followed.append((endpoint, client.request(target(sticky_service), count=5)))
 
-    verdict = judge_follows(sticky_service, client.node, followed)
+    verdict = judge_moved_entries(sticky_service, client.id, followed)
 
     check(verdict)

@@ -13,12 +13,12 @@ from session_affinity.traffic.answers import Target, target
 from session_affinity.traffic.datagrams import Round
 from session_affinity.verdicts.paths import (
     PathRequests,
-    judge_answered_by,
-    judge_bound_apart,
-    judge_dropped,
-    judge_each_way,
+    judge_allowed_endpoints,
+    judge_dropped_requests,
+    judge_entries_by_node,
     judge_flows,
-    judge_remembered,
+    judge_one_endpoint_per_path,
+    judge_separate_bindings,
 )
 from session_affinity.verdicts.rules import judge_aspects
 from session_affinity.verdicts.verdict import combine
@@ -65,10 +65,10 @@ def test_a_host_network_client_has_its_entry_under_the_nodes_address(
     answers = host_network_client.request(at, count=REQUESTS)
     states = nodes.read()
 
-    requests = PathRequests(service, host_network_client.pod, {at: "to the cluster IP"}, answers)
+    requests = PathRequests(service, host_network_client.id, {at: "to the cluster IP"}, answers)
     verdict = combine(
-        judge_each_way(requests),
-        judge_remembered(testbed.backend, requests, {at: host_network_client.node}, states),
+        judge_one_endpoint_per_path(requests),
+        judge_entries_by_node(testbed.backend, requests, {at: host_network_client.node}, states),
     )
 
     check(verdict)
@@ -94,7 +94,7 @@ def test_a_pod_reaches_itself_through_its_service(
     at = target(service)
     answers = client.request(at, count=SELF_REQUESTS)
 
-    verdict = judge_answered_by(PathRequests(service, client.pod, {at: "to itself"}, answers), {at: [client.pod]})
+    verdict = judge_allowed_endpoints(PathRequests(service, client.id, {at: "to itself"}, answers), {at: [client.pod]})
 
     check(verdict)
 
@@ -122,8 +122,8 @@ def test_a_pod_that_reaches_itself_has_its_entry_under_its_own_address(
     answers = client.request(at, count=SELF_REQUESTS)
     states = nodes.read()
 
-    requests = PathRequests(service, client.pod, {at: "to itself"}, answers)
-    verdict = judge_remembered(testbed.backend, requests, {at: client.node}, states)
+    requests = PathRequests(service, client.id, {at: "to itself"}, answers)
+    verdict = judge_entries_by_node(testbed.backend, requests, {at: client.node}, states)
 
     check(verdict)
 
@@ -150,8 +150,8 @@ def test_with_internal_policy_local_a_client_reaches_only_endpoints_of_its_own_n
     answers = client.request(at, count=REQUESTS)
 
     local_pods = [endpoint.pod for endpoint in service.endpoints if endpoint.node == client.node]
-    requests = PathRequests(service, client.pod, {at: f"on {client.node}"}, answers)
-    verdict = judge_answered_by(requests, {at: local_pods})
+    requests = PathRequests(service, client.id, {at: f"on {client.node}"}, answers)
+    verdict = judge_allowed_endpoints(requests, {at: local_pods})
 
     check(verdict)
 
@@ -176,7 +176,7 @@ def test_with_internal_policy_local_a_node_without_endpoints_drops_requests(
     at = target(service)
     answers = client.impatient.request(at)
 
-    verdict = judge_dropped(PathRequests(service, client.pod, {at: f"on {client.node}"}, answers))
+    verdict = judge_dropped_requests(PathRequests(service, client.id, {at: f"on {client.node}"}, answers))
 
     check(verdict)
 
@@ -229,13 +229,13 @@ def test_with_traffic_distribution_a_client_reaches_only_endpoints_of_its_zone(
 
     zone_pods = zoned_services.in_zone(client.node)
     sticky_requests, plain_requests = (
-        PathRequests(service, client.pod, {target(service): f"to {service.name}"}, answers.of(target(service)))
+        PathRequests(service, client.id, {target(service): f"to {service.name}"}, answers.of(target(service)))
         for service in (sticky, plain)
     )
     verdict = combine(
-        judge_each_way(sticky_requests),
-        judge_answered_by(sticky_requests, {target(sticky): zone_pods}),
-        judge_answered_by(plain_requests, {target(plain): zone_pods}),
+        judge_one_endpoint_per_path(sticky_requests),
+        judge_allowed_endpoints(sticky_requests, {target(sticky): zone_pods}),
+        judge_allowed_endpoints(plain_requests, {target(plain): zone_pods}),
     )
 
     check(verdict)
@@ -288,12 +288,12 @@ def test_each_port_of_a_service_has_its_own_affinity(
     targets = _ports(service, "TCP")
     answers = client.request(*targets, count=3)
 
-    requests = PathRequests(service, client.pod, targets, answers)
+    requests = PathRequests(service, client.id, targets, answers)
     first, *others = (requests.on(at).only_endpoint for at in targets)
     pairs = [(first, other) for other in others]
     verdict = combine(
-        judge_each_way(requests),
-        judge_bound_apart(service, client.pod, pairs, "ports and the first"),
+        judge_one_endpoint_per_path(requests),
+        judge_separate_bindings(service, client.id, pairs, "ports and the first"),
     )
 
     check(verdict)
@@ -321,13 +321,13 @@ def test_tcp_and_udp_on_one_port_number_have_separate_affinity(
     requests = client.request(*tcp, count=2)
     (datagrams,) = client.exchange(Round(tuple(udp), count=2))
 
-    over_tcp = PathRequests(service, client.pod, tcp, requests)
-    over_udp = PathRequests(service, client.pod, udp, datagrams)
+    over_tcp = PathRequests(service, client.id, tcp, requests)
+    over_udp = PathRequests(service, client.id, udp, datagrams)
     pairs = [(over_tcp.on(at).only_endpoint, over_udp.on(at).only_endpoint) for at in tcp]
     verdict = combine(
-        judge_each_way(over_tcp),
-        judge_each_way(over_udp),
-        judge_bound_apart(service, client.pod, pairs, "pairs of TCP and UDP"),
+        judge_one_endpoint_per_path(over_tcp),
+        judge_one_endpoint_per_path(over_udp),
+        judge_separate_bindings(service, client.id, pairs, "pairs of TCP and UDP"),
     )
 
     check(verdict)
@@ -352,7 +352,7 @@ def test_new_udp_flows_of_a_client_reach_one_endpoint(
     targets = _ports(service, "UDP")
     (answers,) = client.exchange(Round(tuple(targets), count=3))
 
-    verdict = judge_each_way(PathRequests(service, client.pod, targets, answers))
+    verdict = judge_one_endpoint_per_path(PathRequests(service, client.id, targets, answers))
 
     check(verdict)
 
@@ -384,7 +384,7 @@ def test_datagrams_of_one_udp_flow_stay_and_do_not_renew_the_timeout(
         Round(tuple(targets), name="first datagram of a new flow"),
     )
     first, later, new = client.exchange(*rounds)
-    verdict = judge_flows(PathRequests(service, client.pod, targets, first), later, new)
+    verdict = judge_flows(PathRequests(service, client.id, targets, first), later, new)
 
     check(verdict)
 

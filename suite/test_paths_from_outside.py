@@ -14,11 +14,11 @@ from session_affinity.plugin.claims import claim
 from session_affinity.traffic.answers import Target
 from session_affinity.verdicts.paths import (
     PathRequests,
-    judge_answered_by,
-    judge_dropped,
-    judge_each_way,
-    judge_one_client,
-    judge_remembered,
+    judge_allowed_endpoints,
+    judge_dropped_requests,
+    judge_entries_by_node,
+    judge_one_endpoint_per_path,
+    judge_translated_clients,
 )
 from session_affinity.verdicts.rules import judge_aspects
 
@@ -59,7 +59,7 @@ def test_through_each_nodes_node_port_a_client_reaches_one_endpoint(
     targets = node_port_targets.labelled_targets(service)
     answers = client.request(*targets, count=REQUESTS)
 
-    verdict = judge_each_way(PathRequests(service, client.pod, targets, answers))
+    verdict = judge_one_endpoint_per_path(PathRequests(service, client.id, targets, answers))
 
     check(verdict)
 
@@ -92,8 +92,8 @@ def test_only_the_node_of_the_node_port_has_the_affinity_entry(
     answers = host_network_client.request(*targets, count=REQUESTS)
     states = testbed.nodes.read(node_port_targets.addresses)
 
-    requests = PathRequests(service, host_network_client.pod, targets, answers)
-    verdict = judge_remembered(testbed.backend, requests, node_port_targets.target_to_node(service), states)
+    requests = PathRequests(service, host_network_client.id, targets, answers)
+    verdict = judge_entries_by_node(testbed.backend, requests, node_port_targets.target_to_node(service), states)
 
     check(verdict)
 
@@ -142,8 +142,8 @@ def test_with_external_policy_local_a_node_port_answers_from_its_own_node(
     answers = host_network_client.request(*local_pods, count=REQUESTS)
 
     labels = remote_node_ports.labelled(local_pods)
-    requests = PathRequests(remote_node_ports.service, host_network_client.pod, labels, answers)
-    verdict = judge_answered_by(requests, local_pods)
+    requests = PathRequests(remote_node_ports.service, host_network_client.id, labels, answers)
+    verdict = judge_allowed_endpoints(requests, local_pods)
 
     check(verdict)
 
@@ -166,7 +166,7 @@ def test_with_external_policy_local_a_node_without_endpoints_drops_requests(
     targets = remote_node_ports.labelled(remote_node_ports.without_endpoints())
     answers = host_network_client.impatient.request(*targets)
 
-    verdict = judge_dropped(PathRequests(remote_node_ports.service, host_network_client.pod, targets, answers))
+    verdict = judge_dropped_requests(PathRequests(remote_node_ports.service, host_network_client.id, targets, answers))
 
     check(verdict)
 
@@ -223,10 +223,10 @@ def test_clients_behind_one_snat_address_share_one_endpoint(
     requests = []
     for sender in (client, path_clients.pod):
         answers = sender.request(*snat_service.targets, count=REQUESTS, name=f"answers to {sender.pod}")
-        requests.append(PathRequests(snat_service.front, sender.pod, snat_service.targets, answers))
+        requests.append(PathRequests(snat_service.front, sender.id, snat_service.targets, answers))
     state = testbed.nodes.read_one(snat_service.behind)
 
-    verdict = judge_one_client(testbed.backend, snat_service.service, requests, state)
+    verdict = judge_translated_clients(testbed.backend, snat_service.service, requests, state)
 
     check(verdict)
 
@@ -251,7 +251,7 @@ def test_all_requests_to_an_external_ip_reach_one_endpoint(
     targets = {Target(address, service.ports[0].port): f"at {address}" for address in service.external_ips}
     answers = client.request(*targets, count=3 * REQUESTS)
 
-    verdict = judge_each_way(PathRequests(service, client.pod, targets, answers))
+    verdict = judge_one_endpoint_per_path(PathRequests(service, client.id, targets, answers))
 
     check(verdict)
 
@@ -300,7 +300,7 @@ def test_all_requests_to_a_load_balancers_address_reach_one_endpoint(
     targets = {Target(address, service.ports[0].port): f"at {address}" for address in service.balancer_ips}
     answers = client.request(*targets, count=3 * REQUESTS)
 
-    verdict = judge_each_way(PathRequests(service, client.pod, targets, answers))
+    verdict = judge_one_endpoint_per_path(PathRequests(service, client.id, targets, answers))
 
     check(verdict)
 

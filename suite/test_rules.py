@@ -13,7 +13,7 @@ import pytest
 from session_affinity.claims import BOTH_MODES, IPTABLES, KUBE_PROXY, NFTABLES, sources
 from session_affinity.dataplane.differences import Aspect
 from session_affinity.plugin.claims import claim
-from session_affinity.verdicts.rules import judge_aspects, judge_no_memory, judge_same_everywhere, judge_timeouts
+from session_affinity.verdicts.rules import judge_aspects, judge_no_affinity_rules, judge_same_rules, judge_timeouts
 
 if TYPE_CHECKING:
     from fixtures.rules import RuleReading
@@ -215,7 +215,7 @@ def test_a_service_without_affinity_has_no_affinity_rules(rules: RuleReading, ch
     Steps: read the rules and sets of every node.
     Expected: the Service has rules on every node, none of which matches with recent or looks up or updates a set.
     """
-    verdict = judge_no_memory(rules.backend, rules.plain, rules.states)
+    verdict = judge_no_affinity_rules(rules.backend, rules.plain, rules.states)
 
     check(verdict)
 
@@ -227,6 +227,7 @@ def test_a_service_without_affinity_has_no_affinity_rules(rules: RuleReading, ch
     source=sources.SYNC_BOTH,
     modes=BOTH_MODES,
 )
+@pytest.mark.usefixtures("several_nodes")
 def test_all_nodes_have_the_same_rules(rules: RuleReading, check: Check) -> None:
     """Rules are the same on all nodes under the Cluster policies; a node that differs has missed or broken a sync.
 
@@ -234,7 +235,7 @@ def test_all_nodes_have_the_same_rules(rules: RuleReading, check: Check) -> None
     Steps: read the rules of every node.
     Expected: no node's rules for the Service differ from those of another, counters aside.
     """
-    verdict = judge_same_everywhere(rules.backend, rules.sticky, rules.states)
+    verdict = judge_same_rules(rules.backend, rules.sticky, rules.states)
 
     check(verdict)
 

@@ -120,22 +120,28 @@ def warning_texts(header: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class ApiAnswer:
-    """A request that a Service be stored, in a few words, and the API's reply to it."""
+    """A request to store a Service, named in a few words, and the API's reply."""
 
     what: str
     reply: Reply
 
     @property
     def stored(self) -> str:
-        """The affinity as stored, in words; the reason where the request was refused."""
+        """The affinity as stored, in words; the API's reason where the request was refused."""
         return stored_affinity(self.reply.body.get("spec") or {}) if self.reply.ok else self.reply.summary()
 
 
 def stored_affinity(spec: Mapping[str, Any]) -> str:
-    """Return the affinity of a Service's specification in words, with everything that its configuration holds."""
+    """Return the affinity of a Service's specification in words, with everything that its configuration contains."""
     config = spec.get("sessionAffinityConfig")
-    affinity = str(spec.get("sessionAffinity"))
+    # A missing field must not read as the value None: the API sets the field of every Service.
+    affinity = str(spec.get("sessionAffinity", "no sessionAffinity"))
     timeout = ((config or {}).get("clientIP") or {}).get("timeoutSeconds")
     if config == {"clientIP": {"timeoutSeconds": timeout}} and timeout is not None:
-        return f"{affinity}, {timeout} s"
-    return f"{affinity}, {NO_CONFIG}" if config is None else f"{affinity}, sessionAffinityConfig {config}"
+        return affinity_text(affinity, timeout)
+    return affinity_text(affinity, None) if config is None else f"{affinity}, sessionAffinityConfig {config}"
+
+
+def affinity_text(affinity: str, timeout_seconds: int | None) -> str:
+    """Return an affinity and its timeout in words; ``timeout_seconds`` is None without a configuration."""
+    return f"{affinity}, {NO_CONFIG}" if timeout_seconds is None else f"{affinity}, {timeout_seconds} s"

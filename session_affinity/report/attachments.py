@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ENTRIES: Final = "affinity entries, with ages"
 LIFELINES: Final = "how long each client stayed on its endpoint"
-BY_STAGE: Final = "answers by stage"
+BY_STEP: Final = "answers by step"
 # PyYAML's dumper in C, where it is installed, is ten times as fast.
 _DUMPER: Final = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
@@ -113,18 +113,18 @@ def expired_elements(expired: ExpiredElements) -> tuple[Attachment, ...]:
 
 
 def scenario(result: ScenarioResult) -> tuple[Attachment, ...]:
-    """Return the answers of a client through the stages of a scenario: a picture with a line at each, and a table."""
-    csv = Attachment(BY_STAGE, shortened(result.csv()), MediaType.CSV)
-    by_stage = [(*stage.during, *stage.answers) for stage in result.stages]
-    everything = Answers(tuple(answer for answers in by_stage for answer in answers))
+    """Return the answers of a client through the steps of a scenario: a picture with a line at each, and a table."""
+    csv = Attachment(BY_STEP, shortened(result.csv()), MediaType.CSV)
+    by_step = [(*step.during, *step.answers) for step in result.steps]
+    everything = Answers(tuple(answer for answers in by_step for answer in answers))
     if len(everything) < 2:
         return (csv,)
     marks, count = [], 0
-    for stage, answers in zip(result.stages, by_stage, strict=True):
-        marks.append((count, stage.change))
+    for step, answers in zip(result.steps, by_step, strict=True):
+        marks.append((count, step.step))
         count += len(answers)
     title = f"{len(everything)} requests to {result.service.name} while its endpoints changed"
-    return (Attachment(BY_STAGE, pictures.timeline(title, everything, marks=marks), MediaType.SVG), csv)
+    return (Attachment(BY_STEP, pictures.timeline(title, everything, marks=marks), MediaType.SVG), csv)
 
 
 def conclusion(conclusion: Conclusion) -> tuple[Attachment, ...]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.model import Family, ProxyConfig, ServiceState
     from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.recorder import Event, Recorded
-    from session_affinity.scenarios.endpoint_changes.result import Stage
+    from session_affinity.scenarios.endpoint_changes.result import StepResult
 
 MOST_STEPS: Final = 10
 MOST_SERVICES: Final = 4
@@ -146,13 +146,13 @@ class _StepBuilder:
                 assert_never(observation)
 
     def _parts(self, scenario: ScenarioResult, event: Event) -> Iterator[ReportStep]:
-        """Yield a step for each stage of a scenario: entries always, rules at the end and where they differed."""
-        for stage in scenario.stages:
-            proxy, states = self._context.proxy, stage.states
-            title = f"{stage.change}: {_stage_summary(stage)}"
-            attachments = render.affinity_entries(proxy, [stage.service], states, self._context.hz)
-            if any(stage.differences.values()) or stage is scenario.stages[-1]:
-                attachments += render.rules(proxy, [stage.service], states, thorough=self._failed)
+        """Yield a step for each step of a scenario: entries always, rules at the end and where they differed."""
+        for result in scenario.steps:
+            proxy, states = self._context.proxy, result.states
+            title = f"{result.step}: {_rounds_summary(result)}"
+            attachments = render.affinity_entries(proxy, [result.service], states, self._context.hz)
+            if any(result.differences.values()) or result is scenario.steps[-1]:
+                attachments += render.rules(proxy, [result.service], states, thorough=self._failed)
             yield ReportStep(Phase.OBSERVE, title, event.began, event.ended, attachments)
 
     def _update(self, services: Iterable[ServiceState]) -> None:
@@ -198,15 +198,15 @@ def _of_scenario(observation: _OfScenario) -> Content:
         case ExpiredElements(services):
             title = f"{len(services)} clients that sent one request, and their node after their timeout was over"
             return Content(title, render.expired_elements(observation))
-        case ScenarioResult(stages):
-            title = f"requests of one client to {observation.service.key} through {len(stages)} stages"
+        case ScenarioResult(steps):
+            title = f"requests of one client to {observation.service.key} through {len(steps)} steps"
             return Content(title, render.scenario(observation))
         case _:
             assert_never(observation)
 
 
-def _stage_summary(stage: Stage) -> str:
-    rounds = ((stage.during, "during the sync"), (stage.answers, "after the sync"))
+def _rounds_summary(result: StepResult) -> str:
+    rounds = ((result.during, "during the sync"), (result.answers, "after the sync"))
     return "; ".join(f"{answers.summary()} {when}" for answers, when in rounds if len(answers)) or "no requests"
 
 

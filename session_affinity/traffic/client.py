@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from session_affinity import recorder
 from session_affinity.dataplane.model import family_of
@@ -26,6 +26,17 @@ NO_PROGRAM: Final = (126, 127)
 """What a shell ends with when it cannot run a program, and when there is none."""
 
 
+class ClientId(NamedTuple):
+    """Which client a verdict is about: its pod, the address that nodes see it by, and its node."""
+
+    pod: str
+    address: str
+    node: str
+
+    def __str__(self) -> str:
+        return f"{self.pod} ({self.address} on {self.node})"
+
+
 @dataclass(frozen=True)
 class Client:
     """A pod with curl; ``address`` is what the dataplane sees it by. May be shared by threads.
@@ -41,6 +52,11 @@ class Client:
     deadlines: Deadlines = DEFAULTS
     share: float = 1.0
     container: str = ""
+
+    @property
+    def id(self) -> ClientId:
+        """Pod, address and node of the client."""
+        return ClientId(self.pod, self.address, self.node)
 
     @property
     def patience(self) -> curl.Patience:

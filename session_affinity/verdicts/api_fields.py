@@ -1,4 +1,4 @@
-"""What the API stores of a Service's affinity, what it refuses, and what it warns of."""
+"""What the API stores for a Service's affinity, what it refuses, and which warnings it returns."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from session_affinity.errors import ClusterError
-from session_affinity.kube.reply import NO_CONFIG
-from session_affinity.verdicts.verdict import Finding, Verdict
+from session_affinity.kube.reply import affinity_text
+from session_affinity.verdicts.verdict import Finding, Verdict, require_observed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ OF_AFFINITY: Final = "sessionaffinity"
 
 @dataclass(frozen=True)
 class Refusal:
-    """How a request is to be refused: the field that is named, and the reason given for it."""
+    """How the API is to refuse a request: the field that it names, and the reason that it gives."""
 
     field: str
     reason: str
@@ -32,30 +32,30 @@ TIMEOUT_REFUSED: Final = Refusal("spec.sessionAffinityConfig.clientIP.timeoutSec
 AFFINITY_REFUSED: Final = Refusal("spec.sessionAffinity", "FieldValueNotSupported")
 
 
-def told(affinity: str, timeout_seconds: int | None) -> str:
-    """Return an affinity as ``stored_affinity`` does; None is no timeout at all."""
-    return f"{affinity}, {NO_CONFIG}" if timeout_seconds is None else f"{affinity}, {timeout_seconds} s"
+def judge_stored_affinity(*requests: tuple[ApiAnswer, str, int | None]) -> Verdict:
+    """Judge that each request was granted and stored with its affinity and timeout.
 
-
-def judge_stored(*asked: tuple[ApiAnswer, str, int | None]) -> Verdict:
-    """Judge that each request was granted and stored with this affinity and timeout, None being no timeout at all."""
+    A request has its answer, the affinity and the timeout in seconds; None stands for no configuration at all.
+    """
+    require_observed(requests, "requests to store a Service")
     findings = tuple(
-        Finding(WHERE, told(affinity, seconds), one.stored, one.what)
-        for one, affinity, seconds in asked
-        if one.stored != told(affinity, seconds)
+        Finding(WHERE, affinity_text(affinity, seconds), answer.stored, answer.what)
+        for answer, affinity, seconds in requests
+        if answer.stored != affinity_text(affinity, seconds)
     )
-    seen = "; ".join(dict.fromkeys(one.stored.splitlines()[0] for one, _, _ in asked))
+    seen = "; ".join(dict.fromkeys(answer.stored.splitlines()[0] for answer, _, _ in requests))
     return Verdict(findings[0].seen.splitlines()[0] if findings else seen, findings)
 
 
-def judge_refused(asked: Sequence[tuple[ApiAnswer, Refusal]]) -> Verdict:
-    """Judge that each request was refused as invalid, for the sake of this field and no other."""
+def judge_refusals(requests: Sequence[tuple[ApiAnswer, Refusal]]) -> Verdict:
+    """Judge that each request was refused as invalid, because of its field and no other."""
+    require_observed(requests, "requests that the API is to refuse")
     findings = tuple(
-        Finding(WHERE, f"422 Invalid\n{wanted.field}: {wanted.reason}", _refusal(one), one.what)
-        for one, wanted in asked
-        if not _refused_so(one.reply, wanted)
+        Finding(WHERE, f"422 Invalid\n{refusal.field}: {refusal.reason}", _outcome(answer), answer.what)
+        for answer, refusal in requests
+        if not _is_refused_by(answer.reply, refusal)
     )
-    return Verdict(f"{len(asked) - len(findings)} of {len(asked)} refused, naming the field", findings)
+    return Verdict(f"{len(requests) - len(findings)} of {len(requests)} refused, naming the field", findings)
 
 
 def warns_of_headless(version: str) -> bool:
@@ -67,43 +67,44 @@ def warns_of_headless(version: str) -> bool:
 
 
 def warns_without_reason(version: str) -> bool:
-    """Return whether an API server is known to warn of an affinity that nobody set: 1.34.0 and 1.34.1 (k/k #134040)."""
+    """Return whether an API server warns about an affinity that was not set: 1.34.0 and 1.34.1 do (k/k #134040)."""
     return (1, 34, 0) <= _numbers(version) < (1, 34, 2)
 
 
-def judge_warnings(asked: Sequence[tuple[ApiAnswer, bool]], version: str) -> Verdict:
-    """Judge that a warning about affinity came with each answer that calls for one, and with no other."""
-    findings = tuple(_unwarned(asked, version))
-    warned = sum(bool(affinity_warnings(one.reply)) for one, _ in asked)
-    return Verdict(f"{warned} of {len(asked)} answers warn of affinity, API server {version}", findings)
+def judge_warnings(requests: Sequence[tuple[ApiAnswer, bool]], version: str) -> Verdict:
+    """Judge that just those answers that are to warn about affinity did; ``version`` is the API server's."""
+    require_observed(requests, "answers that may have warnings")
+    findings = tuple(_wrong_warnings(requests, version))
+    warnings = sum(bool(affinity_warnings(answer.reply)) for answer, _ in requests)
+    return Verdict(f"{warnings} of {len(requests)} answers warn of affinity, API server {version}", findings)
 
 
 def affinity_warnings(reply: Reply) -> tuple[str, ...]:
-    """Return the warnings about affinity; others have other reasons."""
+    """Return the warnings about affinity; other warnings have other reasons."""
     return tuple(text for text in reply.warnings if OF_AFFINITY in text.lower())
 
 
-def _unwarned(asked: Sequence[tuple[ApiAnswer, bool]], version: str) -> Iterator[Finding]:
-    for one, wanted in asked:
-        seen = affinity_warnings(one.reply)
-        if not one.reply.ok:
-            yield Finding(WHERE, "the Service is stored", one.reply.summary(), one.what)
-        elif bool(seen) != wanted:
-            expected = "a warning that affinity is ignored" if wanted else "no warning about affinity"
-            yield Finding(WHERE, f"{expected}, by API server {version}", "; ".join(seen) or "no warning", one.what)
+def _wrong_warnings(requests: Sequence[tuple[ApiAnswer, bool]], version: str) -> Iterator[Finding]:
+    for answer, is_to_warn in requests:
+        seen = affinity_warnings(answer.reply)
+        if not answer.reply.ok:
+            yield Finding(WHERE, "the Service is stored", answer.reply.summary(), answer.what)
+        elif bool(seen) != is_to_warn:
+            expected = "a warning that affinity is ignored" if is_to_warn else "no warning about affinity"
+            yield Finding(WHERE, f"{expected}, by API server {version}", "; ".join(seen) or "no warning", answer.what)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
-    if found is None:
-        raise ClusterError(f"the API server's version is {version!r}, which is none")
-    return tuple(map(int, found.groups()))
+    match = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
+    if match is None:
+        raise ClusterError(f"the API server reports the version {version!r}, which is not of the form v1.37.2")
+    return tuple(map(int, match.groups()))
 
 
-def _refused_so(reply: Reply, wanted: Refusal) -> bool:
-    named = {(cause.field, cause.reason) for cause in reply.causes}
-    return (reply.status, reply.reason, named) == (422, "Invalid", {(wanted.field, wanted.reason)})
+def _is_refused_by(reply: Reply, refusal: Refusal) -> bool:
+    causes = {(cause.field, cause.reason) for cause in reply.causes}
+    return (reply.status, reply.reason, causes) == (422, "Invalid", {(refusal.field, refusal.reason)})
 
 
-def _refusal(asked: ApiAnswer) -> str:
-    return f"stored as {asked.stored}" if asked.reply.ok else asked.reply.summary()
+def _outcome(answer: ApiAnswer) -> str:
+    return f"stored as {answer.stored}" if answer.reply.ok else answer.reply.summary()

@@ -1,13 +1,14 @@
-"""What becomes of rules and clients when kube-proxy stops, and when somebody else changes what it wrote."""
+"""What happens to rules and clients when kube-proxy stops, and when another program changes its rules."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from session_affinity.dataplane.xt_recent import MAX_STAMPS
+from session_affinity.errors import NothingObservedError
 from session_affinity.verdicts.distribution import judge_one_endpoint
-from session_affinity.verdicts.rules import judge_differences, judge_programmed
-from session_affinity.verdicts.verdict import Finding, Verdict, combine
+from session_affinity.verdicts.rules import judge_differences, judge_readable_rules
+from session_affinity.verdicts.verdict import Finding, Verdict, combine, require_observed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,14 +18,15 @@ if TYPE_CHECKING:
     from session_affinity.scenarios.disruption.flush import Repair
     from session_affinity.scenarios.disruption.many_services import ManyServices
     from session_affinity.scenarios.disruption.outages import BlockingRule, ChangesWhileStopped, NodeRules, Restart
+    from session_affinity.traffic.client import ClientId
 
 
-def judge_restart(restart: Restart, client: str) -> Verdict:
-    """Judge that a client noticed nothing of a restart: answers of one endpoint, its entry kept, the rules right."""
+def judge_restart(restart: Restart, client: ClientId) -> Verdict:
+    """Judge that after a restart one endpoint answered every request, the entry is kept, and the rules are right."""
     verdict = combine(
         judge_one_endpoint(restart.service, client, restart.answers),
         _judge_entry(restart.service, restart.held.node, restart.before, restart.after),
-        judge_held(restart.held),
+        judge_node_rules(restart.held),
     )
     if not verdict.ok:
         return verdict
@@ -32,80 +34,106 @@ def judge_restart(restart: Restart, client: str) -> Verdict:
     return Verdict(f"{headline}, entry and rules kept", service=restart.service)
 
 
-def judge_toggle(toggle: ChangesWhileStopped) -> Verdict:
-    """Judge that a node made of changes that its kube-proxy did not see happen what it makes of those it does."""
-    node = toggle.held.node
-    forgotten = _none(toggle.off, node, "nobody remembered under None", map(str, toggle.off_remembers))
-    gone = _none(toggle.gone, node, "nothing of a deleted Service", toggle.gone_left)
-    kept = _judge_entry(toggle.timed, node, toggle.before, toggle.after)
-    verdict = combine(judge_held(toggle.held), gone, forgotten, kept)
+def judge_changes_while_stopped(changes: ChangesWhileStopped) -> Verdict:
+    """Judge that a node has processed changes made while its kube-proxy was stopped as it does any others."""
+    node = changes.held.node
+    cleared = _judge_absence(changes.off, node, "no affinity entry under None", [*map(str, changes.off_remembers)])
+    deleted = _judge_absence(changes.gone, node, "nothing of a deleted Service", changes.gone_left)
+    kept = _judge_entry(changes.timed, node, changes.before, changes.after)
+    verdict = combine(judge_node_rules(changes.held), deleted, cleared, kept)
     if not verdict.ok:
         return verdict
-    headline = f"{len(toggle.held.differences) + 1} changes right {toggle.held.waited:.1f} s after the kill"
-    return Verdict(f"{headline}, entry kept", service=toggle.timed)
+    headline = f"{len(changes.held.differences) + 1} changes right {changes.held.waited:.1f} s after the kill"
+    return Verdict(f"{headline}, entry kept", service=changes.timed)
 
 
-def judge_obstacle(obstacle: BlockingRule) -> Verdict:
-    """Judge that a rule in the way of one Service kept no other from its rules, and went with its own next change."""
-    before, after = obstacle.failed
-    failed = judge_no_failed_sync({obstacle.own.node: before}, {obstacle.own.node: after})
-    verdict = combine(judge_held(obstacle.other), judge_held(obstacle.own), failed)
+def judge_blocking_rule(blocking: BlockingRule) -> Verdict:
+    """Judge that a rule in front of one Service's rules left others alone, and went with that Service's next change."""
+    before, after = blocking.failed
+    node = blocking.own.node
+    verdict = combine(
+        judge_node_rules(blocking.other),
+        judge_node_rules(blocking.own),
+        judge_failed_syncs({node: before}, {node: after}),
+    )
     if not verdict.ok:
         return verdict
-    return Verdict(f"the other right after {obstacle.other.waited:.1f} s, itself after {obstacle.own.waited:.1f} s")
+    return Verdict(f"the other right after {blocking.other.waited:.1f} s, itself after {blocking.own.waited:.1f} s")
 
 
-def judge_held(held: NodeRules) -> Verdict:
-    """Judge that a node holds what Services call for, and nothing of former endpoints."""
+def judge_node_rules(rules: NodeRules) -> Verdict:
+    """Judge that a node has the rules that Services call for, and nothing of former endpoints."""
+    require_observed(rules.differences, f"Services whose rules were read on {rules.node}")
     wrong = [
-        judge_differences(service, found, [held.node], held.waited) for service, found in held.differences if found
+        judge_differences(service, differences, [rules.node], rules.waited)
+        for service, differences in rules.differences
+        if differences
     ]
     if wrong:
         return combine(*wrong)
-    headline = f"rules of {len(held.differences)} Services right on {held.node} after {held.waited:.1f} s"
-    return Verdict(headline, service=held.differences[0][0])
+    headline = f"rules of {len(rules.differences)} Services right on {rules.node} after {rules.waited:.1f} s"
+    return Verdict(headline, service=rules.differences[0][0])
 
 
-def judge_no_failed_sync(before: Mapping[str, int], after: Mapping[str, int]) -> Verdict:
-    """Judge that no node's kube-proxy failed to write its rules meanwhile."""
-    more = {name: count - before.get(name, 0) for name, count in after.items() if count > before.get(name, 0)}
+def judge_failed_syncs(before: Mapping[str, int], after: Mapping[str, int]) -> Verdict:
+    """Judge that no node's kube-proxy failed to write its rules between two reads of its counter.
+
+    A counter that went down belongs to a kube-proxy that was restarted in between. Raises NothingObservedError unless
+    every node was read both times.
+    """
+    require_observed(after, "nodes whose failed syncs were read")
+    if unread := before.keys() ^ after.keys():
+        raise NothingObservedError(f"{', '.join(sorted(unread))}: failed syncs were read only once")
+    more = {name: count - before[name] for name, count in after.items() if count > before[name]}
     findings = tuple(Finding(name, "no failed sync", f"{count} failed syncs") for name, count in more.items())
     return Verdict(f"{sum(more.values())} failed syncs on {len(after)} nodes", findings)
 
 
 def judge_repair(repair: Repair) -> Verdict:
-    """Judge that rules that somebody flushed were written again in the time that kube-proxy's syncPeriod allows."""
+    """Judge that flushed rules were written again in the time that kube-proxy's syncPeriod allows."""
     if repair.differences:
-        return judge_differences(repair.service, repair.differences, [repair.node], repair.allowed)
+        return judge_differences(repair.service, repair.differences, [repair.node], repair.allowed, "the flush")
     headline = f"repaired in {repair.took:.1f} s, syncPeriod {repair.period:g} s"
     return Verdict(headline, service=repair.service)
 
 
-def judge_many_services(many_services: ManyServices, client: str) -> Verdict:
-    """Judge that a Service among a thousand others has its rules on every node, keeps its client, and binds one."""
-    held = many_services.first.only_endpoint
-    kept = Verdict("kept", service=many_services.before)
-    if many_services.again.only_endpoint != held:
-        finding = Finding(
-            client, f"answered by {held} again, which the client is bound to", many_services.again.summary()
-        )
-        kept = Verdict("the client moved", (finding,), many_services.before)
+def judge_many_services(many_services: ManyServices, client: ClientId) -> Verdict:
+    """Judge that among a thousand others a new Service gets its rules and binds a client, and an old one keeps it.
+
+    The rules are left out where no node can be read. Raises NothingObservedError when no request was sent before the
+    others were created.
+    """
+    rules = judge_readable_rules(many_services.after, many_services.sync)
     verdict = combine(
-        judge_programmed(many_services.after, many_services.sync),
-        kept,
+        *rules,
+        _judge_binding(many_services, client),
         judge_one_endpoint(many_services.after, client, many_services.answers),
     )
     if not verdict.ok:
         return verdict
-    return Verdict(
-        f"right on every node after {many_services.sync.slowest()}, client kept", service=many_services.after
-    )
+    programmed = f"right on every node after {many_services.sync.slowest()}, " if rules else ""
+    return Verdict(f"{programmed}client kept", service=many_services.after)
+
+
+def _judge_binding(many_services: ManyServices, client: ClientId) -> Verdict:
+    """Judge that the endpoint of a client's first request answered its later ones."""
+    service, first, again = many_services.before, many_services.first, many_services.again
+    require_observed(first, f"requests of {client} to {service.key} before the others were created")
+    require_observed(again, f"requests of {client} to {service.key} after the others were created")
+    bound_to = first.only_endpoint
+    if bound_to is None:
+        finding = Finding(client.pod, "an answer before the others were created", first.summary(), service.key)
+        return Verdict("the client was bound to no endpoint", (finding,), service)
+    if again.only_endpoint != bound_to:
+        expected = f"answered by {bound_to} again, which the client is bound to"
+        return Verdict("the client moved", (Finding(client.pod, expected, again.summary()),), service)
+    return Verdict("kept", service=service)
 
 
 def _judge_entry(
     service: ServiceState, node: str, before: Sequence[AffinityEntry], after: Sequence[AffinityEntry]
 ) -> Verdict:
-    """Judge that a client's one entry is the one it was, and no other in its place."""
+    """Judge that a client's one entry is the one it had before, not a new one in its place."""
     if len(before) == len(after) == 1 and _is_same(before[0], after[0]):
         return Verdict("entry kept", service=service)
     seen = ", ".join(map(str, after)) or "no entry"
@@ -114,12 +142,11 @@ def _judge_entry(
 
 
 def _is_same(before: AffinityEntry, after: AffinityEntry) -> bool:
-    """Whether an entry grew out of another: it has connections of the other's, or so many that those had to go."""
+    """Whether an entry continues another: it has stamps of the other's, or so many that those had to go."""
     shared = not before.stamps or bool({*before.stamps} & {*after.stamps}) or len(after.stamps) == MAX_STAMPS
     return before.store == after.store and shared
 
 
-def _none(service: ServiceState, node: str, expected: str, seen: Sequence[str] | map[str]) -> Verdict:
-    found = list(seen)
-    findings = (Finding(node, expected, "\n".join(found), service.key),) if found else ()
-    return Verdict(f"{expected}: {len(found)} found", findings, service)
+def _judge_absence(service: ServiceState, node: str, expected: str, seen: Sequence[str]) -> Verdict:
+    findings = (Finding(node, expected, "\n".join(seen), service.key),) if seen else ()
+    return Verdict(f"{expected}: {len(seen)} found", findings, service)

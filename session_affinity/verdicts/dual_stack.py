@@ -1,4 +1,4 @@
-"""Whether each IP family of a dual-stack Service keeps its clients for itself."""
+"""Whether each IP family of a dual-stack Service has affinity entries of its own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from session_affinity.dataplane.xt_recent import MAX_STAMPS, as_listed
-from session_affinity.verdicts.verdict import Finding, Verdict
+from session_affinity.text import lines_or
+from session_affinity.verdicts.verdict import Finding, Verdict, require_observed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,78 +16,95 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.model import Endpoint, ServiceState
     from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.traffic.answers import Answers
+    from session_affinity.traffic.client import ClientId
 
 
 @dataclass(frozen=True)
-class Home:
-    """A Service in one family, the client's address in that family, and the client's node."""
+class ClientInFamily:
+    """A Service in one IP family, the client by its address in it, and the client's node after its requests."""
 
     service: ServiceState
-    address: str
+    client: ClientId
     state: NodeSnapshot
 
 
 @dataclass(frozen=True)
-class Move:
-    """A client that one family was made to keep at an endpoint: who answered it there, and in the other."""
+class EntryMove:
+    """The answers after the client's entry in one family was moved to an endpoint: in that family, and in the other."""
 
-    to: Endpoint
-    moved: Answers
+    endpoint: Endpoint
+    answers: Answers
     other: Answers
 
 
-def judge_own_memory(backend: Backend, homes: Sequence[Home], connections: int, hz: int | None) -> Verdict:
-    """Judge that in each family the client's node remembers the client alone and once, by its address in that family.
+def judge_entry_per_family(
+    backend: Backend, families: Sequence[ClientInFamily], connections: int, hz: int | None
+) -> Verdict:
+    """Judge that in each family the client's node has one entry, live, of the client's address in that family.
 
-    ``connections`` is how many the client made in each family, at most as many as an entry has stamps for; they and
-    the spelling of an address are looked at where the dataplane keeps entries with stamps.
+    ``connections`` is how many the client opened in each family. Their stamps, up to 32, and the spelling of the
+    address are judged where the dataplane keeps them (xt_recent). ``hz`` is the tick rate of the node. Raises
+    NothingObservedError unless the client opened connections and both families were read.
     """
-    remembered = [backend.affinity_entries(home.state, home.service, hz) for home in homes]
+    require_observed(families[1:], "a second IP family of the Service")
+    require_observed(range(connections), f"connections of {families[0].client}")
+    stamps = min(connections, MAX_STAMPS)
+    entries = [backend.affinity_entries(family.state, family.service, hz) for family in families]
     findings = [
-        Finding(home.state.node, f"{home.service.family}: {wanted}", "\n".join(map(_told, own)) or "nobody")
-        for home, own in zip(homes, remembered, strict=True)
-        if (wanted := _lacking(backend, home, own, min(connections, MAX_STAMPS)))
+        Finding(family.state.node, f"{family.service.family}: {expected}", lines_or(map(_entry_text, own), "no entry"))
+        for family, own in zip(families, entries, strict=True)
+        if (expected := _unmet(backend, family, own, stamps))
     ]
-    seen = [_told(one) for own in remembered for one in own]
-    return Verdict(f"{' and '.join(seen) or 'nobody'}", tuple(findings), homes[0].service)
+    seen = [_entry_text(entry) for own in entries for entry in own]
+    return Verdict(f"{' and '.join(seen) or 'no entry'}", tuple(findings), families[0].service)
 
 
-def judge_independent(services: tuple[ServiceState, ServiceState], node: str, moves: Sequence[Move]) -> Verdict:
-    """Judge that a client followed what one family remembers, and stayed on one endpoint in the other all the time.
+def judge_families_independent(
+    services: tuple[ServiceState, ServiceState], client: ClientId, moves: Sequence[EntryMove]
+) -> Verdict:
+    """Judge that a client followed its entry in one family, and stayed on one endpoint in the other all the time.
 
-    ``services`` is the Service in the family where the client stays, and where it is moved.
+    ``services`` is the Service in the family where the client stays, and in the one where its entry is moved. Raises
+    NothingObservedError unless the entry was moved to two endpoints at least.
     """
     stays, follows = services
-    stayed = sorted({name for move in moves for name in move.other.by_endpoint})
+    require_observed(list({move.endpoint for move in moves})[1:], "moves of the entry to different endpoints")
+    for move in moves:
+        require_observed(move.answers, f"requests of {client} over {follows.family}")
+        require_observed(move.other, f"requests of {client} over {stays.family}")
+    stayed = sorted({pod for move in moves for pod in move.other.by_endpoint})
     findings = [
         Finding(
-            node,
-            f"{follows.family}: all answered by {move.to.pod}, for which the client is remembered",
-            move.moved.summary(),
+            client.node,
+            f"{follows.family}: all answered by {move.endpoint.pod}, which the client's entry is for",
+            move.answers.summary(),
         )
         for move in moves
-        if move.moved.only_endpoint != move.to.pod
+        if move.answers.only_endpoint != move.endpoint.pod
     ]
-    told = "\n".join(f"with {follows.family} at {move.to.pod}: {move.other.summary()}" for move in moves)
     if len(stayed) != 1 or any(move.other.failures for move in moves):
-        findings.append(Finding(node, f"{stays.family}: one endpoint answers, wherever {follows.family} leads", told))
-    headline = f"{follows.family} moved to {len({move.to.pod for move in moves})} endpoints, {stays.family} stayed on"
-    return Verdict(f"{headline} {', '.join(stayed) or 'none'}", tuple(findings), follows)
+        seen = "\n".join(f"with {follows.family} at {move.endpoint.pod}: {move.other.summary()}" for move in moves)
+        expected = f"{stays.family}: one endpoint answers, wherever the {follows.family} entry leads"
+        findings.append(Finding(client.node, expected, seen))
+    headline = f"{follows.family} moved to {len({move.endpoint.pod for move in moves})} endpoints"
+    return Verdict(f"{headline}, {stays.family} stayed on {', '.join(stayed) or 'none'}", tuple(findings), follows)
 
 
-def _lacking(backend: Backend, home: Home, remembered: Sequence[AffinityEntry], stamps: int) -> str:
-    """Return what is expected of a family where it is not so; empty where it is."""
-    wanted = f"{home.address} and nobody else in one {backend.store_kind} of the Service, live"
-    if [one.client for one in remembered] != [home.address] or not remembered[0].is_live:
-        return wanted
-    entry = remembered[0].entry
-    if entry is None:
+def _unmet(backend: Backend, family: ClientInFamily, entries: Sequence[AffinityEntry], stamps: int) -> str:
+    """Return what is expected of the entries of a family; empty where they are as expected."""
+    address = family.client.address
+    expected = f"one live entry in the {backend.store_kind}s of the Service, of {address}"
+    if [entry.client for entry in entries] != [address] or not entries[0].is_live:
+        return expected
+    listed = entries[0].entry
+    if listed is None:
         return ""
-    if entry.written != as_listed(home.address):
-        return f"{home.address} written as {as_listed(home.address)}"
-    return "" if entry.connections == stamps else f"{wanted}, with {stamps} stamps"
+    if listed.written != as_listed(address):
+        return f"{address} written as {as_listed(address)}"
+    return "" if listed.connections == stamps else f"{expected}, with {stamps} stamps"
 
 
-def _told(one: AffinityEntry) -> str:
-    stamps = f" with {one.entry.connections} stamps" if one.entry else ""
-    return f"{one.entry.written if one.entry else one.client}{stamps}"
+def _entry_text(entry: AffinityEntry) -> str:
+    if entry.entry is None:
+        return entry.client
+    return f"{entry.entry.written} with {entry.entry.connections} stamps"

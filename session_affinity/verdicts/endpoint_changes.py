@@ -1,7 +1,7 @@
-"""What becomes of a client when the endpoints of its Service change, and of the requests it sends meanwhile.
+"""Which endpoint a client is bound to when the endpoints of its Service change, and which requests it loses meanwhile.
 
 One rule for all changes: a client stays with its endpoint as long as that may be used, is bound to one that may be used
-when it may not, and is not drawn back to one that comes again.
+when it may not, and does not return to one that comes back.
 """
 
 from __future__ import annotations
@@ -9,134 +9,189 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from session_affinity.dataplane.backend import of_client
+from session_affinity.errors import NothingObservedError
+from session_affinity.text import lines_or
 from session_affinity.verdicts.rules import judge_differences
-from session_affinity.verdicts.verdict import Finding, Verdict, combine
+from session_affinity.verdicts.verdict import Finding, Verdict, combine, require_observed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from session_affinity.dataplane.backend import Backend
-    from session_affinity.scenarios.endpoint_changes.result import ScenarioResult, Stage
-    from session_affinity.scenarios.endpoint_changes.scenario import Scenario
+    from session_affinity.scenarios.endpoint_changes.result import ScenarioResult, StepResult
+    from session_affinity.scenarios.endpoint_changes.scenario import Scenario, ScenarioStep
     from session_affinity.traffic.answers import Answer, Answers
-    from session_affinity.traffic.client import Client
+    from session_affinity.traffic.client import ClientId
 
 REFUSED: Final = "curl 7"
-"""How curl says that a connection was refused, and not left without an answer."""
+"""How curl's error begins when a connection was refused, rather than left without an answer."""
 
 
-def judge_stage(course: ScenarioResult, number: int, client: str) -> Verdict:
-    """Judge one change: who answers, that no more requests were lost than it explains, and that every node followed.
+def judge_step(result: ScenarioResult, step: ScenarioStep, client: ClientId) -> Verdict:
+    """Judge one change: which endpoint answers, that no request was lost without reason, and that every node followed.
 
-    ``client`` is the client's name.
+    The rules are left out where no node can be read (an external cluster without node access): what the client sees is
+    the claim. Raises NothingObservedError when nothing was requested before the change or after it.
     """
-    before, stage = course.stages[number - 1], course.stages[number]
-    findings = [*_after(before, stage, client), *_during(before, stage, client)]
-    rules = judge_rules(stage)
-    own = Verdict(f"{stage.change}: {_figure(before, stage)}", tuple(findings), stage.service)
-    return own if rules.ok else combine(own, rules)
+    before, after = result.before(step), result.step(step)
+    require_observed(after.answers, f"requests of {client} after {step}")
+    if before.usable:
+        require_observed(before.answers, f"requests of {client} before {step}")
+    findings = [*_unbound(before, client, step), *_after(before, after, client), *_during(before, after, client)]
+    answers = Verdict(f"{step}: {_outcome(before, after)}", tuple(findings), after.service)
+    if not after.sync.states:
+        return answers
+    rules = judge_step_rules(after)
+    return answers if rules.ok else combine(answers, rules)
 
 
-def judge_stages(course: ScenarioResult, client: str, *numbers: int) -> Verdict:
-    """Judge several changes, all unless some are named."""
-    wanted = numbers or range(1, len(course.stages))
-    return combine(*(judge_stage(course, number, client) for number in wanted))
+def judge_steps(result: ScenarioResult, client: ClientId, *steps: ScenarioStep) -> Verdict:
+    """Judge several changes, all unless some are named; raises NothingObservedError as ``judge_step`` does."""
+    changes = steps or [step.step for step in result.steps[1:]]
+    require_observed(changes, f"changes of {result.service.key}")
+    return combine(*(judge_step(result, step, client) for step in changes))
 
 
-def judge_rules(stage: Stage) -> Verdict:
-    """Judge that every node holds what the Service calls for after a change; none where nodes cannot be read."""
-    found = [one for node in stage.differences.values() for one in node]
-    if not found:
-        return Verdict(f"rules right on {len(stage.differences)} nodes", service=stage.service)
-    return judge_differences(stage.service, found, stage.differences, stage.sync.waited)
+def judge_step_rules(*steps: StepResult) -> Verdict:
+    """Judge that every node had the rules that the Service calls for after each of these changes.
+
+    Raises NothingObservedError where no node was read.
+    """
+    require_observed(steps, "changes of a Service's endpoints")
+    return combine(*map(_judge_rules, steps))
 
 
-def judge_no_memory_yet(stage: Stage, backend: Backend) -> Verdict:
-    """Judge that no node remembered anyone for the Service when it had followed a change, before the client asked."""
-    findings = [
-        Finding(name, "no client remembered", ", ".join(map(str, known)), stage.change)
-        for name, state in stage.states.items()
-        if (known := backend.affinity_entries(state, stage.service))
-    ]
-    headline = f"{stage.change}: nobody remembered on {len(stage.states)} nodes"
+def judge_no_entries(step: StepResult, backend: Backend) -> Verdict:
+    """Judge that every node had the Service's lists or sets after a change, all empty, before the client's requests.
+
+    Raises NothingObservedError where no node was read.
+    """
+    require_observed(step.states, f"nodes after {step.step}")
+    expected = len(backend.affinity_stores(step.service))
+    require_observed(range(expected), f"endpoints of {step.service.key} after {step.step}")
+    findings = []
+    for name, state in step.states.items():
+        entries, stores = backend.affinity_entries(state, step.service), backend.existing_stores(state, step.service)
+        if entries or len(stores) != expected:
+            seen = lines_or(entries, f"{len(stores)} {backend.store_kind}s")
+            findings.append(Finding(name, f"{expected} {backend.store_kind}s without entries", seen, step.step))
+    headline = f"{step.step}: no entries on {len(step.states)} nodes"
     if findings:
-        headline = f"{stage.change}: {len(findings)} nodes remember clients"
-    return Verdict(headline, tuple(findings), stage.service)
+        headline = f"{step.step}: entries, or no {backend.store_kind}s, on {len(findings)} nodes"
+    return Verdict(headline, tuple(findings), step.service)
 
 
-def judge_still_remembered(before: Stage, stage: Stage, client: Client, backend: Backend) -> Verdict:
-    """Judge that the client's node remembers it for the endpoint that answered before the change, and for no other."""
-    node, address = client.node, client.address
-    known = of_client(backend.affinity_entries(stage.states[node], stage.service), address)
-    seen = [one.endpoint.pod for one in known]
-    answered = before.answers.only_endpoint
-    headline = f"{stage.change}: {', '.join(seen) or 'no endpoint'} remembers {address}"
-    if seen == [answered]:
-        return Verdict(headline, service=stage.service)
-    finding = Finding(node, f"{address} remembered for {answered} alone", ", ".join(map(str, known)) or "nowhere")
-    return Verdict(headline, (finding,), stage.service)
+def judge_entry_kept(result: ScenarioResult, step: ScenarioStep, client: ClientId, backend: Backend) -> Verdict:
+    """Judge that after a change the client's node has one entry of it, for the endpoint that answered before.
+
+    Raises NothingObservedError when nothing was requested before the change, or the client's node was not read.
+    """
+    before, after = result.before(step), result.step(step)
+    require_observed(before.answers, f"requests of {client} before {step}")
+    if client.node not in after.states:
+        raise NothingObservedError(f"{client.node} was not read after {step}, so nothing can be judged")
+    entries = of_client(backend.affinity_entries(after.states[client.node], after.service), client.address)
+    bound_to = [entry.endpoint.pod for entry in entries]
+    answered_by = before.answers.only_endpoint
+    headline = f"{step}: entry {client.address} -> {', '.join(bound_to) or 'no endpoint'}"
+    if answered_by and bound_to == [answered_by]:
+        return Verdict(headline, service=after.service)
+    pod = f"{answered_by} (the pod that answered it)" if answered_by else "the one pod that answered it"
+    finding = Finding(
+        client.node,
+        f"entry {client.address} -> {pod}, and no other entry of it",
+        lines_or(entries, "no entry"),
+        f"{before.answers.summary()} before",
+    )
+    return Verdict(headline, (finding,), after.service)
 
 
-def judge_nothing_left(courses: Mapping[Scenario, ScenarioResult]) -> Verdict:
-    """Judge that no node holds anything of Services that were deleted."""
+def judge_leftovers(results: Mapping[Scenario, ScenarioResult]) -> Verdict:
+    """Judge that no node has anything of Services that were deleted.
+
+    Raises NothingObservedError where no node was read.
+    """
+    require_observed(results, "Services that were deleted")
+    for scenario, result in results.items():
+        require_observed(result.left, f"nodes after the Service of scenario {scenario} was deleted")
     findings = [
-        Finding(node, f"nothing of Service {course.service.key}", "\n".join(left), story)
-        for story, course in courses.items()
-        for node, left in course.left.items()
+        Finding(node, f"nothing of Service {result.service.key}", "\n".join(left), scenario)
+        for scenario, result in results.items()
+        for node, left in result.left.items()
         if left
     ]
-    nodes = {node for course in courses.values() for node in course.left}
-    headline = f"nothing of {len(courses)} Services on {len(nodes)} nodes"
+    nodes = {node for result in results.values() for node in result.left}
+    headline = f"nothing of {len(results)} Services on {len(nodes)} nodes"
     if findings:
         headline = f"{len(findings)} times something is left"
     return Verdict(headline, tuple(findings))
 
 
-def _after(before: Stage, stage: Stage, client: str) -> Iterator[Finding]:
-    if not stage.usable:
-        if stage.answers.by_endpoint:
-            yield Finding(client, "no answer: the Service has no endpoint", _said(stage.answers), stage.change)
+def _judge_rules(step: StepResult) -> Verdict:
+    require_observed(step.differences, f"nodes with the rules of {step.service.key} after {step.step}")
+    differences = [difference for of_node in step.differences.values() for difference in of_node]
+    if not differences:
+        return Verdict(f"rules right on {len(step.differences)} nodes", service=step.service)
+    return judge_differences(step.service, differences, step.differences, step.sync.waited, f"'{step.step}'")
+
+
+def _unbound(before: StepResult, client: ClientId, step: ScenarioStep) -> Iterator[Finding]:
+    """Yield a finding for a client that no endpoint answered before a change: it cannot have stayed with one."""
+    if before.usable and _bound_to(before) is None:
+        yield Finding(client.pod, f"an answer before '{step}'", _answers_text(before.answers), step)
+
+
+def _after(before: StepResult, after: StepResult, client: ClientId) -> Iterator[Finding]:
+    if not after.usable:
+        if after.answers.by_endpoint:
+            expected = "no answer: the Service has no endpoint"
+            yield Finding(client.pod, expected, _answers_text(after.answers), after.step)
         return
-    held, told = _held(before), f"{len(stage.answers)} of {len(stage.answers)} requests answered by"
-    only = stage.answers.only_endpoint
-    if held in stage.usable:
-        if only != held:
-            yield Finding(client, f"{told} {held}, which the client is bound to", _said(stage.answers), stage.change)
-    elif only not in stage.usable:
-        yield Finding(client, f"{told} one of {', '.join(stage.usable)}", _said(stage.answers), stage.change)
+    bound_to, expected = _bound_to(before), f"{len(after.answers)} of {len(after.answers)} requests answered by"
+    only = after.answers.only_endpoint
+    if bound_to in after.usable:
+        if only != bound_to:
+            expected += f" {bound_to}, which the client is bound to"
+            yield Finding(client.pod, expected, _answers_text(after.answers), after.step)
+    elif only not in after.usable:
+        expected += f" one of {', '.join(after.usable)}"
+        yield Finding(client.pod, expected, _answers_text(after.answers), after.step)
 
 
-def _during(before: Stage, stage: Stage, client: str) -> Iterator[Finding]:
-    explained = not (before.usable and stage.usable)
-    if stage.during.failures and not explained:
-        expected = "every request answered while the nodes learn of it: the endpoints before and after it serve"
-        yield Finding(client, expected, _said(stage.during), stage.change)
-    known = {*before.usable, *stage.usable}
-    if strangers := [one for one in stage.during if one.ok and one.endpoint not in known]:
-        yield Finding(client, f"answers from {', '.join(sorted(known))} only", _told(strangers), stage.change)
-    held = _held(before)
-    if held in stage.usable and (strayed := [one for one in stage.during if one.ok and one.endpoint != held]):
-        yield Finding(client, f"answers from {held} only, which the client is bound to", _told(strayed), stage.change)
+def _during(before: StepResult, after: StepResult, client: ClientId) -> Iterator[Finding]:
+    if after.during.failures and before.usable and after.usable:
+        expected = "every request answered while the nodes process the change: the endpoints before and after it serve"
+        yield Finding(client.pod, expected, _answers_text(after.during), after.step)
+    usable = {*before.usable, *after.usable}
+    if others := [answer for answer in after.during if answer.ok and answer.endpoint not in usable]:
+        expected = f"answers from {', '.join(sorted(usable))} only"
+        yield Finding(client.pod, expected, _endpoints_text(others), after.step)
+    bound_to = _bound_to(before)
+    strayed = [answer for answer in after.during if answer.ok and answer.endpoint != bound_to]
+    if bound_to in after.usable and strayed:
+        expected = f"answers from {bound_to} only, which the client is bound to"
+        yield Finding(client.pod, expected, _endpoints_text(strayed), after.step)
 
 
-def _held(before: Stage) -> str | None:
-    """Return the endpoint that a client was bound to, as its last answer tells."""
-    return next((one.endpoint for one in reversed(before.answers.answers) if one.ok), None)
+def _bound_to(step: StepResult) -> str | None:
+    """Return the endpoint that a client is bound to after a step: that of its last answer; None without any."""
+    return next((answer.endpoint for answer in reversed(step.answers.answers) if answer.ok), None)
 
 
-def _figure(before: Stage, stage: Stage) -> str:
-    if not stage.usable:
-        return "refused" if any(one.error.startswith(REFUSED) for one in stage.answers) else "not answered"
-    held = _held(before)
-    what = "bound" if held is None else "stays" if stage.answers.only_endpoint == held else "moves"
-    if not stage.during:
-        return what
-    return f"{what}, {len(stage.during.failures)} of {len(stage.during)} requests lost in {stage.seconds:.1f} s"
+def _outcome(before: StepResult, after: StepResult) -> str:
+    if not after.usable:
+        refused = any(answer.error.startswith(REFUSED) for answer in after.answers)
+        return "refused" if refused else "not answered"
+    bound_to = _bound_to(before)
+    outcome = "bound" if bound_to is None else "stays" if after.answers.only_endpoint == bound_to else "moves"
+    if not after.during:
+        return outcome
+    return f"{outcome}, {len(after.during.failures)} of {len(after.during)} requests lost in {after.seconds:.1f} s"
 
 
-def _said(answers: Answers) -> str:
+def _answers_text(answers: Answers) -> str:
     return f"{answers.summary()}\nin order: {answers.sequence()}"
 
 
-def _told(answers: Sequence[Answer]) -> str:
-    return "; ".join(dict.fromkeys(one.endpoint or one.error for one in answers))
+def _endpoints_text(answers: Sequence[Answer]) -> str:
+    return "; ".join(dict.fromkeys(answer.endpoint or answer.error for answer in answers))

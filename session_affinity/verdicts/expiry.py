@@ -1,6 +1,6 @@
 """When a client is kept and when it is free, from the trials of the shared wait.
 
-A probe that came at the wrong moment says nothing about the cluster: then there is no verdict but an UntimelyError.
+A probe that came at the wrong moment is no evidence about the cluster: judges raise UntimelyError instead of a verdict.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from session_affinity.errors import SuiteError
 from session_affinity.experiment import FREE_TRIALS
 from session_affinity.scenarios.expiry.trials import Contact
-from session_affinity.verdicts.verdict import Finding, Verdict
+from session_affinity.verdicts.verdict import Finding, Verdict, require_observed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,17 +26,17 @@ LATEST_SECONDS: Final = 3.0
 
 
 class UntimelyError(SuiteError):
-    """A probe did not come at its moment, so that it could not tell."""
+    """A probe or a read did not come at its moment, so nothing can be judged from it."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """The silence, in seconds, that a probe has to follow: more than ``low``, less than ``high``."""
+    """The silence, in seconds, that a probe must follow: more than ``low``, less than ``high``."""
 
     low: float
     high: float
 
-    def holds(self, gap: Gap) -> bool:
+    def contains(self, gap: Gap) -> bool:
         """Whether a gap is inside for certain."""
         return self.low < gap.low and gap.high < self.high
 
@@ -45,35 +45,37 @@ class Window:
 
 
 def just_before(timeout: float, deadline_scale: float = 1.0) -> Window:
-    """Return when a client must still be kept."""
+    """Return the window in which a client must still be kept."""
     return Window(timeout - min(EARLIEST_SECONDS * deadline_scale, timeout / 2), timeout)
 
 
 def just_after(timeout: float, deadline_scale: float = 1.0) -> Window:
-    """Return when a client must be free."""
+    """Return the window in which a client must be free."""
     return Window(timeout, timeout + LATEST_SECONDS * deadline_scale)
 
 
 def judge_kept(trials: Sequence[Trial], window: Window, *, since: Contact = Contact.LAST) -> Verdict:
     """Judge that no client moved although it was silent for as long as the window says, counted from a contact.
 
-    Raises UntimelyError when most probes came at another moment.
+    Raises NothingObservedError without trials that have this contact, and UntimelyError when most probes came at
+    another moment.
     """
+    _require_contacts(trials, since)
     if failed := _failed(trials):
         return failed
-    timely = [one for one in trials if window.holds(one.silence(since))]
+    timely = [trial for trial in trials if window.contains(trial.silence(since))]
     if len(timely) * 2 < len(trials):
         raise _untimely(trials, window, since)
-    moved = [one for one in timely if one.moved]
+    moved = [trial for trial in timely if trial.moved]
     headline = f"{'sticky' if not moved else 'moved'} at {_range(moved or timely, since)}, "
     headline += f"{len(timely) - len(moved)} of {len(timely)} stayed"
     findings = tuple(
         Finding(
-            f"the client of {one.service.name}",
-            f"answered by {one.contacts[Contact.LAST].endpoint} again after {one.silence(since)}",
-            f"answered by {one.probe.endpoint}",
+            f"the client of {trial.service.name}",
+            f"answered by {trial.contacts[Contact.LAST].endpoint} again after {trial.silence(since)}",
+            f"answered by {trial.probe.endpoint}",
         )
-        for one in moved
+        for trial in moved
     )
     return Verdict(headline, findings, (moved or timely)[0].service, _records(moved))
 
@@ -81,12 +83,14 @@ def judge_kept(trials: Sequence[Trial], window: Window, *, since: Contact = Cont
 def judge_free(trials: Sequence[Trial], window: Window, *, least: int = FREE_TRIALS) -> Verdict:
     """Judge that silent clients choose anew: of so many trials at least one moved.
 
-    Raises UntimelyError when none moved and fewer than ``least`` probes came at their moment: too few to tell.
+    Raises NothingObservedError without trials, and UntimelyError when none moved and fewer than ``least`` probes came
+    at their moment: too few for a verdict.
     """
+    _require_contacts(trials)
     if failed := _failed(trials):
         return failed
-    timely = [one for one in trials if window.holds(one.silence())]
-    moved = [one for one in timely if one.moved]
+    timely = [trial for trial in trials if window.contains(trial.silence())]
+    moved = [trial for trial in timely if trial.moved]
     if not timely or (not moved and len(timely) < least):
         raise _untimely(trials, window, Contact.LAST)
     headline = (
@@ -97,74 +101,87 @@ def judge_free(trials: Sequence[Trial], window: Window, *, least: int = FREE_TRI
     finding = Finding(
         "the client",
         f"at least one of {len(timely)} clients answered by another endpoint, the timeout being over",
-        f"all answered by the endpoint they had; of free clients this has chance {_chance(timely):.1e}",
+        f"all answered by the endpoint they had; for free clients this has chance {_chance(timely):.1e}",
     )
     return Verdict(headline, (finding,), timely[0].service, _records(timely))
 
 
-def judge_not_renewed_by_traffic(trials: Sequence[Trial], window: Window) -> Verdict:
+def judge_no_renewal_by_traffic(trials: Sequence[Trial], window: Window) -> Verdict:
     """Judge that requests on an open connection did not renew the client: its entry is unchanged, and it is free.
 
-    Raises UntimelyError as ``judge_free`` does, and when a connection did not stay open.
+    Raises NothingObservedError and UntimelyError as ``judge_free`` does, and UntimelyError when a connection did not
+    stay open.
     """
-    closed = [one for one in trials if not one.reused and not one.failures]
-    if closed or any(len(one.contacts) > 2 for one in trials):
-        counts = ", ".join(str(len(one.contacts) - 1) for one in trials)
+    _require_contacts(trials)
+    closed = [trial for trial in trials if not trial.reused and not trial.failures]
+    if closed or any(len(trial.contacts) > 2 for trial in trials):
+        counts = ", ".join(str(len(trial.contacts) - 1) for trial in trials)
         raise UntimelyError(
             f"connections did not stay open: the clients opened {counts} before their probe, not one each",
             next_step="see whether the sample pods' server closes connections, and the client's curl is 7.88 or later",
         )
-    renewed = [one for one in trials if one.renewed]
+    renewed = [trial for trial in trials if trial.renewed]
     free = judge_free(trials, window) if not renewed else None
     if free is not None and not free.ok:
         return free
-    requests = sum(one.reused for one in trials)
+    requests = sum(trial.reused for trial in trials)
     if free is not None:
         return Verdict(f"{free.headline}, after {requests} requests on open connections", service=free.service)
     findings = tuple(
         Finding(
-            f"the client of {one.service.name}", "an entry as its connection left it", "an entry renewed since then"
+            f"the client of {trial.service.name}", "an entry as its connection left it", "an entry renewed since then"
         )
-        for one in renewed
+        for trial in renewed
     )
     headline = f"{len(renewed)} of {len(trials)} entries were renewed by {requests} requests on open connections"
     return Verdict(headline, findings, renewed[0].service)
 
 
+def _require_contacts(trials: Sequence[Trial], since: Contact = Contact.LAST) -> None:
+    """Raise NothingObservedError without trials, and for one that has no contact to count its silence from."""
+    require_observed(trials, "trials of the shared wait")
+    for trial in trials:
+        if not trial.failures:
+            require_observed(
+                trial.contacts[: since + 1], f"contacts of the client of {trial.service.name} before its probe"
+            )
+
+
 def _failed(trials: Sequence[Trial]) -> Verdict | None:
-    failed = [one for one in trials if one.failures]
+    failed = [trial for trial in trials if trial.failures]
     if not failed:
         return None
     findings = tuple(
-        Finding(f"the client of {one.service.name}", "every request answered", one.failures[0].error) for one in failed
+        Finding(f"the client of {trial.service.name}", "every request answered", trial.failures[0].error)
+        for trial in failed
     )
     return Verdict(f"{len(failed)} of {len(trials)} clients got no answer", findings, failed[0].service)
 
 
 def _untimely(trials: Sequence[Trial], window: Window, since: Contact) -> UntimelyError:
-    gaps = ", ".join(str(one.silence(since)) for one in trials)
+    gaps = ", ".join(str(trial.silence(since)) for trial in trials)
     return UntimelyError(
-        f"clients were to be silent for {window}, and were for {gaps}",
+        f"clients were to be silent for {window}, and were silent for {gaps}",
         next_step="see what kept the machine busy; on a slow one raise --deadline-scale",
     )
 
 
 def _range(trials: Sequence[Trial], since: Contact) -> str:
-    gaps = [one.silence(since) for one in trials]
+    gaps = [trial.silence(since) for trial in trials]
     low, high = min(gap.low for gap in gaps), max(gap.high for gap in gaps)
     return f"{low:.2f} s" if high - low < 0.01 else f"{low:.2f}..{high:.2f} s"
 
 
 def _chance(trials: Sequence[Trial]) -> float:
     chance = 1.0
-    for one in trials:
-        chance /= max(len(one.service.endpoints), 1)
+    for trial in trials:
+        chance /= max(len(trial.service.endpoints), 1)
     return chance
 
 
 def _records(trials: Sequence[Trial]) -> tuple[str, ...]:
     def record(service: ServiceState, trial: Trial) -> str:
-        who = ", ".join(str(answer.endpoint) for answer in trial.contacts)
-        return f"{service.name} {service.cluster_ips[0]}: {who}; silent for {trial.silence()} before the last"
+        pods = ", ".join(str(answer.endpoint) for answer in trial.contacts)
+        return f"{service.name} {service.cluster_ips[0]}: {pods}; silent for {trial.silence()} before the last"
 
-    return tuple(record(one.service, one) for one in trials[:6])
+    return tuple(record(trial.service, trial) for trial in trials[:6])

@@ -1,39 +1,50 @@
-"""What iptables mode does at its limits."""
+"""What iptables mode does at its limits: a full list, and an expired entry that a raised timeout makes valid again."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from session_affinity.text import listed
-from session_affinity.verdicts.verdict import Finding, Verdict
+from session_affinity.verdicts.verdict import Finding, Verdict, require_observed
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from session_affinity.scenarios.limits.full_list import FullList, Return
 
 _SHOWN = 3
 
 
 def judge_full_list(full: FullList) -> Verdict:
-    """Judge that a full list holds the clients set most recently, and gave up the one set least recently."""
+    """Judge that a full list has the clients set most recently, and dropped the one set least recently."""
+    require_observed(full.fillings, f"reads of a full list on {full.node}")
+    for filling in full.fillings:
+        require_observed(filling.expected, f"clients set in a list on {full.node}")
     findings = [
         Finding(
             full.node,
-            f"{len(one.expected)} clients, among them {listed(sorted(one.expected - one.seen), _SHOWN) or 'the same'}",
-            f"{len(one.seen)} clients, among them {listed(sorted(one.seen - one.expected), _SHOWN) or 'none else'}",
-            one.did,
+            f"{len(filling.expected)} clients, among them {_addresses(filling.expected - filling.seen) or 'the same'}",
+            f"{len(filling.seen)} clients, among them {_addresses(filling.seen - filling.expected) or 'no others'}",
+            filling.did,
         )
-        for one in full.fillings
-        if one.seen != one.expected
+        for filling in full.fillings
+        if filling.seen != filling.expected
     ]
-    held = ", ".join("kept" if full.client in one.seen else "evicted" for one in full.fillings)
-    return Verdict(f"list of {full.size}: the client {held}", tuple(findings), full.service)
+    outcome = ", ".join("kept" if full.client in filling.seen else "evicted" for filling in full.fillings)
+    return Verdict(f"list of {full.size}: the client {outcome}", tuple(findings), full.service)
 
 
 def judge_return(seen: Return) -> Verdict:
-    """Judge that a client went back to the endpoint it had left as its old entry there was valid again."""
+    """Judge that a client went back to the endpoint it had left once its old entry there was valid again.
+
+    Raises NothingObservedError without requests before and after, and when both endpoints are the same.
+    """
+    require_observed(seen.bound, "requests before the timeout was raised")
+    require_observed(seen.raised, "requests after the timeout was raised")
+    require_observed({seen.earlier, seen.later} - {seen.earlier}, "a second endpoint of the Service")
     findings = [
-        Finding("the client", f"{what}: answered by {endpoint.pod}", answers.summary())
-        for what, endpoint, answers in (
+        Finding("the client", f"{when}: answered by {endpoint.pod}", answers.summary())
+        for when, endpoint, answers in (
             ("bound anew, its time at another endpoint being over", seen.later, seen.bound),
             ("the timeout raised", seen.earlier, seen.raised),
         )
@@ -41,3 +52,7 @@ def judge_return(seen: Return) -> Verdict:
     ]
     headline = f"{seen.later.pod}, then {seen.raised.only_endpoint or 'several'} as the timeout was raised"
     return Verdict(headline, tuple(findings), seen.service)
+
+
+def _addresses(addresses: Collection[str]) -> str:
+    return listed(sorted(addresses), _SHOWN)

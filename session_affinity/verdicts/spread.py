@@ -1,4 +1,4 @@
-"""Are requests spread evenly over the endpoints, and how likely would a right dataplane look otherwise?
+"""Whether requests are spread evenly over the endpoints, with a bound for the false alarm of an even dataplane.
 
 The statistic is Pearson's chi-square for equal chances. Its limit comes from the multinomial distribution itself,
 counted in whole numbers, not from the chi-square distribution, which is wrong far out in the tail.
@@ -14,13 +14,13 @@ from itertools import accumulate
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Final
 
-from session_affinity.errors import UsageError
+from session_affinity.errors import NothingObservedError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _MOST_OUTCOMES: Final = 40_000
-"""Beyond so many, a bound is used instead of the exact limit: five endpoints and some 200 requests."""
+"""Outcomes above which a bound is used instead of the exact limit: five endpoints and some 200 requests."""
 
 
 @dataclass(frozen=True)
@@ -60,19 +60,19 @@ class SpreadVerdict:
 
     @property
     def ok(self) -> bool:
-        """Whether every endpoint answered, no one else did, and the spread is even."""
+        """Whether every endpoint answered, no other pod did, and the spread is even."""
         return self.uniform and not self.unreached and not self.strangers
 
     def explain(self) -> str:
-        """Return the judgement with every number it rests on."""
+        """Return the verdict with every number it rests on."""
         low, high = self.band
         judged = "spread evenly" if self.uniform else "not spread evenly"
-        known = "exact" if self.exact else "a conservative bound"
+        bound = "exact" if self.exact else "a conservative bound"
         at_most = "" if self.exact and self.uniform else "at most "
         lines = [
             f"{self.requests} requests over {len(self.counts)} endpoints: {judged}",
             f"  chi-square {self.chi2:.2f}, p-value {at_most}{self.p_value:.3g}",
-            f"  allowed up to {self.threshold:.2f}, {known} for a false alarm of {self.false_alarm:.1e}",
+            f"  allowed up to {self.threshold:.2f}, {bound} for a false alarm of {self.false_alarm:.1e}",
             f"  {self.expected:.1f} expected per endpoint, {low}..{high} allowed",
         ]
         for endpoint, count in self.counts.items():
@@ -86,26 +86,31 @@ class SpreadVerdict:
 def judge_spread(counts: Mapping[str, int], endpoints: Sequence[str], false_alarm: float) -> SpreadVerdict:
     """Judge how answers spread over endpoints; an endpoint without a count has answered nothing.
 
-    The chance that even choices miss an endpoint altogether is paid for out of ``false_alarm`` first. Raises UsageError
-    when it costs more than that, since no verdict is possible on so few requests, or when there is nothing to judge.
+    The chance that even choices miss an endpoint altogether is paid for out of ``false_alarm`` first. Raises
+    NothingObservedError without endpoints or without any answer. Raises UsageError when a missed endpoint alone costs
+    more than ``false_alarm``: no verdict is possible on so few requests.
     """
+    if not endpoints or not any(counts.values()):
+        raise NothingObservedError(
+            f"a spread over {len(endpoints)} endpoints: nothing was observed, so nothing can be judged"
+        )
     reached = {endpoint: counts.get(endpoint, 0) for endpoint in endpoints}
-    requests, ways = sum(reached.values()), len(reached)
-    if not ways or not 0 < false_alarm < 1:
-        raise UsageError(f"cannot judge a spread over {ways} endpoints at a false alarm of {false_alarm}")
-    missed = _one_missed(requests, ways)
+    requests, number = sum(reached.values()), len(reached)
+    if not 0 < false_alarm < 1:
+        raise UsageError(f"cannot judge a spread at a false alarm of {false_alarm}: it is a probability")
+    missed = _one_missed(requests, number)
     if missed >= false_alarm:
-        needed = next(n for n in range(requests + 1, 10**6) if _one_missed(n, ways) < false_alarm / 2)
+        needed = next(n for n in range(requests + 1, 10**6) if _one_missed(n, number) < false_alarm / 2)
         raise UsageError(
-            f"{requests} requests are too few to judge {ways} endpoints: an even choice misses one with a probability "
-            f"of up to {missed:.1e}, {false_alarm:.1e} is allowed",
+            f"{requests} requests are too few to judge {number} endpoints: an even choice misses one with a "
+            f"probability of up to {missed:.1e}, {false_alarm:.1e} is allowed",
             next_step=f"send at least {needed} requests",
         )
-    limits = _limits(requests, ways, false_alarm - missed)
+    limits = _limits(requests, number, false_alarm - missed)
     squares = sum(count * count for count in reached.values())
     threshold = limits.chi2(limits.most)
-    expected = requests / ways
-    reach = math.sqrt(threshold * expected * (ways - 1) / ways)
+    expected = requests / number
+    reach = math.sqrt(threshold * expected * (number - 1) / number)
     return SpreadVerdict(
         counts=reached,
         strangers={name: count for name, count in counts.items() if name not in reached and count},
@@ -119,16 +124,6 @@ def judge_spread(counts: Mapping[str, int], endpoints: Sequence[str], false_alar
     )
 
 
-def all_on_one(n_endpoints: int, k: int) -> float:
-    """Return the probability that ``k`` independent even choices all fall on one of ``n_endpoints``."""
-    return float(n_endpoints) ** (1 - k)
-
-
-def none_moved(n_endpoints: int, k: int) -> float:
-    """Return the probability that each of ``k`` independent even choices repeats the one before it."""
-    return float(n_endpoints) ** -k
-
-
 @dataclass(frozen=True)
 class _Limits:
     """How uneven even choices get. The sum of squared counts stands for chi-square: it grows with it and is whole.
@@ -137,36 +132,36 @@ class _Limits:
     """
 
     requests: int
-    ways: int
+    endpoints: int
     most: int
     exact: bool
     tails: tuple[tuple[int, float], ...] = ()
 
     def chi2(self, squares: int) -> float:
-        return self.ways * squares / self.requests - self.requests
+        return self.endpoints * squares / self.requests - self.requests
 
     def p_value(self, squares: int) -> float:
         if not self.exact:
-            return _union_bound(self.requests, self.ways, _deviation(self, squares))
+            return _union_bound(self.requests, self.endpoints, _deviation(self, squares))
         return next((tail for value, tail in self.tails if value >= squares), self.tails[-1][1])
 
 
-def _one_missed(requests: int, ways: int) -> float:
+def _one_missed(requests: int, endpoints: int) -> float:
     """Bound the probability that even choices leave out an endpoint."""
-    return min(1.0, ways * (1 - 1 / ways) ** requests) if requests else 1.0
+    return min(1.0, endpoints * (1 - 1 / endpoints) ** requests) if requests else 1.0
 
 
 @lru_cache(maxsize=64)
-def _limits(requests: int, ways: int, false_alarm: float) -> _Limits:
-    total = ways**requests
+def _limits(requests: int, endpoints: int, false_alarm: float) -> _Limits:
+    total = endpoints**requests
     # Where to stop counting is a guess (Wilson and Hilferty's); that it is far enough is seen from what was counted.
-    freedom = max(ways - 1, 1)
+    freedom = max(endpoints - 1, 1)
     spread = NormalDist().inv_cdf(1 - min(false_alarm, 0.5) / 8) * math.sqrt(2 / (9 * freedom))
     reach = freedom * (1 - 2 / (9 * freedom) + spread) ** 3
-    while _about_how_many(requests, ways, reach) < _MOST_OUTCOMES:
-        cap = math.floor(requests * (requests + reach) / ways)
+    while _about_how_many(requests, endpoints, reach) < _MOST_OUTCOMES:
+        cap = math.floor(requests * (requests + reach) / endpoints)
         weights = Counter[int]()
-        for squares, weight in _outcomes(requests, ways, cap):
+        for squares, weight in _outcomes(requests, endpoints, cap):
             weights[squares] += weight
         values = sorted(weights)
         counted = list(accumulate(weights[value] for value in values))
@@ -175,12 +170,12 @@ def _limits(requests: int, ways: int, false_alarm: float) -> _Limits:
         if beyond and beyond[-1] <= false_alarm:
             most = next(value for value, tail in zip(values, beyond, strict=True) if tail <= false_alarm)
             tails = tuple(zip(values, [1.0, *beyond[:-1]], strict=True))
-            return _Limits(requests, ways, most, exact=True, tails=(*tails, (requests**2 + 1, beyond[-1])))
+            return _Limits(requests, endpoints, most, exact=True, tails=(*tails, (requests**2 + 1, beyond[-1])))
         reach *= 1.5
-    return _conservative(requests, ways, false_alarm)
+    return _conservative(requests, endpoints, false_alarm)
 
 
-def _outcomes(requests: int, ways: int, cap: int) -> Iterator[tuple[int, int]]:
+def _outcomes(requests: int, endpoints: int, cap: int) -> Iterator[tuple[int, int]]:
     """Yield the sum of squares and the number of ways of every outcome, endpoints interchangeable, up to ``cap``."""
 
     def place(left: int, parts: int, largest: int, *, squares: int, weight: int, run: int) -> Iterator[tuple[int, int]]:
@@ -199,51 +194,51 @@ def _outcomes(requests: int, ways: int, cap: int) -> Iterator[tuple[int, int]]:
             choices = choices * after // (count + 1)
             count += 1
 
-    yield from place(requests, ways, requests + 1, squares=0, weight=math.factorial(ways), run=0)
+    yield from place(requests, endpoints, requests + 1, squares=0, weight=math.factorial(endpoints), run=0)
 
 
-def _about_how_many(requests: int, ways: int, reach: float) -> float:
+def _about_how_many(requests: int, endpoints: int, reach: float) -> float:
     """Estimate the outcomes up to a chi-square: lattice points of a ball, over the arrangements of each."""
-    half = (ways - 1) / 2
-    volume: float = math.pi**half / math.gamma(half + 1) * (reach * requests / ways) ** half
-    return volume / math.sqrt(ways) / math.factorial(ways)
+    half = (endpoints - 1) / 2
+    volume: float = math.pi**half / math.gamma(half + 1) * (reach * requests / endpoints) ** half
+    return volume / math.sqrt(endpoints) / math.factorial(endpoints)
 
 
-def _conservative(requests: int, ways: int, false_alarm: float) -> _Limits:
-    """Bound chi-square by its largest deviation: it is at most ``ways`` times that squared over the expectation."""
-    # Deviations are counted in units of 1/ways, so that they are whole.
-    low, high = 0, requests * ways
+def _conservative(requests: int, endpoints: int, false_alarm: float) -> _Limits:
+    """Bound chi-square by its largest deviation: at most ``endpoints`` times that squared over the expectation."""
+    # Deviations are counted in units of 1/endpoints, so that they are whole.
+    low, high = 0, requests * endpoints
     while low < high:
         middle = (low + high) // 2
-        if _union_bound(requests, ways, middle + 1) <= false_alarm:
+        if _union_bound(requests, endpoints, middle + 1) <= false_alarm:
             high = middle
         else:
             low = middle + 1
-    # chi2 <= ways * (low / ways)**2 / (requests / ways), hence the sum of squares:
-    most = (requests * requests + low * low) // ways
-    return _Limits(requests, ways, most, exact=False)
+    # chi2 <= endpoints * (low / endpoints)**2 / (requests / endpoints), hence the sum of squares:
+    most = (requests * requests + low * low) // endpoints
+    return _Limits(requests, endpoints, most, exact=False)
 
 
 def _deviation(limits: _Limits, squares: int) -> int:
-    """Return the least largest deviation, in units of 1/ways, that a sum of squares implies."""
-    total = limits.ways * squares - limits.requests**2
+    """Return the least largest deviation, in units of 1/endpoints, that a sum of squares implies."""
+    total = limits.endpoints * squares - limits.requests**2
     return math.isqrt(total - 1) + 1 if total > 0 else 0
 
 
-def _union_bound(requests: int, ways: int, deviation: int) -> float:
-    """Bound the probability that some endpoint is off by ``deviation``/ways or more: the sum over all of them."""
-    least = -(-(requests + deviation) // ways)
-    most = (requests - deviation) // ways
-    upto, total = _binomial(requests, ways), ways**requests
+def _union_bound(requests: int, endpoints: int, deviation: int) -> float:
+    """Bound the probability that some endpoint is off by ``deviation``/endpoints or more: the sum over all of them."""
+    least = -(-(requests + deviation) // endpoints)
+    most = (requests - deviation) // endpoints
+    upto, total = _binomial(requests, endpoints), endpoints**requests
     above = (total - upto[least - 1]) / total if least <= requests else 0.0
     below = upto[most] / total if most >= 0 else 0.0
-    return min(1.0, ways * (above + below))
+    return min(1.0, endpoints * (above + below))
 
 
 @lru_cache(maxsize=8)
-def _binomial(requests: int, ways: int) -> tuple[int, ...]:
-    """Return, for each count, in how many of the ``ways**requests`` courses one endpoint gets at most so many."""
+def _binomial(requests: int, endpoints: int) -> tuple[int, ...]:
+    """Return, for each count, how many of the ``endpoints**requests`` sequences give one endpoint at most so many."""
     others = [1]
     for _ in range(requests):
-        others.append(others[-1] * (ways - 1))
+        others.append(others[-1] * (endpoints - 1))
     return tuple(accumulate(math.comb(requests, count) * others[requests - count] for count in range(requests + 1)))

@@ -47,7 +47,7 @@ DEFECTS = (
             **dict.fromkeys(("C29", "C39", "C80"), "which the client is bound to"),
             **dict.fromkeys(("C27", "C28", "C30", "C82"), "answered by (one of|affinity-)"),
             **dict.fromkeys(("C34", "C34b", "C81"), "answered by"),
-            "C83": "remembered for .* alone",
+            "C83": "entry .*, and no other entry",
         },
         passes=("C34c", "C83b", "C84", "C35"),
         at=None,

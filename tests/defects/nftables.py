@@ -42,7 +42,7 @@ DEFECTS = (
     Defect(
         "nft: a node updates no set",
         _written("/^add rule .* update @/d"),
-        fails={"C12": "webpod", "C18n": "update", "C59": "not remembered"},
+        fails={"C12": "webpod", "C18n": "update", "C59": "no entry; expected entry"},
         passes=("C10", "C13", "C15", "C16n", "C17"),
         shape=NFTABLES,
     ),
@@ -84,7 +84,7 @@ DEFECTS = (
     Defect(
         "nft: the client's node updates no set",
         _written("/^add rule .* update @/d", at=Place.CLIENT),
-        fails={"C13": "webpod", "C21s": "10800", "C59": "not remembered"},
+        fails={"C13": "webpod", "C21s": "10800", "C59": "no entry; expected entry"},
         passes=("C09", "C21n"),
         at=Place.CLIENT,
         shape=NFTABLES,

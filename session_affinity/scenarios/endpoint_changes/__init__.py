@@ -1,1 +1,1 @@
-"""What becomes of clients while the endpoints of their Service come and go."""
+"""Which endpoints clients are bound to while the endpoints of their Service change."""

@@ -1,7 +1,7 @@
-"""All stories at the same time, in rounds: each Service has its change, the nodes are waited for once, clients go on.
+"""Runs all scenarios at the same time, in rounds: one change per Service, one wait for the nodes, then the requests.
 
-The rounds cost what one story would. Services share nothing but pods, and what happens to a pod itself happens in one
-story, or in those that are about it.
+So all rounds take no longer than one scenario would. Services share nothing but pods, and a change of a pod itself
+happens in one scenario, or in those that are about it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from session_affinity import recorder
 from session_affinity.dataplane.topology import local_endpoints
-from session_affinity.scenarios.endpoint_changes.result import NOBODY, ScenarioResult, Stage
+from session_affinity.scenarios.endpoint_changes.result import NO_ANSWERS, ScenarioResult, StepResult
+from session_affinity.scenarios.endpoint_changes.scenario import ScenarioStep
 from session_affinity.traffic.answers import Answers, target
 from session_affinity.traffic.stream import since
 from session_affinity.waiting import poll
@@ -27,120 +28,134 @@ if TYPE_CHECKING:
     from session_affinity.traffic.stream import Stream
 
 ANSWERS: Final = 10
-"""How many requests tell whether a client stays with an endpoint."""
+"""Requests that show whether a client stays with an endpoint."""
 FAILURES: Final = 3
-"""How many that fail tell that it does not: each may take seconds."""
+"""Failed requests that show that it does not: each may take seconds."""
 
 
 @dataclass
-class _Walk:
-    """A story under way. ``moments`` are, for each stage, when its change began and when the client's node knew it."""
+class _RunningScenario:
+    """A scenario under way.
+
+    ``streamed`` are the answers of streams that have ended. ``moments`` are, for each step, when its change began and
+    when the client's node had processed it, in seconds of the client's uptime. ``answered_by`` is the pod that answered
+    last.
+    """
 
     plan: ScenarioPlan
     service: ServiceState
     stream: Stream | None = None
-    heard: list[Answer] = field(default_factory=list)
-    stages: list[Stage] = field(default_factory=list)
+    streamed: list[Answer] = field(default_factory=list)
+    steps: list[StepResult] = field(default_factory=list)
     moments: list[tuple[float, float]] = field(default_factory=list)
-    answered: str = ""
+    answered_by: str = ""
 
-    def listen_no_more(self) -> None:
-        """End the requests that go on, and keep what came of them."""
+    def stop_stream(self) -> None:
+        """End the stream of requests and keep its answers."""
         if self.stream:
-            self.heard += self.stream.stop()
+            self.streamed += self.stream.stop()
             self.stream = None
 
 
 def run(plans: Mapping[Scenario, ScenarioPlan], testbed: Testbed) -> dict[Scenario, ScenarioResult]:
-    """Have all stories happen and return what was seen of each; raises SuiteError."""
-    # All of it is no one claim's evidence: each has that of its own story.
+    """Run all scenarios and return what was observed of each; raises SuiteError."""
+    # Not recorded as a whole: each claim has the evidence of its own scenario.
     with recorder.suppressed():
-        return _Run(plans, testbed).courses()
+        return _Run(plans, testbed).results()
 
 
 class _Run:
     def __init__(self, plans: Mapping[Scenario, ScenarioPlan], testbed: Testbed) -> None:
         self._plans = plans
-        self._programming = testbed
+        self._testbed = testbed
         self._client = testbed.client
         self._deadlines = testbed.deadlines
-        self._walks: dict[Scenario, _Walk] = {}
+        self._running: dict[Scenario, _RunningScenario] = {}
 
-    def courses(self) -> dict[Scenario, ScenarioResult]:
+    def results(self) -> dict[Scenario, ScenarioResult]:
         try:
             self._begin()
             for number in range(max(len(plan.changes) for plan in self._plans.values())):
                 self._round(number)
-            for walk in self._walks.values():
-                walk.listen_no_more()
-            stages = {story: _divided(walk) for story, walk in self._walks.items()}
-            left = self._end(stages)
+            for running in self._running.values():
+                running.stop_stream()
+            steps = {scenario: _with_streamed_answers(running) for scenario, running in self._running.items()}
+            left = self._end(steps)
         finally:
-            for walk in self._walks.values():
-                if walk.stream:
-                    walk.stream.abandon()
-        return {story: ScenarioResult(stages[story], left[story]) for story in self._walks}
+            for running in self._running.values():
+                if running.stream:
+                    running.stream.abandon()
+        return {scenario: ScenarioResult(steps[scenario], left[scenario]) for scenario in self._running}
 
     def _begin(self) -> None:
         began = time.monotonic()
-        made = self._programming.services.create_all([plan.wish for plan in self._plans.values()])
-        self._walks = {
-            story: _Walk(plan, service) for (story, plan), service in zip(self._plans.items(), made, strict=True)
+        services = self._testbed.services.create_all([plan.request for plan in self._plans.values()])
+        self._running = {
+            scenario: _RunningScenario(plan, service)
+            for (scenario, plan), service in zip(self._plans.items(), services, strict=True)
         }
-        self._wait_for_sync(self._walks.values(), {}, began, 0.0)
+        self._wait_for_sync(self._running.values(), {}, began, 0.0)
 
     def _round(self, number: int) -> None:
-        changing = [walk for walk in self._walks.values() if number < len(walk.plan.changes)]
-        changes = {walk.service.name: walk.plan.changes[number] for walk in changing}
-        for walk in changing:
-            if changes[walk.service.name].silent:
-                walk.listen_no_more()
+        changing = [running for running in self._running.values() if number < len(running.plan.changes)]
+        changes = {running.service.name: running.plan.changes[number] for running in changing}
+        for running in changing:
+            if changes[running.service.name].silent:
+                running.stop_stream()
         at, began = self._client.uptime(), time.monotonic()
-        wanted = {walk.service.name: changes[walk.service.name].act(walk.service, walk.answered) for walk in changing}
-        known = self._programming.services.await_endpoints(
-            {name: pods for name, pods in wanted.items() if not changes[name].deletes}
+        endpoints = {
+            running.service.name: changes[running.service.name].act(running.service, running.answered_by)
+            for running in changing
+        }
+        services = self._testbed.services.await_endpoints(
+            {name: pods for name, pods in endpoints.items() if not changes[name].deletes}
         )
-        for walk in changing:
-            walk.service = known.get(walk.service.name) or _gone(walk.service)
+        for running in changing:
+            running.service = services.get(running.service.name) or _deleted(running.service)
         self._wait_for_sync(changing, changes, began, at)
 
     def _wait_for_sync(
-        self, walks: Iterable[_Walk], changes: Mapping[str, EndpointChange], began: float, at: float
+        self,
+        changed: Iterable[_RunningScenario],
+        changes: Mapping[str, EndpointChange],
+        began: float,
+        at: float,
     ) -> None:
-        """Wait until the nodes hold what the changed Services call for, then for what the clients make of it."""
-        sync = self._programming.wait_for_sync(*(walk.service for walk in walks), since=began)
+        """Wait until the nodes have the rules that the changed Services call for, then for the clients' answers."""
+        sync = self._testbed.wait_for_sync(*(running.service for running in changed), since=began)
         after = self._client.uptime()
-        for walk in walks:
-            change = changes.get(walk.service.name)
-            differences = {name: self._programming.compare(state, walk.service) for name, state in sync.states.items()}
-            stage = Stage(
-                change.says if change else "made",
-                walk.service,
+        for running in changed:
+            change = changes.get(running.service.name)
+            differences = {name: self._testbed.compare(state, running.service) for name, state in sync.states.items()}
+            result = StepResult(
+                change.step if change else ScenarioStep.MADE,
+                running.service,
                 sync,
                 seconds=after - at if change else 0.0,
                 differences=differences,
-                usable=self._usable(walk.service),
+                usable=self._usable(running.service),
             )
-            walk.stages.append(stage)
-            walk.moments.append((at, after))
-        self._ask(walks, after)
+            running.steps.append(result)
+            running.moments.append((at, after))
+        self._wait_for_answers(changed, after)
 
-    def _ask(self, changed: Iterable[_Walk], after: float) -> None:
-        for walk in self._walks.values():
-            if walk.plan.followed and walk.stages[-1].usable and walk.stream is None:
-                walk.stream = self._client.stream(target(walk.service))
-        for walk in self._walks.values():
-            if walk.stream:
-                answers = walk.stream.wait_for(
-                    lambda answers: _tells(since(answers, after)), self._deadlines.answers_after_change
+    def _wait_for_answers(self, changed: Iterable[_RunningScenario], after: float) -> None:
+        for running in self._running.values():
+            if running.plan.streams and running.steps[-1].usable and running.stream is None:
+                running.stream = self._client.stream(target(running.service))
+        for running in self._running.values():
+            if running.stream:
+                answers = running.stream.wait_for(
+                    lambda answers: _are_enough(since(answers, after)), self._deadlines.answers_after_change
                 )
-                walk.answered = next((one.endpoint for one in reversed(answers.answers) if one.endpoint), "")
-        for walk in changed:
-            if walk.plan.asked and walk.stream is None and walk.service.cluster_ips:
-                # One that nobody answers may take seconds: the kernel tells only so often that no one is there.
-                count = ANSWERS if walk.stages[-1].usable else 1
-                answers = self._client.request(target(walk.service), count=count)
-                walk.stages[-1] = replace(walk.stages[-1], answers=answers)
+                endpoints = (answer.endpoint for answer in reversed(answers.answers) if answer.endpoint)
+                running.answered_by = next(endpoints, "")
+        for running in changed:
+            if running.plan.sends_requests and running.stream is None and running.service.cluster_ips:
+                # A request without an endpoint may take seconds: the kernel limits the rate of its refusals.
+                count = ANSWERS if running.steps[-1].usable else 1
+                answers = self._client.request(target(running.service), count=count)
+                running.steps[-1] = replace(running.steps[-1], answers=answers)
 
     def _usable(self, service: ServiceState) -> tuple[str, ...]:
         """Return the pods that may answer the client: with a Local policy those of its own node."""
@@ -148,51 +163,56 @@ class _Run:
         usable = [local_endpoints(port, node) if local else port.endpoints for port in service.ports]
         return tuple(dict.fromkeys(endpoint.pod for endpoints in usable for endpoint in endpoints))
 
-    def _end(self, stages: Mapping[Scenario, Sequence[Stage]]) -> dict[Scenario, dict[str, tuple[str, ...]]]:
-        """Delete the Services, wait until nodes hold nothing of them, and return what they hold all the same."""
-        for walk in self._walks.values():
-            self._programming.services.delete(walk.service)
-        if not self._programming.reads_rules:
-            return {story: {} for story in stages}
+    def _end(self, steps: Mapping[Scenario, Sequence[StepResult]]) -> dict[Scenario, dict[str, tuple[str, ...]]]:
+        """Delete the Services, wait until nodes have nothing of them, and return what is left by then."""
+        for running in self._running.values():
+            self._testbed.services.delete(running.service)
+        if not self._testbed.reads_rules:
+            return {scenario: {} for scenario in steps}
         left: dict[Scenario, dict[str, tuple[str, ...]]] = {}
 
         def nothing_is_left() -> bool:
-            states = self._programming.nodes.read()
-            for story, seen in stages.items():
-                forms = {stage.service.ports: stage.service for stage in seen}.values()
-                left[story] = {
+            states = self._testbed.nodes.read()
+            for scenario, results in steps.items():
+                services = {result.service.ports: result.service for result in results}.values()
+                left[scenario] = {
                     name: tuple(
-                        dict.fromkeys(one for own in forms for one in self._programming.backend.objects_of(state, own))
+                        dict.fromkeys(
+                            text for service in services for text in self._testbed.backend.objects_of(state, service)
+                        )
                     )
                     for name, state in states.items()
                 }
-            return not any(one for nodes in left.values() for one in nodes.values())
+            return not any(objects for nodes in left.values() for objects in nodes.values())
 
         poll(nothing_is_left, self._deadlines.sync)
         return left
 
 
-def _divided(walk: _Walk) -> tuple[Stage, ...]:
-    """Return the stages with the answers that came in each."""
-    if not walk.plan.followed:
-        return tuple(walk.stages)
-    ends = [*(at for at, _ in walk.moments[1:]), float("inf")]
-    stages: list[Stage] = []
-    left = list(walk.heard)
-    for stage, (_, known), end in zip(walk.stages, walk.moments, ends, strict=True):
-        own = [one for one in left if (one.not_after or 0.0) <= end]
-        left = left[len(own) :]
-        first = next((place for place, one in enumerate(own) if (one.not_before or 0.0) >= known), len(own))
-        during = Answers(tuple(own[:first])) if stages else NOBODY
-        stages.append(replace(stage, during=during, answers=Answers((*stage.answers, *own[first:]))))
-    return tuple(stages)
+def _with_streamed_answers(running: _RunningScenario) -> tuple[StepResult, ...]:
+    """Return the steps of a scenario with the answers that came during each and after it."""
+    if not running.plan.streams:
+        return tuple(running.steps)
+    ends = [*(at for at, _ in running.moments[1:]), float("inf")]
+    results: list[StepResult] = []
+    left = list(running.streamed)
+    for result, (_, processed), end in zip(running.steps, running.moments, ends, strict=True):
+        answers = [answer for answer in left if (answer.not_after or 0.0) <= end]
+        left = left[len(answers) :]
+        first = next(
+            (place for place, answer in enumerate(answers) if (answer.not_before or 0.0) >= processed), len(answers)
+        )
+        during = Answers(tuple(answers[:first])) if results else NO_ANSWERS
+        after = Answers((*result.answers, *answers[first:]))
+        results.append(replace(result, during=during, answers=after))
+    return tuple(results)
 
 
-def _gone(service: ServiceState) -> ServiceState:
-    """Return a Service that was deleted as what nodes are to hold of it: nothing."""
+def _deleted(service: ServiceState) -> ServiceState:
+    """Return a Service that was deleted: nodes are to have no rules for it."""
     ports = tuple(replace(port, endpoints=(), serving_terminating=()) for port in service.ports)
     return replace(service, cluster_ips=(), ports=ports)
 
 
-def _tells(answers: Answers) -> bool:
+def _are_enough(answers: Answers) -> bool:
     return len(answers) >= ANSWERS or len(answers.failures) >= FAILURES

@@ -1,7 +1,7 @@
-"""What happens to which Service: changes of endpoints that stand for what users do, and the pods they need.
+"""The scenarios: changes of endpoints as users make them, each to a Service of its own, and the pods they need.
 
 A pod becomes an endpoint by a label and stops being one without it, so pods need not start for Services to be scaled
-and updated. Only what is about a pod's own end or readiness has pods of its own.
+and updated. Only changes of a pod's own end or readiness have pods of their own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Act = Callable[[ServiceState, str], Collection[str]]
 
 SLOW_END_SECONDS: Final = 120
-"""How long slowly terminating pods take: longer than all that happens, on a machine that is not slow."""
+"""How long slowly terminating pods take: longer than all scenarios, on a machine that is not slow."""
 
 
 class Scenario(StrEnum):
@@ -38,34 +38,59 @@ class Scenario(StrEnum):
     UNREADY = "unready"
     """The client's endpoint is not ready for a while."""
     DELETED = "deleted"
-    """The client's pod is deleted, and made again under its name."""
+    """The client's pod is deleted, and created again under its name."""
     SELECTED = "selected"
     """Its selector selects other pods, then the first ones again."""
     DRAINED = "drained"
     """Its pods terminate slowly, the client's first."""
     LOCAL = "local"
-    """The same with internalTrafficPolicy Local, while a pod on another node stays."""
+    """As DRAINED with internalTrafficPolicy Local, while a pod on another node stays."""
     OUTSIDE = "outside"
-    """The same with externalTrafficPolicy Local; nobody asks it."""
+    """As DRAINED with externalTrafficPolicy Local, while a pod on another node stays; without requests."""
     PORT = "port"
     """Its port gets another number, then another name."""
     RECREATED = "recreated"
-    """It is deleted, and made again under its name."""
+    """It is deleted, and created again under its name."""
+
+
+class ScenarioStep(StrEnum):
+    """A step of a scenario: the creation of its Service, or a change."""
+
+    MADE = "made"
+    SCALED_TO_5 = "scaled to 5"
+    SCALED_TO_0 = "scaled to 0"
+    SCALED_TO_3 = "scaled to 3"
+    NEW_POD_ADDED = "a new pod added"
+    FIRST_POD_REPLACED = "the first old pod replaced"
+    LAST_POD_REMOVED = "the last old pod removed"
+    TWO_PODS_ADDED = "two other pods added"
+    POD_NOT_READY = "the client's pod not ready"
+    POD_READY_AGAIN = "that pod ready again"
+    POD_DELETED = "the client's pod deleted"
+    POD_RECREATED = "a pod created under its name"
+    OTHER_PODS_SELECTED = "other pods selected"
+    FIRST_PODS_SELECTED = "the first pods selected again"
+    ONE_POD_TERMINATING = "one pod terminating"
+    BOTH_PODS_TERMINATING = "both pods terminating"
+    PORT_NUMBER_CHANGED = "the port's number changed"
+    PORT_RENAMED = "the port renamed"
+    SERVICE_DELETED = "the Service deleted"
+    SERVICE_RECREATED = "the Service created again under its name"
 
 
 @dataclass(frozen=True)
 class EndpointChange:
-    """Something done to a Service or its endpoints.
+    """A change of a Service or its endpoints.
 
-    ``act`` does it, given the Service and the pod that answered last, and returns the pods that are the endpoints of
-    all its ports then. ``deletes`` says that the Service goes, ``silent`` that the client is not to ask while it
-    happens, because endpoints go without an end of their own. A request that is lost on its way to one leaves an entry
-    in conntrack: for two minutes (``nf_conntrack_tcp_timeout_syn_sent``) it leads whoever gets that request's local
-    port to an endpoint that is gone, whatever the rules say. kube-proxy clears no such entries of TCP, and every 10 s
-    the kernel begins to hand out local ports somewhere else (``secure_ipv4_port_ephemeral``): now and then the same.
+    ``act`` makes it, given the Service and the pod that answered last, and returns the pods that are the endpoints of
+    all its ports then. ``deletes`` says that the Service is deleted. ``silent`` says that the client pauses, because
+    endpoints vanish without terminating: a SYN sent to a vanished endpoint leaves a conntrack entry for 120 s
+    (``nf_conntrack_tcp_timeout_syn_sent``), and kube-proxy clears no such entries of TCP. A later request from the same
+    source port is sent to the dead endpoint regardless of the rules; the kernel moves on in the range of local ports
+    every 10 s (``secure_ipv4_port_ephemeral``), so such a port is used again now and then.
     """
 
-    says: str
+    step: ScenarioStep
     act: Act
     deletes: bool = False
     silent: bool = False
@@ -75,14 +100,15 @@ class EndpointChange:
 class ScenarioPlan:
     """A Service, the pods that are its endpoints at first, and one change a round, where it has one.
 
-    ``followed`` Services are asked all the time; the others when the nodes have followed a change, if ``asked``.
+    With ``streams`` the client sends requests all the time, otherwise, with ``sends_requests``, a few when the nodes
+    have processed a change.
     """
 
-    wish: ServiceRequest
+    request: ServiceRequest
     pods: Collection[str]
     changes: Sequence[EndpointChange]
-    followed: bool = True
-    asked: bool = True
+    streams: bool = True
+    sends_requests: bool = True
 
 
 @dataclass(frozen=True)
@@ -100,18 +126,18 @@ class ScenarioPods:
     samples: tuple[str, ...]
 
 
-def label(story: Scenario) -> str:
-    """Return the label by which pods are the endpoints of a story's Service."""
-    return f"lifecycle-{story}"
+def label(scenario: Scenario) -> str:
+    """Return the label of the pods that are the endpoints of a scenario's Service."""
+    return f"scenario-{scenario}"
 
 
-def wishes(client_node: str, other_node: str, deadlines: Deadlines = DEFAULTS) -> list[PodRequest]:
-    """Return the pods to be made, in the order that ``cast`` takes their names in; the first is not with the client."""
+def pod_requests(client_node: str, other_node: str, deadlines: Deadlines = DEFAULTS) -> list[PodRequest]:
+    """Return the pods to create, in the order of ``scenario_pods``; the first is on the other node."""
 
-    def wish(purpose: str, *stories: Scenario, **more: Any) -> PodRequest:
-        return PodRequest(purpose, (Role.ENDPOINT,), {label(story): "yes" for story in stories}, **more)
+    def request(purpose: str, *scenarios: Scenario, **more: Any) -> PodRequest:
+        return PodRequest(purpose, (Role.ENDPOINT,), {label(scenario): "yes" for scenario in scenarios}, **more)
 
-    pool = [wish(f"pool{number}", *stories) for number, stories in enumerate(_POOL, 1)]
+    pool = [request(f"pool{number}", *scenarios) for number, scenarios in enumerate(_POOL, 1)]
     pool[0] = replace(pool[0], node=other_node)
     seconds = round(SLOW_END_SECONDS * deadlines.scale)
     slow_end: Mapping[str, Any] = {
@@ -119,8 +145,10 @@ def wishes(client_node: str, other_node: str, deadlines: Deadlines = DEFAULTS) -
         "spec": {"terminationGracePeriodSeconds": seconds},
         "container": {"lifecycle": {"preStop": {"sleep": {"seconds": seconds - 5}}}},
     }
-    slow = [wish(f"slow{number}", Scenario.DRAINED, Scenario.LOCAL, Scenario.OUTSIDE, **slow_end) for number in (1, 2)]
-    return [*pool, *slow, wish("gated", Scenario.UNREADY, spec=GATED), wish("fragile", Scenario.DELETED)]
+    slow = [
+        request(f"slow{number}", Scenario.DRAINED, Scenario.LOCAL, Scenario.OUTSIDE, **slow_end) for number in (1, 2)
+    ]
+    return [*pool, *slow, request("gated", Scenario.UNREADY, spec=GATED), request("fragile", Scenario.DELETED)]
 
 
 _POOL: Final = (
@@ -132,24 +160,24 @@ _POOL: Final = (
 )
 
 
-def cast(names: Sequence[str], samples: Sequence[str]) -> ScenarioPods:
-    """Return who is who of the pods made for ``wishes``."""
+def scenario_pods(names: Sequence[str], samples: Sequence[str]) -> ScenarioPods:
+    """Return the pods that were created for ``pod_requests``, in its order, by their part in the scenarios."""
     *pool, first, second, gated, fragile = names
     return ScenarioPods(tuple(pool), fragile, gated, (first, second), tuple(samples))
 
 
 class ScenarioBuilder:
-    """Makes the plans of all stories, for pods that are there."""
+    """Makes the plans of all scenarios, for pods that exist."""
 
-    def __init__(self, pods: Pods, services: Services, cast: ScenarioPods) -> None:
+    def __init__(self, pods: Pods, services: Services, names: ScenarioPods) -> None:
         self._pods = pods
         self._services = services
-        self._cast = cast
+        self._names = names
         self._terminating: list[str] = []
 
     def all(self) -> dict[Scenario, ScenarioPlan]:
-        """Return them by story, in the order in which the changes of a round are made."""
-        stays = self._cast.pool[0]
+        """Return them by scenario, in the order in which the changes of a round are made."""
+        stays = self._names.pool[0]
         return {
             Scenario.SCALED: self._scaled(),
             Scenario.ROLLED: self._rolled(),
@@ -159,113 +187,116 @@ class ScenarioBuilder:
             Scenario.DRAINED: self._drained(Scenario.DRAINED),
             Scenario.LOCAL: self._drained(Scenario.LOCAL, stays, internalTrafficPolicy="Local"),
             Scenario.OUTSIDE: self._drained(
-                Scenario.OUTSIDE, stays, asked=False, type="NodePort", externalTrafficPolicy="Local"
+                Scenario.OUTSIDE, stays, sends_requests=False, type="NodePort", externalTrafficPolicy="Local"
             ),
             Scenario.PORT: self._port(),
             Scenario.RECREATED: self._recreated(),
         }
 
     def _scaled(self) -> ScenarioPlan:
-        a, b, c, *more = self._cast.pool
+        a, b, c, *more = self._names.pool
         to = self._relabel(Scenario.SCALED, (a, b, c))
         changes = (
-            EndpointChange("scaled to 5", to(a, b, c, *more)),
-            EndpointChange("scaled to 0", to(), silent=True),
-            EndpointChange("scaled to 3", to(a, b, c)),
+            EndpointChange(ScenarioStep.SCALED_TO_5, to(a, b, c, *more)),
+            EndpointChange(ScenarioStep.SCALED_TO_0, to(), silent=True),
+            EndpointChange(ScenarioStep.SCALED_TO_3, to(a, b, c)),
         )
-        return ScenarioPlan(_wish(Scenario.SCALED, 3), (a, b, c), changes)
+        return ScenarioPlan(_request(Scenario.SCALED, 3), (a, b, c), changes)
 
     def _rolled(self) -> ScenarioPlan:
-        a, b, c, d, _ = self._cast.pool
+        a, b, c, d, _ = self._names.pool
         to = self._relabel(Scenario.ROLLED, (a, b))
         changes = (
-            EndpointChange("a new pod added", to(a, b, c)),
-            EndpointChange("the first old pod replaced", to(b, c, d)),
-            EndpointChange("the last old pod removed", to(c, d)),
+            EndpointChange(ScenarioStep.NEW_POD_ADDED, to(a, b, c)),
+            EndpointChange(ScenarioStep.FIRST_POD_REPLACED, to(b, c, d)),
+            EndpointChange(ScenarioStep.LAST_POD_REMOVED, to(c, d)),
         )
-        return ScenarioPlan(_wish(Scenario.ROLLED, 2), (a, b), changes)
+        return ScenarioPlan(_request(Scenario.ROLLED, 2), (a, b), changes)
 
     def _unready(self) -> ScenarioPlan:
-        a, b, *_ = self._cast.pool
-        own = self._cast.gated
-        to = self._relabel(Scenario.UNREADY, (own,))
+        a, b, *_ = self._names.pool
+        gated = self._names.gated
+        to = self._relabel(Scenario.UNREADY, (gated,))
 
         def declare(pods: Collection[str], *, ready: bool) -> Act:
-            def act(service: ServiceState, answered: str) -> Collection[str]:
-                del service, answered
-                self._pods.declare(own, ready=ready)
+            def act(service: ServiceState, answered_by: str) -> Collection[str]:
+                del service, answered_by
+                self._pods.declare(gated, ready=ready)
                 return pods
 
             return act
 
         changes = (
-            EndpointChange("two other pods added", to(own, a, b)),
-            EndpointChange("the client's pod not ready", declare((a, b), ready=False)),
-            EndpointChange("that pod ready again", declare((own, a, b), ready=True)),
+            EndpointChange(ScenarioStep.TWO_PODS_ADDED, to(gated, a, b)),
+            EndpointChange(ScenarioStep.POD_NOT_READY, declare((a, b), ready=False)),
+            EndpointChange(ScenarioStep.POD_READY_AGAIN, declare((gated, a, b), ready=True)),
         )
-        return ScenarioPlan(_wish(Scenario.UNREADY, 1), (own,), changes)
+        return ScenarioPlan(_request(Scenario.UNREADY, 1), (gated,), changes)
 
     def _deleted(self) -> ScenarioPlan:
-        a, b, *_ = self._cast.pool
-        own = self._cast.fragile
-        to = self._relabel(Scenario.DELETED, (own,))
+        a, b, *_ = self._names.pool
+        fragile = self._names.fragile
+        to = self._relabel(Scenario.DELETED, (fragile,))
 
-        def delete(service: ServiceState, answered: str) -> Collection[str]:
-            del service, answered
-            self._pods.delete(own)
+        def delete(service: ServiceState, answered_by: str) -> Collection[str]:
+            del service, answered_by
+            self._pods.delete(fragile)
             return (a, b)
 
-        def again(service: ServiceState, answered: str) -> Collection[str]:
-            del service, answered
-            self._pods.create(PodRequest("fragile", (Role.ENDPOINT,), {label(Scenario.DELETED): "yes"}, name=own))
-            return (own, a, b)
+        def again(service: ServiceState, answered_by: str) -> Collection[str]:
+            del service, answered_by
+            self._pods.create(PodRequest("fragile", (Role.ENDPOINT,), {label(Scenario.DELETED): "yes"}, name=fragile))
+            return (fragile, a, b)
 
         changes = (
-            EndpointChange("two other pods added", to(own, a, b)),
-            EndpointChange("the client's pod deleted", delete, silent=True),
-            EndpointChange("a pod made under its name", again),
+            EndpointChange(ScenarioStep.TWO_PODS_ADDED, to(fragile, a, b)),
+            EndpointChange(ScenarioStep.POD_DELETED, delete, silent=True),
+            EndpointChange(ScenarioStep.POD_RECREATED, again),
         )
-        return ScenarioPlan(_wish(Scenario.DELETED, 1), (own,), changes)
+        return ScenarioPlan(_request(Scenario.DELETED, 1), (fragile,), changes)
 
     def _selected(self) -> ScenarioPlan:
-        *_, d, e = self._cast.pool
+        *_, d, e = self._names.pool
         old, new = dict(BACKEND), {label(Scenario.SELECTED): "yes"}
 
         def select(selector: Mapping[str, str], without: Mapping[str, str], pods: Collection[str]) -> Act:
-            def act(service: ServiceState, answered: str) -> Collection[str]:
-                del answered
+            def act(service: ServiceState, answered_by: str) -> Collection[str]:
+                del answered_by
                 self._services.change(service, {"selector": {**dict.fromkeys(without), **selector}})
                 return pods
 
             return act
 
         changes = (
-            EndpointChange("other pods selected", select(new, old, (d, e))),
-            EndpointChange("the first pods selected again", select(old, new, self._cast.samples)),
+            EndpointChange(ScenarioStep.OTHER_PODS_SELECTED, select(new, old, (d, e))),
+            EndpointChange(ScenarioStep.FIRST_PODS_SELECTED, select(old, new, self._names.samples)),
         )
-        return ScenarioPlan(ServiceRequest(str(Scenario.SELECTED), CLIENT_IP), self._cast.samples, changes)
+        return ScenarioPlan(ServiceRequest(str(Scenario.SELECTED), CLIENT_IP), self._names.samples, changes)
 
-    def _drained(self, story: Scenario, *stays: str, asked: bool = True, **spec: Any) -> ScenarioPlan:
-        """Return the plan of pods that terminate: the story DRAINED tells them to, the others see it happen."""
-        slow = self._cast.slow
+    def _drained(self, scenario: Scenario, *stays: str, sends_requests: bool = True, **spec: Any) -> ScenarioPlan:
+        """Return the plan of pods that terminate: DRAINED deletes them, the other scenarios share the change."""
+        slow = self._names.slow
 
-        def act(service: ServiceState, answered: str) -> Collection[str]:
+        def act(service: ServiceState, answered_by: str) -> Collection[str]:
             del service
-            if story is Scenario.DRAINED:
-                self._terminating.append(answered)
-                self._pods.delete(answered)
+            if scenario is Scenario.DRAINED:
+                self._terminating.append(answered_by)
+                self._pods.delete(answered_by)
             return [name for name in (*slow, *stays) if name not in self._terminating] or slow
 
-        changes = (EndpointChange("one pod terminating", act), EndpointChange("both pods terminating", act))
-        wish = _wish(story, 2 + len(stays), **spec)
-        return ScenarioPlan(wish, (*slow, *stays), changes, followed=asked, asked=asked)
+        changes = (
+            EndpointChange(ScenarioStep.ONE_POD_TERMINATING, act),
+            EndpointChange(ScenarioStep.BOTH_PODS_TERMINATING, act),
+        )
+        request = _request(scenario, 2 + len(stays), **spec)
+        return ScenarioPlan(request, (*slow, *stays), changes, streams=sends_requests, sends_requests=sends_requests)
 
     def _port(self) -> ScenarioPlan:
-        samples = self._cast.samples
+        samples = self._names.samples
 
         def to(name: str, number: int) -> Act:
-            def act(service: ServiceState, answered: str) -> Collection[str]:
-                del answered
+            def act(service: ServiceState, answered_by: str) -> Collection[str]:
+                del answered_by
                 port = {"name": name, "port": number, "targetPort": 80, "protocol": "TCP"}
                 self._services.change(service, {"ports": [port]})
                 return samples
@@ -273,39 +304,39 @@ class ScenarioBuilder:
             return act
 
         changes = (
-            EndpointChange("the port's number changed", to("web", PORT + 1)),
-            EndpointChange("the port renamed", to("other", PORT + 1)),
+            EndpointChange(ScenarioStep.PORT_NUMBER_CHANGED, to("web", PORT + 1)),
+            EndpointChange(ScenarioStep.PORT_RENAMED, to("other", PORT + 1)),
         )
-        return ScenarioPlan(ServiceRequest(str(Scenario.PORT), CLIENT_IP), samples, changes, followed=False)
+        return ScenarioPlan(ServiceRequest(str(Scenario.PORT), CLIENT_IP), samples, changes, streams=False)
 
     def _recreated(self) -> ScenarioPlan:
-        wish = ServiceRequest(str(Scenario.RECREATED), CLIENT_IP)
+        request = ServiceRequest(str(Scenario.RECREATED), CLIENT_IP)
 
-        def delete(service: ServiceState, answered: str) -> Collection[str]:
-            del answered
+        def delete(service: ServiceState, answered_by: str) -> Collection[str]:
+            del answered_by
             self._services.delete(service)
             return ()
 
-        def again(service: ServiceState, answered: str) -> Collection[str]:
-            del answered
-            self._services.create_anew(manifest(service.name, service.namespace, wish))
-            return self._cast.samples
+        def again(service: ServiceState, answered_by: str) -> Collection[str]:
+            del answered_by
+            self._services.create_anew(manifest(service.name, service.namespace, request))
+            return self._names.samples
 
         changes = (
-            EndpointChange("the Service deleted", delete, deletes=True),
-            EndpointChange("made again under its name", again),
+            EndpointChange(ScenarioStep.SERVICE_DELETED, delete, deletes=True),
+            EndpointChange(ScenarioStep.SERVICE_RECREATED, again),
         )
-        return ScenarioPlan(wish, self._cast.samples, changes, followed=False)
+        return ScenarioPlan(request, self._names.samples, changes, streams=False)
 
-    def _relabel(self, story: Scenario, first: Collection[str]) -> Callable[..., Act]:
-        """Return a maker of acts that give a story's label to the pods named, and to no others."""
+    def _relabel(self, scenario: Scenario, first: Collection[str]) -> Callable[..., Act]:
+        """Return a maker of acts that give the label of a scenario to the pods named, and to no others."""
         labelled = set(first)
 
         def to(*pods: str) -> Act:
-            def act(service: ServiceState, answered: str) -> Collection[str]:
-                del service, answered
+            def act(service: ServiceState, answered_by: str) -> Collection[str]:
+                del service, answered_by
                 for name in labelled.symmetric_difference(pods):
-                    self._pods.label(name, **{label(story): "yes" if name in pods else None})
+                    self._pods.label(name, **{label(scenario): "yes" if name in pods else None})
                 labelled.clear()
                 labelled.update(pods)
                 return pods
@@ -315,5 +346,6 @@ class ScenarioBuilder:
         return to
 
 
-def _wish(story: Scenario, endpoints: int, **spec: Any) -> ServiceRequest:
-    return ServiceRequest(str(story), CLIENT_IP, spec={"selector": {label(story): "yes"}, **spec}, endpoints=endpoints)
+def _request(scenario: Scenario, endpoints: int, **spec: Any) -> ServiceRequest:
+    selector = {label(scenario): "yes"}
+    return ServiceRequest(str(scenario), CLIENT_IP, spec={"selector": selector, **spec}, endpoints=endpoints)

@@ -23,7 +23,8 @@ from session_affinity.recorder import (
 )
 from session_affinity.report.attachment import MediaType
 from session_affinity.report.steps import MOST_STEPS, Context, Phase, ReportStep, steps
-from session_affinity.scenarios.endpoint_changes.result import ScenarioResult, Stage
+from session_affinity.scenarios.endpoint_changes.result import ScenarioResult, StepResult
+from session_affinity.scenarios.endpoint_changes.scenario import ScenarioStep
 from session_affinity.scenarios.expiry.shared_wait import ExpiredElements, SilentClients
 from session_affinity.scenarios.expiry.trials import Trial, TrialsSeen
 from session_affinity.testbed.testbed import SyncResult
@@ -189,18 +190,18 @@ def test_expired_elements_have_the_requests_that_made_them(world: World) -> None
     assert "webpod1" in step.attachments[0].body
 
 
-def test_a_scenario_has_a_step_for_each_stage(world: World) -> None:
+def test_a_scenario_has_a_step_for_each_step(world: World) -> None:
     sync = SyncResult((world.service,), {"a": world.node("a", {1: {CLIENT: (2,)}})}, {"a": 0.5}, {"a": ()}, {}, 0.5)
-    stages = (
-        Stage("as it was", world.service, sync, answers=world.answers("webpod1", "webpod1")),
-        Stage("webpod1 deleted", world.service, sync, world.answers(None), world.answers("webpod2")),
+    steps = (
+        StepResult(ScenarioStep.MADE, world.service, sync, answers=world.answers("webpod1", "webpod1")),
+        StepResult(ScenarioStep.POD_DELETED, world.service, sync, world.answers(None), world.answers("webpod2")),
     )
 
-    (step,) = steps_of(ScenarioResult(stages))
+    (step,) = steps_of(ScenarioResult(steps))
 
-    assert names(step) == ["answers by stage svg", "answers by stage csv"]
-    assert "2: webpod1 deleted" in step.attachments[0].body
-    assert [part.title.partition(":")[0] for part in step.steps] == ["as it was", "webpod1 deleted"]
+    assert names(step) == ["answers by step svg", "answers by step csv"]
+    assert "2: the client&#x27;s pod deleted" in step.attachments[0].body
+    assert [part.title.partition(":")[0] for part in step.steps] == ["made", "the client's pod deleted"]
     assert names(step.steps[0]) == [ENTRIES]
 
 

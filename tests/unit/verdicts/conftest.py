@@ -1,11 +1,13 @@
-"""A Service, its client and what nodes hold of it, as observations for verdicts."""
+"""A Service, its client and the state of nodes, as observations for verdicts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pytest
 
+from session_affinity.claims import KUBE_PROXY, Claim
 from session_affinity.dataplane.backends import NFTABLES
 from session_affinity.dataplane.iptables import expected as iptables_expected
 from session_affinity.dataplane.iptables import save as iptables_save
@@ -14,11 +16,23 @@ from session_affinity.dataplane.nftables.table import Element, NftSet, Table
 from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.dataplane.xt_recent import Entry, RecentList
 from session_affinity.traffic.answers import Answer, Answers, Target
+from session_affinity.traffic.client import ClientId
+
+if TYPE_CHECKING:
+    from session_affinity.verdicts.verdict import Verdict
 
 CLIENT = "10.10.0.6"
+HOME = "myk8s-control-plane"
+CLIENT_ID = ClientId("net-pod", CLIENT, HOME)
+CLAIM = Claim("C16", "Each rcheck rule has the right arguments", KUBE_PROXY, "pkg/proxy/iptables/proxier.go")
 HZ = 250
 NOW = 4295540812
 PROXY = ProxyConfig("iptables", "10.10.0.0/16")
+
+
+def explained(verdict: Verdict) -> str:
+    """Return a verdict in words, on a claim that stands for any."""
+    return verdict.explain(CLAIM)
 
 
 @dataclass(frozen=True)
@@ -54,7 +68,7 @@ class World:
             chain: RecentList(
                 chain,
                 tuple(
-                    Entry(address, 64, NOW - min(ago) * HZ, len(ago), tuple(NOW - one * HZ for one in ago))
+                    Entry(address, 64, NOW - min(ago) * HZ, len(ago), tuple(NOW - seconds * HZ for seconds in ago))
                     for address, ago in (entries or {}).get(place, {}).items()
                 ),
             )
@@ -67,18 +81,18 @@ class World:
     ) -> NodeSnapshot:
         """Return a node with the Service's sets; elements by endpoint number and client, as seconds left."""
         sets = {
-            memory: NftSet(
-                memory,
+            store: NftSet(
+                store,
                 ("ipv4_addr",),
                 30,
                 {(client,): Element((client,), None, left) for client, left in (elements or {}).get(place, {}).items()},
             )
-            for place, memory in enumerate(NFTABLES.affinity_stores(self.service))
+            for place, store in enumerate(NFTABLES.affinity_stores(self.service))
         }
         return NodeSnapshot(**{"node": name, "nftables": Table(sets), "uptime": 1000.0, **changes})
 
     def programmed(self, name: str, without: str = "", replace: tuple[str, str] = ("", "")) -> NodeSnapshot:
-        """Return a node whose rules are right, except for lines that hold a text or a text that is replaced."""
+        """Return a node with the right rules, without the lines that contain a text, or with a text replaced."""
         rules = [str(rule) for rule in iptables_expected.expected(self.service, PROXY).rules]
         lines = [line.replace(*replace) if replace[0] else line for line in rules if not without or without not in line]
         names = dict.fromkeys(line.split()[1] for line in lines)

@@ -1,4 +1,4 @@
-"""What the API stored, refused and warned of."""
+"""What the API stored and refused, and its warnings."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from session_affinity.kube.reply import ApiAnswer, Reply
 from session_affinity.verdicts.api_fields import (
     AFFINITY_REFUSED,
     TIMEOUT_REFUSED,
-    judge_refused,
-    judge_stored,
+    judge_refusals,
+    judge_stored_affinity,
     judge_warnings,
     warns_of_headless,
     warns_without_reason,
 )
+from tests.unit.verdicts.conftest import explained
 
 WARNING = "spec.SessionAffinity is ignored for headless services"
 
@@ -27,23 +28,23 @@ def stored(affinity: str, config: dict[str, Any] | None = None, *warnings: str) 
 
 
 def refused(*causes: tuple[str, str], status: int = 422, reason: str = "Invalid") -> ApiAnswer:
-    told = [{"field": field, "reason": why, "message": "words"} for field, why in causes]
-    return ApiAnswer("a Service", Reply(status, {"reason": reason, "message": "no", "details": {"causes": told}}))
+    details = {"causes": [{"field": field, "reason": why, "message": "words"} for field, why in causes]}
+    return ApiAnswer("a Service", Reply(status, {"reason": reason, "message": "no", "details": details}))
 
 
 def config(seconds: int) -> dict[str, Any]:
     return {"clientIP": {"timeoutSeconds": seconds}}
 
 
-def test_what_is_stored_as_asked_holds() -> None:
-    verdict = judge_stored((stored("ClientIP", config(30)), "ClientIP", 30), (stored("None"), "None", None))
+def test_a_service_stored_as_requested_holds() -> None:
+    verdict = judge_stored_affinity((stored("ClientIP", config(30)), "ClientIP", 30), (stored("None"), "None", None))
 
     assert verdict.ok
     assert verdict.headline == "ClientIP, 30 s; None, no configuration"
 
 
 @pytest.mark.parametrize(
-    ("asked", "affinity", "seconds", "seen"),
+    ("answer", "affinity", "seconds", "seen"),
     [
         pytest.param(stored("ClientIP", config(30)), "ClientIP", 10800, "ClientIP, 30 s", id="another timeout"),
         pytest.param(stored("None", config(30)), "None", None, "None, 30 s", id="a timeout under None"),
@@ -52,15 +53,16 @@ def test_what_is_stored_as_asked_holds() -> None:
             stored("ClientIP", {"clientIP": {"timeoutSeconds": 30}, "x": 1}), "ClientIP", 30, "'x': 1", id="more"
         ),
         pytest.param(refused(("spec.x", "FieldValueInvalid")), "ClientIP", 1, "422 Invalid", id="refused"),
+        pytest.param(ApiAnswer("empty", Reply(200, {})), "None", None, "no sessionAffinity", id="without the field"),
     ],
 )
-def test_what_is_stored_otherwise_does_not_hold(
-    asked: ApiAnswer, affinity: str, seconds: int | None, seen: str
+def test_a_service_stored_otherwise_does_not_hold(
+    answer: ApiAnswer, affinity: str, seconds: int | None, seen: str
 ) -> None:
-    verdict = judge_stored((asked, affinity, seconds))
+    verdict = judge_stored_affinity((answer, affinity, seconds))
 
-    assert verdict.explain().startswith("C03 does not hold on the API: ")
-    assert seen in verdict.explain().partition("seen:")[2]
+    assert explained(verdict).startswith("C16 does not hold on the API: ")
+    assert seen in explained(verdict).partition("seen:")[2]
 
 
 def test_a_refusal_for_the_right_field_holds() -> None:
@@ -69,11 +71,11 @@ def test_a_refusal_for_the_right_field_holds() -> None:
         (refused((AFFINITY_REFUSED.field, AFFINITY_REFUSED.reason)), AFFINITY_REFUSED),
     ]
 
-    assert judge_refused(right).ok
+    assert judge_refusals(right).ok
 
 
 @pytest.mark.parametrize(
-    ("asked", "seen"),
+    ("answer", "seen"),
     [
         pytest.param(stored("ClientIP", config(1)), "stored as ClientIP, 1 s", id="granted"),
         pytest.param(refused(("spec", TIMEOUT_REFUSED.reason)), "spec: FieldValueInvalid", id="another field"),
@@ -91,15 +93,15 @@ def test_a_refusal_for_the_right_field_holds() -> None:
         pytest.param(refused(), "422 Invalid\n", id="without a cause"),
     ],
 )
-def test_other_refusals_do_not_hold(asked: ApiAnswer, seen: str) -> None:
-    verdict = judge_refused([(asked, TIMEOUT_REFUSED)])
+def test_other_refusals_do_not_hold(answer: ApiAnswer, seen: str) -> None:
+    verdict = judge_refusals([(answer, TIMEOUT_REFUSED)])
 
     assert not verdict.ok
     assert seen in verdict.findings[0].seen + "\n"
 
 
 @pytest.mark.parametrize(
-    ("asked", "wanted", "ok"),
+    ("answer", "is_to_warn", "ok"),
     [
         pytest.param(stored("ClientIP", config(1), WARNING), True, True, id="warned"),
         pytest.param(stored("ClientIP", config(1)), True, False, id="not warned"),
@@ -108,8 +110,8 @@ def test_other_refusals_do_not_hold(asked: ApiAnswer, seen: str) -> None:
         pytest.param(refused(), False, False, id="refused"),
     ],
 )
-def test_warnings_are_those_called_for(asked: ApiAnswer, *, wanted: bool, ok: bool) -> None:
-    assert judge_warnings([(asked, wanted)], "v1.37.2").ok is ok
+def test_answers_warn_where_they_are_to_warn_and_nowhere_else(answer: ApiAnswer, *, is_to_warn: bool, ok: bool) -> None:
+    assert judge_warnings([(answer, is_to_warn)], "v1.37.2").ok is ok
 
 
 @pytest.mark.parametrize(
@@ -126,6 +128,6 @@ def test_what_versions_warn_of(version: str, *, warns: bool, mistaken: bool) -> 
     assert (warns_of_headless(version), warns_without_reason(version)) == (warns, mistaken)
 
 
-def test_a_version_that_is_none_is_told() -> None:
-    with pytest.raises(ClusterError, match="'latest', which is none"):
+def test_an_error_names_a_version_that_cannot_be_read() -> None:
+    with pytest.raises(ClusterError, match="'latest', which is not of the form"):
         warns_of_headless("latest")

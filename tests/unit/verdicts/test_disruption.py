@@ -1,4 +1,4 @@
-"""What becomes of rules and clients when nodes are disturbed, judged by observations written by hand."""
+"""Rules and clients of nodes that are disturbed, judged by observations written by hand."""
 
 from __future__ import annotations
 
@@ -15,125 +15,126 @@ from session_affinity.scenarios.disruption.many_services import ManyServices
 from session_affinity.scenarios.disruption.outages import BlockingRule, ChangesWhileStopped, NodeRules, Restart
 from session_affinity.testbed.testbed import SyncResult
 from session_affinity.verdicts.disruption import (
-    judge_held,
+    judge_blocking_rule,
+    judge_changes_while_stopped,
+    judge_failed_syncs,
     judge_many_services,
-    judge_no_failed_sync,
-    judge_obstacle,
+    judge_node_rules,
     judge_repair,
     judge_restart,
-    judge_toggle,
 )
+from tests.unit.verdicts.conftest import CLIENT_ID, explained
 
 if TYPE_CHECKING:
-    from conftest import World
+    from tests.unit.verdicts.conftest import World
 
 pytestmark = pytest.mark.unit
 A, B = "webpod1", "webpod2"
 WRONG = Difference("a", "KUBE-SVC-X", 3, Aspect.UNEXPECTED_RULE, "no such rule", "-j RETURN", "Service default/x")
 
 
-def affinity_entries(world: World, *stamps: int, memory: str = "list-1") -> tuple[AffinityEntry, ...]:
+def affinity_entries(world: World, *stamps: int, store: str = "list-1") -> tuple[AffinityEntry, ...]:
     entry = Entry("10.10.0.6", 64, max(stamps), len(stamps), stamps)
-    return (AffinityEntry(memory, world.service.endpoints[0], "10.10.0.6", 100.0, entry),)
+    return (AffinityEntry(store, world.service.endpoints[0], "10.10.0.6", 100.0, entry),)
 
 
-def held(world: World, *differences: Difference) -> NodeRules:
+def node_rules(world: World, *differences: Difference) -> NodeRules:
     return NodeRules("a", ((world.service, differences),), 1.5)
 
 
 def restart(world: World, **changes: object) -> Restart:
     entry = affinity_entries(world, 1, 2)
-    usual = Restart(world.service, world.answers(A, A), entry, affinity_entries(world, 1, 2, 3), held(world), 0.7)
+    usual = Restart(world.service, world.answers(A, A), entry, affinity_entries(world, 1, 2, 3), node_rules(world), 0.7)
     return replace(usual, **changes)  # type: ignore[arg-type]
 
 
-def test_a_restart_that_nobody_noticed_is_right(world: World) -> None:
-    verdict = judge_restart(restart(world), "net-pod")
+def test_a_restart_without_effect_holds(world: World) -> None:
+    verdict = judge_restart(restart(world), CLIENT_ID)
 
     assert verdict.ok
     assert verdict.headline == "2 requests answered, down for 0.7 s, entry and rules kept"
 
 
-def test_a_restart_that_a_client_noticed_is_wrong(world: World) -> None:
-    for noticed in ({"answers": world.answers(A, B)}, {"answers": world.answers(A, None)}):
-        assert not judge_restart(restart(world, **noticed), "net-pod").ok
+def test_a_restart_that_affects_a_client_does_not_hold(world: World) -> None:
+    for effect in ({"answers": world.answers(A, B)}, {"answers": world.answers(A, None)}):
+        assert not judge_restart(restart(world, **effect), CLIENT_ID).ok
 
 
 def test_an_entry_made_anew_in_a_restart_is_wrong(world: World) -> None:
     anew = restart(world, after=affinity_entries(world, 8, 9))
-    elsewhere = restart(world, after=affinity_entries(world, 1, 2, memory="list-2"))
+    elsewhere = restart(world, after=affinity_entries(world, 1, 2, store="list-2"))
     gone = restart(world, after=())
 
-    assert [judge_restart(one, "net-pod").headline for one in (anew, elsewhere, gone)] == ["entry lost"] * 3
+    assert [judge_restart(seen, CLIENT_ID).headline for seen in (anew, elsewhere, gone)] == ["entry lost"] * 3
 
 
 def test_an_entry_whose_stamps_were_all_replaced_may_be_the_same(world: World) -> None:
     busy = restart(world, after=affinity_entries(world, *range(10, 42)))
 
-    assert judge_restart(busy, "net-pod").ok
+    assert judge_restart(busy, CLIENT_ID).ok
 
 
 def test_rules_that_a_restart_did_not_mend_are_wrong(world: World) -> None:
-    verdict = judge_restart(restart(world, held=held(world, WRONG)), "net-pod")
+    verdict = judge_restart(restart(world, held=node_rules(world, WRONG)), CLIENT_ID)
 
-    assert "-j RETURN" in verdict.explain()
+    assert "-j RETURN" in explained(verdict)
 
 
-def toggle(world: World, **changes: object) -> ChangesWhileStopped:
+def changes(world: World, **changes: object) -> ChangesWhileStopped:
     entry = affinity_entries(world, 1)
-    usual = ChangesWhileStopped(held(world), world.service, entry, entry, world.service, (), world.service, ())
+    usual = ChangesWhileStopped(node_rules(world), world.service, entry, entry, world.service, (), world.service, ())
     return replace(usual, **changes)  # type: ignore[arg-type]
 
 
 def test_changes_that_kube_proxy_did_not_see_are_right_when_all_of_them_arrived(world: World) -> None:
-    assert judge_toggle(toggle(world)).ok
+    assert judge_changes_while_stopped(changes(world)).ok
 
 
 @pytest.mark.parametrize(
-    ("what", "says"),
+    ("what", "text"),
     [
         ("held", "-j RETURN"),
         ("after", "no entry"),
-        ("off_remembers", "nobody remembered under None"),
+        ("off_remembers", "no affinity entry under None"),
         ("gone_left", "list KUBE-SEP-X"),
     ],
 )
-def test_each_change_that_did_not_arrive_is_wrong(what: str, says: str, world: World) -> None:
+def test_each_change_that_did_not_arrive_is_wrong(what: str, text: str, world: World) -> None:
     wrong = {
-        "held": held(world, WRONG),
+        "held": node_rules(world, WRONG),
         "after": (),
         "off_remembers": affinity_entries(world, 1),
         "gone_left": ("list KUBE-SEP-X",),
     }
 
-    verdict = judge_toggle(toggle(world, **{what: wrong[what]}))
+    verdict = judge_changes_while_stopped(changes(world, **{what: wrong[what]}))
 
     assert not verdict.ok
-    assert says in verdict.explain()
+    assert text in explained(verdict)
 
 
-def test_a_rule_in_the_way_is_right_when_it_stopped_nobody(world: World) -> None:
-    right, wrong = held(world), held(world, WRONG)
+def test_a_blocking_rule_that_affects_no_other_service_holds(world: World) -> None:
+    right, wrong = node_rules(world), node_rules(world, WRONG)
 
-    assert judge_obstacle(BlockingRule(right, right, (1, 1))).ok
-    assert not judge_obstacle(BlockingRule(wrong, right, (1, 1))).ok
-    assert not judge_obstacle(BlockingRule(right, wrong, (1, 1))).ok
-    assert "2 failed syncs" in judge_obstacle(BlockingRule(right, right, (1, 3))).explain()
+    assert judge_blocking_rule(BlockingRule(right, right, (1, 1))).ok
+    assert not judge_blocking_rule(BlockingRule(wrong, right, (1, 1))).ok
+    assert not judge_blocking_rule(BlockingRule(right, wrong, (1, 1))).ok
+    assert "2 failed syncs" in explained(judge_blocking_rule(BlockingRule(right, right, (1, 3))))
 
 
-def test_what_a_node_holds_is_wrong_with_the_service_that_differs(world: World) -> None:
+def test_rules_that_differ_are_named_with_their_service(world: World) -> None:
     other = replace(world.service, name="affinity-other")
 
-    verdict = judge_held(NodeRules("a", ((other, ()), (world.service, (WRONG,))), 1.5))
+    verdict = judge_node_rules(NodeRules("a", ((other, ()), (world.service, (WRONG,))), 1.5))
 
-    assert world.service.key in verdict.explain()
-    assert "affinity-other" not in verdict.explain()
+    assert world.service.key in explained(verdict)
+    assert "affinity-other" not in explained(verdict)
 
 
 def test_syncs_that_failed_meanwhile_are_wrong_and_those_before_are_not() -> None:
-    assert judge_no_failed_sync({"a": 2, "b": 0}, {"a": 2, "b": 0}).ok
-    assert judge_no_failed_sync({"a": 2}, {"a": 0}).ok, "it was started anew meanwhile"
-    assert "does not hold on b" in judge_no_failed_sync({"a": 2, "b": 0}, {"a": 2, "b": 1}).explain()
+    assert judge_failed_syncs({"a": 2, "b": 0}, {"a": 2, "b": 0}).ok
+    assert judge_failed_syncs({"a": 2}, {"a": 0}).ok, "kube-proxy was restarted in between"
+    assert "does not hold on b" in explained(judge_failed_syncs({"a": 2, "b": 0}, {"a": 2, "b": 1}))
 
 
 def test_a_flush_is_repaired_when_nothing_differs_in_the_end(world: World) -> None:
@@ -144,17 +145,30 @@ def test_a_flush_is_repaired_when_nothing_differs_in_the_end(world: World) -> No
 
 
 def many_services(world: World, **changes: object) -> ManyServices:
-    sync = SyncResult((world.service,), {}, {"a": 1.0, "b": 2.0}, {"a": (), "b": ()}, {}, 2.0)
+    states = {name: world.programmed(name) for name in ("a", "b")}
+    sync = SyncResult((world.service,), states, {"a": 1.0, "b": 2.0}, {"a": (), "b": ()}, {}, 2.0)
     usual = ManyServices(world.service, world.service, world.answers(A), world.answers(A, A), world.answers(B, B), sync)
     return replace(usual, **changes)  # type: ignore[arg-type]
 
 
-def test_a_crowd_that_changes_nothing_is_right(world: World) -> None:
+def test_many_services_that_change_nothing_hold(world: World) -> None:
     assert (
-        judge_many_services(many_services(world), "net-pod").headline == "right on every node after 2.00 s, client kept"
+        judge_many_services(many_services(world), CLIENT_ID).headline == "right on every node after 2.00 s, client kept"
     )
 
 
-def test_a_crowd_that_moves_or_spreads_a_client_is_wrong(world: World) -> None:
-    assert not judge_many_services(many_services(world, again=world.answers(B, B)), "net-pod").ok
-    assert not judge_many_services(many_services(world, answers=world.answers(A, B)), "net-pod").ok
+def test_many_services_that_move_or_spread_a_client_do_not_hold(world: World) -> None:
+    assert not judge_many_services(many_services(world, again=world.answers(B, B)), CLIENT_ID).ok
+    assert not judge_many_services(many_services(world, answers=world.answers(A, B)), CLIENT_ID).ok
+
+
+def test_a_client_that_was_not_answered_at_first_does_not_hold(world: World) -> None:
+    lost = many_services(world, first=world.answers(None), again=world.answers(A, B))
+
+    assert "expected: an answer before the others were created" in explained(judge_many_services(lost, CLIENT_ID))
+
+
+def test_many_services_are_judged_by_behaviour_where_no_node_can_be_read(world: World) -> None:
+    unread = many_services(world, sync=SyncResult((world.service,), {}, {}, {}, {}, 2.0))
+
+    assert judge_many_services(unread, CLIENT_ID).headline == "client kept"

@@ -10,11 +10,18 @@ import pytest
 from session_affinity.dataplane.backends import IPTABLES
 from session_affinity.dataplane.model import Endpoint, ServicePort, ServiceState
 from session_affinity.dataplane.xt_recent import as_listed, parse
-from session_affinity.verdicts.dual_stack import Home, Move, judge_independent, judge_own_memory
+from session_affinity.verdicts.dual_stack import (
+    ClientInFamily,
+    EntryMove,
+    judge_entry_per_family,
+    judge_families_independent,
+)
+from tests.unit.verdicts.conftest import CLIENT_ID, explained
 
 if TYPE_CHECKING:
-    from conftest import World
     from session_affinity.dataplane.snapshot import NodeSnapshot
+    from session_affinity.traffic.client import ClientId
+    from tests.unit.verdicts.conftest import World
 
 NODE = "myk8s-control-plane"
 IPV4, IPV6 = "10.10.0.2", "fd00:1::2"
@@ -42,10 +49,16 @@ def listing(world: World, entries: dict[int, dict[str, int]]) -> NodeSnapshot:
     return world.node(NODE, lists=lists)
 
 
-def homes(first: World, second: World, ipv4: dict[int, dict[str, int]], ipv6: dict[int, dict[str, int]]) -> list[Home]:
+def in_family(address: str) -> ClientId:
+    return CLIENT_ID._replace(address=address)
+
+
+def families(
+    first: World, second: World, ipv4: dict[int, dict[str, int]], ipv6: dict[int, dict[str, int]]
+) -> list[ClientInFamily]:
     return [
-        Home(first.service, IPV4, listing(first, ipv4)),
-        Home(second.service, IPV6, listing(second, ipv6)),
+        ClientInFamily(first.service, in_family(IPV4), listing(first, ipv4)),
+        ClientInFamily(second.service, in_family(IPV6), listing(second, ipv6)),
     ]
 
 
@@ -55,20 +68,20 @@ def test_an_ipv6_address_is_listed_in_eight_full_groups() -> None:
 
 
 def test_each_family_has_the_client_in_one_list(world: World, second: World) -> None:
-    seen = homes(world, second, {1: {IPV4: 20}}, {0: {as_listed(IPV6): 20}})
+    seen = families(world, second, {1: {IPV4: 20}}, {0: {as_listed(IPV6): 20}})
 
-    verdict = judge_own_memory(IPTABLES, seen, 20, HZ)
+    verdict = judge_entry_per_family(IPTABLES, seen, 20, HZ)
 
     assert verdict.ok
     assert verdict.headline == f"{IPV4} with 20 stamps and {as_listed(IPV6)} with 20 stamps"
 
 
 @pytest.mark.parametrize(
-    ("ipv6", "said"),
+    ("ipv6", "text"),
     [
-        pytest.param({}, f"IPv6: {IPV6} and nobody else in one list", id="none"),
+        pytest.param({}, f"IPv6: one live entry in the lists of the Service, of {IPV6}", id="none"),
         pytest.param({0: {as_listed(IPV6): 19}}, "with 19 stamps", id="too few"),
-        pytest.param({0: {as_listed(IPV6): 20}, 1: {as_listed(IPV6): 20}}, "nobody else in one list", id="two"),
+        pytest.param({0: {as_listed(IPV6): 20}, 1: {as_listed(IPV6): 20}}, "one live entry", id="two"),
         pytest.param({0: {as_listed("fd00:1::3"): 20}}, as_listed("fd00:1::3"), id="someone else"),
         pytest.param({0: {as_listed("fd00:1::"): 20}}, as_listed("fd00:1::"), id="a network"),
         pytest.param({0: {as_listed(IPV6): 20, IPV4: 1}}, f"{IPV4} with 1 stamps", id="the other family's too"),
@@ -76,16 +89,16 @@ def test_each_family_has_the_client_in_one_list(world: World, second: World) -> 
     ],
 )
 def test_a_second_family_that_lists_otherwise_does_not_hold(
-    ipv6: dict[int, dict[str, int]], said: str, world: World, second: World
+    ipv6: dict[int, dict[str, int]], text: str, world: World, second: World
 ) -> None:
-    verdict = judge_own_memory(IPTABLES, homes(world, second, {1: {IPV4: 20}}, ipv6), 20, HZ)
+    verdict = judge_entry_per_family(IPTABLES, families(world, second, {1: {IPV4: 20}}, ipv6), 20, HZ)
 
     assert not verdict.ok
-    assert said in verdict.explain()
+    assert text in explained(verdict)
 
 
-def move(second: World, to: int, moved: list[str | None], other: list[str | None], first: World) -> Move:
-    return Move(second.service.endpoints[to], second.answers(*moved), first.answers(*other))
+def move(second: World, to: int, moved: list[str | None], other: list[str | None], first: World) -> EntryMove:
+    return EntryMove(second.service.endpoints[to], second.answers(*moved), first.answers(*other))
 
 
 def services(first: World, second: World) -> tuple[ServiceState, ServiceState]:
@@ -95,7 +108,7 @@ def services(first: World, second: World) -> tuple[ServiceState, ServiceState]:
 def test_one_family_is_moved_and_the_other_stays(world: World, second: World) -> None:
     moves = [move(second, to, [f"webpod{to + 1}"] * 5, ["webpod2"] * 5, world) for to in (0, 1, 2)]
 
-    verdict = judge_independent(services(world, second), NODE, moves)
+    verdict = judge_families_independent(services(world, second), CLIENT_ID, moves)
 
     assert verdict.ok
     assert verdict.headline == "IPv6 moved to 3 endpoints, IPv4 stayed on webpod2"
@@ -104,18 +117,18 @@ def test_one_family_is_moved_and_the_other_stays(world: World, second: World) ->
 def test_a_family_that_is_moved_along_does_not_hold(world: World, second: World) -> None:
     moves = [move(second, to, [f"webpod{to + 1}"] * 5, [f"webpod{to + 1}"] * 5, world) for to in (0, 1, 2)]
 
-    verdict = judge_independent(services(world, second), NODE, moves)
+    verdict = judge_families_independent(services(world, second), CLIENT_ID, moves)
 
-    assert "IPv4: one endpoint answers, wherever IPv6 leads" in verdict.explain()
+    assert "IPv4: one endpoint answers, wherever the IPv6 entry leads" in explained(verdict)
 
 
 def test_a_family_that_does_not_follow_its_own_list_does_not_hold(world: World, second: World) -> None:
     moves = [move(second, to, ["webpod1"] * 5, ["webpod2"] * 5, world) for to in (0, 1, 2)]
 
-    verdict = judge_independent(services(world, second), NODE, moves)
+    verdict = judge_families_independent(services(world, second), CLIENT_ID, moves)
 
     assert [finding.expected for finding in verdict.findings] == [
-        f"IPv6: all answered by webpod{number}, for which the client is remembered" for number in (2, 3)
+        f"IPv6: all answered by webpod{number}, which the client's entry is for" for number in (2, 3)
     ]
 
 
@@ -123,6 +136,7 @@ def test_a_family_that_does_not_follow_its_own_list_does_not_hold(world: World, 
 def test_a_request_without_an_answer_does_not_hold(broken: str, world: World, second: World) -> None:
     lost: list[str | None] = ["webpod1"] * 4 + [None]
     fine: list[str | None] = ["webpod1"] * 5
-    one = move(second, 0, lost if broken == "moved" else fine, lost if broken == "other" else fine, world)
+    right = move(second, 1, ["webpod2"] * 5, fine, world)
+    wrong = move(second, 0, lost if broken == "moved" else fine, lost if broken == "other" else fine, world)
 
-    assert not judge_independent(services(world, second), NODE, [one]).ok
+    assert not judge_families_independent(services(world, second), CLIENT_ID, [right, wrong]).ok

@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from session_affinity.scenarios.expiry.trials import Trial
+from session_affinity.scenarios.expiry.trials import Contact, Trial
 from session_affinity.verdicts.expiry import (
     UntimelyError,
     Window,
     judge_free,
     judge_kept,
-    judge_not_renewed_by_traffic,
+    judge_no_renewal_by_traffic,
     just_after,
     just_before,
 )
+from tests.unit.verdicts.conftest import explained
 
 if TYPE_CHECKING:
-    from conftest import World
+    from tests.unit.verdicts.conftest import World
 
 HZ = 250
 
@@ -44,13 +45,13 @@ def test_one_client_that_moved_early_does_not_hold(world: World) -> None:
     verdict = judge_kept(trials, just_before(30))
 
     assert verdict.headline == "moved at 29.04 s, 5 of 6 stayed"
-    assert "expected: answered by webpod1 again after 29.04 s" in verdict.explain()
-    assert "seen: answered by webpod2" in verdict.explain()
+    assert "expected: answered by webpod1 again after 29.04 s" in explained(verdict)
+    assert "seen: answered by webpod2" in explained(verdict)
 
 
 @pytest.mark.parametrize("gap", [30.0, 30.5, 27.4], ids=["at-the-timeout", "too-late", "too-early"])
-def test_a_probe_outside_its_window_cannot_tell_that_a_client_is_kept(world: World, gap: float) -> None:
-    with pytest.raises(UntimelyError, match=r"C23: clients were to be silent for 27.5 s to 30 s"):
+def test_a_probe_outside_its_window_is_no_evidence_that_a_client_is_kept(world: World, gap: float) -> None:
+    with pytest.raises(UntimelyError, match=r"clients were to be silent for 27.5 s to 30 s"):
         judge_kept([trial(world, gap, moved=True)] * 6, just_before(30))
 
 
@@ -73,10 +74,10 @@ def test_clients_that_all_stay_do_not_hold(world: World) -> None:
     verdict = judge_free([trial(world, 31.01, moved=False)] * 15, just_after(30))
 
     assert verdict.headline == "still bound at 31.01 s, 0 of 15 moved"
-    assert "of free clients this has chance 7.0e-08" in verdict.explain()
+    assert "for free clients this has chance 7.0e-08" in explained(verdict)
 
 
-def test_too_few_timely_probes_cannot_tell_that_clients_are_bound(world: World) -> None:
+def test_too_few_timely_probes_are_no_evidence_that_clients_are_bound(world: World) -> None:
     trials = [trial(world, 31.0, moved=False)] * 14 + [trial(world, 34.0, moved=False)]
 
     with pytest.raises(UntimelyError, match=r"34\.00 s"):
@@ -94,10 +95,10 @@ def test_a_failed_request_does_not_hold_whenever_it_came(world: World) -> None:
     verdict = judge_free([failed] * 2, just_after(30))
 
     assert verdict.headline == "2 of 2 clients got no answer"
-    assert "seen: curl 28: timed out" in verdict.explain()
+    assert "seen: curl 28: timed out" in explained(verdict)
 
 
-def test_the_clients_clock_bounds_a_silence_that_the_node_does_not_tell(world: World) -> None:
+def test_the_clients_clock_bounds_a_silence_without_stamps_of_the_node(world: World) -> None:
     unstamped = replace(trial(world, 29.0, moved=False), stamps=None)
 
     gap = unstamped.silence()
@@ -106,7 +107,7 @@ def test_the_clients_clock_bounds_a_silence_that_the_node_does_not_tell(world: W
     assert judge_kept([unstamped], just_before(30)).ok
 
 
-def test_a_silence_whose_bounds_reach_past_the_timeout_cannot_tell(world: World) -> None:
+def test_a_silence_whose_bounds_reach_past_the_timeout_is_no_evidence(world: World) -> None:
     unstamped = replace(trial(world, 29.99, moved=True), stamps=None)
 
     with pytest.raises(UntimelyError):
@@ -118,7 +119,10 @@ def test_a_renewed_client_is_judged_from_its_first_contact(world: World) -> None
     contacts = (world.contact("webpod1", 100), world.contact("webpod1", 110), world.contact("webpod1", 131))
     sliding = Trial(world.service, contacts, 0, (stamp, stamp + 10 * HZ), stamp + 31 * HZ, hz=HZ)
 
-    assert judge_kept([sliding] * 6, just_after(30), since=-3).headline == "sticky at 31.00 s, 6 of 6 stayed"
+    assert (
+        judge_kept([sliding] * 6, just_after(30), since=Contact.BEFORE_RENEWAL).headline
+        == "sticky at 31.00 s, 6 of 6 stayed"
+    )
 
 
 def test_slow_machines_have_wider_windows() -> None:
@@ -129,7 +133,7 @@ def test_slow_machines_have_wider_windows() -> None:
 def test_traffic_that_renews_nothing_holds(world: World) -> None:
     trials = [trial(world, 31.0, moved=place < 9, reused=21) for place in range(15)]
 
-    verdict = judge_not_renewed_by_traffic(trials, just_after(30))
+    verdict = judge_no_renewal_by_traffic(trials, just_after(30))
 
     assert verdict.ok
     assert verdict.headline == "free at 31.00 s, 9 of 15 moved, after 315 requests on open connections"
@@ -138,7 +142,7 @@ def test_traffic_that_renews_nothing_holds(world: World) -> None:
 def test_an_entry_that_traffic_renewed_does_not_hold(world: World) -> None:
     trials = [trial(world, 31.0, moved=False, reused=21, renewed=True)] * 15
 
-    verdict = judge_not_renewed_by_traffic(trials, just_after(30))
+    verdict = judge_no_renewal_by_traffic(trials, just_after(30))
 
     assert verdict.headline == "15 of 15 entries were renewed by 315 requests on open connections"
 
@@ -146,9 +150,9 @@ def test_an_entry_that_traffic_renewed_does_not_hold(world: World) -> None:
 def test_clients_that_traffic_kept_bound_do_not_hold(world: World) -> None:
     trials = [trial(world, 31.0, moved=False, reused=21)] * 15
 
-    assert not judge_not_renewed_by_traffic(trials, just_after(30)).ok
+    assert not judge_no_renewal_by_traffic(trials, just_after(30)).ok
 
 
-def test_connections_that_closed_cannot_tell(world: World) -> None:
+def test_connections_that_closed_are_no_evidence(world: World) -> None:
     with pytest.raises(UntimelyError, match="did not stay open"):
-        judge_not_renewed_by_traffic([trial(world, 31.0, moved=True)] * 15, just_after(30))
+        judge_no_renewal_by_traffic([trial(world, 31.0, moved=True)] * 15, just_after(30))

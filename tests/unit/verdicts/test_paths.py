@@ -1,4 +1,4 @@
-"""Ways to a Service: who answered, who should have, who is remembered where."""
+"""Paths to a Service: which endpoints answered, which should have, and the entries on the nodes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ import pytest
 
 from session_affinity.dataplane.backends import IPTABLES
 from session_affinity.traffic.answers import Answer, Answers, Target
+from session_affinity.traffic.client import ClientId
 from session_affinity.verdicts.paths import (
     PathRequests,
-    judge_answered_by,
-    judge_bound_apart,
-    judge_dropped,
-    judge_each_way,
+    judge_allowed_endpoints,
+    judge_dropped_requests,
+    judge_entries_by_node,
     judge_flows,
-    judge_one_client,
-    judge_remembered,
+    judge_one_endpoint_per_path,
+    judge_separate_bindings,
+    judge_translated_clients,
 )
+from tests.unit.verdicts.conftest import CLIENT_ID, explained
 
 if TYPE_CHECKING:
     from tests.unit.verdicts.conftest import World
@@ -26,76 +28,76 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.unit
 
 ONE, OTHER = Target("172.30.0.4", 30127), Target("172.30.0.5", 30127)
-WAYS = {ONE: "through worker2", OTHER: "through worker3"}
+PATHS = {ONE: "through worker2", OTHER: "through worker3"}
 HOST = "172.30.0.3"
+HOST_CLIENT = ClientId("affinity-host-x", HOST, "worker")
 TIMED_OUT = "curl 28: Connection timed out after 500 milliseconds"
 REFUSED = "curl 7: Failed to connect"
 
 
-def answers(*said: tuple[Target, str | None], error: str = TIMED_OUT, local: str = HOST) -> Answers:
+def answers(*rounds: tuple[Target, str | None], error: str = TIMED_OUT, local: str = HOST) -> Answers:
     return Answers(
         tuple(
-            Answer(target, who, 200 if who else 0, 40000, 1, 0.01, "" if who else error, local_address=local)
-            for target, who in said
+            Answer(target, pod, 200 if pod else 0, 40000, 1, 0.01, "" if pod else error, local_address=local)
+            for target, pod in rounds
         )
     )
 
 
-def asked(world: World, *said: tuple[Target, str | None], error: str = TIMED_OUT) -> PathRequests:
-    return PathRequests(world.service, "affinity-host-x", WAYS, answers(*said, error=error))
+def requests(world: World, *rounds: tuple[Target, str | None], error: str = TIMED_OUT) -> PathRequests:
+    return PathRequests(world.service, HOST_CLIENT, PATHS, answers(*rounds, error=error))
 
 
-def test_each_way_may_lead_to_an_endpoint_of_its_own(world: World) -> None:
-    verdict = judge_each_way(asked(world, (ONE, "webpod1"), (OTHER, "webpod3"), (ONE, "webpod1")))
+def test_each_path_may_lead_to_an_endpoint_of_its_own(world: World) -> None:
+    verdict = judge_one_endpoint_per_path(requests(world, (ONE, "webpod1"), (OTHER, "webpod3"), (ONE, "webpod1")))
 
-    assert (verdict.ok, verdict.headline) == (True, "one endpoint on each of 2 ways: webpod1 on 1, webpod3 on 1")
+    assert (verdict.ok, verdict.headline) == (True, "one endpoint on each of 2 paths: webpod1 on 1, webpod3 on 1")
 
 
 @pytest.mark.parametrize("second", ["webpod2", None])
-def test_a_way_on_which_two_answer_or_one_request_fails_is_named(world: World, second: str | None) -> None:
-    verdict = judge_each_way(asked(world, (ONE, "webpod1"), (ONE, second), (OTHER, "webpod1")))
+def test_a_path_on_which_two_answer_or_one_request_fails_is_named(world: World, second: str | None) -> None:
+    verdict = judge_one_endpoint_per_path(requests(world, (ONE, "webpod1"), (ONE, second), (OTHER, "webpod1")))
 
     assert not verdict.ok
-    assert verdict.explain().startswith(
-        "C31 does not hold on affinity-host-x through worker2: not one endpoint on 1 of 2 ways"
+    assert explained(verdict).startswith(
+        "C16 does not hold on affinity-host-x through worker2: not one endpoint on 1 of 2 paths"
     )
 
 
-def test_a_way_that_was_never_asked_has_no_endpoint(world: World) -> None:
-    assert not judge_each_way(asked(world, (ONE, "webpod1"))).ok
-
-
-def test_answers_are_to_come_from_where_a_way_leads(world: World) -> None:
-    right = asked(world, (ONE, "webpod2"), (OTHER, "webpod3"))
-    wrong = asked(world, (ONE, "webpod2"), (OTHER, "webpod2"))
+def test_answers_come_from_the_endpoints_of_their_path(world: World) -> None:
+    right = requests(world, (ONE, "webpod2"), (OTHER, "webpod3"))
+    wrong = requests(world, (ONE, "webpod2"), (OTHER, "webpod2"))
     allowed = {ONE: ["webpod2"], OTHER: ["webpod3"]}
 
-    assert judge_answered_by(right, allowed).headline == "2 of 2 answered by the endpoints of their ways"
-    verdict = judge_answered_by(wrong, allowed)
-    assert [one.where for one in verdict.findings] == ["affinity-host-x through worker3"]
-    assert "all answered by webpod3" in verdict.explain()
+    assert judge_allowed_endpoints(right, allowed).headline == "2 of 2 answered by the endpoints of their paths"
+    verdict = judge_allowed_endpoints(wrong, allowed)
+    assert [finding.where for finding in verdict.findings] == ["affinity-host-x through worker3"]
+    assert "all answered by webpod3" in explained(verdict)
 
 
 def test_a_request_that_fails_is_answered_by_nobody(world: World) -> None:
-    verdict = judge_answered_by(asked(world, (ONE, "webpod2"), (OTHER, None)), dict.fromkeys(WAYS, ("webpod2",)))
+    verdict = judge_allowed_endpoints(
+        requests(world, (ONE, "webpod2"), (OTHER, None)), dict.fromkeys(PATHS, ("webpod2",))
+    )
 
     assert (verdict.ok, verdict.headline) == (False, "1 of 2 answered by webpod2")
 
 
 def test_dropped_is_neither_answered_nor_refused(world: World) -> None:
-    silent = asked(world, (ONE, None), (OTHER, None))
+    silent = requests(world, (ONE, None), (OTHER, None))
 
-    assert judge_dropped(silent).headline == "nothing came back for 2 of 2 requests"
-    assert judge_dropped(silent).ok
-    assert not judge_dropped(asked(world, (ONE, None), (OTHER, None), error=REFUSED)).ok
-    assert not judge_dropped(asked(world, (ONE, None), (OTHER, "webpod1"))).ok
+    assert judge_dropped_requests(silent).headline == "nothing came back for 2 of 2 requests"
+    assert judge_dropped_requests(silent).ok
+    assert not judge_dropped_requests(requests(world, (ONE, None), (OTHER, None), error=REFUSED)).ok
+    assert not judge_dropped_requests(requests(world, (ONE, None), (OTHER, "webpod1"))).ok
 
 
-def test_what_is_bound_apart_differs_somewhere(world: World) -> None:
+def test_separate_bindings_differ_somewhere(world: World) -> None:
     pairs = [("webpod1", "webpod1"), ("webpod1", "webpod2")]
 
-    assert judge_bound_apart(world.service, "net-pod", pairs, "ports").headline == "1 of 2 ports differ"
-    assert not judge_bound_apart(world.service, "net-pod", pairs[:1], "ports").ok
+    assert judge_separate_bindings(world.service, CLIENT_ID, pairs, "ports").headline == "1 of 2 ports differ"
+    assert not judge_separate_bindings(world.service, CLIENT_ID, [("webpod1", None), (None, None)], "ports").ok
+    assert not judge_separate_bindings(world.service, CLIENT_ID, pairs[:1], "ports").ok
 
 
 @pytest.mark.parametrize(
@@ -110,45 +112,45 @@ def test_what_is_bound_apart_differs_somewhere(world: World) -> None:
 def test_flows_stay_and_new_ones_are_free(
     world: World, later: tuple[str | None, ...], new: tuple[str | None, ...], says: str
 ) -> None:
-    began = asked(world, (ONE, "webpod1"), (OTHER, "webpod2"))
+    began = requests(world, (ONE, "webpod1"), (OTHER, "webpod2"))
 
-    verdict = judge_flows(began, *(answers(*zip(WAYS, who, strict=True)) for who in (later, new)))
+    verdict = judge_flows(began, *(answers(*zip(PATHS, pods, strict=True)) for pods in (later, new)))
 
     assert verdict.ok is not bool(says)
-    assert says in verdict.explain()
+    assert says in explained(verdict)
 
 
-def test_a_node_remembers_who_entered_by_it_and_no_other(world: World) -> None:
-    came = asked(world, (ONE, "webpod1"), (OTHER, "webpod3"))
-    entered = {ONE: "worker2", OTHER: "worker3"}
+def test_a_node_has_entries_of_the_clients_that_entered_by_it_and_no_others(world: World) -> None:
+    seen = requests(world, (ONE, "webpod1"), (OTHER, "webpod3"))
+    node_of = {ONE: "worker2", OTHER: "worker3"}
     right = {
         "worker2": world.node("worker2", {0: {HOST: (1,)}}),
         "worker3": world.node("worker3", {2: {HOST: (1,)}}),
         "worker": world.node("worker"),
     }
 
-    assert judge_remembered(IPTABLES, came, entered, right).ok
+    assert judge_entries_by_node(IPTABLES, seen, node_of, right).ok
     for wrong in (
         right | {"worker2": world.node("worker2", {0: {"172.30.0.4": (1,)}})},
         right | {"worker2": world.node("worker2", {1: {HOST: (1,)}})},
         right | {"worker2": world.node("worker2")},
         right | {"worker": world.node("worker", {0: {HOST: (1,)}})},
     ):
-        verdict = judge_remembered(IPTABLES, came, entered, wrong)
+        verdict = judge_entries_by_node(IPTABLES, seen, node_of, wrong)
         (finding,) = verdict.findings
         assert finding.where in ("worker2", "worker")
 
 
-def test_clients_behind_a_translation_are_one_with_an_address_of_none_of_them(world: World) -> None:
+def test_clients_behind_a_translation_have_one_entry_of_another_address(world: World) -> None:
     front = replace(world.service, name="front")
     both = [
-        PathRequests(front, name, WAYS, answers((ONE, "webpod2"), local=local))
-        for name, local in (("net-pod", "10.10.0.2"), ("affinity-hairpin-x", "10.10.1.9"))
+        PathRequests(front, ClientId(name, local, "worker"), {ONE: PATHS[ONE]}, answers((ONE, "webpod2"), local=local))
+        for name, local in ((CLIENT_ID, "10.10.0.2"), ("affinity-hairpin-x", "10.10.1.9"))
     ]
-    other = PathRequests(front, "affinity-hairpin-x", WAYS, answers((ONE, "webpod1"), local="10.10.1.9"))
+    other = replace(both[1], answers=answers((ONE, "webpod1"), local="10.10.1.9"))
 
-    def judged(asked_by: list[PathRequests], entries: dict[int, dict[str, tuple[int, ...]]]) -> bool:
-        return judge_one_client(IPTABLES, world.service, asked_by, world.node("worker3", entries)).ok
+    def judged(rounds: list[PathRequests], entries: dict[int, dict[str, tuple[int, ...]]]) -> bool:
+        return judge_translated_clients(IPTABLES, world.service, rounds, world.node("worker3", entries)).ok
 
     assert judged(both, {1: {"172.30.0.4": (1, 2)}})
     assert not judged(both, {1: {"10.10.0.2": (1, 2)}})

@@ -1,4 +1,4 @@
-"""Whose the fields of a Service's affinity are after server-side apply."""
+"""Which manager owns the fields of a Service's affinity after server-side apply."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from session_affinity.kube.reply import ApiAnswer, Reply
-from session_affinity.verdicts.server_side_apply import TIMEOUT_PATH, Applied, judge_applied, owners
+from session_affinity.verdicts.server_side_apply import TIMEOUT_PATH, ApplyConflict, judge_apply_conflict, owners
 
 AFFINITY = {"f:sessionAffinity": {}}
 TIMEOUT = {"f:sessionAffinityConfig": {"f:clientIP": {"f:timeoutSeconds": {}}}}
@@ -28,7 +28,7 @@ def conflict(*fields: str, message: str = 'conflict with "first"', status: int =
 
 
 BOTH = {**AFFINITY, **TIMEOUT}
-RIGHT = Applied(
+RIGHT = ApplyConflict(
     first=stored(600, first=BOTH),
     refused=conflict(TIMEOUT_PATH),
     kept=stored(600, first=BOTH),
@@ -49,14 +49,14 @@ def test_owners_are_read_from_managed_fields() -> None:
 
 
 def test_what_apply_promises_holds() -> None:
-    assert judge_applied(RIGHT).ok
+    assert judge_apply_conflict(RIGHT).ok
 
 
 @pytest.mark.parametrize(
     ("wrong", "seen"),
     [
         pytest.param({"first": stored(10800, first=BOTH)}, "ClientIP, 10800 s", id="not stored"),
-        pytest.param({"first": stored(600, first=AFFINITY)}, "timeoutSeconds owned by no one", id="not owned"),
+        pytest.param({"first": stored(600, first=AFFINITY)}, "timeoutSeconds owned by no manager", id="not owned"),
         pytest.param({"refused": stored(30)}, "stored as ClientIP, 30 s", id="no conflict"),
         pytest.param({"refused": conflict()}, "409 Conflict", id="no field"),
         pytest.param({"refused": conflict(TIMEOUT_PATH, ".spec.ports")}, ".spec.ports", id="another field too"),
@@ -68,7 +68,7 @@ def test_what_apply_promises_holds() -> None:
     ],
 )
 def test_anything_else_does_not(wrong: dict[str, ApiAnswer], seen: str) -> None:
-    verdict = judge_applied(replace(RIGHT, **wrong))
+    verdict = judge_apply_conflict(replace(RIGHT, **wrong))
 
     (finding,) = verdict.findings
     assert seen in finding.seen

@@ -11,9 +11,9 @@ from math import isclose
 
 import pytest
 
-from session_affinity.errors import UsageError
+from session_affinity.errors import NothingObservedError, UsageError
 from session_affinity.verdicts import spread
-from session_affinity.verdicts.spread import all_on_one, judge_spread, none_moved
+from session_affinity.verdicts.spread import judge_spread
 
 pytestmark = pytest.mark.unit
 
@@ -154,10 +154,7 @@ def test_a_skew_of_ninety_to_ten_is_found(seed: int) -> None:
     assert not judge_spread(counts, PODS, 1e-6).uniform
 
 
-def test_probabilities_of_trials_that_all_agree() -> None:
-    for n, k in ((3, 12), (2, 5), (4, 3)):
-        courses = list(itertools.product(range(n), repeat=k)) if n**k < 1000 else []
-        if courses:
-            assert isclose(all_on_one(n, k), sum(len(set(c)) == 1 for c in courses) / n**k)
-        assert isclose(none_moved(n, k), 1 / n**k)
-    assert isclose(all_on_one(3, 20), 8.6e-10, rel_tol=0.01)
+@pytest.mark.parametrize(("counts", "endpoints"), [({"webpod1": 300}, ()), ({}, PODS), ({"webpod1": 0}, PODS)])
+def test_nothing_observed_is_no_spread(counts: dict[str, int], endpoints: tuple[str, ...]) -> None:
+    with pytest.raises(NothingObservedError, match="nothing was observed"):
+        judge_spread(counts, endpoints, 1e-6)

@@ -1,23 +1,24 @@
-"""What a verdict says."""
+"""A verdict in words, and verdicts put together."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from session_affinity.verdicts.verdict import MOST_FINDINGS, Finding, Verdict, combine
+from tests.unit.verdicts.conftest import explained
 
 if TYPE_CHECKING:
-    from conftest import World
+    from tests.unit.verdicts.conftest import World
 
 
-def test_a_failure_tells_claim_place_expectation_observation_and_service(world: World) -> None:
+def test_a_failure_names_claim_place_expectation_observation_and_service(world: World) -> None:
     finding = Finding("myk8s-worker2", "--seconds 30", "--seconds 3600", "KUBE-SVC-X rule 3")
 
-    text = Verdict("wrong seconds", (finding,), world.service, ("read 0.8 s after the change",)).explain()
+    text = explained(Verdict("wrong seconds", (finding,), world.service, ("read 0.8 s after the change",)))
 
     assert text.splitlines() == [
         "C16 does not hold on myk8s-worker2: wrong seconds",
-        "  claim: Each rcheck rule has seconds, reap, its own list, the full mask and the source",
+        "  claim: Each rcheck rule has the right arguments",
         "  myk8s-worker2: KUBE-SVC-X rule 3",
         "    expected: --seconds 30",
         "    seen: --seconds 3600",
@@ -36,11 +37,11 @@ def test_a_failure_tells_claim_place_expectation_observation_and_service(world: 
 def test_places_are_named_once() -> None:
     findings = tuple(Finding(where, "a", "b") for where in ("myk8s-worker", "myk8s-worker", "myk8s-worker2"))
 
-    assert Verdict("x", findings).explain().startswith("C16 does not hold on myk8s-worker, myk8s-worker2: x\n")
+    assert explained(Verdict("x", findings)).startswith("C16 does not hold on myk8s-worker, myk8s-worker2: x\n")
 
 
 def test_many_findings_are_cut() -> None:
-    text = Verdict("x", tuple(Finding("n", "a", "b") for _ in range(MOST_FINDINGS + 3))).explain()
+    text = explained(Verdict("x", tuple(Finding("n", "a", f"b{number}") for number in range(MOST_FINDINGS + 3))))
 
     assert "and 3 more like these" in text
     assert text.count("expected: a") == MOST_FINDINGS
@@ -50,14 +51,14 @@ def test_several_lines_stay_together() -> None:
     assert Finding("n", "a", "b\nc").lines() == ("n", "  expected: a", "  seen: b", "        c")
 
 
-def test_a_verdict_that_holds_says_its_figure() -> None:
+def test_a_verdict_that_holds_has_its_headline() -> None:
     verdict = Verdict("100 of 100 from webpod2")
 
     assert verdict.ok
-    assert verdict.explain() == "C10 holds: a client's requests all reach one endpoint: 100 of 100 from webpod2"
+    assert explained(verdict) == "C16 holds: Each rcheck rule has the right arguments: 100 of 100 from webpod2"
 
 
-def test_a_combination_speaks_of_what_does_not_hold(world: World) -> None:
+def test_a_combination_has_the_parts_that_do_not_hold(world: World) -> None:
     wrong = Verdict("2 endpoints", (Finding("net-pod", "1", "2"),), world.service)
 
     combined = combine(Verdict("100 of 100"), wrong)
@@ -66,5 +67,5 @@ def test_a_combination_speaks_of_what_does_not_hold(world: World) -> None:
     assert (combined.headline, combined.service) == ("2 endpoints", world.service)
 
 
-def test_a_combination_that_holds_says_equal_figures_once() -> None:
+def test_a_combination_that_holds_has_equal_headlines_once() -> None:
     assert combine(Verdict("20 of 20"), Verdict("20 of 20")).headline == "20 of 20"

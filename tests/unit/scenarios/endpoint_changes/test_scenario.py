@@ -1,4 +1,4 @@
-"""What happens to which Service, with pods and Services that only note what is asked of them."""
+"""The changes of each scenario, with pods and Services that only record their calls."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from session_affinity.scenarios.endpoint_changes.scenario import (
     ScenarioBuilder,
     ScenarioPlan,
     ScenarioPods,
-    cast,
     label,
-    wishes,
+    pod_requests,
+    scenario_pods,
 )
 
 pytestmark = pytest.mark.unit
 
 SERVICE = ServiceState("default", "affinity-x", ("10.200.1.5",), CLIENT_IP, 30, ())
-CAST = ScenarioPods(
+PODS = ScenarioPods(
     ("a", "b", "c", "d", "e"), "fragile", "gated", ("slow1", "slow2"), ("webpod1", "webpod2", "webpod3")
 )
 
 
-class Noting:
-    """Notes each call with its arguments."""
+class Recording:
+    """Records each call with its arguments."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
@@ -35,41 +35,39 @@ class Noting:
         return lambda *args, **kwargs: self.calls.append((name, *args, *kwargs.items()))
 
 
-def plans() -> tuple[dict[Scenario, ScenarioPlan], Noting, Noting]:
-    pods, services = Noting(), Noting()
+def plans() -> tuple[dict[Scenario, ScenarioPlan], Recording, Recording]:
+    pods, services = Recording(), Recording()
     made: Any = (pods, services)
-    return ScenarioBuilder(*made, CAST).all(), pods, services
+    return ScenarioBuilder(*made, PODS).all(), pods, services
 
 
-def played(plan: ScenarioPlan, *answered: str) -> list[set[str]]:
-    """Return the endpoints after each change; ``answered`` is who answered before each, the first pod if not said."""
-    who = [*answered, *([next(iter(plan.pods))] * len(plan.changes))]
-    return [set(change.act(SERVICE, name)) for change, name in zip(plan.changes, who, strict=False)]
+def played(plan: ScenarioPlan) -> list[set[str]]:
+    """Return the endpoints after each change, the first pod having answered before it."""
+    return [set(change.act(SERVICE, next(iter(plan.pods)))) for change in plan.changes]
 
 
-def test_names_are_given_to_pods_in_the_order_of_their_wishes() -> None:
-    asked = wishes("control-plane", "worker")
-    names = [wish.purpose for wish in asked]
+def test_pods_have_their_part_in_the_order_of_their_requests() -> None:
+    requests = pod_requests("control-plane", "worker")
+    names = [request.purpose for request in requests]
 
-    found = cast(names, ("webpod1",))
+    found = scenario_pods(names, ("webpod1",))
 
     assert found.pool == ("pool1", "pool2", "pool3", "pool4", "pool5")
     assert (found.fragile, found.gated, found.slow) == ("fragile", "gated", ("slow1", "slow2"))
-    assert {wish.node for wish in asked if wish.purpose.startswith("slow")} == {"control-plane"}
-    assert asked[0].node == "worker"
+    assert {request.node for request in requests if request.purpose.startswith("slow")} == {"control-plane"}
+    assert requests[0].node == "worker"
 
 
-@pytest.mark.parametrize("story", list(Scenario))
-def test_pods_have_the_labels_of_the_services_they_are_endpoints_of_at_first(story: Scenario) -> None:
-    plan = plans()[0][story]
-    asked = wishes("control-plane", "worker")
-    names = {wish.purpose.replace("pool", ""): wish for wish in asked}
-    labelled = {name for name, wish in names.items() if label(story) in wish.labels}
-    known = {"1": "a", "2": "b", "3": "c", "4": "d", "5": "e"}
+@pytest.mark.parametrize("scenario", list(Scenario))
+def test_pods_have_the_labels_of_the_services_they_are_endpoints_of_at_first(scenario: Scenario) -> None:
+    plan = plans()[0][scenario]
+    requests = {request.purpose.replace("pool", ""): request for request in pod_requests("control-plane", "worker")}
+    labelled = {name for name, request in requests.items() if label(scenario) in request.labels}
+    names = {"1": "a", "2": "b", "3": "c", "4": "d", "5": "e"}
 
-    if story not in (Scenario.SELECTED, Scenario.PORT, Scenario.RECREATED):
-        assert {known.get(name, name) for name in labelled} == set(plan.pods)
-        assert plan.wish.endpoints == len(plan.pods)
+    if scenario not in (Scenario.SELECTED, Scenario.PORT, Scenario.RECREATED):
+        assert {names.get(name, name) for name in labelled} == set(plan.pods)
+        assert plan.request.endpoints == len(plan.pods)
 
 
 def test_scaling_changes_the_labels_that_differ_and_no_others() -> None:
@@ -91,10 +89,10 @@ def test_a_rolling_update_leaves_none_of_the_old_pods() -> None:
 
 def test_the_pod_that_answered_terminates_first_and_all_that_have_both_see_it() -> None:
     made, pods, _ = plans()
-    stories = [made[story] for story in (Scenario.DRAINED, Scenario.LOCAL, Scenario.OUTSIDE)]
+    drained = [made[scenario] for scenario in (Scenario.DRAINED, Scenario.LOCAL, Scenario.OUTSIDE)]
 
-    first = [set(plan.changes[0].act(SERVICE, "slow2")) for plan in stories]
-    then = [set(plan.changes[1].act(SERVICE, "slow1")) for plan in stories]
+    first = [set(plan.changes[0].act(SERVICE, "slow2")) for plan in drained]
+    then = [set(plan.changes[1].act(SERVICE, "slow1")) for plan in drained]
 
     assert first == [{"slow1"}, {"slow1", "a"}, {"slow1", "a"}]
     assert then == [{"slow1", "slow2"}, {"a"}, {"a"}]
@@ -106,16 +104,16 @@ def test_a_deleted_pod_comes_back_under_its_name() -> None:
 
     assert played(made[Scenario.DELETED]) == [{"fragile", "a", "b"}, {"a", "b"}, {"fragile", "a", "b"}]
     (again,) = [call[1] for call in pods.calls if call[0] == "create"]
-    assert (again.name, dict(again.labels)) == ("fragile", {"lifecycle-deleted": "yes"})
+    assert (again.name, dict(again.labels)) == ("fragile", {"scenario-deleted": "yes"})
 
 
-def test_a_selector_lets_go_of_its_former_labels() -> None:
+def test_a_selector_drops_its_former_labels() -> None:
     made, _, services = plans()
 
     assert played(made[Scenario.SELECTED]) == [{"d", "e"}, {"webpod1", "webpod2", "webpod3"}]
     assert [call[2]["selector"] for call in services.calls] == [
-        {"app": None, "lifecycle-selected": "yes"},
-        {"lifecycle-selected": None, "app": "webpod"},
+        {"app": None, "scenario-selected": "yes"},
+        {"scenario-selected": None, "app": "webpod"},
     ]
 
 
