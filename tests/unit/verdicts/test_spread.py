@@ -1,4 +1,4 @@
-"""The verdict on the spread, against counting every course of events and against simulation with fixed seeds."""
+"""The verdict on the spread, against counting every sequence of choices and against simulation with fixed seeds."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ pytestmark = pytest.mark.unit
 PODS = ("webpod1", "webpod2", "webpod3")
 
 
-def squares_by_brute_force(requests: int, ways: int) -> Counter[int]:
-    courses = itertools.product(range(ways), repeat=requests)
-    return Counter(sum(c.count(i) ** 2 for i in range(ways)) for c in courses)
+def squares_by_brute_force(requests: int, endpoints: int) -> Counter[int]:
+    sequences = itertools.product(range(endpoints), repeat=requests)
+    return Counter(sum(c.count(i) ** 2 for i in range(endpoints)) for c in sequences)
 
 
-@pytest.mark.parametrize(("requests", "ways"), [(1, 2), (9, 2), (8, 3), (6, 4), (5, 5), (4, 1)])
+@pytest.mark.parametrize(("requests", "endpoints"), [(1, 2), (9, 2), (8, 3), (6, 4), (5, 5), (4, 1)])
 @pytest.mark.parametrize("false_alarm", [0.3, 0.05, 0.004])
-def test_the_exact_limit_is_that_of_counting_every_course(requests: int, ways: int, false_alarm: float) -> None:
-    counted, total = squares_by_brute_force(requests, ways), ways**requests
+def test_the_exact_limit_is_that_of_counting_every_sequence(requests: int, endpoints: int, false_alarm: float) -> None:
+    counted, total = squares_by_brute_force(requests, endpoints), endpoints**requests
 
-    limits = spread._limits(requests, ways, false_alarm)
+    limits = spread._limits(requests, endpoints, false_alarm)
 
     assert limits.exact
     beyond = {value: Fraction(sum(n for v, n in counted.items() if v > value), total) for value in counted}
@@ -41,12 +41,12 @@ def test_the_exact_limit_is_that_of_counting_every_course(requests: int, ways: i
         assert isclose(limits.p_value(value), truth) or value > limits.most
 
 
-@pytest.mark.parametrize(("requests", "ways"), [(8, 3), (9, 2), (6, 4)])
+@pytest.mark.parametrize(("requests", "endpoints"), [(8, 3), (9, 2), (6, 4)])
 @pytest.mark.parametrize("false_alarm", [0.3, 0.05, 0.004])
-def test_the_bound_for_many_endpoints_is_never_below_the_truth(requests: int, ways: int, false_alarm: float) -> None:
-    counted, total = squares_by_brute_force(requests, ways), ways**requests
+def test_the_bound_for_many_endpoints_is_never_below_the_truth(requests: int, endpoints: int, false_alarm: float) -> None:
+    counted, total = squares_by_brute_force(requests, endpoints), endpoints**requests
 
-    limits = spread._conservative(requests, ways, false_alarm)
+    limits = spread._conservative(requests, endpoints, false_alarm)
 
     assert sum(n for value, n in counted.items() if value > limits.most) / total <= false_alarm
     for value in counted:
@@ -54,9 +54,9 @@ def test_the_bound_for_many_endpoints_is_never_below_the_truth(requests: int, wa
         assert limits.p_value(value) >= truth * (1 - 1e-12)
 
 
-@pytest.mark.parametrize(("requests", "ways"), [(100, 3), (150, 3), (300, 3), (100, 4)])
-def test_the_bound_contains_the_exact_limit(requests: int, ways: int) -> None:
-    exact, bound = spread._limits(requests, ways, 1e-6), spread._conservative(requests, ways, 1e-6)
+@pytest.mark.parametrize(("requests", "endpoints"), [(100, 3), (150, 3), (300, 3), (100, 4)])
+def test_the_bound_contains_the_exact_limit(requests: int, endpoints: int) -> None:
+    exact, bound = spread._limits(requests, endpoints, 1e-6), spread._conservative(requests, endpoints, 1e-6)
 
     assert exact.exact
     assert exact.most <= bound.most

@@ -119,13 +119,13 @@ def test_a_patch_keeps_elements_where_they_are(world: World) -> None:
 def old_rest(
     world: World, left: float | None, renewed: float | None, *probes: str, uptime: float = 1000.0
 ) -> SilentClients:
-    first, asked = (
-        replace(answers, answers=tuple(replace(one, not_before=at, not_after=at + 0.01) for one in answers.answers))
+    first, probed_answers = (
+        replace(answers, answers=tuple(replace(answer, not_before=at, not_after=at + 0.01) for answer in answers))
         for answers, at in ((world.answers(*["webpod1"] * len(probes)), 960.0), (world.answers(*probes), 1001.0))
     )
     at_end = world.node_with_sets(HOME, {0: {CLIENT: left}} if left is not None else {}, uptime=uptime)
     probed = world.node_with_sets(HOME, {0: {CLIENT: renewed}} if renewed is not None else {})
-    return SilentClients((world.service,) * len(probes), first, at_end, asked, probed)
+    return SilentClients((world.service,) * len(probes), first, at_end, probed_answers, probed)
 
 
 def test_elements_that_keep_their_expiry_until_a_connection_hold(world: World) -> None:
