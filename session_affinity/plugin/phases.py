@@ -30,8 +30,8 @@ PHASES: Final[Mapping[str, str]] = {
     "datagram_endpoints": "UDP endpoints",
     "datagram_services": "UDP Services",
     "short_timeouts": "timeouts of seconds",
-    "lifecycle_pods": "pods for endpoint changes",
-    "lifecycle": "endpoint changes",
+    "scenario_pods": "pods for endpoint changes",
+    "endpoint_changes": "endpoint changes",
     "pods": "removal of leftovers",
     "services": "removal of leftovers",
 }

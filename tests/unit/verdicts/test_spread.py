@@ -43,7 +43,9 @@ def test_the_exact_limit_is_that_of_counting_every_sequence(requests: int, endpo
 
 @pytest.mark.parametrize(("requests", "endpoints"), [(8, 3), (9, 2), (6, 4)])
 @pytest.mark.parametrize("false_alarm", [0.3, 0.05, 0.004])
-def test_the_bound_for_many_endpoints_is_never_below_the_truth(requests: int, endpoints: int, false_alarm: float) -> None:
+def test_the_bound_for_many_endpoints_is_never_below_the_truth(
+    requests: int, endpoints: int, false_alarm: float
+) -> None:
     counted, total = squares_by_brute_force(requests, endpoints), endpoints**requests
 
     limits = spread._conservative(requests, endpoints, false_alarm)
