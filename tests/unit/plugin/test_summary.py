@@ -1,18 +1,15 @@
-"""The end of a run on the terminal, which leg it was, and who ran it."""
+"""The end of a run on the terminal, and who ran it."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
 from session_affinity import about
 from session_affinity.claims import API, Claim
 from session_affinity.claims.catalogue import ClaimTest
 from session_affinity.plugin import run_files, summary
 from session_affinity.plugin.check import HEADLINE
-from session_affinity.plugin.leg import Leg, minor
 
 FACTS = {
     "cluster": "myk8s",
@@ -87,17 +84,6 @@ def test_the_cluster_has_one_line() -> None:
     assert summary.cluster_line(FACTS) == (
         "myk8s, embedded, Kubernetes v1.37.2, 4 nodes, kube-proxy iptables (iptables-save, nf_tables), kernel 6.1.0"
     )
-
-
-@pytest.mark.parametrize(("version", "expected"), [("v1.37.2", "1.37"), ("1.36", "1.36"), ("", ""), ("main", "")])
-def test_legs_are_told_apart_by_minor_versions(version: str, expected: str) -> None:
-    assert minor(version) == expected
-
-
-def test_a_family_is_a_parameter_where_it_is_not_the_usual_one() -> None:
-    assert "ip family" not in Leg("1.37", "iptables", "kind").parameters
-    assert Leg("1.37", "iptables", "kind", "dual").parameters["ip family"] == "dual"
-    assert Leg("1.37", "iptables", "kind").labels["family"] == "ipv4"
 
 
 def test_a_workflow_is_named_with_its_address() -> None:
