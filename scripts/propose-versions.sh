@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Opens a pull request, or renews the one that is open, when there are newer Kubernetes releases or node images.
-# Usage: propose-versions.sh VENV [OPTION...], options as of python -m ci.kubernetes_versions. Needs git, gh and GH_TOKEN.
+# Opens a pull request when there are newer Kubernetes releases or node images, or updates the one that is open.
+# Usage: propose-versions.sh VENV [OPTION...], with the options of python -m ci.kubernetes_versions.
+# Needs git, gh and GH_TOKEN.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=$1
@@ -12,7 +13,7 @@ body=$(mktemp)
 trap 'rm -f "$body"' EXIT
 "$venv/bin/python" -m ci.kubernetes_versions --write "$@" >"$body"
 [ -s "$body" ] || exit 0
-printf '\nChecks do not start by themselves on a pull request that a workflow opened: close and reopen it.\n' >>"$body"
+printf '\nGitHub starts no checks on a pull request that a workflow opened: close and reopen it to start them.\n' >>"$body"
 
 gh auth setup-git
 git switch --quiet --force-create "$branch"

@@ -1,1 +1,1 @@
-"""Newer Kubernetes releases and node images: what is published, and what of it to put on the list of versions."""
+"""Proposes updates of .github/kubernetes-versions.json: newer Kubernetes releases and kind node images."""

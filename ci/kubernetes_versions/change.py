@@ -1,4 +1,4 @@
-"""What the list of versions would be with what is published now. Nothing is ever made older."""
+"""Computes the next list of Kubernetes versions from what is published. No entry is ever replaced by an older one."""
 
 from __future__ import annotations
 
@@ -16,47 +16,48 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VersionChange:
-    """The new list, a line for each difference, and what a person has to know besides."""
+    """The new list, a line for each difference, and notes for the person who reviews it."""
 
     document: dict[str, Any]
     lines: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
     def markdown(self) -> str:
-        """Return it as the text of a pull request."""
-        listed = "\n".join(f"- {line}" for line in self.lines)
-        return "\n\n".join((listed, *self.notes)) + "\n"
+        """Return the text of a pull request."""
+        items = "\n".join(f"- {line}" for line in self.lines)
+        return "\n\n".join((items, *self.notes)) + "\n"
 
 
-def proposed(document: dict[str, Any], published: Published) -> VersionChange:
-    """Return the change that what is published makes to the list; ``lines`` is empty when there is none.
+def propose(document: dict[str, Any], published: Published) -> VersionChange:
+    """Return the change of the list that ``published`` calls for; without ``lines`` there is none.
 
-    A new minor comes in once kind has a node image for it, and the oldest goes, so that their number stays.
+    A new minor version is added once kind has a node image for it. The oldest one then leaves, so that the number of
+    versions stays the same.
     """
     new = copy.deepcopy(document)
     versions: list[dict[str, Any]] = new["versions"]
-    lines = [line for entry in versions for line in _newer(entry, published)]
+    lines = [line for entry in versions for line in _update(entry, published)]
     notes: list[str] = []
     newest = max(published.releases, key=_numbers)
     if _numbers(newest) > _numbers(versions[-1]["minor"]):
         if newest not in published.images:
-            notes.append(f"Kubernetes {newest} is out, and kind has no node image for it yet.")
+            notes.append(f"Kubernetes {newest} is released, but kind has no node image for it yet.")
         else:
-            gone = versions.pop(0)["minor"]
+            oldest = versions.pop(0)["minor"]
             versions[-1]["default"] = False
-            versions.append(_entry(newest, published, versions[-1]["proxy_modes"]))
-            lines.append(f"Kubernetes {newest} comes in as the default, and {gone} goes")
-            notes.append("The README and the tests name the supported minors: look for them.")
+            versions.append(_new_entry(newest, published, versions[-1]["proxy_modes"]))
+            lines.append(f"Kubernetes {newest} is added as the default, and {oldest} is removed")
+            notes.append("The README and the tests name the supported versions: update them.")
     return VersionChange(new, tuple(lines), tuple(notes))
 
 
-def formatted(document: dict[str, Any]) -> str:
-    """Return the list as its file has it: two blanks a level, short lists of words on one line."""
+def format_document(document: dict[str, Any]) -> str:
+    """Return the list as text in the style of its file: two spaces a level, short lists of words on one line."""
     text = json.dumps(document, indent=2)
-    return re.sub(r'\[\s+("[^\[\]{}]*?")\s+\]', lambda found: f"[{_joined(found[1])}]", text) + "\n"
+    return re.sub(r'\[\s+("[^\[\]{}]*?")\s+\]', lambda match: f"[{_on_one_line(match[1])}]", text) + "\n"
 
 
-def _newer(entry: dict[str, Any], published: Published) -> Iterator[str]:
+def _update(entry: dict[str, Any], published: Published) -> Iterator[str]:
     minor, release = entry["minor"], published.releases.get(entry["minor"], "")
     if _numbers(release) > _numbers(entry["release"]):
         yield f"{minor}: release {entry['release']} becomes {release}"
@@ -69,7 +70,7 @@ def _newer(entry: dict[str, Any], published: Published) -> Iterator[str]:
     entry["kind"] = {"version": image.version, "image": image.image}
 
 
-def _entry(minor: str, published: Published, modes: list[str]) -> dict[str, Any]:
+def _new_entry(minor: str, published: Published, modes: list[str]) -> dict[str, Any]:
     image = published.images[minor]
     return {
         "minor": minor,
@@ -84,5 +85,5 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version))
 
 
-def _joined(words: str) -> str:
+def _on_one_line(words: str) -> str:
     return ", ".join(word.strip() for word in words.split(","))

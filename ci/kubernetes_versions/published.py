@@ -1,8 +1,8 @@
-"""What Kubernetes, kind and the image registry publish.
+"""Reads what Kubernetes, kind and the image registry publish.
 
-Releases: ``https://dl.k8s.io/release/stable.txt`` and ``stable-1.37.txt``, each one line, ``v1.37.2``. Node images: the
-notes of kind's releases name those made for each release, with their digests; kind promises that they work with that
-release. The registry is asked whether it has them.
+Releases: ``https://dl.k8s.io/release/stable.txt`` and ``stable-1.37.txt``, each with one line such as ``v1.37.2``.
+Node images: the notes of a kind release name the images built for it, with their digests; kind supports those images
+with that release. The registry confirms that an image exists under its digest.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from session_affinity.versions import KindImage
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-TRIES: Final = 3
+RETRIES: Final = 3
 _IMAGE: Final = re.compile(r"kindest/node:v((\d+\.\d+)\.\d+)@sha256:[0-9a-f]{64}")
 _RELEASE: Final = re.compile(r"v(\d+\.\d+\.\d+)")
 _MANIFESTS: Final = (
@@ -31,12 +31,12 @@ _MANIFESTS: Final = (
 
 
 class PublishedError(SuiteError):
-    """What is published could not be read."""
+    """A publisher did not answer, or its answer could not be read."""
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where to ask. ``github_token`` is for GitHub's API alone, which lets those without one ask seldom."""
+class Addresses:
+    """The publishers' addresses. ``github_token`` goes to GitHub's API only, whose rate limit is low without one."""
 
     releases: str = "https://dl.k8s.io/release"
     kind: str = "https://api.github.com/repos/kubernetes-sigs/kind/releases"
@@ -47,81 +47,84 @@ class Places:
 
 @dataclass(frozen=True)
 class Published:
-    """The newest release of each minor (``1.37`` to ``1.37.2``), and the node image of the newest kind that has one."""
+    """By minor version (``1.37``): the newest release (``1.37.2``), and the node image of the newest kind with one."""
 
     releases: Mapping[str, str]
     images: Mapping[str, KindImage]
 
 
-def ask(minors: Iterable[str], places: Places) -> Published:
-    """Return what is published for some minors and for the newest stable one.
+def fetch(minors: Iterable[str], addresses: Addresses) -> Published:
+    """Return what is published for these minor versions and for the newest stable one.
 
-    Raises PublishedError, naming the address, when one does not answer or says something else than it should.
+    Raises PublishedError, with the address, when a publisher does not answer or its answer has another form.
     """
-    asker = _Asker(places)
-    stable = asker.release("stable")
+    client = _Client(addresses)
+    stable = client.release("stable")
     wanted = dict.fromkeys([*minors, stable.rpartition(".")[0]])
-    releases = {minor: asker.release(f"stable-{minor}") for minor in wanted}
-    images = {minor: image for minor, image in asker.images().items() if minor in wanted}
+    releases = {minor: client.release(f"stable-{minor}") for minor in wanted}
+    images = {minor: image for minor, image in client.images().items() if minor in wanted}
     for image in images.values():
-        asker.require(image.image)
+        client.require(image.image)
     return Published(releases, images)
 
 
 def images_of(releases: Iterable[Mapping[str, object]]) -> dict[str, KindImage]:
-    """Return for each minor the image that the newest kind release names in its notes; no drafts, no pre-releases."""
-    found: dict[str, KindImage] = {}
-    told = [one for one in releases if not one.get("draft") and not one.get("prerelease")]
-    for one in sorted(told, key=lambda one: _numbers(str(one["tag_name"])), reverse=True):
-        named = {match[2]: match[0] for match in _IMAGE.finditer(str(one.get("body") or ""))}
-        found |= {minor: KindImage(str(one["tag_name"]), image) for minor, image in named.items() if minor not in found}
-    return found
+    """Return, by minor version, the image named by the newest kind release; drafts and pre-releases do not count."""
+    images: dict[str, KindImage] = {}
+    final = [release for release in releases if not release.get("draft") and not release.get("prerelease")]
+    for release in sorted(final, key=lambda release: _numbers(str(release["tag_name"])), reverse=True):
+        named = {match[2]: match[0] for match in _IMAGE.finditer(str(release.get("body") or ""))}
+        kind = str(release["tag_name"])
+        images |= {minor: KindImage(kind, image) for minor, image in named.items() if minor not in images}
+    return images
 
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version))
 
 
-class _Asker:
-    def __init__(self, places: Places) -> None:
-        self._places = places
-        retries = urllib3.Retry(TRIES, backoff_factor=1, status_forcelist=(429, 500, 502, 503, 504))
+class _Client:
+    def __init__(self, addresses: Addresses) -> None:
+        self._addresses = addresses
+        retries = urllib3.Retry(RETRIES, backoff_factor=1, status_forcelist=(429, 500, 502, 503, 504))
         self._pool = urllib3.PoolManager(retries=retries, timeout=urllib3.Timeout(DEFAULTS.registry_request))
 
     def release(self, channel: str) -> str:
-        address = f"{self._places.releases}/{channel}.txt"
-        said = self._get(address).decode(errors="replace").strip()
-        if not (found := _RELEASE.fullmatch(said)):
-            raise PublishedError(f"{address} says {said[:80]!r}, which is no release")
-        return found[1]
+        address = f"{self._addresses.releases}/{channel}.txt"
+        text = self._get(address).decode(errors="replace").strip()
+        if not (match := _RELEASE.fullmatch(text)):
+            raise PublishedError(f"{address} has {text[:80]!r}, which is not a release")
+        return match[1]
 
     def images(self) -> dict[str, KindImage]:
         headers = {"Accept": "application/vnd.github+json"}
-        if self._places.github_token:
-            headers["Authorization"] = f"Bearer {self._places.github_token}"
-        said = self._get(f"{self._places.kind}?per_page=30", headers)
+        if self._addresses.github_token:
+            headers["Authorization"] = f"Bearer {self._addresses.github_token}"
+        body = self._get(f"{self._addresses.kind}?per_page=30", headers)
         try:
-            found = images_of(json.loads(said))
+            images = images_of(json.loads(body))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise PublishedError(f"{self._places.kind} does not say what releases there are: {error!r}") from error
-        if not found:
-            raise PublishedError(f"{self._places.kind}: no release names a node image with its digest")
-        return found
+            raise PublishedError(f"{self._addresses.kind} is not a list of releases: {error!r}") from error
+        if not images:
+            raise PublishedError(f"{self._addresses.kind}: no release names a node image with its digest")
+        return images
 
     def require(self, image: str) -> None:
         """Raise PublishedError unless the registry has an image under its digest."""
         name, digest = image.split("@")
         repository = name.rpartition(":")[0]
         scope = f"?service=registry.docker.io&scope=repository:{repository}:pull"
-        token = json.loads(self._get(f"{self._places.tokens}{scope}"))["token"]
+        token = json.loads(self._get(f"{self._addresses.tokens}{scope}"))["token"]
         headers = {"Authorization": f"Bearer {token}", "Accept": _MANIFESTS}
-        self._get(f"{self._places.registry}/v2/{repository}/manifests/{digest}", headers, method="HEAD")
+        self._get(f"{self._addresses.registry}/v2/{repository}/manifests/{digest}", headers, method="HEAD")
 
     def _get(self, address: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> bytes:
         try:
-            answer = self._pool.request(method, address, headers=dict(headers or {}))
+            response = self._pool.request(method, address, headers=dict(headers or {}))
         except urllib3.exceptions.HTTPError as error:
             raise PublishedError(f"{address} does not answer: {error}", next_step="try again later") from error
-        if answer.status != 200:
-            raise PublishedError(f"{address} answers {answer.status}", next_step="look at it, or try again later")
-        return answer.data
+        if response.status != 200:
+            raise PublishedError(
+                f"{address} answers {response.status}", next_step="open it in a browser, or try again later"
+            )
+        return response.data

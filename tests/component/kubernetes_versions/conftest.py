@@ -1,4 +1,4 @@
-"""A stand-in for everything that is asked about versions, on the loopback address."""
+"""A server on the loopback address in place of all publishers of versions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ci.kubernetes_versions.published import Places
+from ci.kubernetes_versions.published import Addresses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 @dataclass
 class Publisher:
-    """Answers by path; every request is noted with its headers."""
+    """The responses by path, and the headers of the requests by path."""
 
-    places: Places
-    answers: dict[str, bytes] = field(default_factory=dict)
-    asked: dict[str, Any] = field(default_factory=dict)
+    addresses: Addresses
+    responses: dict[str, bytes] = field(default_factory=dict)
+    requests: dict[str, Any] = field(default_factory=dict)
 
 
 @pytest.fixture
 def publisher() -> Iterator[Publisher]:
-    """A server of releases, kind's notes, tokens and manifests; empty until a test fills it."""
+    """A server of releases, kind's notes, tokens and manifests, without responses until a test adds some."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
-            made.asked[path] = self.headers
-            body = made.answers.get(path)
+            server_state.requests[path] = self.headers
+            body = server_state.responses.get(path)
             self.send_response(200 if body is not None else 404)
             self.send_header("Content-Length", str(len(body or b"")))
             self.end_headers()
@@ -46,11 +46,11 @@ def publisher() -> Iterator[Publisher]:
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        address = f"http://127.0.0.1:{server.server_port}"
-        places = Places(f"{address}/release", f"{address}/kind", f"{address}/registry", f"{address}/token", "secret")
-        made = Publisher(places)
+        root = f"http://127.0.0.1:{server.server_port}"
+        addresses = Addresses(f"{root}/release", f"{root}/kind", f"{root}/registry", f"{root}/token", "secret")
+        server_state = Publisher(addresses)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield made
+        yield server_state
         server.shutdown()
         thread.join()

@@ -1,4 +1,4 @@
-"""What is published is asked for, believed only in its form, and checked against the registry."""
+"""Published versions are read in their exact form, and images are confirmed by the registry."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ci.kubernetes_versions.published import PublishedError, ask
+from ci.kubernetes_versions.published import PublishedError, fetch
+from session_affinity.versions import KindImage
 
 if TYPE_CHECKING:
     from conftest import Publisher
@@ -22,7 +23,7 @@ MANIFEST = f"/registry/v2/kindest/node/manifests/{DIGEST}"
 @pytest.fixture
 def published(publisher: Publisher) -> Publisher:
     """Kubernetes 1.37.2 and 1.36.4, and an image for 1.37."""
-    publisher.answers |= {
+    publisher.responses |= {
         "/release/stable.txt": b"v1.37.2\n",
         "/release/stable-1.37.txt": b"v1.37.2",
         "/release/stable-1.36.txt": b"v1.36.4",
@@ -33,40 +34,40 @@ def published(publisher: Publisher) -> Publisher:
     return publisher
 
 
-def test_releases_and_images_of_the_asked_minors_and_the_newest(published: Publisher) -> None:
-    found = ask(["1.36"], published.places)
+def test_releases_and_images_of_the_listed_and_the_newest_minor_versions(published: Publisher) -> None:
+    published_versions = fetch(["1.36"], published.addresses)
 
-    assert found.releases == {"1.36": "1.36.4", "1.37": "1.37.2"}
-    assert {minor: (one.version, one.image) for minor, one in found.images.items()} == {"1.37": ("v0.33.0", IMAGE)}
-
-
-def test_only_githubs_api_is_told_githubs_token(published: Publisher) -> None:
-    ask(["1.36"], published.places)
-
-    told = {path: headers.get("Authorization") for path, headers in published.asked.items()}
-    assert {path for path, said in told.items() if said and "secret" in said} == {"/kind"}
-    assert told[MANIFEST] == "Bearer t"
+    assert published_versions.releases == {"1.36": "1.36.4", "1.37": "1.37.2"}
+    assert published_versions.images == {"1.37": KindImage("v0.33.0", IMAGE)}
 
 
-def test_an_image_that_the_registry_does_not_have_is_no_proposal(published: Publisher) -> None:
-    del published.answers[MANIFEST]
+def test_githubs_token_goes_to_githubs_api_only(published: Publisher) -> None:
+    fetch(["1.36"], published.addresses)
+
+    authorizations = {path: headers.get("Authorization") for path, headers in published.requests.items()}
+    assert {path for path, value in authorizations.items() if value and "secret" in value} == {"/kind"}
+    assert authorizations[MANIFEST] == "Bearer t"
+
+
+def test_an_image_that_the_registry_lacks_is_an_error(published: Publisher) -> None:
+    del published.responses[MANIFEST]
 
     with pytest.raises(PublishedError, match=f"{DIGEST} answers 404"):
-        ask(["1.36"], published.places)
+        fetch(["1.36"], published.addresses)
 
 
 @pytest.mark.parametrize(
-    ("path", "said", "why"),
+    ("path", "body", "message"),
     [
-        ("/release/stable-1.36.txt", b"<html>", "says '<html>', which is no release"),
-        ("/release/stable.txt", b"v1.38.0-rc.1", "which is no release"),
+        ("/release/stable-1.36.txt", b"<html>", "has '<html>', which is not a release"),
+        ("/release/stable.txt", b"v1.38.0-rc.1", "which is not a release"),
         ("/kind", b"{}", "no release names a node image"),
-        ("/kind", b"[3]", "does not say what releases there are"),
-        ("/kind", b"<html>", "does not say what releases there are"),
+        ("/kind", b"[3]", "is not a list of releases"),
+        ("/kind", b"<html>", "is not a list of releases"),
     ],
 )
-def test_an_answer_of_another_form_is_refused(published: Publisher, path: str, said: bytes, why: str) -> None:
-    published.answers[path] = said
+def test_a_response_of_another_form_is_an_error(published: Publisher, path: str, body: bytes, message: str) -> None:
+    published.responses[path] = body
 
-    with pytest.raises(PublishedError, match=why):
-        ask(["1.36"], published.places)
+    with pytest.raises(PublishedError, match=message):
+        fetch(["1.36"], published.addresses)

@@ -1,4 +1,4 @@
-"""The monthly proposal as its workflow runs it: a branch with one commit, and a pull request; none without news."""
+"""The monthly update of the versions as its workflow runs it: a branch with one commit, and a pull request."""
 
 from __future__ import annotations
 
@@ -33,10 +33,14 @@ esac
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A clone with what the script needs, whose origin is a bare repository beside it."""
+    """A clone with the files that the script needs; its origin is a bare repository beside it."""
     clone = tmp_path / "clone"
-    for part in ("affinity", "scripts", ".github"):
-        shutil.copytree(ROOT / part, clone / part)
+    for part in ("session_affinity", "ci/__init__.py", "ci/kubernetes_versions", "scripts", ".github"):
+        if (ROOT / part).is_dir():
+            shutil.copytree(ROOT / part, clone / part)
+        else:
+            (clone / part).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / part, clone / part)
     run = ["git", "-C", str(clone), "-c", "user.name=t", "-c", "user.email=t@example.org"]
     subprocess.run(["git", "init", "--quiet", "--bare", str(tmp_path / "origin")], check=True)
     subprocess.run(["git", "init", "--quiet", str(clone)], check=True)
@@ -48,15 +52,18 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A directory that is served, with what is listed already; and its address."""
+    """A served directory in which exactly the listed versions are published, and its address."""
     site = tmp_path / "site"
-    known = versions.load().versions
-    for one in known:
-        _put(site / "release" / f"stable-{one.minor}.txt", f"v{one.release}")
-        _put(site / "registry/v2/kindest/node/manifests" / one.kind.image.partition("@")[2], "{}")
-    _put(site / "release" / "stable.txt", f"v{known[-1].release}")
+    supported = versions.load().versions
+    for version in supported:
+        _put(site / "release" / f"stable-{version.minor}.txt", f"v{version.release}")
+        _put(site / "registry/v2/kindest/node/manifests" / version.kind.image.partition("@")[2], "{}")
+    _put(site / "release" / "stable.txt", f"v{supported[-1].release}")
     _put(site / "token", '{"token": "t"}')
-    _put(site / "kind", json.dumps([{"tag_name": one.kind.version, "body": one.kind.image} for one in known]))
+    _put(
+        site / "kind",
+        json.dumps([{"tag_name": version.kind.version, "body": version.kind.image} for version in supported]),
+    )
 
     class Handler(SimpleHTTPRequestHandler):
         def __init__(self, *arguments: Any) -> None:
@@ -79,17 +86,17 @@ def _put(file: Path, text: str) -> None:
 
 
 def propose(checkout: Path, address: str) -> list[str]:
-    """Run the script with a stand-in for gh; returns what that was asked."""
+    """Run the script with a stand-in for gh; returns the arguments of each call of gh."""
     programs = checkout.parent / "programs"
     _put(programs / "gh", GH)
     (programs / "gh").chmod(0o755)
     log = checkout.parent / "gh.log"
     log.unlink(missing_ok=True)
-    places = {"releases": "release", "kind": "kind", "registry": "registry", "tokens": "token"}
+    paths = {"releases": "release", "kind": "kind", "registry": "registry", "tokens": "token"}
     subprocess.run(
         [
             *("scripts/propose-versions.sh", sys.prefix),
-            *(f"--{place}={address}/{path}" for place, path in places.items()),
+            *(f"--{publisher}={address}/{path}" for publisher, path in paths.items()),
         ],
         cwd=checkout,
         env={"PATH": f"{programs}:/usr/bin:/bin", "HOME": str(checkout.parent), "GH_LOG": str(log), "GH_TOKEN": "t"},
@@ -98,35 +105,37 @@ def propose(checkout: Path, address: str) -> list[str]:
     return log.read_text().splitlines() if log.exists() else []
 
 
-def pushed(checkout: Path) -> dict[str, Any]:
-    shown = [
+def pushed_versions(checkout: Path) -> dict[str, Any]:
+    command = [
         "git",
         "-C",
         str(checkout.parent / "origin"),
         "show",
         "kubernetes-versions:.github/kubernetes-versions.json",
     ]
-    document: dict[str, Any] = json.loads(subprocess.run(shown, capture_output=True, check=True).stdout)
+    document: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     return document
 
 
-def test_without_news_nothing_happens(checkout: Path, site: tuple[Path, str]) -> None:
+def test_without_newer_versions_nothing_happens(checkout: Path, site: tuple[Path, str]) -> None:
     assert propose(checkout, site[1]) == []
 
 
-def test_news_become_a_branch_and_a_pull_request_that_is_renewed(checkout: Path, site: tuple[Path, str]) -> None:
+def test_newer_versions_become_a_branch_and_a_pull_request_that_is_updated(
+    checkout: Path, site: tuple[Path, str]
+) -> None:
     files, address = site
     newest = versions.load().versions[-1]
     _put(files / "release" / f"stable-{newest.minor}.txt", f"v{newest.minor}.90")
 
-    asked = propose(checkout, address)
+    calls = propose(checkout, address)
 
-    assert [line.split()[:2] for line in asked] == [["auth", "setup-git"], ["pr", "list"], ["pr", "create"]]
-    assert pushed(checkout)["versions"][-1]["release"] == f"{newest.minor}.90"
+    assert [line.split()[:2] for line in calls] == [["auth", "setup-git"], ["pr", "list"], ["pr", "create"]]
+    assert pushed_versions(checkout)["versions"][-1]["release"] == f"{newest.minor}.90"
 
     _put(files / "release" / f"stable-{newest.minor}.txt", f"v{newest.minor}.91")
     subprocess.run(["git", "-C", str(checkout), "switch", "--quiet", "--detach", "HEAD~1"], check=True)
-    asked = propose(checkout, address)
+    calls = propose(checkout, address)
 
-    assert [line.split()[:2] for line in asked] == [["auth", "setup-git"], ["pr", "list"], ["pr", "edit"]]
-    assert pushed(checkout)["versions"][-1]["release"] == f"{newest.minor}.91"
+    assert [line.split()[:2] for line in calls] == [["auth", "setup-git"], ["pr", "list"], ["pr", "edit"]]
+    assert pushed_versions(checkout)["versions"][-1]["release"] == f"{newest.minor}.91"

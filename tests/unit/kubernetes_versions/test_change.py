@@ -1,4 +1,4 @@
-"""What the list of versions becomes with what is published; nothing gets older."""
+"""The next list of Kubernetes versions; no entry gets older."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ci.kubernetes_versions.change import formatted, proposed
+from ci.kubernetes_versions.change import format_document, propose
 from ci.kubernetes_versions.published import Published, images_of
 from session_affinity import versions
 from session_affinity.versions import KindImage
@@ -33,62 +33,63 @@ AS_LISTED = Published(
 
 
 def test_nothing_new_is_no_change() -> None:
-    change = proposed(DOCUMENT, AS_LISTED)
+    change = propose(DOCUMENT, AS_LISTED)
 
     assert change.lines == ()
     assert change.document == DOCUMENT
 
 
 def test_a_newer_patch_release_is_taken() -> None:
-    change = proposed(DOCUMENT, Published({"1.36": "1.36.10", "1.37": "1.37.9"}, {}))
+    change = propose(DOCUMENT, Published({"1.36": "1.36.10", "1.37": "1.37.9"}, {}))
 
     assert change.lines == ("1.36: release 1.36.9 becomes 1.36.10",)
-    assert [one["release"] for one in change.document["versions"]] == ["1.36.10", "1.37.9"]
+    assert [version["release"] for version in change.document["versions"]] == ["1.36.10", "1.37.9"]
     assert DOCUMENT["versions"][0]["release"] == "1.36.9"
 
 
 def test_nothing_gets_older() -> None:
     older = Published({"1.36": "1.36.8", "1.37": "1.37.0"}, {"1.37": KindImage("v0.32.0", image("1.37.0", "f"))})
 
-    assert proposed(DOCUMENT, older).lines == ()
+    assert propose(DOCUMENT, older).lines == ()
 
 
-def test_a_newer_kind_brings_its_image() -> None:
+def test_a_newer_kind_replaces_the_image() -> None:
     newer = Published(AS_LISTED.releases, {"1.36": KindImage("v0.34.0", image("1.36.2", "a"))})
 
-    change = proposed(DOCUMENT, newer)
+    change = propose(DOCUMENT, newer)
 
     assert change.document["versions"][0]["kind"] == {"version": "v0.34.0", "image": image("1.36.2", "a")}
     assert len(change.lines) == 1
 
 
-def test_a_new_minor_takes_the_place_of_the_oldest_once_kind_has_it() -> None:
+def test_a_new_minor_version_replaces_the_oldest_once_kind_has_an_image() -> None:
     new = Published(
         {**AS_LISTED.releases, "1.38": "1.38.1"},
         {**AS_LISTED.images, "1.38": KindImage("v0.34.0", image("1.38.0", "b"))},
     )
 
-    change = proposed(DOCUMENT, new)
+    change = propose(DOCUMENT, new)
 
-    assert [(one["minor"], one["default"]) for one in change.document["versions"]] == [("1.37", False), ("1.38", True)]
-    assert change.lines == ("Kubernetes 1.38 comes in as the default, and 1.36 goes",)
+    defaults = {version["minor"]: version["default"] for version in change.document["versions"]}
+    assert defaults == {"1.37": False, "1.38": True}
+    assert change.lines == ("Kubernetes 1.38 is added as the default, and 1.36 is removed",)
     assert "README" in change.markdown()
 
 
 def test_a_new_minor_without_an_image_waits() -> None:
-    change = proposed(DOCUMENT, Published({**AS_LISTED.releases, "1.38": "1.38.0"}, AS_LISTED.images))
+    change = propose(DOCUMENT, Published({**AS_LISTED.releases, "1.38": "1.38.0"}, AS_LISTED.images))
 
     assert change.lines == ()
-    assert change.notes == ("Kubernetes 1.38 is out, and kind has no node image for it yet.",)
+    assert change.notes == ("Kubernetes 1.38 is released, but kind has no node image for it yet.",)
 
 
-def test_the_list_is_written_as_it_is() -> None:
+def test_the_list_keeps_the_style_of_its_file() -> None:
     text = versions.VERSIONS_FILE.read_text(encoding="utf-8")
 
-    assert formatted(json.loads(text)) == text
+    assert format_document(json.loads(text)) == text
 
 
-def test_the_newest_kind_release_that_names_an_image_counts() -> None:
+def test_the_image_of_the_newest_final_kind_release_counts() -> None:
     releases = [
         {"tag_name": "v0.9.0", "body": f"- 1.36: `{image('1.36.1', '1')}`"},
         {"tag_name": "v0.34.0", "body": f"- 1.37: `{image('1.37.1', '2')}`\n- 1.36: none"},
