@@ -1,1 +1,1 @@
-"""The same claims on several clusters: which legs a matrix has, how they are run, and what they come to together."""
+"""The claims on several clusters: which legs to run, running them, and one report and gate for all of them."""

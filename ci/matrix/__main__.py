@@ -1,8 +1,8 @@
-"""``python -m ci.matrix``: the matrix from the command line."""
+"""``python -m ci.matrix``: the command line of the matrix."""
 
 try:
     from ci.matrix.cli import main
-except KeyboardInterrupt:  # before anything was begun
+except KeyboardInterrupt:  # interrupted while modules were imported: nothing to clean up
     raise SystemExit(130) from None
 
 raise SystemExit(main())

@@ -1,4 +1,4 @@
-"""The history of reports: one line a run, written by Allure, kept from counting the same run twice."""
+"""The history of reports, to which Allure appends a line per report: one line per run, however often it is reported."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def lines_before(history: Path, results: frozenset[str]) -> Iterator[Path]:
-    """Yield a copy of the history to generate a report with, without the line that these results made before.
+def without_run(history: Path, results: frozenset[str]) -> Iterator[Path]:
+    """Yield a copy of the history for Allure to append to, without the line of an earlier report of the same run.
 
-    ``results`` are the report's ids of them. The copy takes the history's place when the block ends well, so that a
-    report that could not be made leaves no trace. Raises ResultsError, naming the line, for a file that is no history.
+    ``results`` are the report's ids of the run's results. The copy replaces the history when the block ends without an
+    error, so that a failed report leaves no trace. Raises ResultsError, with the line number, for a file that is not a
+    history.
     """
     copy = history.with_name(f"{history.name}.next")
     history.parent.mkdir(parents=True, exist_ok=True)
@@ -35,8 +36,9 @@ def lines_before(history: Path, results: frozenset[str]) -> Iterator[Path]:
 
 def _is_of(history: Path, number: int, line: str, results: frozenset[str]) -> bool:
     try:
-        return not results.isdisjoint(one["id"] for one in json.loads(line)["testResults"].values())
+        return not results.isdisjoint(test["id"] for test in json.loads(line)["testResults"].values())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ResultsError(
-            f"{history}, line {number}, is no history of Allure: {error!r}", next_step="remove that line, or the file"
+            f"{history}, line {number}, is not a line of Allure's history: {error!r}",
+            next_step="remove that line, or the file",
         ) from error

@@ -1,59 +1,31 @@
-"""A leg of the matrix, and which legs a matrix has."""
+"""Which legs a matrix has: those of an event of GitHub Actions, and those chosen on the command line."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from session_affinity.clusters.addresses import DEFAULT_IP_FAMILY
+from session_affinity.clusters.addresses import DEFAULT_IP_FAMILY, IP_FAMILIES
 from session_affinity.errors import UsageError
+from session_affinity.legs import Leg
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from session_affinity.versions import KubernetesVersions
+    from session_affinity.versions import KubernetesVersion, KubernetesVersions
 
 DEFAULT_MODE: Final = "iptables"
-
-
-@dataclass(frozen=True)
-class Leg:
-    """One Kubernetes minor version (``1.37``), one mode of kube-proxy and one provider: what one run is on."""
-
-    kubernetes: str
-    proxy_mode: str
-    provider: str
-
-    @property
-    def id(self) -> str:
-        """The name of its directory, and of its environment in the report (see report/legs.mjs)."""
-        return f"k8s-{self.kubernetes.replace('.', '-')}-{self.proxy_mode}-{self.provider}"
-
-    @property
-    def name(self) -> str:
-        """What people call it."""
-        return f"{self.kubernetes} {self.proxy_mode} {self.provider}"
-
-    @property
-    def order(self) -> tuple[Any, ...]:
-        """What legs are sorted by: oldest version first."""
-        return tuple(int(part) for part in self.kubernetes.split(".")), self.proxy_mode, self.provider
-
-    @property
-    def options(self) -> list[str]:
-        """The options of the suite that choose this leg: nothing is left open that decides what can be judged."""
-        cluster = ["--cluster", self.provider, "--kubernetes", self.kubernetes, "--proxy-mode", self.proxy_mode]
-        return [*cluster, "--ip-family", DEFAULT_IP_FAMILY]
+DUAL_STACK: Final = "dual"
+"""The IP family of the legs that judge the claims about two families; single-stack legs skip those claims."""
 
 
 class Breadth(StrEnum):
     """How much of the matrix is run."""
 
     CHANGE = "change"
-    """Enough to judge a change: oldest, default and newest version, the default one in every mode."""
+    """Enough for a change: oldest, default and newest version, the default in every mode; one dual-stack leg."""
     ALL = "all"
-    """Every version in every mode."""
+    """Every version in every mode; dual-stack the newest version in every mode, and the oldest one."""
 
 
 _BREADTH: Final = {
@@ -65,43 +37,65 @@ _BREADTH: Final = {
 
 
 def breadth_of(event: str) -> Breadth:
-    """Return how much an event of GitHub Actions asks for; raises UsageError for one that no workflow here has."""
+    """Return the breadth for an event of GitHub Actions; raises UsageError for an event that triggers no workflow."""
     if event not in _BREADTH:
         raise UsageError(f"no matrix is planned for the event {event!r}", next_step=f"use one of {', '.join(_BREADTH)}")
     return _BREADTH[event]
 
 
-def planned(known: KubernetesVersions, breadth: Breadth, provider: str) -> tuple[Leg, ...]:
-    """Return the legs of a matrix on one provider, oldest version first, each once."""
+def planned(supported: KubernetesVersions, breadth: Breadth, provider: str) -> tuple[Leg, ...]:
+    """Return the legs of a matrix on one provider, without duplicates, oldest version first."""
+    oldest, newest = supported.versions[0], supported.versions[-1]
     if breadth is Breadth.ALL:
-        wanted = {Leg(one.minor, mode, provider) for one in known.versions for mode in one.proxy_modes}
+        legs = {leg for version in supported.versions for leg in _legs_of(version, provider)}
+        legs |= set(_legs_of(newest, provider, DUAL_STACK))
+        legs.add(_default_leg(oldest, provider, DUAL_STACK))
     else:
-        edges = (known.versions[0], known.default, known.versions[-1])
-        wanted = {Leg(one.minor, _first_mode(one.proxy_modes), provider) for one in edges}
-        wanted |= {Leg(known.default.minor, mode, provider) for mode in known.default.proxy_modes}
-    return tuple(sorted(wanted, key=lambda leg: leg.order))
+        legs = {_default_leg(version, provider) for version in (oldest, newest)}
+        legs |= set(_legs_of(supported.default, provider))
+        legs.add(_default_leg(newest, provider, DUAL_STACK))
+    return _sorted(legs)
 
 
-def chosen(legs: Iterable[Leg], minors: Collection[str], modes: Collection[str]) -> tuple[Leg, ...]:
-    """Return the legs of some versions and modes, all modes where none is named.
+def chosen(
+    supported: KubernetesVersions,
+    provider: str,
+    *,
+    minors: Collection[str],
+    modes: Collection[str] = (),
+    families: Collection[str] = (),
+) -> tuple[Leg, ...]:
+    """Return the legs of some versions, proxy modes and IP families on one provider, oldest version first.
 
-    Raises UsageError when a name chooses nothing.
+    Without modes: all modes of each version. Without families: IPv4 everywhere, and dual-stack the newest version that
+    has the mode. Raises UsageError for a version, mode or family that does not exist.
     """
-    legs = tuple(legs)
-    for what, names, there in (
-        ("version", minors, {leg.kubernetes for leg in legs}),
-        ("proxy mode", modes, {leg.proxy_mode for leg in legs}),
-    ):
-        if unknown := [name for name in names if name not in there]:
-            raise UsageError(
-                f"no leg has the {what} {' or '.join(unknown)}", next_step=f"choose from {', '.join(sorted(there))}"
-            )
-    return tuple(leg for leg in legs if leg.kubernetes in minors and (not modes or leg.proxy_mode in modes))
+    all_modes = {mode for version in supported.versions for mode in version.proxy_modes}
+    _require("Kubernetes version", minors, supported.minors)
+    _require("proxy mode", modes, sorted(all_modes))
+    _require("IP family", families, IP_FAMILIES)
+    versions = [version for version in supported.versions if version.minor in minors]
+    legs = {
+        leg
+        for version in versions
+        for family in families or (DEFAULT_IP_FAMILY,)
+        for leg in _legs_of(version, provider, family)
+    }
+    if not families:
+        newest = {mode: version.minor for version in versions for mode in version.proxy_modes}
+        legs |= {Leg(minor, mode, provider, DUAL_STACK) for mode, minor in newest.items()}
+    legs = {leg for leg in legs if not modes or leg.proxy_mode in modes}
+    if not legs:
+        raise UsageError(
+            f"no leg: {' and '.join(minors)} cannot run in {' or '.join(modes)} mode",
+            next_step="name another version or mode",
+        )
+    return _sorted(legs)
 
 
-def github_matrix(legs: Iterable[Leg], known: KubernetesVersions) -> dict[str, list[dict[str, str]]]:
-    """Return the legs as the ``matrix`` of a job of GitHub Actions, each with what installs its cluster."""
-    kinds = {version.minor: version.kind for version in known.versions}
+def github_matrix(legs: Iterable[Leg], supported: KubernetesVersions) -> dict[str, list[dict[str, str]]]:
+    """Return the legs as the ``matrix`` of a GitHub Actions job, each with the kind release and node image it needs."""
+    kinds = {version.minor: version.kind for version in supported.versions}
     return {
         "include": [
             {
@@ -110,6 +104,7 @@ def github_matrix(legs: Iterable[Leg], known: KubernetesVersions) -> dict[str, l
                 "kubernetes": leg.kubernetes,
                 "proxy_mode": leg.proxy_mode,
                 "provider": leg.provider,
+                "ip_family": leg.family,
                 "kind": kinds[leg.kubernetes].version,
                 "image": kinds[leg.kubernetes].image,
             }
@@ -118,5 +113,21 @@ def github_matrix(legs: Iterable[Leg], known: KubernetesVersions) -> dict[str, l
     }
 
 
-def _first_mode(modes: Sequence[str]) -> str:
-    return DEFAULT_MODE if DEFAULT_MODE in modes else modes[0]
+def _legs_of(version: KubernetesVersion, provider: str, family: str = DEFAULT_IP_FAMILY) -> list[Leg]:
+    return [Leg(version.minor, mode, provider, family) for mode in version.proxy_modes]
+
+
+def _default_leg(version: KubernetesVersion, provider: str, family: str = DEFAULT_IP_FAMILY) -> Leg:
+    modes = version.proxy_modes
+    return Leg(version.minor, DEFAULT_MODE if DEFAULT_MODE in modes else modes[0], provider, family)
+
+
+def _require(kind: str, names: Iterable[str], existing: Sequence[str]) -> None:
+    if unknown := [name for name in names if name not in existing]:
+        raise UsageError(
+            f"no leg has the {kind} {' or '.join(unknown)}", next_step=f"choose from {', '.join(existing)}"
+        )
+
+
+def _sorted(legs: Iterable[Leg]) -> tuple[Leg, ...]:
+    return tuple(sorted(legs, key=lambda leg: leg.order))

@@ -1,4 +1,4 @@
-"""The results of runs, read from what allure-pytest wrote."""
+"""The results of claims, read from the files that allure-pytest writes."""
 
 from __future__ import annotations
 
@@ -7,29 +7,32 @@ from dataclasses import dataclass
 from hashlib import md5
 from typing import TYPE_CHECKING, Any, Final
 
-from ci.matrix.legs import Leg
 from session_affinity.errors import SuiteError
+from session_affinity.legs import Leg
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 STATUSES: Final = ("failed", "broken", "passed", "skipped")
-"""What a result can be, the one that matters most first."""
+"""The statuses of results, worst first."""
 
 HEADLINE: Final = "headline"
-"""The parameter of a result that is no parameter: what was measured, in a few words."""
+"""The parameter of a result that has the headline of its verdict: what was measured, in a few words."""
+
+_NEXT_STEP: Final = "remove it, or run that leg again"
 
 
 class ResultsError(SuiteError):
-    """Results are not there, or not what allure-pytest writes."""
+    """Results are missing, or are not what allure-pytest writes."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """One test of a claim on one leg: ``message`` says why it did not pass, ``figure`` with which key number it did.
+    """The result of one test of a claim on one leg.
 
-    ``id`` is what the HTML report calls it.
+    ``message`` says why the test did not pass, ``headline`` what it measured. ``started`` is in milliseconds since the
+    epoch; ``id`` is the result's id in the HTML report.
     """
 
     leg: Leg
@@ -42,37 +45,41 @@ class Result:
 
 
 def directories(root: Path) -> tuple[Path, ...]:
-    """Return the directories with results at or below one; raises ResultsError when there is none."""
-    found = sorted({file.parent for file in root.rglob("*-result.json")})
-    if not found:
-        raise ResultsError(f"there are no results below {root}", next_step="run make affinity or make matrix first")
-    return tuple(found)
+    """Return the directories with results at or below ``root``; raises ResultsError when there is none."""
+    paths = sorted({file.parent for file in root.rglob("*-result.json")})
+    if not paths:
+        raise _no_results(root)
+    return tuple(paths)
 
 
 def newest(root: Path) -> Path:
-    """Return the directory below one whose results are the newest; raises ResultsError when none has any."""
-    last = {file.relative_to(root).parts[0]: file for file in sorted(root.rglob("*-result.json"), key=_written)}
-    if not last:
-        raise ResultsError(f"there are no results below {root}", next_step="run make affinity or make matrix first")
-    return root / max(last, key=lambda name: _written(last[name]))
+    """Return the directory directly below ``root`` with the newest result; raises ResultsError when there is none."""
+    files = list(root.rglob("*-result.json"))
+    if not files:
+        raise _no_results(root)
+    last = max(files, key=lambda file: file.stat().st_mtime)
+    return root / last.relative_to(root).parts[0]
 
 
 def report_ids(paths: Iterable[Path]) -> frozenset[str]:
-    """Return what the report calls the results in some directories, of claims or not. Raises ResultsError."""
+    """Return the report's ids of all results in these directories, also of tests that check no claim.
+
+    Raises ResultsError, naming the file, for one that cannot be read.
+    """
     return frozenset(report_id(_document(file)["uuid"]) for path in paths for file in _files(path))
 
 
 def read(paths: Iterable[Path]) -> tuple[Result, ...]:
-    """Return the results of claims in some directories, in the order they ran.
+    """Return the results of claims in these directories, in the order in which their tests ran.
 
-    Raises ResultsError, naming the file, for one that cannot be read or does not say which leg it is of.
+    Raises ResultsError, naming the file, for one that cannot be read or that lacks a label of its leg.
     """
-    found = (_result(file, _document(file)) for path in paths for file in _files(path))
-    return tuple(sorted((one for one in found if one), key=lambda one: (one.started, one.id)))
+    results = (_result(file, _document(file)) for path in paths for file in _files(path))
+    return tuple(sorted((result for result in results if result), key=lambda result: (result.started, result.id)))
 
 
 def report_id(uuid: str) -> str:
-    """Return the id that the report gives to the result of a UUID: its address there is ``index.html#id``."""
+    """Return the id that Allure 3 gives to the result with this UUID: its address is ``index.html#id``."""
     return md5(uuid.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -88,32 +95,24 @@ def _document(file: Path) -> dict[str, Any]:
         raise _unreadable(file, error) from error
 
 
-def _unreadable(file: Path, error: Exception) -> ResultsError:
-    return ResultsError(
-        f"{file} is not a result of allure-pytest: {error!r}", next_step="remove it, or run that leg again"
-    )
-
-
 def _result(file: Path, document: Mapping[str, Any]) -> Result | None:
     try:
         labels: dict[str, str] = {label["name"]: label["value"] for label in document["labels"]}
         if "claim" not in labels:
             return None
         details = document.get("statusDetails") or {}
+        parameters = {parameter["name"]: parameter["value"] for parameter in document.get("parameters", [])}
         return Result(
-            Leg(labels["k8s"], labels["proxy"], labels["provider"]),
+            Leg.of_labels(labels),
             labels["claim"],
             _status(document["status"]),
             str(details.get("message") or "").strip(),
             report_id(document["uuid"]),
             int(document.get("start") or 0),
-            next((str(one["value"]) for one in document.get("parameters", []) if one["name"] == HEADLINE), ""),
+            str(parameters.get(HEADLINE, "")),
         )
     except KeyError as error:
-        raise ResultsError(
-            f"{file} has no {error}, so that nobody can tell what it is a result of",
-            next_step="remove it, or run that leg again",
-        ) from error
+        raise ResultsError(f"{file} has no {error}: its leg or status is unknown", next_step=_NEXT_STEP) from error
     except (TypeError, ValueError, AttributeError) as error:
         raise _unreadable(file, error) from error
 
@@ -124,5 +123,9 @@ def _status(status: str) -> str:
     return status
 
 
-def _written(file: Path) -> float:
-    return file.stat().st_mtime
+def _unreadable(file: Path, error: Exception) -> ResultsError:
+    return ResultsError(f"{file} is not a result of allure-pytest: {error!r}", next_step=_NEXT_STEP)
+
+
+def _no_results(root: Path) -> ResultsError:
+    return ResultsError(f"there are no results below {root}", next_step="run make affinity or make matrix first")

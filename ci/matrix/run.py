@@ -1,4 +1,4 @@
-"""Running legs one after another on this machine."""
+"""Runs legs one after another on this machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ci.matrix.expected import pytest_command
+from ci.matrix.expectations import pytest_command
 from session_affinity.clusters.embedded.binaries import Cache, pins, store
 from session_affinity.clusters.interrupts import ending_orderly
 from session_affinity.deadlines import DEFAULTS
@@ -18,72 +18,75 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from ci.matrix.legs import Leg
+    from session_affinity.legs import Leg
     from session_affinity.versions import KubernetesVersions
 
 CLUSTER_NAME: Final = "matrix"
 RESULTS: Final = "allure-results"
-ENDED: Final = {0: "all passed", 1: "not all passed", 2: "interrupted", 3: "no cluster", 4: "unusable options"}
-"""What the exit codes of pytest mean here."""
+EXIT_CODES: Final = {0: "all passed", 1: "not all passed", 2: "interrupted", 3: "no cluster", 4: "unusable options"}
+"""The meaning of pytest's exit codes for a leg."""
 
 
 @dataclass(frozen=True)
 class LegRun:
-    """How the run of a leg ended: pytest's exit code, and how long it took in seconds."""
+    """A finished run of a leg: pytest's exit code (negative: the signal that ended it), and the seconds it took."""
 
     leg: Leg
     code: int
     seconds: float
 
     @property
-    def told(self) -> str:
-        """It in a line."""
-        return f"{self.leg.name}: {ENDED.get(self.code, f'pytest ended with {self.code}')} in {self.seconds:.0f} s"
+    def line(self) -> str:
+        """The run in one line."""
+        result = EXIT_CODES.get(self.code, f"pytest exited with {self.code}")
+        return f"{self.leg.name}: {result} in {self.seconds:.0f} s"
 
 
-def available(known: KubernetesVersions) -> tuple[str, ...]:
-    """Return the minors whose programs are in this user's cache, so that an embedded cluster starts at once."""
+def cached_minors(supported: KubernetesVersions) -> tuple[str, ...]:
+    """Return the minor versions whose programs are all in this user's cache: their clusters start at once."""
     cache = Cache.of_user()
     return tuple(
         version.minor
-        for version in known.versions
+        for version in supported.versions
         if all(store.find(cache, component) for component in pins.components(version.release))
     )
 
 
-def run_all(legs: Sequence[Leg], arguments: Sequence[str], root: Path, say: Callable[[str], None]) -> Iterator[LegRun]:
-    """Check one leg after another, each in a process of its own, with results below a directory of its id.
+def run_all(
+    legs: Sequence[Leg], arguments: Sequence[str], root: Path, print_line: Callable[[str], None]
+) -> Iterator[LegRun]:
+    """Run each leg in a process of its own, one after another, with its results below ``root/<leg id>``.
 
-    A leg that fails, or whose cluster does not start, keeps no other from running. KeyboardInterrupt ends the leg that
-    runs, whose cluster is then removed, and the rest.
+    A leg that fails, or whose cluster does not start, does not stop the others. On KeyboardInterrupt the running leg
+    removes its cluster, and no further leg starts.
     """
     for number, leg in enumerate(legs, start=1):
-        say(f"\nleg {number} of {len(legs)}: {leg.name}")
+        print_line(f"\nleg {number} of {len(legs)}: {leg.name}")
         directory = root / leg.id
         command = [
             *pytest_command(leg, ["--cluster-name", CLUSTER_NAME, *arguments]),
             *("--alluredir", str(directory / RESULTS), f"--junitxml={directory / 'junit.xml'}"),
         ]
         began = time.monotonic()
-        yield LegRun(leg, _ended(command), time.monotonic() - began)
+        yield LegRun(leg, _exit_code(command), time.monotonic() - began)
 
 
-def _ended(command: Sequence[str]) -> int:
-    """Return a command's exit code; an interruption reaches it too, and goes on once it has cleared up."""
+def _exit_code(command: Sequence[str]) -> int:
+    """Run a command and return its exit code; on KeyboardInterrupt, let it clean up before the exception goes on."""
     with ending_orderly(), subprocess.Popen(command) as process:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            _end(process)
+            _interrupt(process)
             raise
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    # From a terminal the interrupt came to both; from elsewhere only to this process.
+def _interrupt(process: subprocess.Popen[bytes]) -> None:
+    # Ctrl-C on a terminal reaches the child as well; a signal from elsewhere reached this process only.
     if not os.isatty(0):
         process.send_signal(signal.SIGINT)
     try:
         process.wait(DEFAULTS.matrix_leg_stop)
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
-        # It does not listen, or is not to be waited for: the cluster ends with it all the same.
+        # It hangs, or the user interrupts again: the cluster's processes end with it in any case.
         process.terminate()

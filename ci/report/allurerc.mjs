@@ -1,4 +1,4 @@
-// The HTML report. No import of "allure" here: a plain object needs none. AFFINITY_HISTORY says where the history is.
+// The HTML report. A plain object, so that nothing has to be imported from "allure". AFFINITY_HISTORY names the history file.
 import { environments } from "./legs.mjs";
 
 export default {
@@ -14,12 +14,12 @@ export default {
       groupByMessage: true,
     },
     {
-      name: "Could not tell: cluster, machine or suite",
+      name: "Could not be tested: cluster, machine or suite",
       matchers: { statuses: ["broken", "unknown"] },
       groupByMessage: true,
     },
     {
-      name: "Not judged here, by rule",
+      name: "Skipped by rule: cannot be judged on this leg",
       matchers: { statuses: ["skipped"] },
       groupByMessage: true,
     },

@@ -1,4 +1,4 @@
-"""Results of a matrix, written as allure-pytest writes them, for what reads them."""
+"""The plan of a matrix, and its results as allure-pytest writes them."""
 
 from __future__ import annotations
 
@@ -9,33 +9,36 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ci.matrix.expected import Expectation, Plan, counted
-from ci.matrix.legs import Leg
-from session_affinity.claims import CATALOGUE
+from ci.matrix.expectations import Expectation, Plan, expectation_of
+from session_affinity.legs import Leg
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-CLAIMS = ("C02", "C10", "C16")
-LEGS = tuple(Leg(minor, mode, "embedded") for minor in ("1.36", "1.37") for mode in ("iptables", "nftables"))
+TITLES = {"C02": "sessionAffinity defaults to None", "C10": "one endpoint", "C16": "iptables rules"}
+IPTABLES_CLAIM = "C16"
+LEGS = (
+    *(Leg(minor, mode, "embedded") for minor in ("1.36", "1.37") for mode in ("iptables", "nftables")),
+    Leg("1.37", "iptables", "embedded", "dual"),
+)
 
 Writer = Callable[..., None]
 
 
 def expectation(leg: Leg) -> Expectation:
-    dataplanes = {claim: CATALOGUE[claim].dataplanes for claim in CLAIMS}
-    return counted(leg, [(claim, bool(only) and leg.proxy_mode not in only) for claim, only in dataplanes.items()])
+    nftables = leg.proxy_mode == "nftables"
+    return expectation_of(leg, [(claim, nftables and claim == IPTABLES_CLAIM, TITLES[claim]) for claim in TITLES])
 
 
 @pytest.fixture
 def plan() -> Plan:
-    """Three claims on four legs."""
-    return Plan(tuple(expectation(leg) for leg in LEGS), whole=False)
+    """Three claims on five legs, one of them dual-stack; one claim is skipped on the two nftables legs."""
+    return Plan(tuple(expectation(leg) for leg in LEGS))
 
 
 @pytest.fixture
-def ran(tmp_path: Path) -> Writer:
-    """Write the results of a run of legs below ``results``; some claims may fail."""
+def write_results(tmp_path: Path) -> Writer:
+    """Writes the results of legs below ``results``; some claims may fail."""
 
     def write(legs: tuple[Leg, ...] = LEGS, failed: tuple[tuple[Leg, str], ...] = (), *, at: int = 1) -> None:
         for leg in legs:
@@ -44,7 +47,7 @@ def ran(tmp_path: Path) -> Writer:
             (directory / "environment.properties").write_text(
                 f"Kubernetes = v{leg.kubernetes}.1\nkernel = 6.18\nseconds_nodes = 2.5\n"
             )
-            for claim in CLAIMS:
+            for claim in TITLES:
                 result = _result(leg, claim, "failed" if (leg, claim) in failed else "passed", at * 1_000_000)
                 (directory / f"{uuid.uuid4()}-result.json").write_text(json.dumps(result))
 
@@ -56,16 +59,13 @@ def _result(leg: Leg, claim: str, status: str, start: int) -> dict[str, object]:
     labels = {
         "epic": "Session affinity",
         "feature": "rules",
-        "story": CATALOGUE[claim].title,
+        "story": TITLES[claim],
         "claim": claim,
-        "k8s": leg.kubernetes,
-        "proxy": leg.proxy_mode,
-        "provider": leg.provider,
+        **leg.labels,
     }
-    parameters = {"kubernetes": leg.kubernetes, "proxy mode": leg.proxy_mode, "provider": leg.provider}
     return {
         "uuid": str(uuid.uuid4()),
-        "name": f"{claim} {CATALOGUE[claim].title}",
+        "name": f"{claim} {TITLES[claim]}",
         "fullName": f"suite#{claim}",
         "historyId": f"{claim} {leg.id}",
         "testCaseId": claim,
@@ -74,5 +74,5 @@ def _result(leg: Leg, claim: str, status: str, start: int) -> dict[str, object]:
         "start": start,
         "stop": start + 1000,
         "labels": [{"name": name, "value": value} for name, value in labels.items()],
-        "parameters": [{"name": name, "value": repr(value)} for name, value in parameters.items()],
+        "parameters": [{"name": name, "value": repr(value)} for name, value in leg.parameters.items()],
     }

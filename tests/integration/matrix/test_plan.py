@@ -1,4 +1,4 @@
-"""The plan job of the workflow has a Python and nothing else."""
+"""The workflow's job plan runs on a bare Python, without any package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.integration
 
 
 def test_a_plan_needs_no_package() -> None:
-    told = subprocess.run(
+    plan = subprocess.run(
         [sys.executable, "-S", "-m", "ci.matrix", "plan", "--event", "pull_request", "--github"],
         cwd=Path(__file__).resolve().parents[3],
         capture_output=True,
@@ -20,4 +20,4 @@ def test_a_plan_needs_no_package() -> None:
         check=True,
     )
 
-    assert told.stdout.startswith("matrix={")
+    assert plan.stdout.startswith("matrix={")

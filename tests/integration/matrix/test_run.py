@@ -1,4 +1,4 @@
-"""Legs run one after another whatever becomes of them; an interruption ends the one that runs, and the rest."""
+"""Legs run one after another, whatever their results; an interruption stops the running leg and the rest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ci.matrix import run
-from ci.matrix.legs import Leg
+from session_affinity.legs import Leg
 from session_affinity.waiting import poll
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ LEGS = tuple(Leg(minor, "iptables", "embedded") for minor in ("1.35", "1.36", "1
 
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Have each leg run a program of the test's instead of pytest; returns its file."""
+    """Let each leg run a program of the test instead of pytest; returns the program's file."""
     program = tmp_path / "leg.py"
     monkeypatch.setattr(
         run, "pytest_command", lambda leg, arguments: [sys.executable, str(program), leg.kubernetes, *arguments]
@@ -33,39 +33,39 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return program
 
 
-def test_a_leg_that_fails_keeps_no_other_from_running(stand_in: Path, tmp_path: Path) -> None:
+def test_a_leg_that_fails_does_not_stop_the_others(stand_in: Path, tmp_path: Path) -> None:
     stand_in.write_text("import sys; sys.exit({'1.35': 3, '1.36': 1}.get(sys.argv[1], 0))")
-    said: list[str] = []
+    lines: list[str] = []
 
-    ended = list(run.run_all(LEGS, [], tmp_path, said.append))
+    leg_runs = list(run.run_all(LEGS, [], tmp_path, lines.append))
 
-    assert [(one.leg, one.code) for one in ended] == [(LEGS[0], 3), (LEGS[1], 1), (LEGS[2], 0)]
-    assert [one.told.split(" in ")[0] for one in ended] == [
+    assert [(leg_run.leg, leg_run.code) for leg_run in leg_runs] == [(LEGS[0], 3), (LEGS[1], 1), (LEGS[2], 0)]
+    assert [leg_run.line.split(" in ")[0] for leg_run in leg_runs] == [
         "1.35 iptables embedded: no cluster",
         "1.36 iptables embedded: not all passed",
         "1.37 iptables embedded: all passed",
     ]
-    assert said == [f"\nleg {place} of 3: {leg.name}" for place, leg in enumerate(LEGS, start=1)]
+    assert lines == [f"\nleg {place} of 3: {leg.name}" for place, leg in enumerate(LEGS, start=1)]
 
 
 def test_each_leg_has_its_own_results_and_the_users_arguments(
     stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stand_in.write_text("import json, pathlib, sys; pathlib.Path('told').write_text(json.dumps(sys.argv))")
+    stand_in.write_text("import json, pathlib, sys; pathlib.Path('argv').write_text(json.dumps(sys.argv))")
     monkeypatch.chdir(tmp_path)
 
     list(run.run_all(LEGS[:1], ["-m", "C10 or C16"], tmp_path, lambda _: None))
 
-    told = json.loads((tmp_path / "told").read_text())
-    assert told[2:] == [
+    argv = json.loads((tmp_path / "argv").read_text())
+    assert argv[2:] == [
         *("--cluster-name", "matrix", "-m", "C10 or C16"),
         *("--alluredir", str(tmp_path / LEGS[0].id / "allure-results")),
         f"--junitxml={tmp_path / LEGS[0].id / 'junit.xml'}",
     ]
 
 
-def test_an_interruption_lets_the_leg_clear_up_and_starts_no_other(stand_in: Path, tmp_path: Path) -> None:
-    cleared, started = tmp_path / "cleared", tmp_path / "started"
+def test_an_interruption_lets_the_running_leg_clean_up_and_starts_no_other(stand_in: Path, tmp_path: Path) -> None:
+    cleaned_up, started = tmp_path / "cleaned_up", tmp_path / "started"
     stand_in.write_text(
         f"""
 import pathlib, signal
@@ -75,7 +75,7 @@ with pathlib.Path({str(started)!r}).open("a") as file:
 try:
     signal.pause()
 except KeyboardInterrupt:
-    pathlib.Path({str(cleared)!r}).touch()
+    pathlib.Path({str(cleaned_up)!r}).touch()
 """
     )
 
@@ -89,5 +89,5 @@ except KeyboardInterrupt:
         list(run.run_all(LEGS, [], tmp_path, lambda _: None))
     thread.join()
 
-    assert cleared.exists()
+    assert cleaned_up.exists()
     assert started.read_text() == "leg\n"

@@ -1,4 +1,4 @@
-"""A run has one line in the history, however often its report is made, and none when it cannot be made."""
+"""A run has one line in the history, however often it is reported, and none when its report failed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ci.matrix.history import lines_before
+from ci.matrix.history import without_run
 from ci.matrix.results import ResultsError
 
 if TYPE_CHECKING:
@@ -18,11 +18,11 @@ pytestmark = pytest.mark.unit
 
 
 def line(*ids: str) -> str:
-    return json.dumps({"testResults": {f"history of {one}": {"id": one} for one in ids}})
+    return json.dumps({"testResults": {f"history of {test}": {"id": test} for test in ids}})
 
 
 def appended(history: Path, *ids: str) -> list[str]:
-    with lines_before(history, frozenset(ids)) as copy:
+    with without_run(history, frozenset(ids)) as copy:
         copy.write_text(f"{copy.read_text()}{line(*ids)}\n")
     return history.read_text().splitlines()
 
@@ -34,7 +34,7 @@ def test_runs_follow_one_another(tmp_path: Path) -> None:
     assert appended(history, "c") == [line("a", "b"), line("c")]
 
 
-def test_the_report_of_the_same_run_again_takes_the_place_of_the_first(tmp_path: Path) -> None:
+def test_another_report_of_the_same_run_replaces_its_line(tmp_path: Path) -> None:
     history = tmp_path / "history.jsonl"
     appended(history, "a")
 
@@ -45,7 +45,7 @@ def test_a_report_that_fails_leaves_the_history_as_it_was(tmp_path: Path) -> Non
     history = tmp_path / "history.jsonl"
     appended(history, "a")
 
-    with contextlib.suppress(RuntimeError), lines_before(history, frozenset("b")) as copy:
+    with contextlib.suppress(RuntimeError), without_run(history, frozenset("b")) as copy:
         copy.write_text("half a li")
         raise RuntimeError
 
@@ -53,10 +53,10 @@ def test_a_report_that_fails_leaves_the_history_as_it_was(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == [history]
 
 
-def test_a_file_that_is_no_history_is_named_with_its_line(tmp_path: Path) -> None:
+def test_the_error_for_another_file_has_the_line_number(tmp_path: Path) -> None:
     history = tmp_path / "history.jsonl"
     history.write_text(f"{line('a')}\n[]\n")
 
-    with pytest.raises(ResultsError, match=r"history\.jsonl, line 2"), lines_before(history, frozenset()):
+    with pytest.raises(ResultsError, match=r"history\.jsonl, line 2"), without_run(history, frozenset()):
         pass
     assert list(tmp_path.iterdir()) == [history]

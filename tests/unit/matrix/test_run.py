@@ -1,4 +1,4 @@
-"""Which legs run where nobody says which."""
+"""Which legs make matrix runs by default, and the line of a finished leg."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ci.matrix import cli, run
-from ci.matrix.legs import Leg
 from session_affinity import versions
 from session_affinity.errors import UsageError
+from session_affinity.legs import Leg
 
 if TYPE_CHECKING:
     from session_affinity.clusters.embedded.binaries.cache import Cache
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.unit
 
-KNOWN = versions.load()
+SUPPORTED = versions.load()
 
 
 @pytest.fixture(autouse=True)
 def cached(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Have the cache hold every component but Kubernetes, which it has of these minors."""
+    """Let the cache have every component, but of Kubernetes only these minor versions."""
     minors = ["1.36", "1.37"]
 
     def find(_: Cache, component: Component) -> object:
@@ -37,35 +37,43 @@ def names(legs: tuple[Leg, ...]) -> list[str]:
     return [leg.name for leg in legs]
 
 
-def test_versions_whose_programs_are_all_in_the_cache_are_available(cached: list[str]) -> None:
-    assert run.available(KNOWN) == ("1.36", "1.37")
+def test_a_version_is_cached_when_all_its_programs_are(cached: list[str]) -> None:
+    assert run.cached_minors(SUPPORTED) == ("1.36", "1.37")
     cached.clear()
-    assert run.available(KNOWN) == ()
+    assert run.cached_minors(SUPPORTED) == ()
 
 
-def test_what_is_there_runs_in_every_mode_and_the_rest_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert names(cli.legs_here(KNOWN, [], [])) == [
-        f"{minor} {mode} embedded" for minor in ("1.36", "1.37") for mode in ("iptables", "nftables")
+def test_cached_versions_run_in_every_mode_and_the_newest_also_dual_stack(capsys: pytest.CaptureFixture[str]) -> None:
+    assert names(cli.embedded_legs(SUPPORTED, [], [], [])) == [
+        "1.36 iptables embedded",
+        "1.36 nftables embedded",
+        "1.37 iptables embedded",
+        "1.37 nftables embedded",
+        "1.37 iptables embedded dual",
+        "1.37 nftables embedded dual",
     ]
-    assert "left out: 1.33, 1.34, 1.35; VERSIONS=all" in capsys.readouterr().out
+    assert "not in the cache: 1.33, 1.34, 1.35; VERSIONS=all" in capsys.readouterr().out
 
 
-def test_where_nothing_is_there_the_default_version_runs(cached: list[str]) -> None:
+def test_the_default_version_runs_when_none_is_cached(cached: list[str]) -> None:
     cached.clear()
 
-    assert {leg.kubernetes for leg in cli.legs_here(KNOWN, [], [])} == {KNOWN.default.minor}
+    assert {leg.kubernetes for leg in cli.embedded_legs(SUPPORTED, [], [], [])} == {SUPPORTED.default.minor}
 
 
-def test_versions_that_are_asked_for_run_wherever_they_come_from() -> None:
-    assert names(cli.legs_here(KNOWN, ["1.33"], ["nftables"])) == ["1.33 nftables embedded"]
-    assert {leg.kubernetes for leg in cli.legs_here(KNOWN, ["all"], [])} == set(KNOWN.minors)
+def test_requested_versions_run_whether_cached_or_not() -> None:
+    assert names(cli.embedded_legs(SUPPORTED, ["1.33"], ["nftables"], [])) == [
+        "1.33 nftables embedded",
+        "1.33 nftables embedded dual",
+    ]
+    assert {leg.kubernetes for leg in cli.embedded_legs(SUPPORTED, ["all"], [], [])} == set(SUPPORTED.minors)
 
 
 def test_a_version_that_is_not_supported_is_refused() -> None:
     with pytest.raises(UsageError, match=r"1\.12"):
-        cli.legs_here(KNOWN, ["1.12"], [])
+        cli.embedded_legs(SUPPORTED, ["1.12"], [], [])
 
 
-def test_a_leg_is_told_in_a_line() -> None:
-    assert run.LegRun(Leg("1.37", "iptables", "kind"), 0, 61.2).told == "1.37 iptables kind: all passed in 61 s"
-    assert run.LegRun(Leg("1.37", "iptables", "kind"), -9, 1).told == "1.37 iptables kind: pytest ended with -9 in 1 s"
+def test_a_finished_leg_has_a_line() -> None:
+    assert run.LegRun(Leg("1.37", "iptables", "kind"), 0, 61.2).line == "1.37 iptables kind: all passed in 61 s"
+    assert run.LegRun(Leg("1.37", "iptables", "kind"), -9, 1).line == "1.37 iptables kind: pytest exited with -9 in 1 s"

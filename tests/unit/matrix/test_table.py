@@ -1,4 +1,4 @@
-"""Claim by leg, as it is read on a terminal, in a step summary and in a browser."""
+"""The table claim by leg, for a terminal, a step summary and a browser."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ci.matrix import table
-from ci.matrix.legs import Leg
+from session_affinity.legs import Leg
 
 if TYPE_CHECKING:
-    from ci.matrix.expected import Plan
+    from ci.matrix.expectations import Plan
     from ci.matrix.results import Result
 
 pytestmark = pytest.mark.unit
@@ -29,7 +29,7 @@ def test_each_claim_has_a_row_and_each_leg_a_column(plan: Plan, conforming: tupl
     assert made.counts() == ("2 of 2", "1 of 1")
 
 
-def test_what_did_not_run_is_seen(plan: Plan, conforming: tuple[Result, ...]) -> None:
+def test_a_claim_without_results_did_not_run(plan: Plan, conforming: tuple[Result, ...]) -> None:
     assert words(table.claim_by_leg(plan, conforming[1:2])) == {"C10": ["not run"] * 2, "C16": ["passed", "not run"]}
 
 
@@ -41,13 +41,13 @@ def test_the_worst_of_several_results_is_shown_with_how_many(plan: Plan, conform
     assert made.rows[0].cells[0].detail == "C10 does not hold"
 
 
-def test_what_passed_has_its_key_number(plan: Plan, conforming: tuple[Result, ...]) -> None:
+def test_a_passed_claim_has_its_headline(plan: Plan, conforming: tuple[Result, ...]) -> None:
     measured = replace(conforming[0], headline="100 of 100 from webpod2")
 
     assert table.claim_by_leg(plan, (measured,)).rows[0].cells[0].detail == "100 of 100 from webpod2"
 
 
-def test_legs_and_claims_that_nobody_planned_are_shown_too(plan: Plan, conforming: tuple[Result, ...]) -> None:
+def test_legs_and_claims_outside_the_plan_are_shown_too(plan: Plan, conforming: tuple[Result, ...]) -> None:
     other = replace(conforming[0], leg=Leg("1.9", "iptables", "kind"), claim="C99")
     made = table.claim_by_leg(plan, (*conforming, other))
 
@@ -56,14 +56,19 @@ def test_legs_and_claims_that_nobody_planned_are_shown_too(plan: Plan, conformin
     assert words(made)["C10"] == ["-", "passed", "passed"]
 
 
-def test_the_text_has_stacked_headings_and_shouts_what_is_wrong(plan: Plan, conforming: tuple[Result, ...]) -> None:
+def test_the_text_has_stacked_headings_and_faults_in_capitals(plan: Plan, conforming: tuple[Result, ...]) -> None:
     broken = replace(conforming[0], status="broken", message="no API")
 
     lines = table.text(table.claim_by_leg(plan, (broken, *conforming[1:]))).splitlines()
 
-    assert [line.split() for line in lines[:3]] == [["1.36", "1.37"], ["iptables", "nftables"], ["embedded"] * 2]
-    assert lines[3].split()[0] == "C10"
-    assert lines[3].endswith("BROKEN    passed")
+    assert [line.split() for line in lines[:4]] == [
+        ["1.36", "1.37"],
+        ["iptables", "nftables"],
+        ["embedded"] * 2,
+        ["ipv4"] * 2,
+    ]
+    assert lines[4].split()[0] == "C10"
+    assert lines[4].endswith("BROKEN    passed")
     assert lines[-1].endswith("1 of 2    1 of 1")
 
 
@@ -71,11 +76,11 @@ def test_the_markdown_is_a_table(plan: Plan, conforming: tuple[Result, ...]) -> 
     lines = table.markdown(table.claim_by_leg(plan, conforming[:2])).splitlines()
 
     assert lines[0] == "| claim |  | 1.36 iptables embedded | 1.37 nftables embedded |"
-    assert lines[2].startswith("| C10 | A client's requests all reach one endpoint | passed | **not run** |")
+    assert lines[2].startswith("| C10 | All requests of a client reach one endpoint | passed | **not run** |")
     assert {line.count("|") for line in lines} == {5}
 
 
-def test_a_page_leads_from_each_result_to_its_evidence(plan: Plan, conforming: tuple[Result, ...]) -> None:
+def test_a_page_links_each_result_to_its_evidence(plan: Plan, conforming: tuple[Result, ...]) -> None:
     failed = replace(conforming[0], status="failed", message='not <b>"one"</b>')
 
     page = table.html(table.claim_by_leg(plan, (failed, *conforming[1:])), "gate shut", linked=True)
@@ -85,7 +90,7 @@ def test_a_page_leads_from_each_result_to_its_evidence(plan: Plan, conforming: t
     assert "gate shut" in page
 
 
-def test_a_page_that_is_alone_leads_nowhere(plan: Plan) -> None:
+def test_a_page_without_a_report_has_no_links(plan: Plan) -> None:
     page = table.html(table.claim_by_leg(plan, ()), "gate shut", linked=False)
 
     assert "<a href" not in page

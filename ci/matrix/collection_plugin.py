@@ -1,4 +1,4 @@
-"""A plugin of pytest that writes which claims' tests were collected, and which of them are skipped by rule."""
+"""A pytest plugin that writes down which claims' tests were collected, and which of them a rule skips."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ci.matrix.expected import COLLECTED_VARIABLE
+from ci.matrix.expectations import COLLECTION_FILE_VARIABLE
 
 if TYPE_CHECKING:
     import pytest
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Write for each test of a claim the claim's id, whether it is skipped, and the claim's title."""
+    """Write, for each test of a claim: the claim's id, whether the test is skipped, and the claim's title."""
     from session_affinity.plugin.claims import claim_of
 
     tests = [
@@ -22,4 +22,4 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         for item in session.items
         if (claim := claim_of(item))
     ]
-    Path(os.environ[COLLECTED_VARIABLE]).write_text(json.dumps(tests), encoding="utf-8")
+    Path(os.environ[COLLECTION_FILE_VARIABLE]).write_text(json.dumps(tests), encoding="utf-8")
