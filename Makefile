@@ -1,14 +1,15 @@
 # Two commands do everything: `make affinity` is the main job, `make test` checks the project itself.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help affinity matrix report merge test lint types unit component workflows integration defects fast-defects behaviour docs setup report-tools lock clean distclean
+.PHONY: help affinity matrix report merge test lint types unit component workflows integration defects fast-defects \
+	behaviour docs environment setup report-tools lock clean distclean
 
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 RESULTS ?= results/allure-results
 
-# What the cluster is; empty means the default of the suite.
+# The cluster; an empty variable means the suite's default.
 CLUSTER ?=
 KUBERNETES ?=
 PROXY_MODE ?=
@@ -16,51 +17,54 @@ IP_FAMILY ?=
 KUBE_PROXY ?=
 KEEP ?=
 ARGS ?=
-# Of make matrix: the versions to run, or all; the modes; empty means those whose programs are here, in every mode.
+# The legs of make matrix. VERSIONS: names, or all; empty: those in the cache. MODES: empty: every mode.
+# FAMILIES: ipv4, ipv6, dual; empty: ipv4 everywhere, and dual for the newest of the versions in each mode.
 VERSIONS ?=
 MODES ?=
-PASSED_ON := $(if $(KUBE_PROXY),--kube-proxy=$(KUBE_PROXY)) $(ARGS)
+FAMILIES ?=
+MATRIX_ARGS := $(if $(KUBE_PROXY),--kube-proxy=$(KUBE_PROXY)) $(ARGS)
 OPTIONS := $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(KUBERNETES),--kubernetes $(KUBERNETES)) \
 	$(if $(PROXY_MODE),--proxy-mode $(PROXY_MODE)) $(if $(IP_FAMILY),--ip-family $(IP_FAMILY)) \
 	$(if $(KUBE_PROXY),--kube-proxy=$(KUBE_PROXY)) $(if $(KEEP),--keep-cluster)
 
 help: ## this list
 	@echo "make TARGET [CLUSTER=kind] [KUBERNETES=1.36] [PROXY_MODE=nftables] [IP_FAMILY=dual] [KUBE_PROXY=path] [KEEP=1] [ARGS='-m C10']"
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-affinity: setup ## check session affinity on a real four-node cluster, started and removed by the run
+# Only an embedded cluster needs packages on the host; kind and external clusters need the Python environment alone.
+affinity: $(if $(filter kind external,$(CLUSTER)),environment,setup) ## check session affinity on a real four-node cluster, started and removed by the run
 	@mkdir -p $(dir $(RESULTS))
 	$(RUN) -m pytest -m affinity $(OPTIONS) --alluredir $(RESULTS) --clean-alluredir $(ARGS)
 
-matrix: setup report-tools ## check several versions and modes one after another: VERSIONS='1.36 1.37' MODES=iptables
-	@$(RUN) -m ci.matrix run --versions $(VERSIONS) --modes $(MODES) -- $(PASSED_ON)
+matrix: setup report-tools ## check several legs one after another: VERSIONS='1.36 1.37' MODES=iptables FAMILIES=dual
+	@$(RUN) -m ci.matrix run --versions $(VERSIONS) --modes $(MODES) --families $(FAMILIES) -- $(MATRIX_ARGS)
 
-report: setup report-tools ## make the HTML report of the last run, and serve it
+report: report-tools ## generate the HTML report of the last run, and serve it
 	@$(RUN) -m ci.matrix report $(if $(filter command line,$(origin RESULTS)),$(RESULTS))
 
-merge: setup report-tools ## one report and verdict of the legs below RESULTS, as EVENT asks for (CI)
+merge: report-tools ## one report of the legs below RESULTS, judged by the plan for EVENT (CI)
 	@$(RUN) -m ci.matrix merge $(RESULTS) --event $(EVENT) --provider $(or $(CLUSTER),kind) -- $(ARGS)
 
 test: lint types unit component workflows integration fast-defects ## lint, types, unit tests, workflows, and the suite's own tests on embedded clusters
 
-lint: setup ## ruff
+lint: environment ## ruff
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 
-types: setup ## mypy, strict
+types: environment ## mypy, strict
 	$(VENV)/bin/mypy
 
-unit: setup ## tests of what is computed: no cluster, no root
+unit: environment ## tests of pure functions: no cluster, no root
 	$(RUN) -m pytest tests/unit
 
-component: setup ## tests of what talks to shells, curl, and servers on loopback: no cluster, no root
+component: environment ## tests with shells, curl, and servers on loopback: no cluster, no root
 	$(RUN) -m pytest tests/component
 
 integration: setup ## tests that start embedded clusters and damage them, and a kind cluster where that can run
 	@$(RUN) -m session_affinity.clusters.embedded build >/dev/null
 	$(RUN) -m pytest tests/integration $(ARGS)
 
-defects: setup ## break a cluster in every way we know, and see the claims notice; ARGS='-k "kube-proxy hangs"' selects
+defects: setup ## break a cluster in every way we know, and see the claims fail; ARGS='-k "kube-proxy hangs"' selects
 	@$(RUN) -m session_affinity.clusters.embedded build >/dev/null
 	$(RUN) -m pytest tests/defects $(ARGS)
 
@@ -72,20 +76,23 @@ behaviour: setup ## inject the same defects and check behaviour alone; updates t
 	$(RUN) -m pytest tests/defects --behaviour $(ARGS)
 	$(RUN) -m ci.claims_page
 
-docs: setup ## write docs/claims.md from the claims that pytest collects
+docs: environment ## write docs/claims.md from the claims that pytest collects
 	$(RUN) -m ci.claims_page
 
-workflows: setup ## actionlint, zizmor and shellcheck on what CI runs
+workflows: environment ## actionlint, zizmor and shellcheck on what CI runs
 	@scripts/lint-workflows.sh $(VENV)
 
-setup: ## what the other targets need: packages of the system, the Python environment
-	@scripts/setup.sh $(PYTHON) $(VENV) $(SETUP)
+environment: ## the Python environment: all that a target without an embedded cluster needs; no root
+	@scripts/setup.sh $(PYTHON) $(VENV) python
 
-report-tools: setup
+setup: environment ## the Python environment, and the system packages that an embedded cluster needs
+	@scripts/setup.sh $(PYTHON) $(VENV)
+
+report-tools: environment
 	@scripts/report-tools.sh $(VENV)
 
 LOCK := --universal --python-version 3.11 --generate-hashes --quiet
-lock: setup ## write requirements.lock and requirements-report.lock anew from pyproject.toml
+lock: environment ## write requirements.lock and requirements-report.lock from pyproject.toml
 	$(VENV)/bin/uv pip compile pyproject.toml --group dev $(LOCK) --output-file requirements.lock
 	$(VENV)/bin/uv pip compile --group report $(LOCK) --output-file requirements-report.lock
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Checks what CI runs: actionlint and zizmor on .github, shellcheck on the scripts. Usage: lint-workflows.sh VENV.
-# actionlint is no package of PyPI that brings its program along, so it comes as the cluster's programs do: the official
-# release, or built from its Go module. zizmor asks nobody (--offline).
+# Checks what CI runs: actionlint and zizmor on .github, shellcheck on the scripts. Usage: lint-workflows.sh VENV
+# actionlint has no PyPI package with its program, so it comes the way the cluster's programs do: as the official release,
+# or built from its Go module. zizmor runs without the network (--offline).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=$(cd "$1" && pwd)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a report needs: Node from PyPI in the Python environment, and Allure 3 from npm in ci/report/node_modules.
-# Usage: report-tools.sh VENV. Says nothing and takes no time when all is there.
+# Installs what a report needs, where it is missing: Node from PyPI in the Python environment, and Allure 3 from npm in
+# ci/report/node_modules. Prints nothing and returns at once when both are there. Usage: report-tools.sh VENV
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=$(cd "$1" && pwd)
@@ -10,7 +10,8 @@ if ! cmp -s requirements-report.lock "$venv/requirements-report.lock"; then
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-report.lock
     cp requirements-report.lock "$venv/requirements-report.lock"
 fi
-# The stamp is the lock it was made from, as in setup.sh. npm's cache would outlive it, so it has one for this once.
+# A copy of the lock marks what node_modules was made from, as in setup.sh. npm gets a temporary cache: its own one in
+# the home directory would stay.
 if ! cmp -s ci/report/package-lock.json ci/report/node_modules/package-lock.json; then
     echo "installing Allure in ci/report/node_modules" >&2
     cache=$(mktemp -d)

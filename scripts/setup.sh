@@ -1,30 +1,30 @@
 #!/usr/bin/env bash
-# What the make targets need, installed where it is missing: packages of the system, and the Python environment.
-# Usage: setup.sh PYTHON VENV [python]. Says nothing and takes no time when all is there.
-# With "python" only the environment is made: enough for everything that starts no embedded cluster.
+# Installs what the make targets need, where it is missing. Prints nothing and returns at once when all of it is there.
+# Usage: setup.sh PYTHON VENV [python]
+# With "python" only the Python environment: enough for everything that starts no embedded cluster, and needs no root.
+# Without it also the system packages that an embedded cluster needs on its host (as root, with apt-get).
+# Runs on bash 3.2, which macOS has: no associative arrays, no mapfile.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$1 venv=$2 what=${3:-all}
 
-# Commands the embedded cluster runs on its host, and the Debian packages that have them.
-declare -A package_of=(
-    [iptables]=iptables [ip6tables]=iptables [nft]=nftables [conntrack]=conntrack [ip]=iproute2
-    [curl]=curl [nsenter]=util-linux [unshare]=util-linux [mount]=mount [ps]=procps [modprobe]=kmod
-)
+# Commands that the embedded cluster runs on its host, each with the Debian package that has it.
+COMMANDS='iptables:iptables ip6tables:iptables nft:nftables conntrack:conntrack ip:iproute2 curl:curl
+    nsenter:util-linux unshare:util-linux mount:mount ps:procps modprobe:kmod'
 
 fail() {
     printf 'error: %s\n  next: %s\n' "$1" "$2" >&2
     exit 1
 }
 
+# Installs the packages in its arguments, or fails with the command to run.
 install_packages() {
-    local packages
-    packages=$(printf '%s\n' "$@" | sort -u | tr '\n' ' ')
+    local packages log
+    packages=$(printf '%s\n' "$@" | sort -u | paste -sd ' ' -)
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
         fail "missing on this machine: $packages" "as root: apt-get install $packages (or what your distribution calls them)"
     fi
     echo "installing $packages" >&2
-    local log
     log=$(mktemp)
     # shellcheck disable=SC2086 # a list of package names
     if ! { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $packages; } \
@@ -39,18 +39,19 @@ install_packages() {
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
     fail "$python is not Python 3.11 or newer" "install one, or name it: make PYTHON=python3.12 ..."
 
-missing=()
+missing=
 if [ "$what" = all ]; then
-    for command in "${!package_of[@]}"; do
-        PATH="$PATH:/usr/sbin:/sbin" command -v "$command" >/dev/null || missing+=("${package_of[$command]}")
+    for pair in $COMMANDS; do
+        PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
     done
 fi
-"$python" -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
-[ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
+"$python" -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
+# shellcheck disable=SC2086 # a list of package names
+[ -z "$missing" ] || install_packages $missing
 
-# The stamp is the lock it was made from: another lock, another environment.
+# A copy of the lock in the environment marks what the environment was made from; another lock makes another one.
 if ! cmp -s requirements.lock "$venv/requirements.lock"; then
-    echo "making the Python environment in $venv" >&2
+    echo "creating the Python environment in $venv" >&2
     rm -rf "$venv"
     "$python" -m venv "$venv"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
@@ -58,8 +59,8 @@ if ! cmp -s requirements.lock "$venv/requirements.lock"; then
 fi
 if ! cmp -s pyproject.toml "$venv/pyproject.toml"; then
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-    # pytest looks for its configuration beside any path that is an argument, be it the value of an option, and would
-    # miss this project's where one is named (--kubeconfig FILE): it is told where it is.
+    # pytest searches for its configuration beside every path among its arguments, even one that is the value of an
+    # option (--kubeconfig FILE), and would then miss this project's: PYTEST_ADDOPTS names it.
     "$venv/bin/python" - "$PWD/pyproject.toml" <<'PYTHON'
 import pathlib, shlex, sys, sysconfig
 options = f"-c {shlex.quote(sys.argv[1])}"
@@ -70,6 +71,7 @@ PYTHON
 fi
 
 [ "$what" = all ] || exit 0
-# Only a machine that cannot download runc has to compile it, and only then is a compiler asked for.
-mapfile -t missing < <("$venv/bin/python" -m session_affinity.clusters.embedded.binaries --missing-packages)
-[ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
+# A compiler and headers are needed only where runc can be neither downloaded nor found in the cache.
+missing=$("$venv/bin/python" -m session_affinity.clusters.embedded.binaries --missing-packages)
+# shellcheck disable=SC2086 # a list of package names
+[ -z "$missing" ] || install_packages $missing

@@ -1,4 +1,4 @@
-"""What actionlint and zizmor do not look at: that the workflows are what this project wants of them."""
+"""The project's own rules for workflows, which actionlint and zizmor do not check."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_there_are_the_three_workflows() -> None:
 
 
 @pytest.mark.parametrize("command", commands())
-def test_what_is_long_or_not_tried_here_is_not_in_a_workflow(command: str) -> None:
+def test_commands_are_short_and_call_targets_and_scripts_that_exist(command: str) -> None:
     assert len(command.splitlines()) <= 3
     for target in re.findall(r"\bmake ((?:[a-z]+ ?)+)", command):
         for name in target.split():
@@ -49,25 +49,25 @@ def test_what_is_long_or_not_tried_here_is_not_in_a_workflow(command: str) -> No
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
-def test_nothing_is_allowed_but_what_a_job_asks_for(file: Path) -> None:
+def test_a_workflow_grants_no_permission_by_itself(file: Path) -> None:
     assert yaml.safe_load(file.read_text())["permissions"] == {}
 
 
 @pytest.mark.parametrize("job", jobs())
-def test_every_job_says_what_it_may_do_and_how_long_it_may_take(job: dict[str, Any]) -> None:
+def test_every_job_has_permissions_and_a_timeout(job: dict[str, Any]) -> None:
     assert "permissions" in job
     assert job["timeout-minutes"] <= 90
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
-def test_actions_are_pinned_with_their_version_beside(file: Path) -> None:
+def test_actions_are_pinned_to_a_commit_with_the_version_in_a_comment(file: Path) -> None:
     used = re.findall(r"uses: (.*)", file.read_text())
 
     assert used
-    assert [one for one in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one)] == []
+    assert [action for action in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action)] == []
 
 
-def test_unit_tests_run_on_every_python_that_is_supported() -> None:
+def test_unit_tests_run_on_every_supported_python() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     tests = yaml.safe_load((ROOT / ".github" / "workflows" / "tests.yml").read_text())
 
@@ -76,8 +76,23 @@ def test_unit_tests_run_on_every_python_that_is_supported() -> None:
 
 
 @pytest.mark.parametrize("name", ["conformance", "tests"])
-def test_one_job_of_the_workflows_name_stands_for_all_others(name: str) -> None:
+def test_the_job_named_like_its_workflow_needs_all_other_jobs(name: str) -> None:
     jobs = yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text())["jobs"]
 
     assert set(jobs[name]["needs"]) == set(jobs) - {name}
     assert jobs[name]["if"] == "${{ always() }}"
+
+
+def test_a_leg_of_the_conformance_workflow_sets_every_option_of_its_leg() -> None:
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "conformance.yml").read_text())["jobs"]
+    (variables,) = (step["env"] for step in jobs["leg"]["steps"] if "make affinity" in step.get("run", ""))
+
+    fields = {f"${{{{ matrix.{field} }}}}" for field in ("leg", "kubernetes", "proxy_mode", "ip_family")}
+    assert fields <= set(variables.values())
+    for variable, option in (("KUBERNETES", "kubernetes"), ("PROXY_MODE", "proxy-mode"), ("IP_FAMILY", "ip-family")):
+        assert f"$(if $({variable}),--{option} $({variable}))" in MAKEFILE
+
+
+@pytest.mark.parametrize("target", ["lint", "types", "unit", "component", "docs", "workflows", "report-tools"])
+def test_targets_without_an_embedded_cluster_need_no_system_packages(target: str) -> None:
+    assert re.search(rf"^{target}: environment( ##|$)", MAKEFILE, re.MULTILINE)
