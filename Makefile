@@ -47,9 +47,10 @@ merge: report-tools ## one report of the legs below RESULTS, judged by the plan 
 
 test: lint types unit component workflows integration fast-defects ## lint, types, unit tests, workflows, and the suite's own tests on embedded clusters
 
-lint: environment ## ruff
+lint: environment ## ruff, and the import contracts of .importlinter
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/lint-imports --no-logo
 
 types: environment ## mypy, strict
 	$(VENV)/bin/mypy
