@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from session_affinity.dataplane.proxy_config import ProxyConfigs
     from session_affinity.nodes.node import Node
 
 
@@ -19,7 +20,7 @@ class OwnCluster:
     is_ours: bool = True
     context: str | None = None
     namespace: str = "default"
-    revival: tuple[str, ...] | None = ()
+    kube_proxy_start: tuple[str, ...] = ()
 
     def image_name(self, image: str) -> str:
         """Return the name under which the nodes have an image that the manifests pin by digest."""
@@ -65,15 +66,16 @@ class Cluster(Protocol):
         """The nodes by name; empty where this provider gives no access to them."""
 
     @property
-    def revival(self) -> tuple[str, ...] | None:
-        """The command by which a node starts its kube-proxy again after it was killed.
+    def proxy_configs(self) -> ProxyConfigs:
+        """The settings of each node's kube-proxy and their source; raises ClusterError when they cannot be read."""
 
-        Empty where that happens by itself; None where kube-proxy is not the suite's to stop.
-        """
+    @property
+    def kube_proxy_start(self) -> tuple[str, ...]:
+        """The command by which a node starts its kube-proxy after a kill; empty where that happens by itself."""
 
     @property
     def facts(self) -> Mapping[str, str]:
-        """What the provider knows and the API does not tell: where images and binaries came from, timings."""
+        """What the provider knows beside the API, for display only: where images and binaries came from, timings."""
 
     def kube_proxy_log(self, node: str) -> str:
         """Return the end of what kube-proxy on a node logged; raises ClusterError saying why it is not to be had."""

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from session_affinity.dataplane.differences import Difference
-    from session_affinity.dataplane.model import Endpoint, ProxyConfig, ServiceState
+    from session_affinity.dataplane.model import Endpoint, ServiceState
+    from session_affinity.dataplane.proxy_config import ProxyConfig
     from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.dataplane.xt_recent import Entry
 

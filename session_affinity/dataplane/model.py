@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
@@ -174,26 +174,6 @@ class ServiceState:
             f"Service {self.key}: cluster IP {', '.join(self.cluster_ips) or 'none'}, port {ports or 'none'}, "
             f"sessionAffinity {self.session_affinity}{timeout}"
         )
-
-
-@dataclass(frozen=True)
-class ProxyConfig:
-    """What the expected state needs to know of a node's kube-proxy.
-
-    ``cluster_cidr`` is a range, or those of two families with a comma between; None where it does not tell pods from
-    others, and so marks nothing at the cluster IP. ``zones`` are those of the nodes by name; they matter to Services
-    whose endpoints have hints.
-    """
-
-    mode: str
-    cluster_cidr: str | None
-    masquerade_bit: int = 14
-    zones: Mapping[str, str] = field(default_factory=dict)
-
-    def pod_range(self, family: Family) -> str | None:
-        """Return the part of ``cluster_cidr`` of one family; None where it does not tell that family's pods."""
-        ranges = (self.cluster_cidr or "").split(",")
-        return next((one for one in ranges if one and family_of_range(one) == family), None)
 
 
 def _belongs(endpoint_slice: Mapping[str, Any], namespace: str, name: str) -> bool:

@@ -1,7 +1,7 @@
-"""The kube-proxy of each node: its configuration, its metrics, and its process, to be stopped and started.
+"""The kube-proxy process of each node: its metrics, and signals to pause, resume, kill and start it.
 
-Source of the addresses: the defaults of KubeProxyConfiguration; configuration and metrics are served at the same one
-(cmd/kube-proxy/app/server.go, serveMetrics). Stopping it takes signals, which work where a node sees its processes.
+Source of the address: the defaults of KubeProxyConfiguration; ``/configz`` and ``/metrics`` are served at the same one
+(cmd/kube-proxy/app/server.go, serveMetrics). Signals need a node whose processes can be seen.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ from typing import TYPE_CHECKING, Final
 
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import NodeError
-from session_affinity.nodes import configz
 from session_affinity.waiting import SLOW_MACHINE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from session_affinity.dataplane.proxy_config import ProxyConfigs
     from session_affinity.nodes.nodes import Nodes
 
 METRICS_ADDRESS: Final = "127.0.0.1:10249"
 """The default metricsBindAddress of kube-proxy."""
 METRICS: Final = f"http://{METRICS_ADDRESS}"
 PROCESS: Final = "--config=[^ ]*[k]ube-proxy"
-"""Matches the command line of kube-proxy, and not that of whoever looks for it."""
+"""Matches the command line of kube-proxy, and not that of the program that looks for it."""
 STARTED: Final = "process_start_time_seconds"
 FAILURES: Final = (
     "kubeproxy_sync_proxy_rules_iptables_restore_failures_total",
     "kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total",
     "kubeproxy_sync_proxy_rules_nftables_sync_failures_total",
 )
-"""What counts the syncs that did not get through, in either mode."""
+"""The metrics that count failed syncs, in either mode."""
 NO_SYNC: Final = 3
-"""The exit code that says that none was met."""
+"""The exit code of ``KILL_DURING_SYNC`` when it met no sync."""
 
-# A program that writes rules runs for milliseconds: what is looked at here costs the shell no process of its own.
+# A program that writes rules runs for milliseconds: the loop starts no process of its own.
 KILL_DURING_SYNC: Final = r"""
 pid=$(pgrep -o -f -- "$1") || { echo 'no kube-proxy here' >&2; exit 1; }
 read -r up idle </proc/uptime; end=$(( ${up%.*} + $2 ))
@@ -52,59 +52,52 @@ while read -r up idle </proc/uptime; [ "${up%.*}" -lt "$end" ]; do
 done
 exit "$3"
 """
-"""Has kube-proxy go on, and kills it as soon as it has a child that writes rules."""
+"""Resumes kube-proxy, and kills it as soon as it has a child that writes rules."""
 
-_DURATION: Final = re.compile(r"(?P<number>[\d.]+)(?P<unit>ms|h|m|s)")
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _SAMPLE: Final = re.compile(r"^(?P<name>\w+)(?:\{[^}]*\})? (?P<value>\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class KubeProxies:
-    """The kube-proxies of all nodes; ``revival`` is the cluster's (see ``clusters.cluster.Cluster``)."""
+    """The kube-proxies of all nodes, which the suite may stop where the cluster is its own.
+
+    ``start_command`` is the cluster's ``kube_proxy_start``.
+    """
 
     nodes: Nodes
-    revival: Sequence[str] | None
+    configs: ProxyConfigs
+    start_command: Sequence[str]
     deadlines: Deadlines = DEFAULTS
 
-    @property
-    def may_be_stopped(self) -> bool:
-        """Whether they are the suite's to stop."""
-        return self.revival is not None
-
-    def sync_period(self, node: str, mode: str) -> float:
-        """Return after how many seconds a kube-proxy in this mode writes all its rules again; raises NodeError."""
-        said = self._page(node, "configz")
-        try:
-            return seconds(str(configz.parse(said)[mode]["syncPeriod"]))
-        except (ValueError, KeyError) as error:
-            raise NodeError(f"{node}: /configz of kube-proxy tells no syncPeriod: {said[:200]!r}") from error
+    def sync_period(self, node: str) -> float:
+        """Return the seconds after which a kube-proxy writes all its rules again; raises ClusterError if unknown."""
+        return self.configs.of(node).sync_period
 
     def failed_syncs(self, node: str) -> int:
-        """Return how many syncs of a kube-proxy have failed since it started; raises NodeError."""
-        known = self._metrics(node)
-        return int(sum(known.get(one, 0.0) for one in FAILURES))
+        """Return the number of failed syncs of a kube-proxy since it started; raises NodeError."""
+        values = self._metrics(node)
+        return int(sum(values.get(name, 0.0) for name in FAILURES))
 
     def all_failed_syncs(self) -> dict[str, int]:
-        """Return the same of every node; raises NodeError."""
+        """Return the number of failed syncs by node; raises NodeError."""
         return {name: self.failed_syncs(name) for name in self.nodes.names}
 
     def pause(self, node: str) -> None:
-        """Have a kube-proxy stand still: what it is told meanwhile waits; raises NodeError."""
+        """Stop a kube-proxy (SIGSTOP): changes wait until it is resumed; raises NodeError."""
         self._signal(node, "STOP")
 
     def resume(self, node: str) -> None:
-        """Have it go on; raises NodeError."""
+        """Let a paused kube-proxy go on (SIGCONT); raises NodeError."""
         self._signal(node, "CONT")
 
     def kill(self, node: str) -> None:
-        """End a kube-proxy, also one that stands still; raises NodeError."""
+        """Kill a kube-proxy, also a paused one; raises NodeError."""
         self._signal(node, "KILL")
 
     def kill_during_sync(self, node: str) -> bool:
-        """Have a kube-proxy go on that stands still, and kill it in its next sync; return whether that was met.
+        """Resume a paused kube-proxy and kill it as soon as it writes rules; return False if no sync was caught.
 
-        A sync is over in milliseconds: a busy machine may miss it. Raises NodeError.
+        A sync takes milliseconds: a busy machine may miss it. Raises NodeError.
         """
         seconds = round(self.deadlines.kube_proxy_sync)
         argv = ("sh", "-c", KILL_DURING_SYNC, "kill", PROCESS, str(seconds), str(NO_SYNC))
@@ -115,23 +108,23 @@ class KubeProxies:
         return True
 
     def started(self, node: str) -> float:
-        """Return when a kube-proxy was started, by its clock; 0 while it does not answer."""
+        """Return the start time of a kube-proxy, in seconds of its own clock; 0 while it does not answer."""
         try:
             return self._metrics(node).get(STARTED, 0.0)
         except NodeError:
             return 0.0
 
     def revive(self, node: str, *, before: float) -> float:
-        """Have a node start the kube-proxy that was killed, and wait until it answers; return the seconds it took.
+        """Start a killed kube-proxy and wait until it answers; return the seconds that took.
 
-        ``before`` is when the one that was killed was started. Raises NodeError and NotReadyError.
+        ``before`` is the start time of the killed one. Raises NodeError and NotReadyError.
         """
         began = time.monotonic()
 
         def is_back() -> bool:
-            # Told again and again: the node may not have noticed yet that it was killed.
-            if self.revival and not self._runs(node):
-                self.nodes.run(node, self.revival).check()
+            # Repeated: the node may not have noticed yet that the process is gone.
+            if self.start_command and not self._runs(node):
+                self.nodes.run(node, self.start_command).check()
             return self.started(node) > before
 
         wait_until(
@@ -145,7 +138,7 @@ class KubeProxies:
         return time.monotonic() - began
 
     def mend(self, node: str, *, before: float) -> None:
-        """Have a kube-proxy run that may stand still or be killed; ``before`` as for ``revive``."""
+        """Resume a paused kube-proxy, start a killed one; ``before`` as for ``revive``."""
         if self._runs(node):
             self.resume(node)
         elif self.started(node) <= before:
@@ -160,18 +153,9 @@ class KubeProxies:
             raise NodeError(f"{node}: no kube-proxy to signal {name}: {done.stderr.strip() or 'none runs'}")
 
     def _metrics(self, node: str) -> dict[str, float]:
-        found: dict[str, float] = {}
-        for sample in _SAMPLE.finditer(self._page(node, "metrics")):
-            found[sample["name"]] = found.get(sample["name"], 0.0) + float(sample["value"])
-        return found
-
-    def _page(self, node: str, page: str) -> str:
-        return self.nodes.run(node, ("curl", "-q", "-sS", "-f", "-m", "5", f"{METRICS}/{page}")).check().stdout
-
-
-def seconds(duration: str) -> float:
-    """Return a duration as Go writes it, ``1m30s``, in seconds; raises NodeError when it is none."""
-    parts = list(_DURATION.finditer(duration))
-    if "".join(part[0] for part in parts) != duration or not parts:
-        raise NodeError(f"{duration!r} is no duration")
-    return sum(float(part["number"]) * _UNITS[part["unit"]] for part in parts)
+        """Return the value of each metric, summed over its labels."""
+        page = self.nodes.run(node, ("curl", "-q", "-sS", "-f", "-m", "5", f"{METRICS}/metrics")).check().stdout
+        values: dict[str, float] = {}
+        for sample in _SAMPLE.finditer(page):
+            values[sample["name"]] = values.get(sample["name"], 0.0) + float(sample["value"])
+        return values

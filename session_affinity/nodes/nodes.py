@@ -1,4 +1,4 @@
-"""What the nodes hold, read from all of them at the same time."""
+"""Run commands on nodes and read their rules, affinity entries and connections, all nodes at the same time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from session_affinity.nodes.node import Completed, Node
 
 CLOCK_SECONDS: Final = 1.0
-"""How far apart two samples of a node's clock are when its tick rate is told from them."""
+"""The least time between two samples of a node's clock from which its tick rate is computed."""
 
 
 @dataclass
@@ -41,7 +41,7 @@ class _Clocks:
 
 
 class Nodes:
-    """The nodes of a cluster that lets commands be run on them; may be shared by threads.
+    """The nodes of a cluster on which commands can be run; may be shared by threads.
 
     ``family`` is the IP family whose rules and connections are read.
     """
@@ -54,11 +54,11 @@ class Nodes:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the nodes; none where commands cannot be run on them."""
+        """The names of the nodes; empty where no command can be run on any."""
         return tuple(self._nodes)
 
     def in_family(self, family: Family) -> Nodes:
-        """Return the same nodes, with the same clocks, for reading what they hold of another IP family."""
+        """Return the same nodes, with the same clocks, for reads of another IP family."""
         other = copy.copy(self)
         other.family = family
         return other
@@ -71,7 +71,7 @@ class Nodes:
         return done
 
     def run_everywhere(self, argv: Sequence[str]) -> dict[str, Completed]:
-        """Run a command on all nodes at the same time; raises NodeError."""
+        """Run a command on all nodes at the same time and return how it ended, by node; raises NodeError."""
         if not self._nodes:
             return {}
         began = time.time()
@@ -82,29 +82,35 @@ class Nodes:
 
     def read(self, names: Iterable[str] | None = None) -> dict[str, NodeSnapshot]:
         """Read nodes, all unless some are named, at the same time; raises NodeError."""
-        wanted = list(self._nodes if names is None else names)
-        if not wanted:
+        nodes = list(self._nodes if names is None else names)
+        if not nodes:
             return {}
         began = time.time()
-        with ThreadPoolExecutor(len(wanted), thread_name_prefix="read") as pool:
-            states = {state.node: state for state in pool.map(self.read_one, wanted)}
+        with ThreadPoolExecutor(len(nodes), thread_name_prefix="read") as pool:
+            states = {state.node: state for state in pool.map(self.read_one, nodes)}
         recorder.record(recorder.NodeRead(states, self.family), since=began)
         return states
 
     def read_one(self, name: str, *, flows: bool = False) -> NodeSnapshot:
-        """Read one node, on request with the connections it tracks; raises NodeError."""
+        """Read one node, with ``flows`` its tracked connections too; raises NodeError."""
         began = time.time()
         state = self._read(name, (snapshot.READ_WITH_FLOWS_ARGV if flows else snapshot.READ_ARGV)[self.family])
         recorder.record(recorder.NodeRead({name: state}, self.family), since=began)
         return state
 
-    def tell_time_by(self, lists: Iterable[str]) -> None:
-        """Have these client lists stamped to tell the time, on nodes that hide their clock from an agent."""
+    def use_as_clock(self, lists: Iterable[str]) -> None:
+        """Use these recent lists as a clock on nodes that hide /proc/timer_list from an agent.
+
+        Each read stamps an entry of one of them and reads its jiffies back.
+        """
         with self._clocks.lock:
             self._clocks.lists = tuple(lists)
 
     def hz(self, name: str) -> int:
-        """Return the tick rate of a node's kernel, told from its clock; raises NodeError where that is hidden."""
+        """Return the ticks per second of a node's kernel, computed once from two reads of its clock.
+
+        Raises NodeError when the clock cannot be read.
+        """
         with self._clocks.lock:
             rate, first = self._clocks.rates.get(name), self._clocks.first.get(name)
         if rate:

@@ -96,7 +96,7 @@ def close(item: pytest.Item, *, failed: bool) -> tuple[ReportStep, ...]:
             run.nodes.read()
     record.open = False
     run.learn_program(states_in(event.observation) for event in record.events)
-    context = Context(run.proxy, _tick_rates(run.nodes, record.events))
+    context = Context(run.proxy_configs, _tick_rates(run.nodes, record.events))
     report_steps = steps(record.events, context, record.setup)
     # Snapshots of many nodes, kept to the end of the run, would be most of the memory it uses.
     record.events.clear()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
 
     from session_affinity.clusters.cluster import Cluster
-    from session_affinity.dataplane.model import ProxyConfig
+    from session_affinity.dataplane.proxy_config import ProxyConfigs
     from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.kube.api import Api
     from session_affinity.nodes.nodes import Nodes
@@ -31,16 +31,16 @@ SHARED_SECONDS = pytest.StashKey[float]()
 class RunFacts:
     """Facts about the cluster, the objects to read it with, and the seconds of each phase of the run.
 
-    ``cluster``, ``api``, ``nodes`` and ``proxy`` are set by the fixtures of these names, for the hooks that write the
-    report: a hook cannot request a fixture. They are None until then. ``cluster_steps`` are the names and seconds of
-    the steps in which the cluster started.
+    ``cluster``, ``api``, ``nodes`` and ``proxy_configs`` are set by the fixtures of these names, for the hooks that
+    write the report: a hook cannot request a fixture. They are None until then. ``cluster_steps`` are the names and
+    seconds of the steps in which the cluster started.
     """
 
     facts: dict[str, str] = field(default_factory=dict)
     cluster: Cluster | None = None
     api: Api | None = None
     nodes: Nodes | None = None
-    proxy: ProxyConfig | None = None
+    proxy_configs: ProxyConfigs | None = None
     progress: Progress | None = None
     cluster_steps: tuple[tuple[str, float], ...] = ()
     times: SetupTimes = field(default_factory=SetupTimes)
@@ -114,5 +114,6 @@ def facts_of(cluster: Cluster, nodes: Iterable[Mapping[str, Any]]) -> dict[str, 
         "operating system": values("osImage"),
         "container runtime": values("containerRuntimeVersion"),
         "suite": " ".join(filter(None, (about.version(), about.commit()))),
+        **cluster.proxy_configs.facts(),
         **cluster.facts,
     }

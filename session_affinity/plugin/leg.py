@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from session_affinity import versions
 from session_affinity.clusters.addresses import DEFAULT_IP_FAMILY
 from session_affinity.clusters.choice import choose, look
+from session_affinity.dataplane.proxy_config import IPTABLES
 from session_affinity.errors import SuiteError
 from session_affinity.legs import Leg
 from session_affinity.plugin.facts import RUN_FACTS
@@ -21,10 +22,11 @@ _MINOR: Final = re.compile(r"v?(\d+\.\d+)")
 
 def leg_of(config: pytest.Config) -> Leg:
     """Return the leg of this run."""
-    facts, options = config.stash[RUN_FACTS].facts, cluster_options_of(config)
+    run, options = config.stash[RUN_FACTS], cluster_options_of(config)
+    facts = run.facts
     return Leg(
         minor(facts.get("Kubernetes", "")) or minor(_requested_release(options.kubernetes)),
-        facts.get("proxy mode") or options.proxy_mode or "iptables",
+        run.cluster.proxy_configs.mode if run.cluster else options.proxy_mode or IPTABLES,
         facts.get("provider") or _provider(config),
         _ip_family(facts.get("IP families", "")) or options.ip_family or DEFAULT_IP_FAMILY,
     )

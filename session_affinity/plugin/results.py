@@ -171,7 +171,7 @@ class Results:
         if len(self._diagnosed) >= MOST_DIAGNOSTICS:
             return Diagnostics(omitted=f"see those of {', '.join(self._diagnosed)}, which failed before")
         self._diagnosed.append(claim_id)
-        return collect(run.cluster, run.api, run.cluster.facts.get("proxy mode", ""))
+        return collect(run.cluster, run.api)
 
 
 def _labels(item: pytest.Item) -> Iterable[Any]:

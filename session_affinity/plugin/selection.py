@@ -15,6 +15,7 @@ import pytest
 from session_affinity.claims import Promise
 from session_affinity.clusters.addresses import families_of
 from session_affinity.clusters.external.provider import is_asked_for, no_node_access
+from session_affinity.dataplane.proxy_config import NO_KUBE_PROXY
 from session_affinity.plugin.claims import CATALOGUE, DISRUPTIVE, claim_of
 from session_affinity.plugin.options import ONLY_BEHAVIOUR, cluster_options_of
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
     from session_affinity.dataplane.model import Family
 
-NO_KUBE_PROXY: Final = "none"
-"""The proxy mode of a cluster without kube-proxy."""
 DUAL_STACK: Final = "dual_stack"
 """The marker of claims about two IP families."""
 NOT_TO_BE_DISTURBED: Final = (

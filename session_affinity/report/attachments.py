@@ -18,7 +18,8 @@ from session_affinity.traffic.answers import Answers
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from session_affinity.dataplane.model import ProxyConfig, ServiceState
+    from session_affinity.dataplane.model import ServiceState
+    from session_affinity.dataplane.proxy_config import ProxyConfigs
     from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.recorder import Conclusion, ServiceStored
     from session_affinity.scenarios.endpoint_changes.result import ScenarioResult
@@ -48,25 +49,29 @@ def yaml_of(documents: Iterable[Mapping[str, Any]]) -> str:
 
 
 def affinity_entries(
-    proxy: ProxyConfig | None,
+    configs: ProxyConfigs | None,
     services: Iterable[ServiceState],
     states: Mapping[str, NodeSnapshot],
     hz: Mapping[str, int],
 ) -> tuple[Attachment, ...]:
     """Return the affinity entries of nodes for Services as a table; nothing where there are none."""
-    backend = BACKENDS.get(proxy.mode) if proxy else None
+    backend = BACKENDS.get(configs.mode) if configs else None
     text = affinity_stores(backend, services, states, hz) if backend else ""
     return (Attachment(ENTRIES, text, MediaType.CSV),) if text else ()
 
 
 def rules(
-    proxy: ProxyConfig | None, services: Iterable[ServiceState], states: Mapping[str, NodeSnapshot], *, thorough: bool
+    configs: ProxyConfigs | None,
+    services: Iterable[ServiceState],
+    states: Mapping[str, NodeSnapshot],
+    *,
+    thorough: bool,
 ) -> tuple[Attachment, ...]:
     """Return the expected and the actual rules of Services (``thorough``: see ``rules_diff``)."""
-    backend = BACKENDS.get(proxy.mode) if proxy else None
-    if backend is None or proxy is None:
+    backend = BACKENDS.get(configs.mode) if configs else None
+    if backend is None or configs is None:
         return ()
-    diffs = ((service.key, rules_diff(backend, service, proxy, states, thorough=thorough)) for service in services)
+    diffs = ((service.key, rules_diff(backend, service, configs, states, thorough=thorough)) for service in services)
     return tuple(Attachment(f"rules of {key}, expected and seen", shortened(text)) for key, text in diffs if text)
 
 

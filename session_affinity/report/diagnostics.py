@@ -51,8 +51,8 @@ class Diagnostics:
     began: float = field(default_factory=time.time)
 
 
-def collect(cluster: Cluster, api: Api, mode: str) -> Diagnostics:
-    """Return the diagnostics of a cluster whose kube-proxy runs in ``mode``.
+def collect(cluster: Cluster, api: Api) -> Diagnostics:
+    """Return the diagnostics of a cluster.
 
     A source that does not answer has an attachment with the reason, or none at all.
     """
@@ -60,7 +60,7 @@ def collect(cluster: Cluster, api: Api, mode: str) -> Diagnostics:
     attachments: dict[str, Sequence[Attachment]] = {}
     with contextlib.suppress(SuiteError):
         attachments["events and pods"] = of_api(api, cluster.namespace)
-    attachments |= of_nodes(cluster, list(cluster.nodes), mode)
+    attachments |= of_nodes(cluster, list(cluster.nodes))
     return Diagnostics(attachments, began=began)
 
 
@@ -77,16 +77,17 @@ def of_api(api: Api, namespace: str) -> list[Attachment]:
     ]
 
 
-def of_nodes(cluster: Cluster, names: Sequence[str], mode: str) -> dict[str, list[Attachment]]:
+def of_nodes(cluster: Cluster, names: Sequence[str]) -> dict[str, list[Attachment]]:
     """Return rules, connections, kube-proxy's log and its metrics by node; the nodes are read concurrently."""
     if not names:
         return {}
     with ThreadPoolExecutor(len(names), thread_name_prefix="diagnostics") as pool:
-        return dict(zip(names, pool.map(lambda name: _of_node(cluster, name, mode), names), strict=True))
+        return dict(zip(names, pool.map(lambda name: _of_node(cluster, name), names), strict=True))
 
 
-def _of_node(cluster: Cluster, name: str, mode: str) -> list[Attachment]:
+def _of_node(cluster: Cluster, name: str) -> list[Attachment]:
     node = cluster.nodes.get(name)
+    mode = cluster.proxy_configs.of(name).mode
     log = _text_or_reason(lambda: cluster.kube_proxy_log(name))
     return [
         *(_output(node, name, argv, MOST_OF_A_RULESET) for argv in _RULES.get(mode, ())),

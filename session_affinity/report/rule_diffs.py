@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from session_affinity.dataplane.backend import Backend
-    from session_affinity.dataplane.model import ProxyConfig, ServiceState
+    from session_affinity.dataplane.model import ServiceState
+    from session_affinity.dataplane.proxy_config import ProxyConfig, ProxyConfigs
     from session_affinity.dataplane.snapshot import NodeSnapshot
 
 _MOST_DIFFERENCES: Final = 20
@@ -25,7 +26,7 @@ _MASKS: Final = re.compile(" --mask (" + "|".join(map(re.escape, FULL_MASK.value
 def rules_diff(
     backend: Backend,
     service: ServiceState,
-    proxy: ProxyConfig,
+    configs: ProxyConfigs,
     states: Mapping[str, NodeSnapshot],
     *,
     thorough: bool = True,
@@ -39,7 +40,7 @@ def rules_diff(
     nodes_by_diff: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for name, state in states.items():
         if has_rules(state):
-            nodes_by_diff[tuple(_node(backend, service, proxy, state, thorough=thorough))].append(name)
+            nodes_by_diff[tuple(_node(backend, service, configs.of(name), state, thorough=thorough))].append(name)
     groups = sorted(nodes_by_diff.items(), key=lambda group: (not _differs(group[0]), group[1]))
     return "\n\n".join("\n".join((_head(names, lines), *lines)) for lines, names in groups) + ("\n" if groups else "")
 

@@ -20,7 +20,8 @@ from session_affinity.traffic.answers import target
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from session_affinity.dataplane.model import Family, ProxyConfig, ServiceState
+    from session_affinity.dataplane.model import Family, ServiceState
+    from session_affinity.dataplane.proxy_config import ProxyConfigs
     from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.recorder import Event, Recorded
     from session_affinity.scenarios.endpoint_changes.result import StepResult
@@ -63,9 +64,9 @@ class ReportStep:
 
 @dataclass(frozen=True)
 class Context:
-    """The settings of kube-proxy, and the tick rates of nodes."""
+    """The settings of the nodes' kube-proxies, and the tick rates of nodes."""
 
-    proxy: ProxyConfig | None = None
+    proxy_configs: ProxyConfigs | None = None
     hz: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -148,11 +149,11 @@ class _StepBuilder:
     def _parts(self, scenario: ScenarioResult, event: Event) -> Iterator[ReportStep]:
         """Yield a step for each step of a scenario: entries always, rules at the end and where they differed."""
         for result in scenario.steps:
-            proxy, states = self._context.proxy, result.states
+            configs, states = self._context.proxy_configs, result.states
             title = f"{result.step}: {_rounds_summary(result)}"
-            attachments = render.affinity_entries(proxy, [result.service], states, self._context.hz)
+            attachments = render.affinity_entries(configs, [result.service], states, self._context.hz)
             if any(result.differences.values()) or result is scenario.steps[-1]:
-                attachments += render.rules(proxy, [result.service], states, thorough=self._failed)
+                attachments += render.rules(configs, [result.service], states, thorough=self._failed)
             yield ReportStep(Phase.OBSERVE, title, event.began, event.ended, attachments)
 
     def _update(self, services: Iterable[ServiceState]) -> None:
@@ -160,9 +161,9 @@ class _StepBuilder:
 
     def _of_nodes(self, states: Mapping[str, NodeSnapshot], place: int, family: Family) -> tuple[Attachment, ...]:
         services = [self._services[key, family] for key in self._shown if (key, family) in self._services]
-        attachments = render.affinity_entries(self._context.proxy, services, states, self._context.hz)
+        attachments = render.affinity_entries(self._context.proxy_configs, services, states, self._context.hz)
         if place in self._with_rules:
-            attachments += render.rules(self._context.proxy, services, states, thorough=self._failed)
+            attachments += render.rules(self._context.proxy_configs, services, states, thorough=self._failed)
         return attachments
 
     def _answers(self, requests: RequestRound) -> tuple[Attachment, ...]:

@@ -1,4 +1,4 @@
-"""Ways into a cluster from outside: the addresses of its nodes, where node ports are asked for."""
+"""Node ports as targets: the addresses of the nodes, and which of them answer a client."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ NODE_PORT: Final = {"type": "NodePort"}
 
 @dataclass(frozen=True)
 class NodePortTargets:
-    """Addresses of nodes by name, as far as their node ports can be reached."""
+    """The addresses, by name, of the nodes whose node ports can be reached."""
 
     addresses: Mapping[str, str]
 
     def labelled_targets(self, service: ServiceState, *nodes: str) -> dict[Target, str]:
-        """Return the node ports of a Service's first port, on all nodes or some, with what each way is called."""
+        """Return the node port of a Service's first port on all nodes, or some, with a label of each target."""
         return {at: f"through {node}" for at, node in self.target_to_node(service, *nodes).items()}
 
     def target_to_node(self, service: ServiceState, *nodes: str) -> dict[Target, str]:
-        """Return the same ways with the node that each enters by."""
+        """Return the same targets, each with its node."""
         port = service.ports[0].node_port
         return {Target(self.addresses[node], port): node for node in nodes or self.addresses}
 
@@ -47,38 +47,38 @@ def internal_addresses(nodes: Iterable[Mapping[str, Any]], family: Family) -> di
 
 
 def answering(services: Services, client: Client, addresses: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the nodes that answer a client at the node port of a Service made for this, after waiting for all.
+    """Return the nodes that answer a client at the node port of a sentinel Service, after waiting for all.
 
-    A node that answers has learnt of every Service made before.
+    kube-proxy applies changes in order: a node that answers has synced every Service created before.
     """
-    probe = services.create(ServiceRequest("entrance", spec=NODE_PORT))
-    targets = {Target(address, probe.ports[0].node_port): node for node, address in addresses.items()}
-    open_ones: dict[Target, str] = {}
+    sentinel = services.create(ServiceRequest("entrance", spec=NODE_PORT))
+    targets = {Target(address, sentinel.ports[0].node_port): node for node, address in addresses.items()}
+    answered: set[Target] = set()
 
     def all_answer() -> bool:
-        closed = [at for at in targets if at not in open_ones]
-        open_ones.update({one.target: targets[one.target] for one in client.request(*closed) if one.ok})
-        return len(open_ones) == len(targets)
+        silent = [target for target in targets if target not in answered]
+        answered.update(answer.target for answer in client.request(*silent) if answer.ok)
+        return len(answered) == len(targets)
 
     try:
         poll(all_answer, client.deadlines.node_ports)
     finally:
-        services.delete(probe)
-    return tuple(node for at, node in targets.items() if at in open_ones)
+        services.delete(sentinel)
+    return tuple(node for target, node in targets.items() if target in answered)
 
 
 def require_answers(services: Services, client: Client, node_port_targets: NodePortTargets) -> None:
-    """Wait until every entrance answers at the node port of a Service made now; raises NotReadyError."""
-    found = answering(services, client, node_port_targets.addresses)
-    if late := node_port_targets.others(*found):
+    """Wait until all nodes answer at the node port of a Service created now; raises NotReadyError."""
+    answered = answering(services, client, node_port_targets.addresses)
+    if late := node_port_targets.others(*answered):
         raise NotReadyError(
-            f"{', '.join(late)}: no answer to {client.pod} at the node port of a Service made "
+            f"{', '.join(late)}: no answer to {client.pod} at the node port of a Service created "
             f"{client.deadlines.node_ports:.0f} s ago",
             next_step=f"see whether kube-proxy runs there; {SLOW_MACHINE}",
         )
 
 
 def _addresses(node: Mapping[str, Any], family: Family) -> Iterator[str]:
-    for one in (node.get("status") or {}).get("addresses") or ():
-        if one["type"] == "InternalIP" and family_of(one["address"]) == family:
-            yield one["address"]
+    for address in (node.get("status") or {}).get("addresses") or ():
+        if address["type"] == "InternalIP" and family_of(address["address"]) == family:
+            yield address["address"]

@@ -1,10 +1,10 @@
-"""Waiting for a change to reach the nodes, and how long that took on each.
+"""Wait until a change has reached the nodes, and measure how long that took on each.
 
-Where rules can be read, a change has arrived when they are what the Services call for. Where they cannot, or are not, a
-Service made after the change, the witness, stands for it: kube-proxy applies what it learns in the order it learns
-it, so a node that knows the witness has got the change too, whatever it made of it. Where rules cannot be read, the
-witness is asked; the Services themselves are left alone, as asking them would pin the client. Other dataplanes may
-apply what they learn together in any order: there, a second witness is made when the first one answers.
+Where rules can be read, a node has synced a change when its rules are the expected ones. When rules cannot be read, or
+do not match yet, we create a sentinel Service after the change. kube-proxy applies changes in order, so a node that has
+programmed the sentinel has also processed the change, correctly or not. Where rules cannot be read, the client sends
+requests to the sentinel, and not to the Services under test: that would give it an affinity entry there. Other
+dataplanes may apply changes that come together in any order: there, a second sentinel follows once the first answers.
 """
 
 from __future__ import annotations
@@ -26,30 +26,33 @@ if TYPE_CHECKING:
 
     from session_affinity.dataplane.backend import Backend
     from session_affinity.dataplane.differences import Difference
-    from session_affinity.dataplane.model import ProxyConfig, ServiceState
+    from session_affinity.dataplane.model import ServiceState
+    from session_affinity.dataplane.proxy_config import ProxyConfig, ProxyConfigs
     from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.nodes.nodes import Nodes
     from session_affinity.traffic.client import Client
 
 POLL_SECONDS: Final = 0.15
-"""How long nodes are left alone between two reads: looking at them takes what they need to get on."""
+"""The pause between two reads of the nodes: reads take the processor time that kube-proxy needs."""
 SENTINEL_PORT: Final = {"name": "web", "port": 9099, "targetPort": 80, "protocol": "TCP"}
-"""A port that no other Service has: a request that comes before the rules leaves an entry in conntrack, untranslated.
+"""A port that no other Service has.
 
-For two minutes it keeps whoever sends from the same local port to the same address and port from being translated, and
-the witness's address may be the next Service's.
+A request sent before the sentinel's rules exist leaves a conntrack entry without translation. For two minutes
+(nf_conntrack_tcp_timeout_syn_sent) the kernel translates no request from the same local port to the same address and
+port, and the next Service may get the sentinel's address.
 """
-_SHOWN: Final = 5
+_MOST_DIFFERENCES: Final = 5
 
 
 @dataclass(frozen=True)
 class SyncResult:
-    """What the nodes held at the end of a wait.
+    """The state of the nodes at the end of a wait for a sync.
 
-    ``seconds`` has, for each node that was programmed in time, how long after the change it was first seen so, to the
-    accuracy of one read. ``differences`` has what the others still lacked, ``late`` the Services they lacked it of;
-    ``synced_but_wrong`` are those of them that have a Service made later: they processed the change and still differ.
-    All are empty where nodes cannot be read.
+    ``seconds`` has the seconds from the change to the first read with the expected rules, by node; nodes that did not
+    get there are left out. ``differences`` and ``late`` have what differed on those at the end, and for which Services.
+    ``synced_but_wrong`` are those of them that have programmed the sentinel: they processed the change and still
+    differ. ``waited`` is the seconds from the change to the end. All but ``services`` and ``waited`` are empty where
+    nodes cannot be read.
     """
 
     services: tuple[ServiceState, ...]
@@ -61,17 +64,17 @@ class SyncResult:
     synced_but_wrong: frozenset[str] = frozenset()
 
     def require(self, *nodes: str) -> SyncResult:
-        """Return self when the change has reached these nodes, or all; raises NotReadyError naming what they lack.
+        """Return self when these nodes, or all, have processed the change; raises NotReadyError with what differs.
 
-        What a node has made of it is for the claims to judge: by the rules, or by what clients see.
+        A node that processed it wrongly is no error here: its rules, and what clients see, are for the claims to judge.
         """
         late = {
-            name: found
-            for name, found in self.differences.items()
-            if found and name not in self.synced_but_wrong and (not nodes or name in nodes)
+            name: differences
+            for name, differences in self.differences.items()
+            if differences and name not in self.synced_but_wrong and (not nodes or name in nodes)
         }
         if late:
-            shown = [f"  {one}" for found in late.values() for one in found[:_SHOWN]]
+            shown = [f"  {line}" for differences in late.values() for line in differences[:_MOST_DIFFERENCES]]
             raise NotReadyError(
                 f"{', '.join(late)}: not programmed {self.waited:.1f} s after the change:\n" + "\n".join(shown),
                 next_step=f"see whether kube-proxy runs there; {SLOW_MACHINE}",
@@ -79,21 +82,21 @@ class SyncResult:
         return self
 
     def slowest(self) -> str:
-        """Return how long the slowest node took."""
+        """Return the seconds of the slowest node in words."""
         return f"{max(self.seconds.values(), default=self.waited):.2f} s"
 
     def latency(self) -> str:
-        """Return how long each node took, the slowest first."""
+        """Return the seconds of each node in words, the slowest first."""
         slowest_first = sorted(self.seconds.items(), key=lambda item: -item[1])
         return ", ".join(f"{name} {seconds:.2f} s" for name, seconds in slowest_first) or f"{self.waited:.2f} s"
 
 
 @dataclass(frozen=True)
 class Testbed:
-    """Waits until nodes hold what Services call for."""
+    """The nodes, the client and the Services of a run in one IP family; waits until nodes have synced a change."""
 
     nodes: Nodes
-    proxy: ProxyConfig
+    proxy_configs: ProxyConfigs
     client: Client
     services: Services
     deadlines: Deadlines = DEFAULTS
@@ -101,22 +104,34 @@ class Testbed:
     @property
     def reads_rules(self) -> bool:
         """Whether the nodes' rules can be read and compared."""
-        return bool(self.nodes.names) and self.proxy.mode in backends.BACKENDS
+        return bool(self.nodes.names) and self.proxy_configs.mode in backends.BACKENDS
 
     @property
     def backend(self) -> Backend:
-        """The dataplane of this cluster's mode; raises ClusterError when the suite knows none for it."""
-        return backends.of_mode(self.proxy.mode)
+        """The backend of the cluster's proxy mode; raises ClusterError when there is none."""
+        return backends.of_mode(self.proxy_configs.mode)
+
+    @property
+    def sync_seconds(self) -> float:
+        """How long a node may take to sync a change, in seconds; kube-proxy may put it off by its minSyncPeriod."""
+        return self.deadlines.sync + self.proxy_configs.min_sync_period
+
+    def proxy_of(self, node: str) -> ProxyConfig:
+        """Return the settings of a node's kube-proxy; raises ClusterError when they are not known."""
+        return self.proxy_configs.of(node)
 
     def hz(self, node: str) -> int | None:
-        """Return the tick rate of a node's kernel where memories are kept in ticks, else None; raises NodeError."""
+        """Return the tick rate of a node's kernel; None where affinity entries are not kept in ticks.
+
+        Raises NodeError.
+        """
         return self.nodes.hz(node) if self.backend.counts_connections else None
 
     def wait_for_sync(self, *services: ServiceState, since: float, nodes: Sequence[str] = ()) -> SyncResult:
-        """Wait until nodes, all unless some are named, hold what the Services call for; the result says which do.
+        """Wait until nodes, all unless some are named, have the expected rules of Services; the result says which do.
 
-        The wait ends early for a node that is overtaken: it will not change its mind. ``since`` is the
-        ``time.monotonic()`` of the change. Raises NotReadyError only where rules cannot be read.
+        The wait ends early for a node that is synced but wrong: waiting longer would not change its rules. ``since`` is
+        the ``time.monotonic()`` of the change. Raises NotReadyError only where rules cannot be read.
         """
         began = time.time()
         with recorder.suppressed():
@@ -128,24 +143,24 @@ class Testbed:
         return sync
 
     def wait_for_client_sync(self, *services: ServiceState, since: float) -> SyncResult:
-        """Wait until the client's node has got the change: all that a claim about what clients see may wait for.
+        """Wait until the client's node has processed the change; raises NotReadyError when it is late.
 
-        Raises NotReadyError when it has not in time.
+        A claim about what clients see may wait for nothing more.
         """
         return self.wait_for_sync(*services, since=since, nodes=(self.client.node,)).require()
 
     def compare(self, state: NodeSnapshot, service: ServiceState) -> tuple[Difference, ...]:
-        """Return how a node's rules for a Service differ from what it calls for; chains of former endpoints count."""
-        return self.backend.compare(state, service, self.proxy)
+        """Return how a node's rules for a Service differ from the expected ones; chains of former endpoints count."""
+        return self.backend.compare(state, service, self.proxy_of(state.node))
 
     def read(self, service: ServiceState) -> dict[str, tuple[Difference, ...]]:
-        """Read every node anew and return how its rules for a Service differ from what it calls for."""
+        """Read every node and return how its rules for a Service differ from the expected ones, by node."""
         return {name: self.compare(state, service) for name, state in self.nodes.read().items()}
 
     def differences(self, state: NodeSnapshot, services: Iterable[ServiceState]) -> tuple[Difference, ...]:
-        """Return how a node's rules for many Services differ from what they call for."""
-        found = self.backend.compare_many(state, services, self.proxy)
-        return tuple(one for differences in found.values() for one in differences)
+        """Return how a node's rules for many Services differ from the expected ones."""
+        by_service = self.backend.compare_many(state, services, self.proxy_of(state.node))
+        return tuple(difference for differences in by_service.values() for difference in differences)
 
     def _by_rules(self, services: Sequence[ServiceState], since: float, nodes: Sequence[str]) -> SyncResult:
         states: dict[str, NodeSnapshot] = {}
@@ -157,9 +172,9 @@ class Testbed:
             began = time.monotonic()
             states.update(self.nodes.read(late))
             for name in list(late):
-                found = self.backend.compare_many(states[name], late[name], self.proxy)
-                differences[name] = tuple(one for own in found.values() for one in own)
-                late[name] = [own for own, wrong in found.items() if wrong]
+                by_service = self.backend.compare_many(states[name], late[name], self.proxy_of(name))
+                differences[name] = tuple(difference for of_service in by_service.values() for difference in of_service)
+                late[name] = [service for service, of_service in by_service.items() if of_service]
                 if not late[name]:
                     del late[name]
                     seconds[name] = began - since
@@ -167,10 +182,10 @@ class Testbed:
 
         synced_but_wrong: frozenset[str] = frozenset()
         began = time.monotonic()
-        if not poll(all_programmed, min(self.deadlines.sentinel_after, self.deadlines.sync), pause=POLL_SECONDS):
-            left = began + self.deadlines.sync - time.monotonic()
+        if not poll(all_programmed, min(self.deadlines.sentinel_after, self.sync_seconds), pause=POLL_SECONDS):
+            left = began + self.sync_seconds - time.monotonic()
             synced_but_wrong = self._wait_with_sentinel(late, states, left, all_programmed)
-        unprogrammed = {name: tuple(left) for name, left in late.items()}
+        unprogrammed = {name: tuple(of_node) for name, of_node in late.items()}
         return SyncResult(
             tuple(services), states, seconds, differences, unprogrammed, time.monotonic() - since, synced_but_wrong
         )
@@ -182,31 +197,31 @@ class Testbed:
         seconds: float,
         all_programmed: Callable[[], bool],
     ) -> frozenset[str]:
-        """Wait until all late nodes are programmed or know a Service that is made now; return those that know it."""
+        """Wait until all late nodes have the expected rules, or a sentinel created now; return those that have that."""
         sentinel = self.services.create(ServiceRequest("sentinel"))
         synced_but_wrong: set[str] = set()
 
-        def all_told() -> bool:
+        def all_synced() -> bool:
             if all_programmed():
                 return True
-            # Of the very reading that was compared: a node that knows the witness in it knew the change.
+            # In the same read that was compared: a node that has the sentinel in it had processed the change.
             synced_but_wrong.update(name for name in late if self.backend.has_service(states[name], sentinel))
             return synced_but_wrong >= late.keys()
 
         try:
-            poll(all_told, seconds, pause=POLL_SECONDS)
+            poll(all_synced, seconds, pause=POLL_SECONDS)
         finally:
             self.services.delete(sentinel)
         return frozenset(synced_but_wrong & late.keys())
 
     def _by_sentinel(self, services: Sequence[ServiceState], since: float) -> SyncResult:
-        for _ in range(1 if self.proxy.mode in backends.BACKENDS else 2):
+        for _ in range(1 if self.proxy_configs.mode in backends.BACKENDS else 2):
             self._await_sentinel(since)
         return SyncResult(tuple(services), {}, {}, {}, {}, time.monotonic() - since)
 
     def _await_sentinel(self, since: float) -> None:
         sentinel = self.services.create(ServiceRequest("sentinel", spec={"ports": [SENTINEL_PORT]}))
-        # Impatient: a request that came before the rules is lost, and waiting for it is waiting in vain.
+        # Impatient: a request sent before the rules exist gets no answer, however long the client waits.
         client = self.client.impatient
 
         def answers() -> bool:
@@ -215,8 +230,8 @@ class Testbed:
         try:
             wait_until(
                 answers,
-                self.deadlines.sync,
-                what=f"an answer on {self.client.node} from a Service made after the change",
+                self.sync_seconds,
+                what=f"an answer on {self.client.node} from a sentinel Service created after the change",
                 last_state=lambda: f"no answer {time.monotonic() - since:.1f} s after the change",
                 next_step=f"see whether kube-proxy runs there; {SLOW_MACHINE}",
             )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from session_affinity.dataplane.backends import BACKENDS
 from session_affinity.dataplane.differences import Aspect
-from session_affinity.dataplane.model import ProxyConfig
+from session_affinity.dataplane.proxy_config import ProxyConfig
 from session_affinity.text import changed_lines
 from session_affinity.verdicts.verdict import Finding, Verdict, require_observed
 

@@ -16,7 +16,7 @@ from session_affinity.cluster_objects.services import ServiceRequest, Services, 
 from session_affinity.clusters.embedded import binaries
 from session_affinity.clusters.embedded import cluster as clusters
 from session_affinity.clusters.embedded.process import PATH
-from session_affinity.dataplane.model import CLIENT_IP, ProxyConfig
+from session_affinity.dataplane.model import CLIENT_IP
 from session_affinity.deadlines import DEFAULTS
 from session_affinity.kube.api import Api
 from session_affinity.kube.resources import PODS
@@ -176,8 +176,7 @@ class DefectiveCluster:
         client = client_in(api, api.get(PODS, "net-pod", "default"), deadlines)
         services = Services(api, "default", 3, deadlines=deadlines)
         nodes = Nodes(self.cluster.nodes, deadlines=deadlines)
-        proxy = ProxyConfig(self.shape.proxy_mode, self.cluster.facts["cluster CIDR"])
-        testbed = Testbed(nodes, proxy, client, services, deadlines)
+        testbed = Testbed(nodes, self.cluster.proxy_configs, client, services, deadlines)
         service = services.create(ServiceRequest("healed", CLIENT_IP))
         try:
             testbed.wait_for_sync(service, since=time.monotonic()).require()

@@ -11,17 +11,19 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from session_affinity.clusters.cluster import OwnCluster
 from session_affinity.clusters.embedded.bootstrap import Bootstrap
 from session_affinity.clusters.embedded.cgroups import ClusterCgroups
-from session_affinity.clusters.embedded.configuration import processes_of, write_configuration
+from session_affinity.clusters.embedded.configuration import processes_of, read_kube_proxy, write_configuration
 from session_affinity.clusters.embedded.layout import Layout
 from session_affinity.clusters.embedded.node import EmbeddedNode
 from session_affinity.clusters.embedded.node_init import START_AGAIN
 from session_affinity.clusters.embedded.state import KEEP, Running, StateDirectory
+from session_affinity.dataplane.proxy_config import ProxyConfig, ProxyConfigs
 from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import ClusterError
 from session_affinity.kube.logs import LINES
@@ -45,7 +47,7 @@ class EmbeddedCluster(OwnCluster):
     running: Running
     facts: Mapping[str, str] = field(default_factory=dict)
     provider: str = "embedded"
-    revival: tuple[str, ...] | None = ("kill", f"-{START_AGAIN.value}", "1")
+    kube_proxy_start: tuple[str, ...] = ("kill", f"-{START_AGAIN.value}", "1")
 
     @property
     def name(self) -> str:
@@ -62,6 +64,18 @@ class EmbeddedCluster(OwnCluster):
         """The nodes by name, the control plane first."""
         directories = tuple(dict.fromkeys(str(Path(p).parent) for p in self.layout.programs.values()))
         return {name: EmbeddedNode(name, process, directories) for name, process in self.running.nodes.items()}
+
+    @cached_property
+    def proxy_configs(self) -> ProxyConfigs:
+        """The settings of each node's kube-proxy, as its configuration file has them."""
+        return ProxyConfigs(
+            {
+                node.name: ProxyConfig.from_configuration(
+                    read_kube_proxy(self.state, node.name), "the configuration that the suite wrote"
+                )
+                for node in self.layout.nodes
+            }
+        )
 
     def kube_proxy_log(self, node: str) -> str:
         """Return the end of the file that kube-proxy on a node writes (see ``clusters.cluster.Cluster``)."""
@@ -206,8 +220,6 @@ class Starting:
             bootstrap.wait_for_nodes()
         facts = {
             **self._facts,
-            "proxy mode": self._layout.proxy_mode,
-            "cluster CIDR": self._layout.pod_range,
             "cluster start": f"{time.monotonic() - began:.1f} s",
         }
         self._state.facts.write_text(json.dumps(facts, indent=1))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from session_affinity.clusters.embedded.layout import API_PORT, ETCD_PORT, Layout, NodeLayout
 from session_affinity.clusters.embedded.process import Gate, Process
 from session_affinity.dataplane.model import family_of, host_port
+from session_affinity.errors import ClusterError
 
 if TYPE_CHECKING:
     from session_affinity.clusters.embedded.state import StateDirectory
@@ -19,6 +20,7 @@ CLUSTER_DNS = 10
 """The place of the DNS Service's cluster IP in the Service range."""
 API_SERVICE = 1
 """The place of that of Service default/kubernetes."""
+_KUBE_PROXY = "kube-proxy.yaml"
 _ANYWHERE = {"IPv4": "0.0.0.0/0", "IPv6": "::/0"}
 
 
@@ -125,7 +127,7 @@ def _node_processes(layout: Layout, node: NodeLayout, state: StateDirectory) -> 
     )  # fmt: skip
     proxy = Process(
         "kube-proxy",
-        (programs["kube-proxy"], f"--config={directory}/kube-proxy.yaml"),
+        (programs["kube-proxy"], f"--config={directory}/{_KUBE_PROXY}"),
         after=(_api_ready(layout, state),),
     )
     return containerd, images, kubelet, proxy
@@ -137,7 +139,7 @@ def write_configuration(layout: Layout, state: StateDirectory, api_port: int) ->
     for node in layout.nodes:
         directory = state.node(node.name)
         _write_json(directory / "kubelet.yaml", _kubelet(layout, node, state))
-        _write_json(directory / "kube-proxy.yaml", _kube_proxy(layout, node, state))
+        _write_json(directory / _KUBE_PROXY, _kube_proxy(layout, node, state))
         (directory / "resolv.conf").write_text(
             "".join(f"nameserver {address}\n" for address in layout.service_addresses(CLUSTER_DNS))
         )
@@ -249,6 +251,18 @@ def _kube_proxy(layout: Layout, node: NodeLayout, state: StateDirectory) -> dict
         "iptables": {"syncPeriod": "30s", "minSyncPeriod": "0s"},
         "nftables": {"syncPeriod": "30s", "minSyncPeriod": "0s"},
     }
+
+
+def read_kube_proxy(state: StateDirectory, node: str) -> dict[str, Any]:
+    """Return the KubeProxyConfiguration of a node; raises ClusterError when its file cannot be read."""
+    file = state.node(node) / _KUBE_PROXY
+    try:
+        configuration: dict[str, Any] = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"{node}: the configuration of kube-proxy cannot be read: {error}", next_step="see whether the cluster runs"
+        ) from error
+    return configuration
 
 
 def _cni(node: NodeLayout) -> dict[str, Any]:

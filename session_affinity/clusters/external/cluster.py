@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from session_affinity.clusters.external import images, placement
+from session_affinity.dataplane.proxy_config import ProxyConfigs
 from session_affinity.deadlines import DEFAULTS
 from session_affinity.kube import logs
 from session_affinity.kube.api import Api
@@ -28,11 +29,12 @@ class ExternalCluster:
     namespace: str
     placement: Placement
     source: images.ImageSource = images.AS_NAMED
+    proxy_configs: ProxyConfigs = field(default_factory=ProxyConfigs)
     nodes: Mapping[str, AgentNode] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     provider: str = "external"
     is_ours: bool = False
-    revival: tuple[str, ...] | None = None
+    kube_proxy_start: tuple[str, ...] = ()
 
     def kube_proxy_log(self, node: str) -> str:
         """Return the end of the log of the kube-proxy pod on a node (see ``clusters.cluster.Cluster``)."""

@@ -1,8 +1,8 @@
-"""What kube-proxy is like on a cluster that nobody told us about: found out, with where each fact was read.
+"""Discover the settings of an external cluster's kube-proxies, node by node, and record the source of each.
 
-Asked in this order, the first that tells the mode wins: kube-proxy itself on every node, through the node agent
-(``/configz``, in older versions ``/proxyMode``, on 127.0.0.1:10249); the ConfigMap that kubeadm and kind leave; the
-rules on the nodes.
+The sources, of which the first that answers counts: kube-proxy itself on every node, through the node agent
+(``/configz``, or ``/proxyMode`` where that alone answers, at 127.0.0.1:10249); the ConfigMap that kubeadm and kind
+leave; the rules on the nodes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,15 @@ from session_affinity.dataplane.chain_names import CLUSTER_CHAIN
 from session_affinity.dataplane.iptables.expected import MASQUERADE_CHAIN, SERVICES_CHAIN
 from session_affinity.dataplane.model import FAMILIES, family_of_range
 from session_affinity.dataplane.nftables.layout import pod_ranges
+from session_affinity.dataplane.proxy_config import (
+    IPTABLES,
+    NFTABLES,
+    NO_KUBE_PROXY,
+    UNKNOWN,
+    ProxyConfig,
+    ProxyConfigs,
+    cluster_cidr_of,
+)
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.resources import CONFIG_MAPS
@@ -25,207 +34,189 @@ from session_affinity.nodes.kube_proxy import METRICS_ADDRESS
 from session_affinity.nodes.nodes import Nodes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.kube.api import Api
     from session_affinity.nodes.node import Node
 
-UNKNOWN: Final = "unknown"
-NONE: Final = "none"
-"""The mode where nodes were looked at and have no kube-proxy."""
-IPTABLES: Final = "iptables"
-NFTABLES: Final = "nftables"
-BY_CLUSTER_CIDR: Final = "ClusterCIDR"
 NO_ACCESS: Final = "nothing runs on the nodes without --node-access agent: claims about nodes cannot be judged here"
-_ASK: Final = (
+CONFIG_MAP: Final = "ConfigMap kube-system/kube-proxy"
+RULES: Final = "the rules on the nodes"
+_PAGES: Final = (
     "sh",
     "-c",
     rf"""
-ask() {{ curl -q -s -f -m 2 --noproxy '*' "http://{METRICS_ADDRESS}/$1"; }}
-config=$(ask configz) && printf 'configz %s\n' "$config"
-mode=$(ask proxyMode) && printf 'mode %s\n' "$mode"
+page() {{ curl -q -s -f -m 2 --noproxy '*' "http://{METRICS_ADDRESS}/$1"; }}
+configuration=$(page configz) && printf 'configz %s\n' "$configuration"
+mode=$(page proxyMode) && printf 'mode %s\n' "$mode"
 exit 0
 """,
 )
 
 
 @dataclass(frozen=True)
-class Proxy:
-    """What is known of kube-proxy; ``source`` is where it was read.
+class Pages:
+    """What a node's kube-proxy answered: its settings, or its mode alone; neither when it did not answer."""
 
-    ``local_by`` is how it tells pods from others; with ClusterCIDR, ``cluster_cidr`` is the range, or those of two
-    families with a comma between; None for none.
-    ``cidr_source`` is where that was read if elsewhere; ``unread`` says which nodes' rules the agents cannot read.
+    config: ProxyConfig | None = None
+    mode: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Pages:
+        """Read what the command printed on a node; a page that cannot be read counts as no answer."""
+        pages = dict(line.split(" ", 1) for line in text.splitlines() if " " in line)
+        mode = pages.get("mode", "").strip()
+        try:
+            configuration = configz.parse(pages["configz"])
+            source = f"kube-proxy itself ({METRICS_ADDRESS}/configz)"
+            return cls(ProxyConfig.from_configuration(configuration, source), mode)
+        except (KeyError, ValueError):
+            return cls(mode=mode)
+
+    def __bool__(self) -> bool:
+        return self.config is not None or bool(self.mode)
+
+
+def discover(api: Api, nodes: Mapping[str, Node], *, deadlines: Deadlines = DEFAULTS) -> ProxyConfigs:
+    """Return the settings of the kube-proxies of these nodes, without nodes those of the ConfigMap.
+
+    Raises NodeError when a node's agent fails.
     """
-
-    mode: str
-    source: str
-    cluster_cidr: str | None = None
-    masquerade_bit: int = 14
-    masquerade_all: bool = False
-    local_by: str = BY_CLUSTER_CIDR
-    cidr_source: str = ""
-    unread: str = ""
-
-    @property
-    def not_judged(self) -> str:
-        """Why no claim about nodes can be judged; empty when those about this mode can, if there are any."""
-        if self.unread:
-            return self.unread
-        if self.mode == NONE:
-            return f"the cluster has no kube-proxy ({self.source}): claims about its rules cannot be judged here"
-        if self.mode == UNKNOWN:
-            return f"the mode of kube-proxy is not known ({self.source})"
-        if self.local_by != BY_CLUSTER_CIDR:
-            return f"kube-proxy tells pods from others by {self.local_by}: the suite knows its rules for ClusterCIDR"
-        if self.masquerade_all:
-            return "kube-proxy runs with masqueradeAll: the suite does not know its rules for that"
-        return ""
-
-    def __str__(self) -> str:
-        if self.mode in (UNKNOWN, NONE):
-            return f"kube-proxy: {self.mode} ({self.source})"
-        cidr = self.cluster_cidr or "none"
-        if self.local_by != BY_CLUSTER_CIDR:
-            cidr = f"not used, pods are told by {self.local_by}"
-        where = f" (from {self.cidr_source})" if self.cidr_source else ""
-        return f"kube-proxy: {self.mode} mode, cluster CIDR {cidr}{where}, read from {self.source}"
-
-
-def discover(api: Api, nodes: Mapping[str, Node], *, deadlines: Deadlines = DEFAULTS) -> Proxy:
-    """Return what kube-proxy is like; raises NodeError when a node's agent fails."""
-    configured = from_config_map(api)
+    stored = from_config_map(api)
     if not nodes:
-        return configured or Proxy(UNKNOWN, "no ConfigMap kube-proxy can be read in kube-system, and no node")
+        nowhere = ProxyConfig(UNKNOWN, None, source=f"{CONFIG_MAP} cannot be read, and no node")
+        return ProxyConfigs(
+            default=nowhere if stored is None else ProxyConfig.from_configuration(stored, CONFIG_MAP),
+            unreadable=NO_ACCESS,
+        )
     reader = Nodes(nodes, deadlines=deadlines)
-    found = _from_nodes(reader, configured)
-    # Without this, rules that are there and cannot be read would count as rules that are not there.
-    unread = unreadable(reader.read().values()) if found.mode in (IPTABLES, NONE) else ""
-    return replace(found, mode=UNKNOWN if found.mode == NONE else found.mode, unread=unread) if unread else found
-
-
-def unreadable(states: Iterable[NodeSnapshot]) -> str:
-    """Return in words which nodes have rules in the legacy tables that the agent's image has no program for."""
-    blind = [
-        state.node
-        for state in states
-        if SERVICES_CHAIN not in state.ruleset.chains() and any("legacy-save" in what for what in state.missing)
-    ]
-    if not blind:
-        return ""
-    return f"rules are in the legacy iptables' tables on {', '.join(blind)}, which the agent's image cannot read"
-
-
-def _from_nodes(reader: Nodes, configured: Proxy | None) -> Proxy:
-    told = from_answers({name: ended.check().stdout for name, ended in reader.run_everywhere(_ASK).items()})
-    if told and told.local_by:
-        return told
-    if configured:
-        mode, source = (told.mode, f"{told.source}, the rest from {configured.source}") if told else ("", "")
-        return replace(configured, mode=mode or configured.mode, source=source or configured.source)
+    pages = {name: Pages.parse(done.check().stdout) for name, done in reader.run_everywhere(_PAGES).items()}
     # kube-proxy has rules of both families, whatever the cluster's are; ranges stand in those it has pods of.
     states = [state for family in FAMILIES for state in reader.in_family(family).read().values()]
-    seen = from_rules(states)
-    return replace(seen, mode=told.mode, source=told.source, cidr_source=seen.source) if told else seen
+    by_node = from_pages(pages, stored, states) if any(pages.values()) else from_silence(stored, states)
+    return ProxyConfigs(by_node, unreadable=unreadable(states, by_node))
 
 
-def from_answers(answers: Mapping[str, str]) -> Proxy | None:
-    """Return what kube-proxy told on the nodes; None when it told nothing on any.
+def from_pages(
+    pages: Mapping[str, Pages], stored: Mapping[str, Any] | None, states: Iterable[NodeSnapshot]
+) -> dict[str, ProxyConfig]:
+    """Return each node's settings, where some kube-proxy answered; what one leaves out is in ConfigMap or rules.
 
-    ``local_by`` is empty when only the mode was told. Nodes that disagree make an unknown mode that says so.
+    The mode of one that does not answer while others do is unknown: it may be about to start.
     """
-    told = {name: found for name, text in answers.items() if (found := _answer(text))}
-    if not told:
-        return None
-    kinds: dict[Proxy, list[str]] = defaultdict(list)
-    for name, found in told.items():
-        kinds[found].append(name)
-    if len(kinds) > 1:
-        differing = "; ".join(f"{', '.join(names)}: {_short(found)}" for found, names in kinds.items())
-        return Proxy(UNKNOWN, f"the nodes' kube-proxies differ: {differing}")
-    found = next(iter(kinds))
-    if len(told) < len(answers):
-        silent = [name for name in answers if name not in told]
-        return Proxy(
-            UNKNOWN, f"no kube-proxy answers at {METRICS_ADDRESS} on {', '.join(silent)}; elsewhere {found.mode} mode"
-        )
-    return replace(found, source=f"{found.source} on {len(told)} of {len(answers)} nodes")
+    seen = from_rules(states)
+    return {name: _from_page(page, stored, seen[name]) for name, page in pages.items()}
 
 
-def from_config_map(api: Api) -> Proxy | None:
-    """Return what the ConfigMap of kubeadm says; None where there is none or it may not be read."""
+def _from_page(page: Pages, stored: Mapping[str, Any] | None, seen: ProxyConfig) -> ProxyConfig:
+    if page.config is not None:
+        return page.config
+    if not page.mode:
+        source = f"no kube-proxy answers at {METRICS_ADDRESS}, and on other nodes one does"
+        return ProxyConfig(UNKNOWN, None, source=source)
+    source = f"kube-proxy itself ({METRICS_ADDRESS}/proxyMode), the rest from"
+    if stored is not None:
+        return ProxyConfig.from_configuration({**stored, "mode": page.mode}, f"{source} {CONFIG_MAP}")
+    return replace(seen, mode=page.mode, source=f"{source} {seen.source}")
+
+
+def from_silence(stored: Mapping[str, Any] | None, states: Iterable[NodeSnapshot]) -> dict[str, ProxyConfig]:
+    """Return each node's settings, where no kube-proxy answered: it may serve its pages elsewhere.
+
+    A ConfigMap may be what is left of a kube-proxy that was replaced: it does not count where no node has rules.
+    """
+    read = list(states)
+    seen = from_rules(read)
+    no_rules = all(config.mode == NO_KUBE_PROXY for config in seen.values()) and not _missing(read)
+    if stored is None or no_rules:
+        return seen
+    return dict.fromkeys(seen, ProxyConfig.from_configuration(stored, CONFIG_MAP))
+
+
+def unreadable(states: Iterable[NodeSnapshot], configs: Mapping[str, ProxyConfig]) -> str:
+    """Return in words which nodes have rules in the legacy tables that the agent's image has no program for.
+
+    Without this, rules that are there and cannot be read would count as rules that are not there.
+    """
+    blind = [state.node for state in states if configs[state.node].mode != NFTABLES and _has_unreadable_rules(state)]
+    if not blind:
+        return ""
+    nodes = ", ".join(dict.fromkeys(blind))
+    return f"rules are in the legacy iptables' tables on {nodes}, which the agent's image cannot read"
+
+
+def from_config_map(api: Api) -> Mapping[str, Any] | None:
+    """Return the KubeProxyConfiguration in the ConfigMap of kubeadm; None where there is none that can be read."""
     try:
         stored = api.get(CONFIG_MAPS, "kube-proxy", "kube-system")
     except ApiError:
         return None
-    text = (stored.get("data") or {}).get("config.conf")
     try:
-        settings = yaml.safe_load(text) if text else None
-    except yaml.YAMLError:
+        configuration = yaml.safe_load((stored.get("data") or {}).get("config.conf") or "")
+        ProxyConfig.from_configuration(configuration)
+    except (yaml.YAMLError, ValueError):
         return None
-    return from_settings(settings, "ConfigMap kube-system/kube-proxy") if isinstance(settings, dict) else None
+    return configuration if isinstance(configuration, dict) else None
 
 
-def from_settings(settings: Mapping[str, Any], source: str) -> Proxy:
-    """Return what a KubeProxyConfiguration says; what it leaves out has kube-proxy's defaults on Linux."""
-    mode = str(settings.get("mode") or IPTABLES)
-    own = settings.get(mode) or {}
-    return Proxy(
-        mode,
-        source,
-        _spelled(str(settings.get("clusterCIDR") or "")),
-        masquerade_bit=int(own.get("masqueradeBit") or 14),
-        masquerade_all=bool(own.get("masqueradeAll")),
-        local_by=str(settings.get("detectLocalMode") or BY_CLUSTER_CIDR),
-    )
+def from_rules(states: Iterable[NodeSnapshot]) -> dict[str, ProxyConfig]:
+    """Return the settings of each node as far as its rules show them: the mode, and the cluster CIDR.
+
+    Nodes with rules for different ranges do not detect local traffic by cluster CIDR.
+    """
+    by_node: dict[str, list[NodeSnapshot]] = defaultdict(list)
+    for state in states:
+        by_node[state.node].append(state)
+    modes = {name: _mode(of_node) for name, of_node in by_node.items()}
+    ranges = {range_ for name, of_node in by_node.items() for range_ in _ranges(of_node, modes[name])}
+    in_order = sorted(ranges, key=lambda range_: (":" in range_, range_))
+    several = len({family_of_range(range_) for range_ in ranges}) < len(ranges)
+    if set(modes.values()) == {NO_KUBE_PROXY}:
+        source = f"no kube-proxy answers at {METRICS_ADDRESS}, and {len(by_node)} nodes have no rules of one"
+        return {name: ProxyConfig(NO_KUBE_PROXY, None, source=source + _missing(by_node[name])) for name in by_node}
+    shown = ProxyConfig(UNKNOWN, cluster_cidr_of(in_order), source=RULES)
+    if several:
+        source = f"{RULES} have several ranges: {', '.join(in_order)}"
+        shown = replace(shown, cluster_cidr=None, detect_local_mode=UNKNOWN, source=source)
+    nothing = f"no kube-proxy answers at {METRICS_ADDRESS}, and there are no rules of one"
+    return {
+        name: replace(shown, mode=mode)
+        if mode in (IPTABLES, NFTABLES)
+        else ProxyConfig(UNKNOWN, None, source=nothing + _missing(by_node[name]))
+        for name, mode in modes.items()
+    }
 
 
-def from_rules(states: Iterable[NodeSnapshot]) -> Proxy:
-    """Return what the rules on the nodes show."""
+def _mode(states: Iterable[NodeSnapshot]) -> str:
+    """Return the mode that a node's rules show: none for a node without rules, unknown where some cannot be read."""
     seen = list(states)
-    source = f"the rules of {len({state.node for state in seen})} nodes"
-    if tables := [state.nftables for state in seen if state.nftables]:
-        return _with_range(NFTABLES, source, {range_ for table in tables for range_ in pod_ranges(table)})
-    with_rules = [state for state in seen if SERVICES_CHAIN in state.ruleset.chains()]
-    if not with_rules:
-        missing = sorted({what for state in seen for what in state.missing if "save" in what or "nft" in what})
-        unread = f"; {', '.join(missing)}" if missing else ""
-        return Proxy(NONE, f"none answers at {METRICS_ADDRESS}, and {source} show none{unread}")
-    return _with_range(IPTABLES, source, {range_ for state in with_rules for range_ in _ranges(state)})
+    if any(state.nftables is not None for state in seen):
+        return NFTABLES
+    if any(SERVICES_CHAIN in state.ruleset.chains() for state in seen):
+        return IPTABLES
+    return UNKNOWN if any(_has_unreadable_rules(state) for state in seen) else NO_KUBE_PROXY
 
 
-def _with_range(mode: str, source: str, found: Collection[str]) -> Proxy:
-    ranges = sorted(found, key=lambda one: (":" in one, one))
-    if len({family_of_range(one) for one in ranges}) < len(ranges):
-        return Proxy(mode, source, local_by=f"several ranges ({', '.join(ranges)})")
-    return Proxy(mode, source, ",".join(ranges) or None)
+def _ranges(states: Iterable[NodeSnapshot], mode: str) -> Iterable[str]:
+    """Yield the ranges that the rules of a node take pods to be in."""
+    for state in states:
+        if mode == NFTABLES:
+            yield from pod_ranges(state.nftables) if state.nftables is not None else ()
+            continue
+        for name, chain in state.ruleset.chains().items():
+            if name.startswith(CLUSTER_CHAIN):
+                for rule in chain.rules:
+                    source = rule.option("-s")
+                    if rule.target == MASQUERADE_CHAIN and source and source.negated:
+                        yield source.value
 
 
-def _answer(text: str) -> Proxy | None:
-    said = dict(line.split(" ", 1) for line in text.splitlines() if " " in line)
-    try:
-        settings = configz.parse(said["configz"])
-    except (KeyError, ValueError):
-        mode = said.get("mode", "").strip()
-        return Proxy(mode, f"kube-proxy itself ({METRICS_ADDRESS}/proxyMode)", local_by="") if mode else None
-    return from_settings(settings, f"kube-proxy itself ({METRICS_ADDRESS}/configz)")
+def _has_unreadable_rules(state: NodeSnapshot) -> bool:
+    return SERVICES_CHAIN not in state.ruleset.chains() and any("legacy-save" in what for what in state.missing)
 
 
-def _ranges(state: NodeSnapshot) -> Iterable[str]:
-    """Return the ranges that the rules of Services take pods to be in."""
-    for name, chain in state.ruleset.chains().items():
-        if name.startswith(CLUSTER_CHAIN):
-            for rule in chain.rules:
-                source = rule.option("-s")
-                if rule.target == MASQUERADE_CHAIN and source and source.negated:
-                    yield source.value
-
-
-def _spelled(ranges: str) -> str | None:
-    """Return ranges with nothing but a comma between; None where there is none."""
-    return ",".join(one.strip() for one in ranges.split(",") if one.strip()) or None
-
-
-def _short(proxy: Proxy) -> str:
-    return f"{proxy.mode}, {proxy.local_by} {proxy.cluster_cidr or ''}".strip()
+def _missing(states: Iterable[NodeSnapshot]) -> str:
+    """Return in words which programs to read rules with a node lacks; empty when it has all."""
+    missing = {what for state in states for what in state.missing if "save" in what or "nft" in what}
+    return f"; {', '.join(sorted(missing))}" if missing else ""

@@ -10,6 +10,7 @@ import yaml
 from session_affinity.clusters.external import access, agent, discovery, images, namespace, placement
 from session_affinity.clusters.external.cluster import ExternalCluster
 from session_affinity.clusters.interrupts import ending_orderly, uninterrupted
+from session_affinity.dataplane.backends import BACKENDS
 from session_affinity.errors import ClusterError, UsageError
 from session_affinity.kube.api import Api, ApiError
 from session_affinity.kube.resources import NODES
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from session_affinity.clusters.external.agent import AgentNode
-    from session_affinity.clusters.external.discovery import Proxy
     from session_affinity.clusters.external.placement import Candidate, Placement
     from session_affinity.clusters.options import ClusterOptions
+    from session_affinity.dataplane.proxy_config import ProxyConfigs
     from session_affinity.progress import Progress
 
 SAMPLE_PODS: Final = ("webpods.yaml", "net-pod.yaml")
@@ -45,8 +46,8 @@ def open_external(options: ClusterOptions, progress: Progress) -> Iterator[Exter
         nodes = _agents(api, name, candidates, options, progress)
         for node in nodes.values():
             open_shells.callback(node.shell.close)
-        proxy = discovery.discover(api, nodes, deadlines=options.deadlines)
-        for line in (str(proxy), *placed.statements, *_limits(nodes, proxy, candidates, options)):
+        proxy_configs = discovery.discover(api, nodes, deadlines=options.deadlines)
+        for line in (str(proxy_configs), *placed.statements, *_limits(nodes, proxy_configs, candidates)):
             progress.note(f"external: {line}")
         yield ExternalCluster(
             name=way.context,
@@ -55,8 +56,9 @@ def open_external(options: ClusterOptions, progress: Progress) -> Iterator[Exter
             namespace=name,
             placement=placed,
             source=source_of(options),
-            nodes={} if proxy.not_judged else nodes,
-            facts={**facts_of(proxy, nodes, placed), **({"Kubernetes": version} if unseen else {})},
+            proxy_configs=proxy_configs,
+            nodes={} if proxy_configs.not_judged else nodes,
+            facts={"placement": "; ".join(placed.statements), **({"Kubernetes": version} if unseen else {})},
         )
 
 
@@ -77,21 +79,6 @@ def is_asked_for(options: ClusterOptions) -> bool:
 def no_node_access(options: ClusterOptions) -> str:
     """Return why claims about nodes cannot be judged, as far as the options tell; empty when they can."""
     return discovery.NO_ACCESS if is_asked_for(options) and options.node_access == "none" else ""
-
-
-def facts_of(proxy: Proxy, nodes: Mapping[str, AgentNode], placed: Placement) -> dict[str, str]:
-    """Return what the provider found out and the API does not tell."""
-    facts = {
-        "proxy mode": proxy.mode,
-        "proxy read from": proxy.source,
-        "masquerade bit": str(proxy.masquerade_bit),
-        "placement": "; ".join(placed.statements),
-    }
-    if proxy.cluster_cidr:
-        facts["cluster CIDR"] = proxy.cluster_cidr
-    if not_judged := (proxy.not_judged if nodes else discovery.NO_ACCESS):
-        facts["rules not judged"] = not_judged
-    return facts
 
 
 def images_for(options: ClusterOptions) -> tuple[str, ...]:
@@ -165,17 +152,15 @@ def _agents(
 
 
 def _limits(
-    nodes: Mapping[str, AgentNode], proxy: Proxy, candidates: Sequence[Candidate], options: ClusterOptions
+    nodes: Mapping[str, AgentNode], proxy_configs: ProxyConfigs, candidates: Sequence[Candidate]
 ) -> Iterator[str]:
     """Yield what cannot be judged here, and why."""
-    if options.node_access == "none":
-        yield discovery.NO_ACCESS
-    elif proxy.not_judged:
-        yield proxy.not_judged
-    elif proxy.mode != discovery.IPTABLES:
-        yield f"kube-proxy runs in {proxy.mode} mode: claims about iptables rules cannot be judged here"
-    if nodes and (silent := [one.name for one in candidates if one.name not in nodes]):
-        yield f"not looked at, for no agent runs there: {', '.join(silent)}"
+    if proxy_configs.not_judged:
+        yield proxy_configs.not_judged
+    elif proxy_configs.mode not in BACKENDS:
+        yield f"kube-proxy runs in {proxy_configs.mode} mode: claims about its rules cannot be judged here"
+    if nodes and (without_agent := [node.name for node in candidates if node.name not in nodes]):
+        yield f"not read, for no agent runs there: {', '.join(without_agent)}"
 
 
 def _sample_pods() -> list[dict[str, Any]]:

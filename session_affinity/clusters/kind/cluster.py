@@ -18,6 +18,7 @@ from session_affinity.clusters.kind import configuration, images, ready
 from session_affinity.clusters.kind.manager import KindManager
 from session_affinity.clusters.kind.node import KindNode
 from session_affinity.clusters.kind.state import KindRecord
+from session_affinity.dataplane.proxy_config import ProxyConfigs
 from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import ClusterError
 from session_affinity.kube import logs
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from session_affinity.clusters.kind.engine import Container, Engine
     from session_affinity.clusters.kind.preflight import NodeImage
     from session_affinity.clusters.kind.state import KindState
+    from session_affinity.dataplane.proxy_config import ProxyConfig
     from session_affinity.progress import Progress, ProgressStep
 
 LATE_SECONDS: Final = 3.0
@@ -49,6 +51,7 @@ class KindCluster(OwnCluster):
     name: str
     kubeconfig: Path
     nodes: Mapping[str, KindNode]
+    proxy_configs: ProxyConfigs
     facts: Mapping[str, str]
     images: Mapping[str, str] = field(default_factory=dict)
     provider: str = "kind"
@@ -139,14 +142,15 @@ class ClusterLifetime:
             loading = pool.submit(images.load, self._engine, self._manager(), self._state, self._progress)
             with self._progress.step("nodes and kube-proxy") as step:
                 family = families_of(record.ip_family)[0]
-                facts |= ready.wait(Api(self._state.kubeconfig), nodes, seconds=seconds, step=step, family=family)
+                api = Api(self._state.kubeconfig)
+                proxy_config = ready.wait(api, nodes, seconds=seconds, step=step, family=family)
             with self._progress.step("images of the sample pods"):
                 loaded = loading.result()
                 facts |= loaded.facts
         facts["cluster start"] = f"{time.monotonic() - began:.1f} s"
         ids = {one.name: one.id for one in containers}
         self._state.write(replace(record, nodes=ids, facts=facts, images=loaded.names))
-        return KindCluster(self._state.name, self._state.kubeconfig, nodes, facts, loaded.names)
+        return self._cluster(nodes, proxy_config, facts, loaded.names)
 
     def adopt(self, record: KindRecord, containers: Sequence[Container]) -> KindCluster:
         """Take over a cluster that an earlier run left; raises ClusterError when it cannot be read.
@@ -154,13 +158,19 @@ class ClusterLifetime:
         It ends with this run, unless it was kept before or is to be kept now.
         """
         self._begun, self._kept = True, record.kept
-        facts = {
-            **record.facts,
-            **ready.kube_proxy_facts(Api(self._state.kubeconfig)),
-            "cluster start": "found running",
-        }
-        nodes = nodes_of(self._engine, containers)
-        return KindCluster(self._state.name, self._state.kubeconfig, nodes, facts, record.images)
+        proxy_config = ready.kube_proxy_config(Api(self._state.kubeconfig))
+        facts = {**record.facts, "cluster start": "found running"}
+        return self._cluster(nodes_of(self._engine, containers), proxy_config, facts, record.images)
+
+    def _cluster(
+        self,
+        nodes: Mapping[str, KindNode],
+        proxy_config: ProxyConfig,
+        facts: Mapping[str, str],
+        image_names: Mapping[str, str],
+    ) -> KindCluster:
+        configs = ProxyConfigs.same(proxy_config, nodes)
+        return KindCluster(self._state.name, self._state.kubeconfig, nodes, configs, facts, image_names)
 
     def export_logs(self) -> None:
         """Write the logs of the nodes to the results; not being able to is worth a line, not an error of its own."""

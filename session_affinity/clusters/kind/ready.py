@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from session_affinity.dataplane import chain_names, snapshot
+from session_affinity.dataplane.proxy_config import ProxyConfig
 from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import ClusterError, NodeError
 from session_affinity.kube.resources import CONFIG_MAPS, NODES, Resource
@@ -32,39 +33,29 @@ _PROGRAMMED: Final = {
 """By proxy mode, what a node has of the Service that every cluster has, once kube-proxy has synced."""
 
 
-def kube_proxy_facts(api: Api) -> dict[str, str]:
-    """Return what kube-proxy's ConfigMap says, as facts; raises ClusterError when it does not say it.
-
-    An empty mode is the default, iptables.
-    """
-    found = api.get(CONFIG_MAPS, "kube-proxy", "kube-system")
+def kube_proxy_config(api: Api) -> ProxyConfig:
+    """Return the settings of all nodes' kube-proxies, as kubeadm's ConfigMap has them; raises ClusterError."""
+    stored = api.get(CONFIG_MAPS, "kube-proxy", "kube-system")
     try:
-        settings: dict[str, Any] = yaml.safe_load(found["data"]["config.conf"])
-        mode = str(settings.get("mode") or "iptables")
-        of_mode = settings.get(mode) or {}
-        facts = {
-            "proxy mode": mode,
-            "cluster CIDR": str(settings.get("clusterCIDR") or ""),
-            "kube-proxy minSyncPeriod": str(of_mode.get("minSyncPeriod") or ""),
-        }
-    except (yaml.YAMLError, TypeError, LookupError, AttributeError) as error:
+        configuration = yaml.safe_load(stored["data"]["config.conf"])
+        return ProxyConfig.from_configuration(configuration, "ConfigMap kube-system/kube-proxy")
+    except (yaml.YAMLError, TypeError, LookupError, ValueError) as error:
         raise ClusterError(f"the ConfigMap kube-system/kube-proxy is not as kubeadm writes it: {error}") from error
-    return {name: value for name, value in facts.items() if value}
 
 
 def wait(
     api: Api, nodes: Mapping[str, Node], *, seconds: float, step: ProgressStep, family: Family = "IPv4"
-) -> dict[str, str]:
-    """Wait until the cluster can be judged and return the facts about kube-proxy; ``family`` is its primary one.
+) -> ProxyConfig:
+    """Wait until the cluster can be judged and return kube-proxy's settings; ``family`` is its primary one.
 
     Raises NotReadyError after ``seconds``, with what was seen last.
     """
     deadline = time.monotonic() + seconds
     _wait(deadline, "the nodes to be Ready", lambda: _not_ready(api, nodes), step)
     _wait(deadline, "the default service account", lambda: _no_account(api), step)
-    facts = kube_proxy_facts(api)
-    _wait(deadline, "kube-proxy to have synced", lambda: _not_synced(nodes, facts["proxy mode"], family), step)
-    return facts
+    config = kube_proxy_config(api)
+    _wait(deadline, "kube-proxy to have synced", lambda: _not_synced(nodes, config.mode, family), step)
+    return config
 
 
 def not_ready(api: Api, nodes: Mapping[str, Node]) -> str:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.differences import Difference
     from session_affinity.dataplane.iptables.expected import ExpectedChains
     from session_affinity.dataplane.iptables.save import Rule
-    from session_affinity.dataplane.model import Endpoint, ProxyConfig, ServiceState
+    from session_affinity.dataplane.model import Endpoint, ServiceState
+    from session_affinity.dataplane.proxy_config import ProxyConfig
     from session_affinity.dataplane.snapshot import NodeSnapshot
 
 

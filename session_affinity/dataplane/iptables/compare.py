@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from session_affinity.dataplane.iptables.save import Option, Rule, Ruleset
-    from session_affinity.dataplane.model import ProxyConfig, ServiceState
+    from session_affinity.dataplane.model import ServiceState
+    from session_affinity.dataplane.proxy_config import ProxyConfig
 
 _MISSING: Final = {
     RuleKind.ENTRY: Aspect.ENTRY,

@@ -19,7 +19,8 @@ from session_affinity.dataplane.topology import usable_endpoints
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from session_affinity.dataplane.model import Endpoint, ProxyConfig, ServicePort, ServiceState
+    from session_affinity.dataplane.model import Endpoint, ServicePort, ServiceState
+    from session_affinity.dataplane.proxy_config import ProxyConfig
 
 SERVICES_CHAIN: Final = "KUBE-SERVICES"
 NODE_PORTS_CHAIN: Final = "KUBE-NODEPORTS"

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from session_affinity.dataplane.differences import Difference
-    from session_affinity.dataplane.model import Endpoint, ProxyConfig, ServiceState
+    from session_affinity.dataplane.model import Endpoint, ServiceState
     from session_affinity.dataplane.nftables.expected import ExpectedTable
     from session_affinity.dataplane.nftables.rules import NftRule
+    from session_affinity.dataplane.proxy_config import ProxyConfig
     from session_affinity.dataplane.snapshot import NodeSnapshot
 
 TABLE: Final = "kube-proxy"

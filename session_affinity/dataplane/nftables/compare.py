@@ -31,8 +31,9 @@ from session_affinity.dataplane.pairing import OUTSIDE_ORDER, ExpectedRule, Rule
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from session_affinity.dataplane.model import ProxyConfig, ServiceState
+    from session_affinity.dataplane.model import ServiceState
     from session_affinity.dataplane.nftables.table import Key, Table
+    from session_affinity.dataplane.proxy_config import ProxyConfig
 
 _MISSING: Final = {
     RuleKind.ENTRY: Aspect.ENTRY,

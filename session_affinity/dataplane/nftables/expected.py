@@ -39,8 +39,9 @@ from session_affinity.dataplane.topology import usable_endpoints
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from session_affinity.dataplane.model import Endpoint, ProxyConfig, ServicePort, ServiceState
+    from session_affinity.dataplane.model import Endpoint, ServicePort, ServiceState
     from session_affinity.dataplane.nftables.table import Key
+    from session_affinity.dataplane.proxy_config import ProxyConfig
 
 
 @dataclass(frozen=True)

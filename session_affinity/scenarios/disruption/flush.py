@@ -53,7 +53,7 @@ class Flush:
     def start(self) -> Flush:
         """Flush, and go on watching in the background; raises NodeError when the node cannot be flushed."""
         nodes = self._programming.nodes
-        self._period = self._proxies.sync_period(self._node, self._programming.proxy.mode)
+        self._period = self._proxies.sync_period(self._node)
         nodes.run(self._node, rule_tampering.flush(nodes.read_one(self._node))).check()
         self._thread = threading.Thread(target=self._watch, args=(time.monotonic(),), name="flush-watch", daemon=True)
         self._thread.start()
@@ -84,7 +84,7 @@ class Flush:
             self._error = error
 
     def _watched(self, began: float) -> Repair:
-        allowed = self._period + CANARIES_SECONDS + self._programming.deadlines.sync
+        allowed = self._period + CANARIES_SECONDS + self._programming.sync_seconds
         found: list[tuple[Difference, ...]] = []
 
         def right() -> bool:

@@ -185,7 +185,7 @@ class _Run:
                 }
             return not any(objects for nodes in left.values() for objects in nodes.values())
 
-        poll(nothing_is_left, self._deadlines.sync)
+        poll(nothing_is_left, self._testbed.sync_seconds)
         return left
 
 

@@ -12,7 +12,8 @@ from session_affinity.dataplane.backend import of_client
 from session_affinity.dataplane.backends import BACKENDS, IPTABLES, NFTABLES
 from session_affinity.dataplane.iptables import expected as iptables_expected
 from session_affinity.dataplane.iptables import save as iptables_save
-from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ProxyConfig, ServicePort, ServiceState
+from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ServicePort, ServiceState
+from session_affinity.dataplane.proxy_config import ProxyConfig
 from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.dataplane.xt_recent import Entry, RecentList
 from session_affinity.errors import ClusterError

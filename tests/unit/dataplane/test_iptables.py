@@ -16,7 +16,8 @@ from session_affinity.dataplane.iptables import expected as iptables_expected
 from session_affinity.dataplane.iptables import queries as iptables_queries
 from session_affinity.dataplane.iptables import save as iptables_save
 from session_affinity.dataplane.iptables.save import parse_rule
-from session_affinity.dataplane.model import Endpoint, ProxyConfig, ServicePort, ServiceState
+from session_affinity.dataplane.model import Endpoint, ServicePort, ServiceState
+from session_affinity.dataplane.proxy_config import ProxyConfig
 from session_affinity.errors import NodeError
 
 if TYPE_CHECKING:

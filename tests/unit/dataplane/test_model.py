@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from session_affinity.dataplane.model import Endpoint, Family, ProxyConfig, ServiceState
+from session_affinity.dataplane.model import Endpoint, ServiceState
 from session_affinity.dataplane.topology import local_endpoints
 
 pytestmark = pytest.mark.unit
@@ -128,21 +128,6 @@ def test_an_unnamed_port_adds_nothing_to_the_name() -> None:
     state = ServiceState.from_objects(service(ports=[{"port": 80}]), [])
 
     assert state.port_name(state.ports[0]) == "default/svc-clusterip"
-
-
-@pytest.mark.parametrize(
-    ("ranges", "family", "found"),
-    [
-        ("10.10.0.0/16", "IPv4", "10.10.0.0/16"),
-        ("10.10.0.0/16", "IPv6", None),
-        ("10.10.0.0/16,fd00:10::/56", "IPv4", "10.10.0.0/16"),
-        ("10.10.0.0/16,fd00:10::/56", "IPv6", "fd00:10::/56"),
-        ("fd00:10::/56,10.10.0.0/16", "IPv4", "10.10.0.0/16"),
-        (None, "IPv4", None),
-    ],
-)
-def test_the_pod_range_of_each_family(ranges: str | None, family: Family, found: str | None) -> None:
-    assert ProxyConfig("iptables", ranges).pod_range(family) == found
 
 
 DRAINING = {"ready": False, "serving": True, "terminating": True}

@@ -16,12 +16,13 @@ import pytest
 
 from session_affinity.dataplane.backends import NFTABLES
 from session_affinity.dataplane.differences import Aspect
-from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ProxyConfig, ServicePort, ServiceState
+from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ServicePort, ServiceState
 from session_affinity.dataplane.nftables import compare as nftables_compare
 from session_affinity.dataplane.nftables import expected as nftables_expected
 from session_affinity.dataplane.nftables import layout as nftables_layout
 from session_affinity.dataplane.nftables import table as nftables_table
 from session_affinity.dataplane.nftables.layout import TableLayout
+from session_affinity.dataplane.proxy_config import ProxyConfig
 from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.errors import NodeError
 

@@ -18,9 +18,10 @@ from session_affinity.dataplane.backends import IPTABLES, NFTABLES
 from session_affinity.dataplane.differences import Aspect
 from session_affinity.dataplane.iptables import expected as iptables_expected
 from session_affinity.dataplane.iptables import save as iptables_save
-from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ProxyConfig, ServicePort, ServiceState
+from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ServicePort, ServiceState
 from session_affinity.dataplane.nftables import layout as nftables_layout
 from session_affinity.dataplane.nftables import table as nftables_table
+from session_affinity.dataplane.proxy_config import ProxyConfig
 from session_affinity.dataplane.snapshot import NodeSnapshot
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 from session_affinity.dataplane.backends import IPTABLES
 from session_affinity.dataplane.differences import Aspect
 from session_affinity.dataplane.iptables import compare as iptables_compare
-from session_affinity.dataplane.model import ProxyConfig
+from session_affinity.dataplane.proxy_config import ProxyConfig
 from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.verdicts.rules import (
     judge_aspects,

@@ -9,7 +9,7 @@ import pytest
 
 from session_affinity.dataplane.backends import IPTABLES, NFTABLES
 from session_affinity.dataplane.iptables import compare as iptables_compare
-from session_affinity.dataplane.model import ProxyConfig
+from session_affinity.dataplane.proxy_config import ProxyConfig
 from session_affinity.scenarios.expiry.shared_wait import ExpiredElements, SilentClients, TimeoutPatch
 from session_affinity.testbed.testbed import SyncResult
 from session_affinity.verdicts.expiry import UntimelyError

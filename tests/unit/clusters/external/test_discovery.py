@@ -1,4 +1,4 @@
-"""What kube-proxy is like, from what it says itself, from a ConfigMap and from the rules."""
+"""The settings of kube-proxy, discovered from its own pages, from a ConfigMap and from the rules."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from session_affinity.clusters.external import discovery
-from session_affinity.clusters.external.discovery import Proxy, discover, from_answers, from_rules, from_settings
+from session_affinity.clusters.external.discovery import Pages, discover, from_rules
 from session_affinity.dataplane.iptables import save
 from session_affinity.dataplane.nftables.table import Table
+from session_affinity.dataplane.proxy_config import NO_KUBE_PROXY, UNKNOWN, ProxyConfigs
 from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.kube.api import ApiError
 from session_affinity.nodes.node import Completed
@@ -47,145 +48,164 @@ def rules(cidr: str = "10.10.0.0/16", name: str = "n") -> NodeSnapshot:
 class Api:
     """Has the ConfigMap of kubeadm, or not."""
 
-    def __init__(self, settings: dict[str, Any] | None = None) -> None:
-        self.settings = settings
+    def __init__(self, configuration: object = None) -> None:
+        self.configuration = configuration
 
     def get(self, *_: object) -> dict[str, Any]:
-        if self.settings is None:
+        if self.configuration is None:
             raise ApiError("no", status=404)
-        return {"data": {"config.conf": yaml.safe_dump(self.settings)}}
+        return {"data": {"config.conf": yaml.safe_dump(self.configuration)}}
 
 
 class Node:
-    """Answers what it is asked as a node with this kube-proxy does."""
+    """Prints the pages of a kube-proxy, or the rules, as a node does."""
 
-    def __init__(self, name: str, told: str = "", rules: str = "", missing: str = "") -> None:
-        self.name, self.told, self.rules, self.missing = name, told, rules, missing
+    def __init__(self, name: str, pages: str = "", rules: str = "", missing: str = "") -> None:
+        self.name, self.pages, self.rules, self.missing = name, pages, rules, missing
 
     def run(self, argv: Any, **_: object) -> Completed:
         read = f"@@affinity rules iptables-save\n{self.rules}" if self.rules else ""
         read += f"@@affinity missing {self.missing}\n" if self.missing else ""
-        stdout = self.told if argv == discovery._ASK else f"{read}@@affinity end\n"
+        stdout = self.pages if argv == discovery._PAGES else f"{read}@@affinity end\n"
         return Completed(self.name, tuple(argv), 0, stdout, "")
 
 
-def found(*nodes: Node, settings: dict[str, Any] | None = None) -> Proxy:
-    return discover(Api(settings), {node.name: node for node in nodes})
+def discovered(*nodes: Node, configuration: object = None) -> ProxyConfigs:
+    api: Any = Api(configuration)
+    return discover(api, {node.name: node for node in nodes})
 
 
-def test_kube_proxy_itself_is_believed_first() -> None:
-    proxy = found(Node("a", configz()), Node("b", configz()), settings={"mode": "nftables"})
+def test_the_page_of_kube_proxy_counts_before_the_config_map() -> None:
+    configs = discovered(Node("a", configz()), Node("b", configz()), configuration={"mode": "nftables"})
 
-    assert (proxy.mode, proxy.cluster_cidr, proxy.masquerade_bit) == ("iptables", "10.10.0.0/16,fd00::/48", 15)
-    assert proxy.source == "kube-proxy itself (127.0.0.1:10249/configz) on 2 of 2 nodes"
-    assert proxy.not_judged == ""
+    config = configs.of("b")
+    assert (config.mode, config.cluster_cidr, config.masquerade_bit) == ("iptables", "10.10.0.0/16,fd00::/48", 15)
+    assert config.source == "kube-proxy itself (127.0.0.1:10249/configz)"
+    assert configs.not_judged == ""
 
 
-def test_without_nodes_the_config_map_tells() -> None:
-    proxy = found(settings=SETTINGS)
+def test_each_node_has_the_settings_of_its_own_kube_proxy() -> None:
+    other = configz(iptables={"masqueradeBit": 14, "minSyncPeriod": "10s"})
 
-    assert str(proxy) == (
-        "kube-proxy: iptables mode, cluster CIDR 10.10.0.0/16,fd00::/48, read from ConfigMap kube-system/kube-proxy"
+    configs = discovered(Node("a", configz()), Node("b", other))
+
+    assert [configs.of(name).masquerade_bit for name in "ab"] == [15, 14]
+    assert (configs.mode, configs.min_sync_period, configs.not_judged) == ("iptables", 10.0, "")
+
+
+def test_without_nodes_the_config_map_counts_and_no_node_is_judged() -> None:
+    configs = discovered(configuration=SETTINGS)
+
+    assert str(configs) == (
+        "kube-proxy: iptables mode, cluster CIDR 10.10.0.0/16,fd00::/48, masquerade bit 15, "
+        "read from ConfigMap kube-system/kube-proxy"
+    )
+    assert configs.not_judged == discovery.NO_ACCESS
+
+
+@pytest.mark.parametrize("configuration", [None, "text", {"iptables": "text"}])
+def test_without_nodes_and_config_map_nothing_is_assumed(configuration: object) -> None:
+    configs = discovered(configuration=configuration)
+
+    assert str(configs) == "kube-proxy: unknown (ConfigMap kube-system/kube-proxy cannot be read, and no node)"
+
+
+def test_a_mode_without_settings_is_completed_from_the_rules() -> None:
+    configs = discovered(Node("a", "mode iptables\n", RULES.format(cidr="10.0.0.0/8")))
+
+    config = configs.of("a")
+    assert (config.mode, config.cluster_cidr, config.detect_local_mode) == ("iptables", "10.0.0.0/8", "ClusterCIDR")
+    assert config.source == "kube-proxy itself (127.0.0.1:10249/proxyMode), the rest from the rules on the nodes"
+
+
+def test_a_mode_without_settings_is_completed_from_the_config_map() -> None:
+    settings = {**SETTINGS, "nftables": {"masqueradeBit": 13}}
+
+    config = discovered(Node("a", "mode nftables\n"), configuration=settings).of("a")
+
+    assert (config.mode, config.cluster_cidr, config.masquerade_bit) == ("nftables", "10.10.0.0/16,fd00::/48", 13)
+    assert "the rest from ConfigMap" in config.source
+
+
+def test_a_kube_proxy_that_does_not_answer_is_judged_by_the_config_map() -> None:
+    configs = discovered(Node("a", rules=RULES.format(cidr="10.0.0.0/8")), Node("b"), configuration=SETTINGS)
+
+    assert configs.of("a") == configs.of("b")
+    assert (configs.of("a").masquerade_bit, configs.not_judged) == (15, "")
+
+
+def test_a_kube_proxy_that_does_not_answer_shows_its_settings_in_rules() -> None:
+    config = discovered(Node("a", rules=RULES.format(cidr="10.0.0.0/8"))).of("a")
+
+    assert (config.mode, config.cluster_cidr, config.source) == ("iptables", "10.0.0.0/8", discovery.RULES)
+
+
+@pytest.mark.parametrize("configuration", [None, SETTINGS])
+def test_a_cluster_whose_nodes_have_no_rules_has_no_kube_proxy(configuration: object) -> None:
+    """The ConfigMap is what kubeadm left where kube-proxy was replaced later."""
+    configs = discovered(Node("a"), Node("b"), configuration=configuration)
+
+    assert configs.mode == NO_KUBE_PROXY
+    assert configs.not_judged == (
+        "the cluster has no kube-proxy (no kube-proxy answers at 127.0.0.1:10249, and 2 nodes have no rules of one): "
+        "claims about its rules cannot be judged here"
     )
 
 
-def test_without_nodes_and_config_map_nothing_is_assumed() -> None:
-    proxy = found()
-
-    assert proxy.mode == discovery.UNKNOWN
-    assert "no ConfigMap" in proxy.not_judged
-
-
-def test_a_kube_proxy_that_tells_its_mode_only_is_completed_from_the_rules() -> None:
-    proxy = found(Node("a", "mode iptables\n", RULES.format(cidr="10.0.0.0/8")))
-
-    assert (proxy.mode, proxy.cluster_cidr, proxy.local_by) == ("iptables", "10.0.0.0/8", "ClusterCIDR")
-    assert str(proxy) == (
-        "kube-proxy: iptables mode, cluster CIDR 10.0.0.0/8 (from the rules of 1 nodes), "
-        "read from kube-proxy itself (127.0.0.1:10249/proxyMode) on 1 of 1 nodes"
-    )
-
-
-def test_a_kube_proxy_that_tells_its_mode_only_is_completed_from_the_config_map() -> None:
-    proxy = found(Node("a", "mode nftables\n"), settings=SETTINGS)
-
-    assert (proxy.mode, proxy.cluster_cidr) == ("nftables", "10.10.0.0/16,fd00::/48")
-    assert "the rest from ConfigMap" in proxy.source
-
-
-def test_a_silent_kube_proxy_is_known_by_its_rules() -> None:
-    proxy = found(Node("a", rules=RULES.format(cidr="10.0.0.0/8")))
-
-    assert (proxy.mode, proxy.cluster_cidr, proxy.source) == ("iptables", "10.0.0.0/8", "the rules of 1 nodes")
-
-
-def test_a_cluster_without_kube_proxy_says_so() -> None:
-    proxy = found(Node("a"))
-
-    assert proxy.mode == discovery.NONE
-    assert proxy.not_judged.startswith("the cluster has no kube-proxy (none answers at 127.0.0.1:10249, and the rules")
-
-
-@pytest.mark.parametrize("told", [configz(), ""])
-def test_rules_that_the_agent_cannot_read_are_not_taken_for_missing(told: str) -> None:
+@pytest.mark.parametrize("pages", [configz(), ""])
+def test_rules_that_the_agent_cannot_read_are_not_taken_for_missing(pages: str) -> None:
     """On a node whose kube-proxy writes with the legacy iptables, in an image that has only that of nftables."""
-    proxy = found(Node("a", told, missing="iptables-legacy-save"))
+    configs = discovered(Node("a", pages, missing="iptables-legacy-save"))
 
-    assert proxy.mode == ("iptables" if told else discovery.UNKNOWN)
-    assert proxy.not_judged == ("rules are in the legacy iptables' tables on a, which the agent's image cannot read")
-
-
-def test_nodes_that_disagree_are_named_with_what_they_say() -> None:
-    proxy = found(Node("a", configz()), Node("b", configz(mode="nftables")))
-
-    assert proxy.mode == discovery.UNKNOWN
-    assert "a: iptables, ClusterCIDR 10.10.0.0/16,fd00::/48; b: nftables" in proxy.not_judged
+    assert configs.mode == ("iptables" if pages else UNKNOWN)
+    assert configs.not_judged == ("rules are in the legacy iptables' tables on a, which the agent's image cannot read")
 
 
-def test_a_node_without_kube_proxy_among_others_is_named() -> None:
-    assert "answers at 127.0.0.1:10249 on b; elsewhere iptables" in found(Node("a", configz()), Node("b")).not_judged
+def test_nodes_in_different_modes_are_named() -> None:
+    configs = discovered(Node("a", configz()), Node("b", configz(mode="nftables")))
+
+    assert configs.mode == UNKNOWN
+    assert "different modes: iptables on a; nftables on b" in configs.not_judged
 
 
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        pytest.param({"detectLocalMode": "NodeCIDR"}, "by NodeCIDR", id="local-mode"),
-        pytest.param({"iptables": {"masqueradeAll": True}}, "masqueradeAll", id="masquerade-all"),
-    ],
-)
-def test_what_the_suite_has_no_rules_for_is_not_judged(changes: dict[str, Any], reason: str) -> None:
-    assert reason in from_settings({**SETTINGS, **changes}, "x").not_judged
+def test_a_node_whose_kube_proxy_alone_does_not_answer_is_named() -> None:
+    configs = discovered(Node("a", configz()), Node("b"))
+
+    assert configs.not_judged.startswith(
+        "b: the mode of kube-proxy is not known (no kube-proxy answers at 127.0.0.1:10249"
+    )
 
 
-def test_another_mode_is_left_to_the_claims_about_it() -> None:
-    assert from_settings({**SETTINGS, "mode": "nftables"}, "x").not_judged == ""
+def test_a_node_without_rules_among_others_is_named() -> None:
+    configs = discovered(Node("a", rules=RULES.format(cidr="10.0.0.0/8")), Node("b"))
 
-
-def test_what_a_configuration_leaves_out_has_kube_proxys_defaults() -> None:
-    assert from_settings({"mode": "", "clusterCIDR": ""}, "x") == Proxy("iptables", "x", None, 14)
+    assert configs.not_judged.startswith("b: the mode of kube-proxy is not known (no kube-proxy answers")
 
 
 def test_rules_without_a_masquerade_rule_show_no_range() -> None:
     text = "\n".join(line for line in RULES.splitlines() if "! -s" not in line)
 
-    assert from_rules([NodeSnapshot("n", save.parse(text))]).cluster_cidr is None
+    assert from_rules([NodeSnapshot("n", save.parse(text))])["n"].cluster_cidr is None
 
 
 def test_a_range_for_each_node_is_no_cluster_cidr() -> None:
-    proxy = from_rules([rules("10.10.0.0/24", "a"), rules("10.10.1.0/24", "b")])
+    configs = ProxyConfigs(from_rules([rules("10.10.0.0/24", "a"), rules("10.10.1.0/24", "b")]))
 
-    assert "several ranges (10.10.0.0/24, 10.10.1.0/24)" in proxy.not_judged
+    assert configs.mode == "iptables"
+    assert "detectLocalMode is not known" in configs.not_judged
+    assert "several ranges: 10.10.0.0/24, 10.10.1.0/24" in configs.not_judged
 
 
 def test_a_range_of_each_family_is_one_cluster_cidr() -> None:
-    proxy = from_rules([rules("fd00:1::/56"), rules("10.10.0.0/16")])
+    config = from_rules([rules("fd00:1::/56"), rules("10.10.0.0/16")])["n"]
 
-    assert (proxy.cluster_cidr, proxy.source) == ("10.10.0.0/16,fd00:1::/56", "the rules of 1 nodes")
-
-
-def test_the_table_of_nftables_tells_the_mode() -> None:
-    assert from_rules([NodeSnapshot("n", nftables=Table())]).mode == "nftables"
+    assert (config.cluster_cidr, config.source) == ("10.10.0.0/16,fd00:1::/56", discovery.RULES)
 
 
-def test_an_answer_that_is_no_configuration_is_passed_over() -> None:
-    assert from_answers({"a": "configz <html>\n", "b": ""}) is None
+def test_a_table_of_nftables_shows_the_mode() -> None:
+    assert from_rules([NodeSnapshot("n", nftables=Table())])["n"].mode == "nftables"
+
+
+@pytest.mark.parametrize("text", ["configz <html>\n", "", 'configz {"kubeproxy.config.k8s.io": {"iptables": 1}}\n'])
+def test_a_page_that_is_no_configuration_counts_as_no_answer(text: str) -> None:
+    assert not Pages.parse(text)
