@@ -8,6 +8,8 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from session_affinity.dataplane.proxy_config import ProxyConfig
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 WHOAMI: Final = "traefik/whoami"
 NETSHOOT: Final = "nicolaka/netshoot"
 NODE_IMAGE: Final = "example/node:v1.37.2"
-PROXY_FACTS: Final = {"proxy mode": "iptables", "cluster CIDR": "10.10.0.0/16"}
+PROXY_CONFIG: Final = ProxyConfig("iptables", "10.10.0.0/16")
 MYK8S: Final = ("myk8s-control-plane", "myk8s-worker", "myk8s-worker2", "myk8s-worker3")
 
 ENGINE = r"""#!/bin/sh

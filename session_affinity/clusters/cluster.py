@@ -36,7 +36,7 @@ class Cluster(Protocol):
 
     @property
     def name(self) -> str:
-        """The name it was asked for by."""
+        """The name that ``--cluster-name`` or the kubeconfig's context gives it."""
 
     @property
     def provider(self) -> str:

@@ -16,6 +16,7 @@ from session_affinity.conformance.differences import read_differences
 from session_affinity.conformance.exit_codes import NODE_CLAIMS, ExitCode, exit_code
 from session_affinity.conformance.implementation import Implementation, read_implementation
 from session_affinity.conformance.result import ClaimResult, Outcome, RunResult, SkipReason
+from session_affinity.dataplane.proxy_config import UNKNOWN
 from session_affinity.errors import SuiteError, UsageError
 from session_affinity.plugin.check import HEADLINE
 from session_affinity.plugin.claims import CATALOGUE, claim_of
@@ -222,7 +223,7 @@ class ResultCollector:
 
     def _document(self, run: RunResult) -> dict[str, Any]:
         config, facts = self._config, run.facts
-        catalogue = config.stash[CATALOGUE]
+        catalogue, cluster = config.stash[CATALOGUE], config.stash[RUN_FACTS].cluster
         description = reports.RunDescription(
             date=datetime.now(UTC).isoformat(timespec="seconds"),
             suite_version=about.version(),
@@ -230,7 +231,7 @@ class ResultCollector:
             implementation=implementation_of(config),
             access=_access(config),
             cluster=_cluster(facts),
-            proxy_mode=facts.get("proxy mode", "unknown"),
+            proxy_mode=cluster.proxy_configs.mode if cluster else UNKNOWN,
             command=_command(config),
         )
         return reports.document(run, catalogue, description)

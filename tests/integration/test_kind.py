@@ -17,7 +17,7 @@ from session_affinity.clusters.kind import cli, preflight
 from session_affinity.clusters.kind.engine import PROVIDER_VARIABLE, Engine, detect
 from session_affinity.errors import SuiteError
 from session_affinity.waiting import wait_until
-from tests.kind_world import MYK8S, NODE_IMAGE, PROXY_FACTS, World, is_running, make_world
+from tests.kind_world import MYK8S, NODE_IMAGE, World, is_running, make_world
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,10 +31,11 @@ from session_affinity.clusters.options import ClusterOptions
 from session_affinity.clusters.kind import ready
 from session_affinity.clusters.kind.provider import open_kind
 from session_affinity.progress import Progress
-facts = {facts}
-ready.wait = lambda *_, **__: dict(facts)
+from session_affinity.dataplane.proxy_config import ProxyConfig
+config = ProxyConfig("iptables", "10.10.0.0/16")
+ready.wait = lambda *_, **__: config
 ready.not_ready = lambda *_: ""
-ready.kube_proxy_facts = lambda _: dict(facts)
+ready.kube_proxy_config = lambda _: config
 opened = open_kind(ClusterOptions(cluster="kind", node_image={image!r}), Progress())
 if sys.argv[1] == "nan":
     opened.__enter__()
@@ -55,7 +56,7 @@ def world(tmp_path: Path) -> World:
 def run(world: World) -> Callable[..., subprocess.Popen[str]]:
     """Starts a run that lasts so many seconds, in a process of its own."""
     script = world.here / "run.py"
-    script.write_text(_RUN.format(facts=PROXY_FACTS, image=NODE_IMAGE), encoding="utf-8")
+    script.write_text(_RUN.format(image=NODE_IMAGE), encoding="utf-8")
     environment = {**os.environ, "PATH": str(world.bin), "PYTHONPATH": str(ROOT)}
     environment[STATE_VARIABLE] = str(world.here / "state")
     environment.pop(PROVIDER_VARIABLE, None)

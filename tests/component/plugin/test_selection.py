@@ -15,7 +15,7 @@ SUITE = """
 from session_affinity.plugin.selection import learn
 
 @pytest.fixture(scope="session")
-def proxy(pytestconfig):
+def proxy_configs(pytestconfig):
     learn(pytestconfig, nodes_not_judged={reason!r})
 
 @claimed("C10", "A claim about behaviour")

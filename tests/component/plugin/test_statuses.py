@@ -181,7 +181,7 @@ def run_facts(pytestconfig):
     pytestconfig.stash[RUN_FACTS].facts |= dict.fromkeys(names, "?")
 
 @pytest.fixture(scope="session")
-def proxy(pytestconfig):
+def proxy_configs(pytestconfig):
     learn(pytestconfig, proxy_mode="none")
 
 @claimed("C01", "A violated promise of the API")

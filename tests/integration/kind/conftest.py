@@ -14,7 +14,7 @@ from session_affinity.clusters.kind import ready
 from session_affinity.clusters.kind.engine import PROVIDER_VARIABLE
 from session_affinity.clusters.options import ClusterOptions
 from session_affinity.progress import Progress
-from tests.kind_world import ENGINE, NODE_IMAGE, PROXY_FACTS, World, make_world
+from tests.kind_world import ENGINE, NODE_IMAGE, PROXY_CONFIG, World, make_world
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,8 +30,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.chdir(made.here)
     monkeypatch.setattr("pytest_kubernetes.providers.base.sleep", lambda _: None)
     monkeypatch.setattr("session_affinity.clusters.kind.preflight.FREE_BYTES", 0)
-    monkeypatch.setattr(ready, "wait", lambda *_, **__: dict(PROXY_FACTS))
-    monkeypatch.setattr(ready, "kube_proxy_facts", lambda _: dict(PROXY_FACTS))
+    monkeypatch.setattr(ready, "wait", lambda *_, **__: PROXY_CONFIG)
+    monkeypatch.setattr(ready, "kube_proxy_config", lambda _: PROXY_CONFIG)
     monkeypatch.setattr(ready, "not_ready", lambda *_: "")
     return made
 

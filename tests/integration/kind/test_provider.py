@@ -18,7 +18,7 @@ from session_affinity.clusters.kind.provider import open_kind
 from session_affinity.clusters.kind.state import KindState
 from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import ClusterError, NotReadyError, PreflightError, UsageError
-from tests.kind_world import MYK8S, NETSHOOT, NODE_IMAGE, WHOAMI
+from tests.kind_world import MYK8S, NETSHOOT, NODE_IMAGE, PROXY_CONFIG, WHOAMI
 
 if TYPE_CHECKING:
     from session_affinity.clusters.kind.cluster import KindCluster
@@ -41,7 +41,7 @@ def test_a_run_has_its_cluster_and_leaves_nothing(world: World, options: Cluster
         mode = stat.S_IMODE(cluster.kubeconfig.stat().st_mode)
         assert tuple(cluster.nodes) == MYK8S
         assert (cluster.name, cluster.provider, mode) == ("myk8s", "kind", 0o600)
-        assert cluster.facts["proxy mode"] == "iptables"
+        assert [cluster.proxy_configs.of(name) for name in MYK8S] == [PROXY_CONFIG] * len(MYK8S)
         assert cluster.facts["node image"] == f"{NODE_IMAGE} (sha256:1234, from --node-image)"
         assert cluster.facts["kind"] == "0.33.0"
         assert world.network

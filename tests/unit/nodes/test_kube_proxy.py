@@ -1,16 +1,16 @@
-"""kube-proxies that are asked and stopped, on nodes that answer from memory."""
+"""Metrics of kube-proxies, and signals to them, on a stand-in for the nodes."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
+from session_affinity.dataplane.proxy_config import ProxyConfig, ProxyConfigs
 from session_affinity.deadlines import Deadlines
-from session_affinity.errors import NodeError, NotReadyError
+from session_affinity.errors import ClusterError, NodeError, NotReadyError
 from session_affinity.nodes import kube_proxy
-from session_affinity.nodes.kube_proxy import KubeProxies, seconds
+from session_affinity.nodes.kube_proxy import KubeProxies
 from session_affinity.nodes.node import Completed
 
 pytestmark = pytest.mark.unit
@@ -25,32 +25,28 @@ kubeproxy_sync_proxy_rules_iptables_total{{ip_family="IPv4",table="nat"}} 63
 
 
 class FakeNodes:
-    """One node whose kube-proxy can be killed and told to start; ``deaf`` times it is told in vain.
+    """One node whose kube-proxy can be killed and started; the first ``ignored`` start commands do nothing.
 
-    ``syncs`` are the exit codes of looking for a sync.
+    ``syncs`` are the exit codes of ``KILL_DURING_SYNC``.
     """
 
     names = ("a",)
 
-    def __init__(self, deaf: int = 0, syncs: tuple[int, ...] = ()) -> None:
+    def __init__(self, ignored: int = 0, syncs: tuple[int, ...] = ()) -> None:
         self.syncs = list(syncs)
         self.runs = True
         self.started = 100.0
-        self.deaf = deaf
-        self.told: list[tuple[str, ...]] = []
+        self.ignored = ignored
+        self.commands: list[tuple[str, ...]] = []
 
     def run(self, name: str, argv: tuple[str, ...]) -> Completed:
-        self.told.append(tuple(argv))
-        code, said = self._answer(argv)
-        return Completed(name, tuple(argv), code, said, "")
+        self.commands.append(tuple(argv))
+        code, output = self._answer(argv)
+        return Completed(name, tuple(argv), code, output, "")
 
     def _answer(self, argv: tuple[str, ...]) -> tuple[int, str]:
         if argv[0] == "curl":
-            pages = {
-                "metrics": METRICS.format(started=f"{self.started:e}"),
-                "configz": json.dumps({"kubeproxy.config.k8s.io": {"iptables": {"syncPeriod": "30s"}}}),
-            }
-            return (0, pages[argv[-1].rpartition("/")[2]]) if self.runs else (7, "")
+            return (0, METRICS.format(started=f"{self.started:e}")) if self.runs else (7, "")
         if argv[0] == "sh":
             return self.syncs.pop(0), ""
         if argv[0] == "pgrep":
@@ -59,42 +55,41 @@ class FakeNodes:
             was, self.runs = self.runs, False
             return (0 if was else 1), ""
         if argv[0] == "kill":
-            self.deaf -= 1
-            if self.deaf < 0:
+            self.ignored -= 1
+            if self.ignored < 0:
                 self.runs, self.started = True, self.started + 50
         return 0, ""
 
 
-def proxies(
-    nodes: FakeNodes, revival: tuple[str, ...] | None = ("kill", "-10", "1"), seconds: float = 5.0
-) -> KubeProxies:
-    found: Any = nodes
-    return KubeProxies(found, revival, Deadlines(kube_proxy_start=seconds))
+def proxies(nodes: FakeNodes, seconds: float = 5.0) -> KubeProxies:
+    fake: Any = nodes
+    configs = ProxyConfigs({"a": ProxyConfig("iptables", None, sync_period=60.0)})
+    return KubeProxies(fake, configs, ("kill", "-10", "1"), Deadlines(kube_proxy_start=seconds))
 
 
-def test_the_period_is_what_kube_proxy_itself_says_of_its_mode() -> None:
-    assert proxies(FakeNodes()).sync_period("a", "iptables") == 30
-    with pytest.raises(NodeError, match=r"a: /configz of kube-proxy tells no syncPeriod: .*iptables"):
-        proxies(FakeNodes()).sync_period("a", "nftables")
+def test_the_sync_period_is_that_of_the_nodes_settings() -> None:
+    assert proxies(FakeNodes()).sync_period("a") == 60.0
+    with pytest.raises(ClusterError, match="b: the settings of its kube-proxy are not known"):
+        proxies(FakeNodes()).sync_period("b")
 
 
 def test_failed_syncs_of_all_kinds_count() -> None:
     assert proxies(FakeNodes()).all_failed_syncs() == {"a": 3}
 
 
-def test_one_that_was_killed_is_told_to_start_until_it_is_back() -> None:
-    nodes = FakeNodes(deaf=2)
+def test_the_start_command_is_repeated_until_a_killed_kube_proxy_answers() -> None:
+    nodes = FakeNodes(ignored=2)
     running = proxies(nodes)
     running.kill("a")
 
     running.revive("a", before=100.0)
 
-    assert nodes.told.count(("kill", "-10", "1")) == 3
+    assert nodes.commands.count(("kill", "-10", "1")) == 3
     assert running.started("a") == 150.0
 
 
-def test_one_that_does_not_come_back_is_an_error() -> None:
-    running = proxies(FakeNodes(deaf=1000), seconds=0.05)
+def test_a_kube_proxy_that_does_not_come_back_is_an_error() -> None:
+    running = proxies(FakeNodes(ignored=1000), seconds=0.05)
     running.kill("a")
 
     with pytest.raises(
@@ -104,7 +99,7 @@ def test_one_that_does_not_come_back_is_an_error() -> None:
         running.revive("a", before=100.0)
 
 
-def test_one_that_is_not_there_cannot_be_stopped() -> None:
+def test_a_kube_proxy_that_does_not_run_cannot_be_killed() -> None:
     running = proxies(FakeNodes())
     running.kill("a")
 
@@ -113,7 +108,7 @@ def test_one_that_is_not_there_cannot_be_stopped() -> None:
     assert running.started("a") == 0.0
 
 
-def test_a_sync_that_is_missed_is_told_from_a_kube_proxy_that_is_not_there() -> None:
+def test_a_missed_sync_is_no_error_and_a_missing_kube_proxy_is() -> None:
     running = proxies(FakeNodes(syncs=(kube_proxy.NO_SYNC, 0, 1)))
 
     assert [running.kill_during_sync("a"), running.kill_during_sync("a")] == [False, True]
@@ -121,7 +116,7 @@ def test_a_sync_that_is_missed_is_told_from_a_kube_proxy_that_is_not_there() -> 
         running.kill_during_sync("a")
 
 
-def test_what_stands_still_goes_on_and_what_was_killed_is_started() -> None:
+def test_mend_resumes_a_paused_kube_proxy_and_starts_a_killed_one() -> None:
     nodes = FakeNodes()
     running = proxies(nodes)
 
@@ -129,21 +124,5 @@ def test_what_stands_still_goes_on_and_what_was_killed_is_started() -> None:
     running.kill("a")
     running.mend("a", before=100.0)
 
-    assert [argv[1] for argv in nodes.told if argv[0] == "pkill"] == ["-CONT", "-KILL"]
+    assert [argv[1] for argv in nodes.commands if argv[0] == "pkill"] == ["-CONT", "-KILL"]
     assert nodes.runs
-
-
-def test_whose_kube_proxies_may_be_stopped_is_said_by_the_cluster() -> None:
-    assert proxies(FakeNodes(), ()).may_be_stopped
-    assert not proxies(FakeNodes(), None).may_be_stopped
-
-
-@pytest.mark.parametrize(("text", "expected"), [("30s", 30), ("1m0s", 60), ("1h2m3.5s", 3723.5), ("250ms", 0.25)])
-def test_durations_are_read_as_go_writes_them(text: str, expected: float) -> None:
-    assert seconds(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "30", "30s later"])
-def test_what_is_no_duration_is_an_error(text: str) -> None:
-    with pytest.raises(NodeError, match="is no duration"):
-        seconds(text)

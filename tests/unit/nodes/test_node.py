@@ -8,13 +8,13 @@ from session_affinity.errors import NodeError
 from session_affinity.nodes.node import Completed, shown_command
 
 
-def test_a_command_that_succeeded_is_itself() -> None:
+def test_check_returns_a_command_that_succeeded() -> None:
     done = Completed("n", ("true",), 0, "", "")
 
     assert done.check() is done
 
 
-def test_a_command_that_failed_tells_node_command_code_and_what_it_said() -> None:
+def test_the_error_of_a_failed_command_has_node_command_code_and_output() -> None:
     with pytest.raises(NodeError, match=r"^n: cat x ended with 1: no such file$"):
         Completed("n", ("cat", "x"), 1, "ignored", "no such file\n").check()
 

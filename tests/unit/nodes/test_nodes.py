@@ -1,4 +1,4 @@
-"""Reading nodes, with nodes that answer from memory."""
+"""Reads of nodes, on stand-ins for nodes."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from session_affinity.nodes.nodes import Nodes
 
 @dataclass
 class FakeNode:
-    """Prints what the reading command would; jiffies advance with time at 250 a second."""
+    """Prints what the read command does on a node; jiffies advance with time at 250 a second."""
 
     name: str
     began: float = field(default_factory=time.monotonic)
-    asked: list[tuple[str, ...]] = field(default_factory=list)
+    commands: list[tuple[str, ...]] = field(default_factory=list)
     returncode: int = 0
     together: threading.Barrier | None = None
 
     def run(self, argv: tuple[str, ...], *, timeout: float = 30.0, stdin: str | None = None) -> Completed:
         assert timeout > 0
         assert stdin is None
-        self.asked.append(tuple(argv))
+        self.commands.append(tuple(argv))
         if self.together:
             self.together.wait(timeout=5)
         elapsed = time.monotonic() - self.began
@@ -53,11 +53,11 @@ def test_all_nodes_are_read_at_the_same_time() -> None:
     assert {name: state.node for name, state in states.items()} == {name: name for name in "abcd"}
 
 
-def test_named_nodes_alone_are_read() -> None:
+def test_only_the_named_nodes_are_read() -> None:
     reader, made = nodes("a", "b")
 
     assert list(reader.read(["b"])) == ["b"]
-    assert not made["a"].asked
+    assert not made["a"].commands
 
 
 def test_no_nodes_are_no_error() -> None:
@@ -72,7 +72,7 @@ def test_connections_are_read_on_request() -> None:
     reader.read_one("a")
     reader.read_one("a", flows=True)
 
-    assert made["a"].asked == [snapshot.READ_ARGV["IPv4"], snapshot.READ_WITH_FLOWS_ARGV["IPv4"]]
+    assert made["a"].commands == [snapshot.READ_ARGV["IPv4"], snapshot.READ_WITH_FLOWS_ARGV["IPv4"]]
 
 
 def test_the_same_nodes_are_read_in_another_family_by_the_same_clock() -> None:
@@ -81,39 +81,39 @@ def test_the_same_nodes_are_read_in_another_family_by_the_same_clock() -> None:
     reader.read()
     made["a"].began -= 2
     rate = reader.hz("a")
-    asked = len(made["a"].asked)
+    before = len(made["a"].commands)
 
     other = reader.in_family("IPv6")
     other.read()
 
     assert (reader.family, other.family, other.hz("a")) == ("IPv4", "IPv6", rate)
-    assert made["a"].asked[asked:] == [snapshot.READ_ARGV["IPv6"]]
+    assert made["a"].commands[before:] == [snapshot.READ_ARGV["IPv6"]]
 
 
-def test_an_unknown_node_is_named_with_those_there_are() -> None:
+def test_an_unknown_node_is_an_error_that_lists_the_known_ones() -> None:
     reader, _ = nodes("a", "b")
 
     with pytest.raises(NodeError, match=r"no access to node c\n  next: the cluster gives access to a, b"):
         reader.read_one("c")
 
 
-def test_the_tick_rate_is_told_from_the_first_read_and_a_later_one() -> None:
+def test_the_tick_rate_is_computed_once_from_the_first_read_and_a_later_one() -> None:
     reader, made = nodes("a")
     made["a"].began -= 10
     reader.read()
     made["a"].began -= 2
 
     assert reader.hz("a") == 250
-    asked = len(made["a"].asked)
+    before = len(made["a"].commands)
     assert reader.hz("a") == 250
-    assert len(made["a"].asked) == asked
+    assert len(made["a"].commands) == before
 
 
 def test_lists_that_show_the_clock_are_stamped_in_every_family() -> None:
     reader, made = nodes("a")
     other = reader.in_family("IPv6")
 
-    reader.tell_time_by(["KUBE-SEP-X"])
+    reader.use_as_clock(["KUBE-SEP-X"])
     other.read()
 
-    assert "KUBE-SEP-X" in made["a"].asked[0]
+    assert "KUBE-SEP-X" in made["a"].commands[0]

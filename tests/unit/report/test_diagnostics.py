@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+from session_affinity.dataplane.proxy_config import ProxyConfig, ProxyConfigs
 from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import ClusterError, NodeError
 from session_affinity.kube.api import Api, ApiError
@@ -47,6 +48,11 @@ class FakeCluster:
     nodes: Mapping[str, FakeNode]
     log: str = "I1124 synced\n"
     namespace: str = "default"
+    mode: str = "iptables"
+
+    @property
+    def proxy_configs(self) -> ProxyConfigs:
+        return ProxyConfigs.same(ProxyConfig(self.mode, None), self.nodes)
 
     def kube_proxy_log(self, node: str) -> str:
         if not self.log:
@@ -70,10 +76,8 @@ class FakeApi:
 
 
 def of_node(outputs: Mapping[str, str | Exception], mode: str = "iptables", log: str = "x") -> dict[str, str]:
-    cluster = cast("Cluster", FakeCluster({"worker": FakeNode("worker", outputs)}, log))
-    return {
-        attachment.name: attachment.body for attachment in diagnostics.of_nodes(cluster, ["worker"], mode)["worker"]
-    }
+    cluster = cast("Cluster", FakeCluster({"worker": FakeNode("worker", outputs)}, log, mode=mode))
+    return {attachment.name: attachment.body for attachment in diagnostics.of_nodes(cluster, ["worker"])["worker"]}
 
 
 def test_a_node_has_rules_connections_log_and_metrics() -> None:
@@ -119,7 +123,7 @@ def test_no_attachment_is_empty_or_too_large() -> None:
 
 
 def test_without_access_to_nodes_there_is_nothing_to_read() -> None:
-    assert diagnostics.of_nodes(cast("Cluster", FakeCluster({})), [], "iptables") == {}
+    assert diagnostics.of_nodes(cast("Cluster", FakeCluster({})), []) == {}
 
 
 def test_events_and_pod_logs_come_from_the_api() -> None:
@@ -151,7 +155,7 @@ def test_an_empty_namespace_has_no_empty_attachments() -> None:
 def test_diagnostics_have_the_api_and_every_node() -> None:
     cluster = cast("Cluster", FakeCluster({"worker": FakeNode("worker", {})}))
 
-    collected = diagnostics.collect(cluster, cast("Api", FakeApi()), "iptables")
+    collected = diagnostics.collect(cluster, cast("Api", FakeApi()))
 
     assert list(collected.attachments) == ["events and pods", "worker"]
     assert not collected.omitted

@@ -11,7 +11,7 @@ from session_affinity.dataplane.backends import IPTABLES
 from session_affinity.dataplane.iptables import expected as iptables_expected
 from session_affinity.dataplane.iptables import save as iptables_save
 from session_affinity.report.rule_diffs import rules_diff
-from tests.unit.verdicts.conftest import PROXY
+from tests.unit.verdicts.conftest import PROXIES, PROXY
 
 if TYPE_CHECKING:
     from session_affinity.dataplane.snapshot import NodeSnapshot
@@ -24,7 +24,7 @@ def read(state: NodeSnapshot) -> NodeSnapshot:
 
 def diff(world: World, *states: NodeSnapshot, thorough: bool = True) -> list[str]:
     by_node = {state.node: read(state) for state in states}
-    return rules_diff(IPTABLES, world.service, PROXY, by_node, thorough=thorough).splitlines()
+    return rules_diff(IPTABLES, world.service, PROXIES, by_node, thorough=thorough).splitlines()
 
 
 @pytest.mark.parametrize("thorough", [True, False])
@@ -76,4 +76,4 @@ def test_a_thorough_diff_has_leftovers_of_former_endpoints(world: World) -> None
 
 
 def test_a_node_whose_rules_were_not_read_is_left_out(world: World) -> None:
-    assert rules_diff(IPTABLES, world.service, PROXY, {"a": world.programmed("a")}) == ""
+    assert rules_diff(IPTABLES, world.service, PROXIES, {"a": world.programmed("a")}) == ""

@@ -29,14 +29,14 @@ from session_affinity.scenarios.expiry.shared_wait import ExpiredElements, Silen
 from session_affinity.scenarios.expiry.trials import Trial, TrialsSeen
 from session_affinity.testbed.testbed import SyncResult
 from session_affinity.verdicts.verdict import Finding, Verdict
-from tests.unit.verdicts.conftest import CLIENT, HZ, PROXY
+from tests.unit.verdicts.conftest import CLIENT, HZ, PROXIES
 
 if TYPE_CHECKING:
     from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.recorder import Recorded
     from tests.unit.verdicts.conftest import World
 
-CONTEXT = Context(PROXY, {"myk8s-worker": HZ})
+CONTEXT = Context(PROXIES, {"myk8s-worker": HZ})
 CLAIM = Claim("C16", "Each rcheck rule has the right arguments", KUBE_PROXY, "syncProxyRules")
 ENTRIES = "affinity entries, with ages csv"
 RULES = "rules of default/affinity-sticky-x7k2p, expected and seen txt"

@@ -1,4 +1,4 @@
-"""Node ports as ways into a cluster, and which nodes are asked."""
+"""Node ports as targets, and the nodes that they belong to."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ pytestmark = pytest.mark.unit
 SERVICE = ServiceState(
     "default", "svc", ("10.200.1.7",), "None", None, (ServicePort("web", "TCP", 9000, node_port=30127),)
 )
-ENTRANCES = NodePortTargets({"control-plane": "172.30.0.2", "worker": "172.30.0.3"})
+TARGETS = NodePortTargets({"control-plane": "172.30.0.2", "worker": "172.30.0.3"})
 
 
 def node(name: str, *addresses: tuple[str, str]) -> dict[str, Any]:
-    told = [{"type": kind, "address": address} for kind, address in addresses]
-    return {"metadata": {"name": name}, "status": {"addresses": told}}
+    entries = [{"type": kind, "address": address} for kind, address in addresses]
+    return {"metadata": {"name": name}, "status": {"addresses": entries}}
 
 
 def test_addresses_are_the_nodes_first_internal_ones_of_the_family() -> None:
     nodes = [
-        node("one", ("Hostname", "one"), ("ExternalIP", "203.0.113.1"), ("InternalIP", "10.0.0.1")),
-        node("two", ("InternalIP", "fd00::2"), ("InternalIP", "10.0.0.2"), ("InternalIP", "10.0.0.3")),
-        node("six", ("InternalIP", "fd00::6")),
+        node("first", ("Hostname", "first"), ("ExternalIP", "203.0.113.1"), ("InternalIP", "10.0.0.1")),
+        node("second", ("InternalIP", "fd00::2"), ("InternalIP", "10.0.0.2"), ("InternalIP", "10.0.0.3")),
+        node("third", ("InternalIP", "fd00::6")),
     ]
 
-    assert internal_addresses(nodes, "IPv4") == {"one": "10.0.0.1", "two": "10.0.0.2"}
-    assert internal_addresses(nodes, "IPv6") == {"two": "fd00::2", "six": "fd00::6"}
+    assert internal_addresses(nodes, "IPv4") == {"first": "10.0.0.1", "second": "10.0.0.2"}
+    assert internal_addresses(nodes, "IPv6") == {"second": "fd00::2", "third": "fd00::6"}
 
 
-def test_a_way_begins_at_a_nodes_address_and_the_node_port() -> None:
-    assert ENTRANCES.labelled_targets(SERVICE) == {
+def test_a_target_is_a_nodes_address_and_the_node_port() -> None:
+    assert TARGETS.labelled_targets(SERVICE) == {
         Target("172.30.0.2", 30127): "through control-plane",
         Target("172.30.0.3", 30127): "through worker",
     }
-    assert ENTRANCES.target_to_node(SERVICE, "worker") == {Target("172.30.0.3", 30127): "worker"}
-    assert ENTRANCES.others("worker") == ("control-plane",)
+    assert TARGETS.target_to_node(SERVICE, "worker") == {Target("172.30.0.3", 30127): "worker"}
+    assert TARGETS.others("worker") == ("control-plane",)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Waiting for nodes to hold what Services call for, with nodes that follow after some reads."""
+"""Waits for a sync, on nodes that have the expected rules after some reads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from session_affinity.dataplane.iptables import save as iptables_save
 from session_affinity.dataplane.iptables.backend import RulesByService
 from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ServicePort, ServiceState
 from session_affinity.dataplane.nftables import table as nftables_table
-from session_affinity.dataplane.proxy_config import ProxyConfig
+from session_affinity.dataplane.proxy_config import ProxyConfig, ProxyConfigs
 from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import NotReadyError
@@ -27,12 +27,13 @@ from session_affinity.traffic.answers import Answer, Answers, Target
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-PROXY = ProxyConfig("iptables", "10.10.0.0/16")
+PROXY = ProxyConfig("iptables", "10.10.0.0/16", min_sync_period=0.0)
+PROXIES = ProxyConfigs(default=PROXY)
 ENDPOINTS = tuple(Endpoint(f"10.10.{number}.2", 80, f"webpod{number}") for number in (1, 2, 3))
-ONE = ServiceState(
-    "default", "affinity-one", ("10.200.1.5",), CLIENT_IP, 30, (ServicePort("web", "TCP", 9000, ENDPOINTS),)
+STICKY = ServiceState(
+    "default", "affinity-sticky", ("10.200.1.5",), CLIENT_IP, 30, (ServicePort("web", "TCP", 9000, ENDPOINTS),)
 )
-OTHER = replace(ONE, name="affinity-other", cluster_ips=("10.200.1.6",))
+OTHER = replace(STICKY, name="affinity-other", cluster_ips=("10.200.1.6",))
 
 
 def ruleset(*services: ServiceState) -> iptables_save.Ruleset:
@@ -41,11 +42,11 @@ def ruleset(*services: ServiceState) -> iptables_save.Ruleset:
     return iptables_save.parse("\n".join(["*nat", *(f":{chain} - [0:0]" for chain in chains), *rules, "COMMIT", ""]))
 
 
-class FollowingNodes:
-    """Nodes that hold the Services from their n-th read on."""
+class SyncingNodes:
+    """Nodes that have the Services from their n-th read on."""
 
-    def __init__(self, **follow_after: int) -> None:
-        self.left = dict(follow_after)
+    def __init__(self, **synced_after: int) -> None:
+        self.left = dict(synced_after)
         self.reads: list[list[str]] = []
 
     @property
@@ -57,16 +58,16 @@ class FollowingNodes:
         states = {}
         for name in self.reads[-1]:
             self.left[name] -= 1
-            states[name] = NodeSnapshot(name, ruleset(ONE, OTHER) if self.left[name] <= 0 else ruleset(OTHER))
+            states[name] = NodeSnapshot(name, ruleset(STICKY, OTHER) if self.left[name] <= 0 else ruleset(OTHER))
         return states
 
 
-class WrongNodes(FollowingNodes):
-    """Nodes that know every Service, with a timeout of their own."""
+class WrongNodes(SyncingNodes):
+    """Nodes that have every Service, with a wrong timeout."""
 
     def read(self, names: Iterable[str]) -> dict[str, NodeSnapshot]:
-        known = ruleset(replace(ONE, timeout_seconds=31), Witnessed(0).create(None))
-        return {name: NodeSnapshot(name, known) for name in names}
+        wrong = ruleset(replace(STICKY, timeout_seconds=31), SentinelAnswers(0).create(None))
+        return {name: NodeSnapshot(name, wrong) for name in names}
 
 
 @pytest.fixture(autouse=True)
@@ -75,19 +76,23 @@ def quick_reads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 IMPATIENT = Deadlines(sync=0.04, sentinel_after=0.01)
-"""For nodes that never follow."""
+"""For nodes that never sync."""
 
 
-def waiting(
-    nodes: Any, proxy: ProxyConfig = PROXY, client: Any = None, services: Any = None, deadlines: Deadlines = DEFAULTS
+def make_testbed(
+    nodes: Any,
+    configs: ProxyConfigs = PROXIES,
+    client: Any = None,
+    services: Any = None,
+    deadlines: Deadlines = DEFAULTS,
 ) -> Testbed:
-    return Testbed(nodes, proxy, client, services, deadlines)
+    return Testbed(nodes, configs, client, services, deadlines)
 
 
-def test_each_node_is_read_until_it_follows() -> None:
-    nodes = FollowingNodes(a=1, b=3)
+def test_each_node_is_read_until_it_has_synced() -> None:
+    nodes = SyncingNodes(a=1, b=3)
 
-    sync = waiting(nodes).wait_for_sync(ONE, OTHER, since=time.monotonic())
+    sync = make_testbed(nodes).wait_for_sync(STICKY, OTHER, since=time.monotonic())
 
     assert nodes.reads == [["a", "b"], ["b"], ["b"]]
     assert sync.require() is sync
@@ -95,43 +100,47 @@ def test_each_node_is_read_until_it_follows() -> None:
     assert sync.latency().startswith("b ")
 
 
-def test_a_node_that_does_not_follow_is_named_with_what_it_lacks() -> None:
-    nodes, witnessed = FollowingNodes(a=1, b=10**6), Witnessed(0)
+def test_a_node_that_does_not_sync_is_named_with_its_differences() -> None:
+    nodes, sentinel = SyncingNodes(a=1, b=10**6), SentinelAnswers(0)
 
-    sync = waiting(nodes, services=witnessed, deadlines=IMPATIENT).wait_for_sync(ONE, OTHER, since=time.monotonic())
+    sync = make_testbed(nodes, services=sentinel, deadlines=IMPATIENT).wait_for_sync(
+        STICKY, OTHER, since=time.monotonic()
+    )
 
-    assert witnessed.deleted == ["affinity-witness"]
+    assert sentinel.deleted == ["affinity-sentinel"]
     assert set(sync.seconds) == {"a"}
-    assert sync.late == {"b": (ONE,)}
+    assert sync.late == {"b": (STICKY,)}
     with pytest.raises(
         NotReadyError, match=r"(?s)^b: not programmed .* after the change:\n  b KUBE-SERVICES: no entry"
     ):
         sync.require()
 
 
-def test_other_nodes_need_not_follow_when_one_is_required() -> None:
-    nodes = FollowingNodes(a=1, b=10**6)
-
-    sync = waiting(nodes, services=Witnessed(0), deadlines=IMPATIENT).wait_for_sync(ONE, since=time.monotonic())
+def test_other_nodes_need_not_sync_when_one_is_required() -> None:
+    sync = make_testbed(SyncingNodes(a=1, b=10**6), services=SentinelAnswers(0), deadlines=IMPATIENT).wait_for_sync(
+        STICKY, since=time.monotonic()
+    )
 
     assert sync.require("a") is sync
 
 
 def test_only_the_nodes_named_are_waited_for() -> None:
-    nodes = FollowingNodes(a=1, b=10**6)
+    nodes = SyncingNodes(a=1, b=10**6)
 
-    sync = waiting(nodes).wait_for_sync(ONE, since=time.monotonic(), nodes=("a",))
+    sync = make_testbed(nodes).wait_for_sync(STICKY, since=time.monotonic(), nodes=("a",))
 
     assert sync.require() is sync
     assert nodes.reads == [["a"]]
 
 
-def test_a_node_that_knows_a_later_service_is_not_waited_for_but_keeps_its_differences() -> None:
-    """It got the change and made something else of it: claims judge that, and nothing is gained by waiting."""
+def test_a_node_that_has_the_sentinel_is_not_waited_for_but_keeps_its_differences() -> None:
+    """It processed the change wrongly: claims judge that, and waiting longer would not change it."""
     deadlines = Deadlines(sentinel_after=0.01)
     began = time.monotonic()
 
-    sync = waiting(WrongNodes(a=1), services=Witnessed(0), deadlines=deadlines).wait_for_sync(ONE, since=began)
+    sync = make_testbed(WrongNodes(a=1), services=SentinelAnswers(0), deadlines=deadlines).wait_for_sync(
+        STICKY, since=began
+    )
 
     assert time.monotonic() - began < 5
     assert sync.synced_but_wrong == {"a"}
@@ -139,81 +148,101 @@ def test_a_node_that_knows_a_later_service_is_not_waited_for_but_keeps_its_diffe
     assert "--seconds 31, expected 30" in str(sync.differences["a"][0])
 
 
-def test_rules_sorted_by_service_are_those_that_are_compared() -> None:
-    sorted_rules = RulesByService(ruleset(ONE, OTHER))
+def test_nodes_with_other_settings_are_compared_with_their_own_rules() -> None:
+    """During a rollout: rules that are right on one node are wrong on another."""
+    configs = ProxyConfigs({"a": PROXY, "b": replace(PROXY, cluster_cidr="10.0.0.0/8")})
+    bed, states = make_testbed(SyncingNodes(), configs), SyncingNodes(a=1, b=1).read(["a", "b"])
 
-    for service in (ONE, OTHER):
+    assert not bed.compare(states["a"], STICKY)
+    assert not bed.differences(states["a"], [STICKY, OTHER])
+    assert "10.0.0.0/8" in str(bed.compare(states["b"], STICKY)[0])
+    assert bed.differences(states["b"], [STICKY, OTHER])
+    assert [bed.proxy_of(node).cluster_cidr for node in "ab"] == ["10.10.0.0/16", "10.0.0.0/8"]
+
+
+def test_a_sync_may_take_as_long_as_kube_proxy_puts_it_off() -> None:
+    slow = ProxyConfigs({"a": PROXY, "b": replace(PROXY, min_sync_period=10.0)})
+
+    assert make_testbed(SyncingNodes(), slow).sync_seconds == DEFAULTS.sync + 10.0
+
+
+def test_rules_sorted_by_service_are_those_that_are_compared() -> None:
+    sorted_rules = RulesByService(ruleset(STICKY, OTHER))
+
+    for service in (STICKY, OTHER):
         assert not iptables_compare.compare("a", service, PROXY, sorted_rules.of(service))
         assert iptables_compare.compare("a", replace(service, timeout_seconds=31), PROXY, sorted_rules.of(service))
-    assert len(sorted_rules.of(ONE).rules("KUBE-SERVICES")) == 1
+    assert len(sorted_rules.of(STICKY).rules("KUBE-SERVICES")) == 1
 
 
 def test_rules_of_a_service_without_any_differ() -> None:
-    assert iptables_compare.compare("a", ONE, PROXY, RulesByService(ruleset(OTHER)).of(ONE))
+    assert iptables_compare.compare("a", STICKY, PROXY, RulesByService(ruleset(OTHER)).of(STICKY))
 
 
-class Witnessed:
-    """Services and a client whose witness answers from its n-th request on."""
+class SentinelAnswers:
+    """Services and a client whose sentinel answers from its n-th request on."""
 
     pod, node = "net-pod", "a"
 
     def __init__(self, answers_after: int) -> None:
         self.left = answers_after
-        self.asked: list[Target] = []
+        self.targets: list[Target] = []
         self.deleted: list[str] = []
 
     def create(self, _: object) -> ServiceState:
-        return replace(ONE, name="affinity-witness", cluster_ips=("10.200.1.9",))
+        return replace(STICKY, name="affinity-sentinel", cluster_ips=("10.200.1.9",))
 
     def delete(self, service: ServiceState) -> None:
         self.deleted.append(service.name)
 
     @property
-    def impatient(self) -> Witnessed:
+    def impatient(self) -> SentinelAnswers:
         return self
 
     def request(self, target: Target) -> Answers:
-        self.asked.append(target)
+        self.targets.append(target)
         self.left -= 1
         error = "" if self.left <= 0 else "curl 7: refused"
         return Answers((Answer(target, "webpod1" if not error else None, 200, 1, 1, 0.001, error),))
 
 
-IPVS = ProxyConfig("ipvs", None)
+IPVS = ProxyConfigs(default=ProxyConfig("ipvs", None, min_sync_period=0.0))
 
 
-@pytest.mark.parametrize(("proxy", "witnesses"), [(PROXY, 1), (IPVS, 2)])
-def test_where_rules_cannot_be_read_a_witness_answers_for_the_change(proxy: ProxyConfig, witnesses: int) -> None:
-    """Where the order in which changes are applied is not known, a second witness is made when the first answers."""
-    witnessed = Witnessed(3)
+@pytest.mark.parametrize(("configs", "sentinels"), [(PROXIES, 1), (IPVS, 2)])
+def test_where_rules_cannot_be_read_the_sentinel_answers_instead(configs: ProxyConfigs, sentinels: int) -> None:
+    """Where the order in which changes are applied is not known, a second sentinel follows once the first answers."""
+    sentinel = SentinelAnswers(3)
 
-    sync = waiting(FollowingNodes(), proxy, witnessed, witnessed).wait_for_sync(ONE, since=time.monotonic())
+    sync = make_testbed(SyncingNodes(), configs, sentinel, sentinel).wait_for_sync(STICKY, since=time.monotonic())
 
     assert (sync.states, sync.differences) == ({}, {})
-    assert witnessed.deleted == ["affinity-witness"] * witnesses
+    assert sentinel.deleted == ["affinity-sentinel"] * sentinels
 
 
-def test_the_services_themselves_are_not_asked() -> None:
-    witnessed = Witnessed(1)
+def test_the_services_under_test_get_no_request() -> None:
+    sentinel = SentinelAnswers(1)
 
-    waiting(FollowingNodes(), PROXY, witnessed, witnessed).wait_for_sync(ONE, since=time.monotonic())
+    make_testbed(SyncingNodes(), PROXIES, sentinel, sentinel).wait_for_sync(STICKY, since=time.monotonic())
 
-    assert witnessed.asked == [Target("10.200.1.9", 9000)]
-
-
-def test_a_witness_that_never_answers_is_told_and_removed() -> None:
-    witnessed = Witnessed(10**6)
-
-    with pytest.raises(NotReadyError, match="waiting for an answer on a from a Service made after the change"):
-        waiting(FollowingNodes(a=1), IPVS, witnessed, witnessed, IMPATIENT).wait_for_sync(ONE, since=time.monotonic())
-    assert witnessed.deleted == ["affinity-witness"]
+    assert sentinel.targets == [Target("10.200.1.9", 9000)]
 
 
-# nftables: names tell what is whose, and rules are read there as well.
+def test_a_sentinel_that_never_answers_is_an_error_and_is_removed() -> None:
+    sentinel = SentinelAnswers(10**6)
+
+    with pytest.raises(NotReadyError, match="waiting for an answer on a from a sentinel Service"):
+        make_testbed(SyncingNodes(a=1), IPVS, sentinel, sentinel, IMPATIENT).wait_for_sync(
+            STICKY, since=time.monotonic()
+        )
+    assert sentinel.deleted == ["affinity-sentinel"]
 
 
-class FollowingTables(FollowingNodes):
-    """Nodes in nftables mode that hold the Service from their n-th read on."""
+# nftables: rules are read there as well.
+
+
+class SyncingTables(SyncingNodes):
+    """Nodes in nftables mode that have the Service from their n-th read on."""
 
     def read(self, names: Iterable[str]) -> dict[str, NodeSnapshot]:
         self.reads.append(list(names))
@@ -225,24 +254,25 @@ class FollowingTables(FollowingNodes):
 
 
 DUMP = nftables_table.parse(json.loads((Path(__file__).parents[1] / "dataplane/dumps/nftables-1.37.json").read_text()))
-DUMPED = replace(ONE, name="sticky", cluster_ips=("10.200.1.17",), timeout_seconds=10800)
+NFTABLES = ProxyConfigs(default=replace(PROXY, mode="nftables"))
+DUMPED = replace(STICKY, name="sticky", cluster_ips=("10.200.1.17",), timeout_seconds=10800)
 
 
-def test_in_nftables_mode_each_node_is_read_until_it_follows() -> None:
-    nodes = FollowingTables(a=1, b=2)
+def test_in_nftables_mode_each_node_is_read_until_it_has_synced() -> None:
+    nodes = SyncingTables(a=1, b=2)
 
-    sync = waiting(nodes, replace(PROXY, mode="nftables")).wait_for_sync(DUMPED, since=time.monotonic())
+    sync = make_testbed(nodes, NFTABLES).wait_for_sync(DUMPED, since=time.monotonic())
 
     assert nodes.reads == [["a", "b"], ["b"]]
     assert sync.require() is sync
 
 
-def test_in_nftables_mode_a_node_that_does_not_follow_is_named_with_what_it_lacks() -> None:
-    services = Witnessed(0)
+def test_in_nftables_mode_a_node_that_does_not_sync_is_named_with_its_differences() -> None:
+    services = SentinelAnswers(0)
 
-    nodes, proxy = FollowingTables(a=10**6), replace(PROXY, mode="nftables")
-
-    sync = waiting(nodes, proxy, None, services, IMPATIENT).wait_for_sync(DUMPED, since=time.monotonic())
+    sync = make_testbed(SyncingTables(a=10**6), NFTABLES, services=services, deadlines=IMPATIENT).wait_for_sync(
+        DUMPED, since=time.monotonic()
+    )
 
     with pytest.raises(NotReadyError, match=r"a cluster-ips: no element 10\.200\.1\.17"):
         sync.require()

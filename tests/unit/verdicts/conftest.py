@@ -13,7 +13,7 @@ from session_affinity.dataplane.iptables import expected as iptables_expected
 from session_affinity.dataplane.iptables import save as iptables_save
 from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ServicePort, ServiceState
 from session_affinity.dataplane.nftables.table import Element, NftSet, Table
-from session_affinity.dataplane.proxy_config import ProxyConfig
+from session_affinity.dataplane.proxy_config import ProxyConfig, ProxyConfigs
 from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.dataplane.xt_recent import Entry, RecentList
 from session_affinity.traffic.answers import Answer, Answers, Target
@@ -29,6 +29,7 @@ CLAIM = Claim("C16", "Each rcheck rule has the right arguments", KUBE_PROXY, "pk
 HZ = 250
 NOW = 4295540812
 PROXY = ProxyConfig("iptables", "10.10.0.0/16")
+PROXIES = ProxyConfigs(default=PROXY)
 
 
 def explained(verdict: Verdict) -> str:

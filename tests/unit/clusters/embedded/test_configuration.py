@@ -12,9 +12,11 @@ import yaml
 from cryptography import x509
 
 from session_affinity.clusters.addresses import IP_FAMILIES, RANGES
-from session_affinity.clusters.embedded.configuration import processes_of, write_configuration
+from session_affinity.clusters.embedded.configuration import processes_of, read_kube_proxy, write_configuration
 from session_affinity.clusters.embedded.layout import Layout, node_layouts
 from session_affinity.clusters.embedded.state import STATE_VARIABLE, StateDirectory
+from session_affinity.dataplane.proxy_config import ProxyConfig
+from session_affinity.errors import ClusterError
 
 PROGRAMS = (
     "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "containerd",
@@ -84,6 +86,15 @@ def test_every_program_is_told_the_ranges_of_all_families(written: Written, pods
     assert written.options("kube-apiserver")["service-cluster-ip-range"] == services
     assert written.options("kube-controller-manager")["cluster-cidr"] == pods
     assert written.file("kube-proxy.yaml")["clusterCIDR"] == pods
+
+
+@pytest.mark.parametrize("written", ["dual"], indirect=True)
+def test_the_settings_of_kube_proxy_are_read_from_the_file_of_its_node(written: Written) -> None:
+    config = ProxyConfig.from_configuration(read_kube_proxy(written.state, written.layout.nodes[1].name))
+
+    assert config == ProxyConfig("iptables", written.layout.pod_range, sync_period=30.0, min_sync_period=1.0)
+    with pytest.raises(ClusterError, match="elsewhere: the configuration of kube-proxy cannot be read"):
+        read_kube_proxy(written.state, "elsewhere")
 
 
 @pytest.mark.parametrize("written", ["ipv4", "ipv6", "dual"], indirect=True)

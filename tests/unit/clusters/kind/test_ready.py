@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from session_affinity.clusters.kind import ready
+from session_affinity.dataplane.proxy_config import ProxyConfig
 from session_affinity.errors import ClusterError, NodeError, NotReadyError
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.resources import NODES
@@ -73,7 +74,7 @@ class FakeNode:
         return Completed(self.name, tuple(argv), 0, self.says, "")
 
 
-def waited(api: FakeApi, says: str) -> dict[str, str]:
+def waited(api: FakeApi, says: str) -> ProxyConfig:
     nodes = {name: FakeNode(name, says) for name in ("a", "b")}
     return ready.wait(api, nodes, seconds=0.02, step=ProgressStep("nodes", None))
 
@@ -82,16 +83,14 @@ def waited(api: FakeApi, says: str) -> dict[str, str]:
 def test_a_cluster_is_ready_when_every_node_is_programmed(mode: str) -> None:
     api = FakeApi({"a": True, "b": True}, CONFIGURATION % mode)
 
-    facts = waited(api, SYNCED[mode])
+    config = waited(api, SYNCED[mode])
 
-    assert facts["proxy mode"] == mode
-    assert facts["cluster CIDR"] == "10.10.0.0/16"
+    assert config == ProxyConfig(mode, "10.10.0.0/16")
+    assert config.source == "ConfigMap kube-system/kube-proxy"
 
 
 def test_an_empty_mode_is_iptables() -> None:
-    facts = ready.kube_proxy_facts(FakeApi({}, CONFIGURATION % ""))
-
-    assert facts["proxy mode"] == "iptables"
+    assert ready.kube_proxy_config(FakeApi({}, CONFIGURATION % "")).mode == "iptables"
 
 
 @pytest.mark.parametrize(
@@ -117,4 +116,4 @@ def test_what_is_lacking_is_said(nodes: dict[str, bool], says: str, last: str, *
 @pytest.mark.parametrize("configuration", ["[]", "just text", ": :"])
 def test_a_config_map_that_is_none_is_an_error(configuration: str) -> None:
     with pytest.raises(ClusterError, match="kube-system/kube-proxy is not as kubeadm writes it"):
-        ready.kube_proxy_facts(FakeApi({}, configuration))
+        ready.kube_proxy_config(FakeApi({}, configuration))

@@ -8,7 +8,6 @@ import pytest
 
 from session_affinity.dataplane.model import CLIENT_IP, ServicePort, ServiceState
 from session_affinity.dataplane.snapshot import NodeSnapshot
-from session_affinity.deadlines import Deadlines
 from session_affinity.errors import ClusterError, NodeError
 from session_affinity.nodes.node import Completed
 from session_affinity.scenarios.disruption.flush import Flush
@@ -20,16 +19,14 @@ SERVICE = ServiceState("default", "flushed", ("10.200.1.5",), CLIENT_IP, 30, (Se
 class World:
     """A testbed, its nodes and its kube-proxies: the node's rules differ at the first ``wrong`` reads."""
 
-    deadlines = Deadlines(sync=0.5)
+    sync_seconds = 0.5
 
     def __init__(self, wrong: int, error: Exception | None = None) -> None:
-        self.nodes = self.proxy = self
-        self.mode = "iptables"
+        self.nodes = self
         self.wrong = wrong
         self.error = error
 
-    def sync_period(self, node: str, mode: str) -> float:
-        del node, mode
+    def sync_period(self, _: str) -> float:
         return 0.0
 
     def run(self, node: str, argv: tuple[str, ...]) -> Completed:
