@@ -11,6 +11,7 @@ pytest_plugins = [
     "session_affinity.plugin.summary",
     "session_affinity.plugin.results",
     "session_affinity.plugin.run_files",
+    "session_affinity.plugin.conformance",
     "fixtures.options",
     "fixtures.facts",
     "fixtures.check",

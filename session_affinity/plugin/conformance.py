@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from _pytest.terminal import TerminalReporter
 
+    from session_affinity.claims import Claim
     from session_affinity.conformance.differences import KnownDifference
 
 RESULT: Final = pytest.StashKey[RunResult]()
@@ -98,7 +99,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         claim = claim_of(item)
         if claim and claim.id in known:
-            reason = f"known difference: {known[claim.id].reason}"
+            reason = f"a known difference: {known[claim.id].reason}"
             item.add_marker(pytest.mark.xfail(reason=reason, raises=AssertionError, strict=False))
 
 
@@ -150,26 +151,30 @@ class ResultCollector:
         before = self._results.get(claim.id)
         if report.when == "teardown" and report.passed:
             return
-        headline = properties.get(HEADLINE, "")
+        if report.when == "teardown":
+            if before is None or before.outcome is not Outcome.FAILED:
+                verdict = f"its verdict was {before.outcome}; " if before else ""
+                message = f"{verdict}the clean-up failed: {_message(report)}"
+                self._results[claim.id] = ClaimResult(claim, Outcome.UNDETERMINED, message=message)
+            return
+        self._results[claim.id] = self._judged(claim, report, properties.get(HEADLINE, ""))
+
+    def _judged(self, claim: Claim, report: pytest.TestReport, headline: str) -> ClaimResult:
         known = self._config.stash[DIFFERENCES].get(claim.id)
         expected = getattr(report, "wasxfail", None)
         message = _message(report)
-        if report.when == "teardown":
-            was = f"its verdict was {before.outcome}; " if before else ""
-            result = ClaimResult(claim, Outcome.UNDETERMINED, message=f"{was}the clean-up failed: {message}")
-        elif is_undetermined(report):
-            result = ClaimResult(claim, Outcome.UNDETERMINED, message=message)
-        elif expected is not None and report.skipped:
-            result = ClaimResult(claim, Outcome.DIFFERS, headline, str(expected), link=known.link if known else "")
-        elif report.skipped:
-            result = ClaimResult(claim, Outcome.SKIPPED, message=message, skip_reason=self._skip_reason(message))
-        elif report.failed:
-            result = ClaimResult(claim, Outcome.FAILED, headline, message)
-        else:
-            result = ClaimResult(claim, Outcome.PASSED, headline)
-            if known:
-                self._passes_after_all.append(claim.id)
-        self._results[claim.id] = result
+        if is_undetermined(report):
+            return ClaimResult(claim, Outcome.UNDETERMINED, message=message)
+        if expected is not None and report.skipped:
+            link = known.link if known else ""
+            return ClaimResult(claim, Outcome.DIFFERS, headline, str(expected), link=link)
+        if report.skipped:
+            return ClaimResult(claim, Outcome.SKIPPED, message=message, skip_reason=self._skip_reason(message))
+        if report.failed:
+            return ClaimResult(claim, Outcome.FAILED, headline, message)
+        if known:
+            self._passes_after_all.append(claim.id)
+        return ClaimResult(claim, Outcome.PASSED, headline)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
@@ -178,7 +183,7 @@ class ResultCollector:
         if config.getoption("collectonly") or config.getoption("--claims") or not config.stash[CATALOGUE]:
             return
         ran = {claim.id for item in session.items if (claim := claim_of(item))}
-        if not ran and not self._results:
+        if exitstatus == pytest.ExitCode.USAGE_ERROR or not ran:
             return
         run = config.stash[RESULT] = RunResult(
             tuple(self._result_of(claim_id, ran) for claim_id in config.stash[CATALOGUE]),
