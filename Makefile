@@ -62,18 +62,18 @@ component: environment ## tests with shells, curl, and servers on loopback: no c
 	$(RUN) -m pytest tests/component
 
 integration: setup ## tests that start embedded clusters and damage them, and a kind cluster where that can run
-	@$(RUN) -m session_affinity.clusters.embedded build >/dev/null
+	@$(VENV)/bin/session-affinity cluster build >/dev/null
 	$(RUN) -m pytest tests/integration $(ARGS)
 
 defects: setup ## break a cluster in every way we know, and see the claims fail; ARGS='-k "kube-proxy hangs"' selects
-	@$(RUN) -m session_affinity.clusters.embedded build >/dev/null
+	@$(VENV)/bin/session-affinity cluster build >/dev/null
 	$(RUN) -m pytest tests/defects $(ARGS)
 
 fast-defects: setup
 	$(RUN) -m pytest tests/defects -m fast
 
 behaviour: setup ## inject the same defects and check behaviour alone; updates the table in docs/claims.md
-	@$(RUN) -m session_affinity.clusters.embedded build >/dev/null
+	@$(VENV)/bin/session-affinity cluster build >/dev/null
 	$(RUN) -m pytest tests/defects --behaviour $(ARGS)
 	$(RUN) -m ci.claims_page
 
@@ -94,13 +94,13 @@ report-tools: environment
 
 LOCK := --universal --python-version 3.11 --generate-hashes --quiet
 lock: environment ## write requirements.lock and requirements-report.lock from pyproject.toml
-	$(VENV)/bin/uv pip compile pyproject.toml --group dev $(LOCK) --output-file requirements.lock
+	$(VENV)/bin/uv pip compile pyproject.toml --group dev --extra all $(LOCK) --output-file requirements.lock
 	$(VENV)/bin/uv pip compile --group report $(LOCK) --output-file requirements-report.lock
 
 clean: ## remove what runs leave in this directory
 	rm -rf results allure-results allure-report .pytest_cache .mypy_cache .ruff_cache
 
 distclean: clean ## also the environment, the reports' history, kept clusters, and the cache of programs and images
-	[ ! -x $(RUN) ] || $(RUN) -m session_affinity.clusters.embedded down --all
-	[ ! -x $(RUN) ] || $(RUN) -m session_affinity.clusters.kind down --all
+	[ ! -x $(VENV)/bin/session-affinity ] || $(VENV)/bin/session-affinity cluster down --all
+	[ ! -x $(VENV)/bin/session-affinity ] || $(VENV)/bin/session-affinity cluster down --provider kind --all
 	rm -rf $(VENV) ci/report/node_modules history.jsonl "$${SESSION_AFFINITY_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/session-affinity}"

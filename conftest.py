@@ -1,5 +1,7 @@
 """The plugins of the suite: options and hooks, then fixtures."""
 
+from session_affinity.plugin import allure_labels
+
 pytest_plugins = [
     "session_affinity.plugin.options",
     "session_affinity.plugin.claims",
@@ -9,8 +11,7 @@ pytest_plugins = [
     "session_affinity.plugin.evidence",
     "session_affinity.plugin.terminal",
     "session_affinity.plugin.summary",
-    "session_affinity.plugin.results",
-    "session_affinity.plugin.run_files",
+    *allure_labels.PLUGINS,
     "session_affinity.plugin.conformance",
     "fixtures.options",
     "fixtures.facts",

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from session_affinity import bundle
 from session_affinity.claims import sources
 from session_affinity.claims.catalogue import SUBJECTS
 from session_affinity.experiment import BUDGET
@@ -63,7 +64,7 @@ def collect_claims(*arguments: str) -> list[dict[str, Any]]:
     ``arguments`` are further arguments of pytest. Raises RuntimeError with pytest's output when the collection fails.
     """
     argv = (
-        *(sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-p", "no:cacheprovider"),
+        *(sys.executable, "-m", "pytest", "-c", str(bundle.PYTEST_CONFIGURATION), "-p", "no:cacheprovider"),
         *("--claims", "--claims-format", "json", *arguments, "suite"),
     )
     environment = {name: value for name, value in os.environ.items() if name != NO_AUTOLOAD}

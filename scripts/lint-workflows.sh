@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=$(cd "$1" && pwd)
 
-actionlint=$("$venv/bin/python" -m session_affinity.clusters.embedded.binaries --tool actionlint)
+actionlint=$("$venv/bin/session-affinity" cluster build --tool actionlint)
 "$actionlint" -shellcheck "$venv/bin/shellcheck" -pyflakes ''
 "$venv/bin/zizmor" --offline --quiet --pedantic .github
 "$venv/bin/shellcheck" scripts/*.sh .ci/run

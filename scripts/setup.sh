@@ -61,7 +61,7 @@ if ! cmp -s pyproject.toml "$venv/pyproject.toml"; then
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
     # pytest searches for its configuration beside every path among its arguments, even one that is the value of an
     # option (--kubeconfig FILE), and would then miss this project's: PYTEST_ADDOPTS names it.
-    "$venv/bin/python" - "$PWD/pyproject.toml" <<'PYTHON'
+    "$venv/bin/python" - "$PWD/pytest.toml" <<'PYTHON'
 import pathlib, shlex, sys, sysconfig
 options = f"-c {shlex.quote(sys.argv[1])}"
 line = f"import os; os.environ.setdefault('PYTEST_ADDOPTS', {options!r})\n"
@@ -72,6 +72,6 @@ fi
 
 [ "$what" = all ] || exit 0
 # A compiler and headers are needed only where runc can be neither downloaded nor found in the cache.
-missing=$("$venv/bin/python" -m session_affinity.clusters.embedded.binaries --missing-packages)
+missing=$("$venv/bin/session-affinity" cluster build --missing-packages)
 # shellcheck disable=SC2086 # a list of package names
 [ -z "$missing" ] || install_packages $missing

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import subprocess
-from importlib import metadata
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from session_affinity import __version__, bundle
 from session_affinity.deadlines import DEFAULTS
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 DISTRIBUTION: Final = "session-affinity-conformance"
-_ROOT: Final = Path(__file__).parents[1]
+"""The name under which package indexes have the suite."""
 
 
 def version() -> str:
-    """Return the version as installed; ``unknown`` where only the source is there."""
-    try:
-        return metadata.version(DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        return "unknown"
+    """Return the version of the suite."""
+    return __version__
 
 
-def commit(root: Path = _ROOT) -> str:
+def commit(root: Path = bundle.ROOT) -> str:
     """Return the commit of a checkout, with a plus when files of it were changed; empty where there is none."""
     if not (root / ".git").exists():
         return ""
     try:
-        told = subprocess.run(
+        described = subprocess.run(
             ("git", "-C", str(root), "describe", "--always", "--dirty=+", "--exclude=*"),
             capture_output=True,
             text=True,
@@ -35,4 +34,9 @@ def commit(root: Path = _ROOT) -> str:
         )
     except (OSError, subprocess.SubprocessError):
         return ""
-    return told.stdout.strip()
+    return described.stdout.strip()
+
+
+def line() -> str:
+    """Return name, version and commit in a line."""
+    return " ".join(filter(None, (DISTRIBUTION, version(), commit())))

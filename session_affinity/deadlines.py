@@ -39,6 +39,8 @@ class Deadlines:
     """A namespace from its creation until it has its default service account, without which it admits no pod."""
     namespace_removal: float = 60.0
     """A namespace from its deletion until it is gone with all its objects."""
+    namespace_lifetime: float = 6 * 3600.0
+    """A namespace from its creation until runs on other machines may take it for left over; a run takes minutes."""
     agents_ready: float = 90.0
     """All node agents together until they are Ready, the image being pulled on every node."""
     agents_refused: float = 3.0

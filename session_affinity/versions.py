@@ -1,6 +1,7 @@
 """The Kubernetes versions the suite supports: one list for its options, its clusters and its workflows.
 
-The list is ``.github/kubernetes-versions.json``. Both the command line and the matrix of the workflows read it.
+The list is ``.github/kubernetes-versions.json``; the installed package has a copy. The command line and the matrix of
+the workflows read it.
 """
 
 from __future__ import annotations
@@ -9,15 +10,16 @@ import json
 import re
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from session_affinity import bundle
 from session_affinity.errors import SuiteError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-VERSIONS_FILE: Final = Path(__file__).resolve().parents[1] / ".github" / "kubernetes-versions.json"
+VERSIONS_FILE: Final = bundle.KUBERNETES_VERSIONS
 PROXY_MODES: Final = frozenset({"iptables", "nftables", "ipvs"})
 
 _MINOR = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)")
@@ -94,7 +96,7 @@ def load(path: Path = VERSIONS_FILE) -> KubernetesVersions:
     except OSError as error:
         raise SuiteError(
             f"cannot read the list of Kubernetes versions: {error}",
-            next_step="run from a checkout of the repository (or an editable installation of it)",
+            next_step="install the package anew, or restore the file in your checkout",
         ) from error
     except (TypeError, ValueError) as error:
         raise SuiteError(f"{path}: {error}", next_step="correct the file; the others in it show the form") from error

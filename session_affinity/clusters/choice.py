@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from session_affinity import versions
+from session_affinity import extras, versions
 from session_affinity.clusters.addresses import families_of
 from session_affinity.clusters.options import PROVIDERS_OF
 from session_affinity.errors import SuiteError, UsageError
@@ -113,6 +113,7 @@ def open_cluster(options: ClusterOptions, progress: Progress) -> Iterator[Cluste
 
 def _opener(provider: str) -> Opener:
     if provider == "kind":
+        extras.require(extras.KIND, "a kind cluster")
         from session_affinity.clusters.kind.provider import open_kind
 
         return open_kind
@@ -120,6 +121,7 @@ def _opener(provider: str) -> Opener:
         from session_affinity.clusters.external.provider import open_external
 
         return open_external
+    extras.require(extras.EMBEDDED, "an embedded cluster")
     from session_affinity.clusters.embedded.provider import open_embedded
 
     return open_embedded

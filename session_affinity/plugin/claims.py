@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-import allure
 import pytest
 
 from session_affinity.claims import Claim, Promise, sources
 from session_affinity.claims.catalogue import SECTIONS, SUBJECTS, ClaimTest, read_docstring
 from session_affinity.errors import UsageError
+from session_affinity.plugin import allure_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,18 +22,11 @@ CATALOGUE: Final = pytest.StashKey[dict[str, ClaimTest]]()
 """The claims of all tests that were collected, deselected ones included, by id; empty before the collection."""
 DISRUPTIVE: Final = "disruptive"
 """The marker of tests that disturb what others rely on."""
-EPIC: Final = "Session affinity"
-SEVERITIES: Final = {
-    Promise.API: allure.severity_level.CRITICAL,
-    Promise.KUBE_PROXY: allure.severity_level.NORMAL,
-}
-"""Severity of a violated claim in the report: every user may rely on what the API promises."""
 _PROMISED_BY: Final = {
     Promise.API: "the Service API, on any dataplane",
     Promise.KUBE_PROXY: "kube-proxy, where no document specifies the behaviour; other dataplanes may differ",
 }
 _SECTION: Final = re.compile(rf"^({'|'.join(SECTIONS)}): ", re.MULTILINE)
-_allure: Any = allure
 
 
 def claim(
@@ -50,17 +43,11 @@ def claim(
     marks = (
         pytest.mark.claim(claim),
         getattr(pytest.mark, str(promised_by)),
-        _allure.epic(EPIC),
-        _allure.story(title),
-        _allure.severity(SEVERITIES[promised_by]),
-        _allure.title(f"{claim_id} {title}"),
-        _allure.label("claim", claim_id),
-        *((_allure.link(address, name=source),) if (address := sources.link(source)) else ()),
         *((pytest.mark.dataplane(*modes),) if modes else ()),
     )
 
     def decorate(test: Test) -> Test:
-        for mark in (*marks, _allure.description(description(claim, test.__doc__ or ""))):
+        for mark in (*marks, *allure_labels.of_claim(claim, description(claim, test.__doc__ or ""))):
             test = mark(test)
         return test
 
@@ -130,4 +117,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         raise pytest.UsageError(str(error)) from error
     for item in items:
         if claim_of(item):
-            item.add_marker(pytest.mark.allure_label(SUBJECTS[subject_of(item)], label_type="feature"))
+            allure_labels.add_feature(item, SUBJECTS[subject_of(item)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -37,35 +36,6 @@ RESULT: Final = pytest.StashKey[RunResult]()
 """The result of the run; set at its end."""
 DIFFERENCES: Final = pytest.StashKey[dict[str, "KnownDifference"]]()
 _ENDED_EARLY: Final = "the run ended before this claim was tested"
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options about the report and about what a green run needs."""
-    group = parser.getgroup("session affinity: report", "session affinity: the conformance report and the exit code")
-    group.addoption(
-        "--report", type=Path, metavar="FILE", help="write the conformance report: JSON for FILE.json, else YAML"
-    )
-    group.addoption(
-        "--implementation", type=Path, metavar="FILE", help="YAML file that says whose dataplane the report is about"
-    )
-    for name, about_it in (
-        ("organization", "who makes the dataplane"),
-        ("project", "its name"),
-        ("url", "its home page"),
-        ("version", "its release, tag or commit; no branch"),
-        ("mode", "its configuration, by a name of its own (default: default)"),
-    ):
-        group.addoption(f"--implementation-{name}", default="", metavar="TEXT", help=f"of the report: {about_it}")
-    group.addoption(
-        "--differences", type=Path, metavar="FILE", help="YAML file of known differences, which fail no run"
-    )
-    group.addoption(
-        "--require",
-        action="append",
-        choices=(NODE_CLAIMS,),
-        default=[],
-        help="node-claims: a run without access to nodes ends with exit code 10",
-    )
 
 
 def implementation_of(config: pytest.Config) -> Implementation:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from session_affinity.options import OUTPUT_GROUP
 from session_affinity.plugin.claims import CATALOGUE, claim_of
-from session_affinity.plugin.options import OUTPUT_GROUP
+from session_affinity.plugin.options import group_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +24,7 @@ QUIETEST: Final = -2
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options that list claims instead of checking them."""
-    group = parser.getgroup(*OUTPUT_GROUP)
+    group = group_of(parser, OUTPUT_GROUP)
     group.addoption("--claims", action="store_true", help="List the claims that a run would judge, and exit.")
     group.addoption(
         "--claims-format", choices=("table", "json"), default="table", help="The format of --claims. Default: table."

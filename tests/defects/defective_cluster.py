@@ -190,7 +190,7 @@ def start(shape: Shape, directory: Path, *, deadline_scale: float = 1.0) -> Defe
     """Start a cluster whose kube-proxy runs with the wrappers; healthy until a defect is injected."""
     directory.chmod(0o755)
     argv = (
-        *(sys.executable, "-m", "session_affinity.clusters.embedded", "up", f"--name={NAME}", *shape.options),
+        *(sys.executable, "-m", "session_affinity", "cluster", "up", f"--name={NAME}", *shape.options),
         *(f"--kube-proxy={_wrap_kube_proxy(directory)}", f"--deadline-scale={deadline_scale:g}"),
     )
     completed = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)

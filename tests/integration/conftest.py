@@ -54,7 +54,7 @@ class CommandLine:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Begin a verb in a session of its own, and return at once."""
         return subprocess.Popen(
-            (sys.executable, "-m", "session_affinity.clusters.embedded", *arguments),
+            (sys.executable, "-m", "session_affinity", "cluster", *arguments),
             cwd=ROOT,
             env=self.environment,
             stdout=subprocess.PIPE,

@@ -95,7 +95,7 @@ def test_a_second_start_of_the_same_name_finds_the_first(embedded: CommandLine) 
     began = time.monotonic()
     said = embedded("up", "--name", NAME)
     seconds = time.monotonic() - began
-    refused = embedded("up", "--name", NAME, "--proxy-mode", "nftables", code=2)
+    refused = embedded("up", "--name", NAME, "--proxy-mode", "nftables", code=4)
 
     assert f"cluster {NAME} runs" in said
     assert seconds < 2
@@ -158,7 +158,7 @@ def test_killing_its_owner_takes_the_cluster_along(
 def test_ctrl_c_while_starting_leaves_nothing(
     seconds: float, embedded: CommandLine, state_root: Path, before: traces.Traces
 ) -> None:
-    """Whatever phase it interrupts, so long after it said the first word: it ends with 130, and all is as before."""
+    """Whatever phase it interrupts, so long after it said the first word: it ends with 2, and all is as before."""
     starting = embedded.start("up", "--name", NAME)
     assert starting.stdout is not None
     said = starting.stdout.readline()
@@ -166,7 +166,7 @@ def test_ctrl_c_while_starting_leaves_nothing(
     starting.send_signal(signal.SIGINT)
     said += starting.communicate(timeout=60)[0]
 
-    assert starting.returncode == 130, said
+    assert starting.returncode == 2, said
     assert traces.wait_until_gone(before, state_root) == {}
 
 

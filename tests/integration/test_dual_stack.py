@@ -65,7 +65,7 @@ def test_another_family_than_a_running_cluster_has_is_refused(embedded: CommandL
     """By the command line and by a run of the suite, before anything starts; without a wish it is taken as it is."""
     embedded("up", "--name", NAME, "--ip-family", "dual")
 
-    said = embedded("up", "--name", NAME, code=2)
+    said = embedded("up", "--name", NAME, code=4)
     judged = judge(embedded, "C02", "--ip-family=ipv6")
     taken = judge(embedded, "C02 or C60")
 

@@ -37,7 +37,8 @@ def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Embedde
     command = (
         sys.executable,
         "-m",
-        "session_affinity.clusters.embedded",
+        "session_affinity",
+        "cluster",
         "up",
         "--name",
         NAME,

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from session_affinity.cli import kind_clusters
 from session_affinity.clusters.embedded.state import STATE_VARIABLE
-from session_affinity.clusters.kind import cli, preflight
+from session_affinity.clusters.kind import preflight
 from session_affinity.clusters.kind.engine import PROVIDER_VARIABLE, Engine, detect
 from session_affinity.errors import SuiteError
 from session_affinity.waiting import wait_until
@@ -212,7 +213,7 @@ def test_a_real_cluster_is_kept_found_and_removed(state_root: Path) -> None:
         ]
         mode = (state_root / "kind" / NAME / "kubeconfig").stat().st_mode & 0o777
     finally:
-        cli.main(["down", "--name", NAME])
+        kind_clusters.down([NAME])
 
     assert [one.returncode for one in said] == [0, 0], said
     assert "found running, kept" in said[1].stdout + said[1].stderr

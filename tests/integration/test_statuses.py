@@ -46,7 +46,7 @@ class DamagedCluster:
     def start(self, claims: str, *options: str) -> subprocess.Popen[bytes]:
         """Start a run of some claims."""
         argv = (
-            sys.executable, "-u", "-m", "pytest", "-c", ROOT / "pyproject.toml", "-m", claims, "--cluster", "embedded",
+            sys.executable, "-u", "-m", "pytest", "-c", ROOT / "pytest.toml", "-m", claims, "--cluster", "embedded",
             "--cluster-name", NAME, "--keep-cluster", f"--alluredir={self.results}", "--clean-alluredir", *options,
         )  # fmt: skip
         with self.results.with_suffix(".log").open("wb") as log:
@@ -77,7 +77,7 @@ def damaged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DamagedCluster
     directory = tmp_path_factory.mktemp("statuses")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(STATE_VARIABLE, str(directory / "state"))
-        command = (sys.executable, "-m", "session_affinity.clusters.embedded")
+        command = (sys.executable, "-m", "session_affinity", "cluster")
         assert subprocess.run((*command, "up", "--name", NAME), cwd=ROOT, check=False).returncode == 0
         cluster = clusters.find(NAME)
         assert cluster is not None
@@ -135,7 +135,7 @@ def test_a_missing_tool_breaks_the_run_and_is_named(tmp_path: Path, monkeypatch:
     (tmp_path / "bin").mkdir()
     results = tmp_path / "results"
     argv = (
-        sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml", "-m", "C02 or C10", "--cluster", "embedded",
+        sys.executable, "-m", "pytest", "-c", ROOT / "pytest.toml", "-m", "C02 or C10", "--cluster", "embedded",
         "--cluster-name", "notools", f"--alluredir={results}",
     )  # fmt: skip
     environment = {"PATH": str(tmp_path / "bin"), STATE_VARIABLE: str(tmp_path / "state"), "HOME": str(tmp_path)}

@@ -87,7 +87,7 @@ class Layout:
         except (TypeError, LookupError, ValueError) as error:
             raise ClusterError(
                 f"{file}: not written by this version of the suite ({error})",
-                next_step=f"take it down: python -m session_affinity.clusters.embedded down --name {file.parent.name}",
+                next_step=f"take it down: session-affinity cluster down --name {file.parent.name}",
             ) from error
 
 

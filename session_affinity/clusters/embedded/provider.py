@@ -73,6 +73,6 @@ def _require_same(kept: EmbeddedCluster, options: ClusterOptions) -> None:
         if wanted and wanted != there:
             raise UsageError(
                 f"{option} {wanted}: the running cluster {kept.name} has {there}",
-                next_step=f"take it down (python -m session_affinity.clusters.embedded down --name {kept.name})"
+                next_step=f"take it down (session-affinity cluster down --name {kept.name})"
                 " or use another --cluster-name",
             )

@@ -10,20 +10,18 @@ import os
 import re
 import shutil
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import platformdirs
-
 from session_affinity.clusters.embedded import linux
+from session_affinity.clusters.state_directory import STATE_VARIABLE, state_directory
 from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import ClusterError, PreflightError, UsageError
 from session_affinity.waiting import poll
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-STATE_VARIABLE = "SESSION_AFFINITY_STATE"
 KEEP = b"keep"
 """What the starter of a cluster writes to its keeper to let it live on."""
 FREE_BYTES = 4 * 2**20
@@ -64,9 +62,8 @@ class Running:
 
 
 def states_root() -> Path:
-    """Return where the state of all clusters is (environment SESSION_AFFINITY_STATE overrides the user's default)."""
-    root = os.environ.get(STATE_VARIABLE) or platformdirs.user_state_dir("session-affinity")
-    return Path(root).resolve() / "clusters"
+    """Return where the state of all clusters is."""
+    return state_directory() / "clusters"
 
 
 @contextlib.contextmanager

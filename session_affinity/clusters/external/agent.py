@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
+from session_affinity import bundle
 from session_affinity.clusters.external import images
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import ClusterError, NodeError, NotReadyError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from session_affinity.kube.api import Api
     from session_affinity.kube.podshell import PodShell
 
-MANIFEST: Final = Path(__file__).parents[3] / "manifests" / "node-agent.yaml"
+MANIFEST: Final = bundle.MANIFESTS / "node-agent.yaml"
 LABELS: Final = "app=node-agent"
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from session_affinity.clusters.external import access, agent, discovery, images, namespace, placement
+from session_affinity import bundle
+from session_affinity.clusters.external import access, agent, discovery, images, lease, namespace, placement
 from session_affinity.clusters.external.cluster import ExternalCluster
 from session_affinity.clusters.interrupts import ending_orderly, uninterrupted
 from session_affinity.dataplane.backends import BACKENDS
@@ -17,7 +18,6 @@ from session_affinity.kube.resources import NODES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from session_affinity.clusters.external.agent import AgentNode
     from session_affinity.clusters.external.placement import Candidate, Placement
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 SAMPLE_PODS: Final = ("webpods.yaml", "net-pod.yaml")
 CLIENT: Final = "net-pod"
-_MANIFESTS: Final[Path] = agent.MANIFEST.parent
 
 
 @contextlib.contextmanager
@@ -104,7 +103,7 @@ def _namespace(api: Api, options: ClusterOptions, progress: Progress) -> Iterato
     """Yield a namespace made for this run; it is removed whatever happens, also when the process is told to end."""
     name = namespace.new_name()
     level = namespace.PRIVILEGED if options.node_access == "agent" else namespace.BASELINE
-    with ending_orderly(), contextlib.ExitStack() as at_end:
+    with lease.lease(name), ending_orderly(), contextlib.ExitStack() as at_end:
         # Before it is made: an interrupt may come when the cluster has it already and this process does not know.
         at_end.callback(_remove, api, name, options, progress)
         try:
@@ -164,4 +163,4 @@ def _limits(
 
 
 def _sample_pods() -> list[dict[str, Any]]:
-    return [pod for name in SAMPLE_PODS for pod in yaml.safe_load_all((_MANIFESTS / name).read_text())]
+    return [pod for name in SAMPLE_PODS for pod in yaml.safe_load_all((bundle.MANIFESTS / name).read_text())]

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
+from session_affinity import bundle
 from session_affinity.clusters.addresses import DEFAULT_IP_FAMILY, ranges_of
 from session_affinity.errors import SuiteError
 
-MANIFESTS: Final = Path(__file__).parents[3] / "manifests"
-MANIFEST: Final = MANIFESTS / "kind.yaml"
+MANIFEST: Final = bundle.MANIFESTS / "kind.yaml"
 _PODS: Final = ("webpods.yaml", "net-pod.yaml")
 _ANY_ADDRESS: Final = str(ipaddress.IPv4Address(0))
 _TAG: Final = re.compile(r":v(?P<version>\d+\.\d+\.\d+)(?:@|$)")
@@ -89,6 +88,6 @@ def version_in(image: str) -> str | None:
 
 def sample_images() -> tuple[str, ...]:
     """Return the images of the sample pods, as the manifests name them."""
-    texts = ((MANIFESTS / name).read_text(encoding="utf-8") for name in _PODS)
+    texts = ((bundle.MANIFESTS / name).read_text(encoding="utf-8") for name in _PODS)
     pods = [pod for text in texts for pod in yaml.safe_load_all(text)]
     return tuple(dict.fromkeys(str(one["image"]) for pod in pods for one in pod["spec"]["containers"]))

@@ -83,7 +83,7 @@ def _found(
     if record.kept:
         raise (UsageError if misfit else ClusterError)(
             f"kind cluster {state.name} was kept, and {trouble}",
-            next_step=f"remove it (python -m session_affinity.clusters.kind down --name {state.name}),"
+            next_step=f"remove it (session-affinity cluster down --provider kind --name {state.name}),"
             " or use another --cluster-name",
         )
     progress.note(f"cluster {state.name}: left by a run that was killed, and {trouble}: replaced")

@@ -184,9 +184,10 @@ def test_the_options_are_grouped_and_have_their_defaults(pytester: pytest.Pytest
 
     groups = [line for line in text.splitlines() if line.startswith("session affinity: ")]
     assert groups == [
-        "session affinity: the cluster that a run starts:",
         "session affinity: a cluster that already runs:",
+        "session affinity: the cluster that a run starts:",
         "session affinity: the claims that are judged:",
         "session affinity: lists and reports:",
+        "session affinity: the conformance report and the exit code:",
     ]
     assert "Default: iptables." in text

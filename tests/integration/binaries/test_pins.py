@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from session_affinity.cli import main
 from session_affinity.clusters.embedded.binaries import Cache, _sources, pins
-from session_affinity.clusters.embedded.binaries.__main__ import main
 from session_affinity.clusters.embedded.binaries.gomodule import GoModules
 from session_affinity.clusters.embedded.binaries.releases import Releases
 from session_affinity.errors import BinaryError, UsageError
@@ -80,5 +80,5 @@ def test_an_unknown_source_is_refused(cache: Cache, progress: Progress) -> None:
 
 
 def test_the_command_tells_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--kubernetes", "1.2"]) == 1
+    assert main(["cluster", "build", "--tool", "actionlint", "--kubernetes", "1.2"]) == 4
     assert "choose one of 1.33" in capsys.readouterr().err

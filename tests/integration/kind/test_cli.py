@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from session_affinity import versions
-from session_affinity.clusters.kind.cli import main
+from session_affinity.cli import main
 from session_affinity.clusters.kind.provider import open_kind
 from tests.kind_world import NETSHOOT, NODE_IMAGE, WHOAMI
 
@@ -27,7 +27,7 @@ def kept(world: World, options: ClusterOptions, told: ProgressLines) -> World:
 
 
 def test_a_kept_cluster_is_removed(kept: World, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["down", "--all"]) == 0
+    assert main(["cluster", "down", "--provider", "kind", "--all"]) == 0
 
     assert "cluster myk8s: removed" in capsys.readouterr().out
     assert kept.nodes == ""
@@ -35,8 +35,8 @@ def test_a_kept_cluster_is_removed(kept: World, capsys: pytest.CaptureFixture[st
 
 
 def test_there_may_be_none(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["down", "--all"]) == 0
-    assert main(["down"]) == 0
+    assert main(["cluster", "down", "--provider", "kind", "--all"]) == 0
+    assert main(["cluster", "down", "--provider", "kind"]) == 0
 
     assert capsys.readouterr().out == "cluster myk8s: there is none that the suite made\n"
     assert not world.calls("kind")
@@ -45,7 +45,7 @@ def test_there_may_be_none(world: World, capsys: pytest.CaptureFixture[str]) -> 
 def test_someone_elses_cluster_of_that_name_stays(kept: World, capsys: pytest.CaptureFixture[str]) -> None:
     kept.node("other|myk8s-control-plane|running")
 
-    assert main(["down"]) == 1
+    assert main(["cluster", "down", "--provider", "kind"]) == 1
 
     assert "is not the one that the suite made" in capsys.readouterr().err
     assert kept.nodes
@@ -54,17 +54,17 @@ def test_someone_elses_cluster_of_that_name_stays(kept: World, capsys: pytest.Ca
 def test_what_is_left_of_a_cluster_that_is_gone_is_forgotten(kept: World) -> None:
     kept.node()
 
-    assert main(["down"]) == 0
+    assert main(["cluster", "down", "--provider", "kind"]) == 0
 
     assert not kept.network
     assert not (kept.here / "state" / "kind" / "myk8s").exists()
 
 
 def test_the_kubeconfig_is_named(kept: World, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["kubeconfig"]) == 0
+    assert main(["cluster", "kubeconfig", "--provider", "kind"]) == 0
     assert capsys.readouterr().out.strip() == str(kept.here / "state" / "kind" / "myk8s" / "kubeconfig")
 
-    assert main(["kubeconfig", "--name", "other"]) == 1
+    assert main(["cluster", "kubeconfig", "--provider", "kind", "--name", "other"]) == 1
     assert "no kind cluster other that the suite keeps (there are: myk8s)" in capsys.readouterr().err
 
 
@@ -73,15 +73,15 @@ def test_the_image_is_the_listed_one_or_any_of_a_supported_version(
 ) -> None:
     world.image(WHOAMI)
     world.image(NETSHOOT)
-    assert main(["image"]) == 1
+    assert main(["cluster", "node-image"]) == 1
     assert "docker has no node image of a supported Kubernetes version" in capsys.readouterr().err
 
     world.write("images", f"old/node:v1.12.0\nbusybox:latest\n{NODE_IMAGE}\n")
-    assert main(["image"]) == 0
+    assert main(["cluster", "node-image"]) == 0
     assert capsys.readouterr().out.strip() == NODE_IMAGE
 
     world.image(versions.resolve().kind.image)
-    assert main(["image"]) == 0
+    assert main(["cluster", "node-image"]) == 0
     assert capsys.readouterr().out.strip() == versions.resolve().kind.image
 
 
@@ -91,5 +91,5 @@ def test_a_cluster_without_sample_images_would_have_to_fetch_them(
     world.write("images", f"{NODE_IMAGE}\n")
     world.image(WHOAMI)
 
-    assert main(["image"]) == 1
+    assert main(["cluster", "node-image"]) == 1
     assert "docker lacks images of the sample pods: nicolaka/netshoot:v" in capsys.readouterr().err

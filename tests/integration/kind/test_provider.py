@@ -236,7 +236,7 @@ def test_a_kept_cluster_that_does_not_fit_is_refused_and_left(
     with pytest.raises(UsageError, match=said) as raised, open_kind(replace(options, **changes), told.progress):
         pass
 
-    assert "session_affinity.clusters.kind down --name myk8s" in raised.value.next_step
+    assert "session-affinity cluster down --provider kind --name myk8s" in raised.value.next_step
     assert not world.calls("kind [delete]")
 
 

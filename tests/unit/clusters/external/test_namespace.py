@@ -2,26 +2,59 @@
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import asdict, replace
-from typing import Any
+import socket
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from session_affinity.clusters.external import namespace, provider
-from session_affinity.clusters.external.namespace import OWNER, Owner, owner_of
+from session_affinity.clusters.external import lease, namespace, provider
+from session_affinity.clusters.external.lease import EXPIRES, OWNER
 from session_affinity.clusters.options import ClusterOptions
-from session_affinity.deadlines import Deadlines
+from session_affinity.clusters.state_directory import STATE_VARIABLE
+from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import ClusterError
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.resources import SERVICE_ACCOUNTS
 from session_affinity.progress import Progress, quiet
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
 pytestmark = pytest.mark.unit
 
-HERE = Owner.of_this_run()
-GONE = replace(HERE, pid=2**22 + 1)  # above the highest number of a process
+HOLD = """
+import sys
+from filelock import FileLock
+
+lock = FileLock(sys.argv[1])
+lock.acquire()
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of the leases."""
+    monkeypatch.setenv(STATE_VARIABLE, str(tmp_path))
+    (tmp_path / "runs").mkdir()
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def live(runs: Path) -> Iterator[str]:
+    """The namespace of a run that goes on in another process."""
+    command = (sys.executable, "-c", HOLD, str(runs / "session-affinity-live.lock"))
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield "session-affinity-live"
+        process.communicate()
 
 
 class Notes(Progress):
@@ -66,50 +99,54 @@ class Api:
         return {"status": {"conditions": [{"status": "True", "message": "finalizers remain"}]}}
 
 
-def left(name: str, owner: Owner | None, **meta: Any) -> dict[str, Any]:
-    annotations = {OWNER: json.dumps(asdict(owner))} if owner else {}
+def left(name: str, expires: datetime | None = None, **meta: Any) -> dict[str, Any]:
+    annotations = {OWNER: "process 7 on laptop", **({EXPIRES: expires.isoformat()} if expires else {})}
     return {"metadata": {"name": name, "creationTimestamp": "2026-11-23T16:00:00Z", "annotations": annotations, **meta}}
 
 
-@pytest.mark.parametrize(
-    ("owner", "ended"),
-    [
-        pytest.param(HERE, False, id="this-run"),
-        pytest.param(replace(HERE, pid=os.getppid(), started=HERE.started + 1), True, id="number-taken-by-another"),
-        pytest.param(GONE, True, id="no-such-process"),
-        pytest.param(replace(GONE, boot="another"), False, id="another-machine-or-boot"),
-        pytest.param(replace(GONE, pid_namespace=1), False, id="another-container"),
-    ],
-)
-def test_a_run_has_ended_only_where_this_machine_can_tell(owner: Owner, *, ended: bool) -> None:
-    assert owner.has_ended() is ended
-
-
-def test_only_what_a_dead_run_of_this_machine_left_is_removed_and_the_rest_is_named() -> None:
-    elsewhere = replace(GONE, boot="another", host="laptop", pid=7)
+def test_what_ended_and_expired_runs_left_is_removed_and_the_rest_is_named(runs: Path, live: str) -> None:
+    past, future = (datetime.now(UTC) + timedelta(hours=hours) for hours in (-1, 1))
+    (runs / "session-affinity-dead.lock").touch()
     api, progress = (
         Api(
-            left("session-affinity-dead", GONE),
-            left("session-affinity-live", replace(HERE, pid=1, started=namespace._started(1) or 0)),
-            left("session-affinity-away", elsewhere),
-            left("session-affinity-anon", None),
-            left("session-affinity-going", GONE, deletionTimestamp="now"),
-            left("production", GONE),
+            left("session-affinity-dead", future),
+            left(live, past),
+            left("session-affinity-old", past),
+            left("session-affinity-away", future),
+            left("session-affinity-anon", annotations=None),
+            left("session-affinity-going", past, deletionTimestamp="now"),
+            left("production", past),
         ),
         Notes(),
     )
 
     namespace.remove_leftovers(api, progress)
 
-    assert api.deleted == ["session-affinity-dead"]
+    assert api.deleted == ["session-affinity-dead", "session-affinity-old"]
     assert [line.partition(":")[0].removeprefix("namespace session-affinity-") for line in progress.said] == [
-        "dead",
-        "live",
-        "away",
-        "anon",
+        *("dead", "live", "old", "away", "anon"),
     ]
-    assert "by process 7 on laptop, may be in use and is left alone" in progress.said[2]
-    assert "kubectl delete namespace session-affinity-anon" in progress.said[3]
+    assert "left by a run of this machine that was killed" in progress.said[0]
+    assert not (runs / "session-affinity-dead.lock").exists()
+    assert f"expired {past.isoformat()}, created 2026-11-23T16:00:00Z by process 7 on laptop" in progress.said[2]
+    assert "by process 7 on laptop, may be in use and is left alone" in progress.said[3]
+    assert "kubectl delete namespace session-affinity-anon" in progress.said[4]
+
+
+def test_a_lease_is_held_while_the_run_goes_on(runs: Path) -> None:
+    name = "session-affinity-own"
+    with lease.lease(name):
+        assert lease.state_of(left(name)) is lease.RunState.UNKNOWN
+        assert (runs / f"{name}.lock").exists()
+    assert not list(runs.iterdir())
+
+
+def test_a_run_without_a_directory_to_write_to_goes_on(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
+    (runs / "file").touch()
+    monkeypatch.setenv(STATE_VARIABLE, str(runs / "file"))
+
+    with lease.lease("session-affinity-own"):
+        pass
 
 
 def test_a_user_who_may_not_list_namespaces_gets_a_note() -> None:
@@ -129,7 +166,13 @@ def test_the_namespace_says_whose_it_is_and_what_it_admits() -> None:
         "app.kubernetes.io/part-of": "session-affinity-conformance",
         "pod-security.kubernetes.io/enforce": "baseline",
     }
-    assert owner_of(made) == HERE
+    annotations = made["metadata"]["annotations"]
+    assert annotations[OWNER] == f"process {os.getpid()} on {socket.gethostname()}"
+    assert (
+        timedelta(hours=5)
+        < datetime.fromisoformat(annotations[EXPIRES]) - datetime.now(UTC)
+        <= timedelta(seconds=DEFAULTS.namespace_lifetime)
+    )
 
 
 def test_names_differ() -> None:

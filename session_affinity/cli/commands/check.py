@@ -1,0 +1,91 @@
+"""``session-affinity check``: judge claims on a cluster."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from session_affinity import about, extras
+from session_affinity.cli import exit_codes
+from session_affinity.cli.pytest_run import run_pytest
+from session_affinity.cli.run_options import (
+    PASSED_ON,
+    GroupedCommand,
+    GroupedOption,
+    arguments_of,
+    heading,
+    run_options,
+)
+from session_affinity.cli.selection import RefuseUnknownNames, selection_arguments, selection_options
+from session_affinity.options import OUTPUT_GROUP
+
+_HEADING: Final = heading(OUTPUT_GROUP)
+_EPILOG: Final = f"""\
+\b
+Examples:
+  session-affinity check --kubeconfig FILE
+  session-affinity check --kubeconfig FILE --context staging --node-access agent
+  session-affinity check --kubeconfig FILE C10 C16 rules
+  session-affinity check --kubeconfig FILE --claims-selection 'api and not expiry'
+  session-affinity check --kubernetes 1.36 --proxy-mode nftables     on a cluster started for the run
+  session-affinity check --kubeconfig FILE --report report.yaml --junitxml junit.xml
+  session-affinity check --kubeconfig FILE -- -x --tb=short          with options of pytest
+
+On a cluster of your own the suite creates one namespace, works in it, and removes it at the end, also when it is
+interrupted. It needs permission to create, get, list and delete namespaces, and to do anything inside its own.
+
+The pytest configuration and conftest files of the current directory, PYTEST_ADDOPTS and PYTEST_PLUGINS do not change a
+run; other plugins of pytest are loaded with `-- -p NAME`.
+
+\b
+Exit codes:
+{exit_codes.table()}
+"""
+
+
+@click.command(cls=GroupedCommand, epilog=_EPILOG, short_help="Judge claims on a cluster.")
+@selection_options
+@run_options()
+@click.option(
+    "--junitxml",
+    cls=GroupedOption,
+    heading=_HEADING,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the results as JUnit XML: <failure> is a violated claim, <error> one that could not be judged."
+    " Default: none.",
+)
+@click.option(
+    "--alluredir",
+    cls=GroupedOption,
+    heading=_HEADING,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write results with all evidence for an Allure report; needs the extra [allure]. Default: none.",
+)
+def command(
+    names: tuple[str, ...],
+    claims_selection: str,
+    junitxml: Path | None,
+    alluredir: Path | None,
+    **values: Any,
+) -> int:
+    """Judge claims about session affinity on a cluster: all of them, or those of the given ids and subjects.
+
+    With --kubeconfig the cluster is yours. Without it one is started on this machine for the run (Linux, root, and the
+    extra [embedded] or [kind]). Arguments behind -- go to pytest.
+    """
+    if alluredir is not None:
+        extras.require(extras.ALLURE, "--alluredir")
+    click.echo(f"{about.line()}, Python {platform.python_version()}")
+    arguments = [
+        *arguments_of(values),
+        *selection_arguments(names, claims_selection),
+        *([f"--junitxml={junitxml}"] if junitxml else []),
+        *([f"--alluredir={alluredir}"] if alluredir else []),
+        *click.get_current_context().meta[PASSED_ON],
+    ]
+    return run_pytest(arguments, plugins=(RefuseUnknownNames(names),))

@@ -1,0 +1,247 @@
+"""The options of a run: pytest and ``session-affinity check`` have the same ones, made from this one list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from session_affinity.clusters.addresses import DEFAULT_IP_FAMILY, IP_FAMILIES
+from session_affinity.clusters.choice import NODE_ACCESS, PROVIDERS
+from session_affinity.clusters.options import ClusterOptions
+from session_affinity.conformance.exit_codes import NODE_CLAIMS
+from session_affinity.deadlines import DEFAULTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PROXY_MODES: Final = ("iptables", "nftables")
+CLUSTER_NAME: Final = "myk8s"
+"""The name of a cluster that is given none."""
+
+
+@dataclass(frozen=True)
+class OptionGroup:
+    """A group of options in help: its name, and its heading."""
+
+    name: str
+    heading: str
+
+
+CLUSTER_GROUP: Final = OptionGroup("session affinity: cluster", "the cluster that a run starts")
+EXTERNAL_GROUP: Final = OptionGroup("session affinity: external cluster", "a cluster that already runs")
+CLAIMS_GROUP: Final = OptionGroup("session affinity: claims", "the claims that are judged")
+OUTPUT_GROUP: Final = OptionGroup("session affinity: output", "lists and reports")
+REPORT_GROUP: Final = OptionGroup("session affinity: report", "the conformance report and the exit code")
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option.
+
+    ``help`` names the default. ``choices`` are the only values it takes, any when empty. ``is_flag`` says that it takes
+    none, ``multiple`` that it may be given several times. ``convert`` makes its value from the text: ``str``, ``float``
+    or ``Path``.
+    """
+
+    name: str
+    group: OptionGroup
+    help: str
+    default: Any = None
+    metavar: str | None = None
+    choices: tuple[str, ...] = ()
+    convert: Callable[[str], Any] = str
+    is_flag: bool = False
+    multiple: bool = False
+
+    @property
+    def parameter(self) -> str:
+        """The name of its value in Python: ``proxy_mode`` of ``--proxy-mode``."""
+        return self.name.removeprefix("--").replace("-", "_")
+
+
+CLUSTER_OPTIONS: Final = (
+    Option(
+        "--kubeconfig",
+        EXTERNAL_GROUP,
+        "Judge the cluster of this kubeconfig, which is only read. The run creates one namespace there and removes it"
+        " at the end. Default: none; no cluster is used without this option.",
+        metavar="FILE",
+        convert=Path,
+    ),
+    Option(
+        "--context",
+        EXTERNAL_GROUP,
+        "The context of the kubeconfig. Default: its current context.",
+        metavar="NAME",
+    ),
+    Option(
+        "--node-access",
+        EXTERNAL_GROUP,
+        "How the rules on the nodes are read: none skips the claims about them, agent runs a privileged DaemonSet in"
+        " the run's namespace. Default: none.",
+        default="none",
+        choices=NODE_ACCESS,
+    ),
+    Option(
+        "--image-registry",
+        EXTERNAL_GROUP,
+        "Pull the images of the run from this mirror. Default: the registries they are published in.",
+        metavar="PREFIX",
+    ),
+    Option(
+        "--image-tags",
+        EXTERNAL_GROUP,
+        "Name the images by tag, for a mirror whose digests differ. Default: by digest.",
+        is_flag=True,
+    ),
+    Option(
+        "--cluster",
+        CLUSTER_GROUP,
+        "Where the cluster comes from: kind (containers), embedded (processes of this machine) or external (it already"
+        " runs). Default: auto, which is external with --kubeconfig, else kind where kind and a container engine are"
+        " available, else embedded.",
+        default="auto",
+        choices=("auto", *PROVIDERS),
+    ),
+    Option(
+        "--kubernetes",
+        CLUSTER_GROUP,
+        "The Kubernetes version of a kind or embedded cluster, such as 1.37 or 1.37.0. Default: the newest known.",
+        metavar="VERSION",
+    ),
+    Option(
+        "--proxy-mode",
+        CLUSTER_GROUP,
+        "The mode of kube-proxy in a kind or embedded cluster. Default: iptables.",
+        choices=PROXY_MODES,
+    ),
+    Option(
+        "--ip-family",
+        CLUSTER_GROUP,
+        f"The IP family of nodes, pods and Services in a kind or embedded cluster. Default: {DEFAULT_IP_FAMILY}.",
+        choices=tuple(IP_FAMILIES),
+    ),
+    Option(
+        "--kube-proxy",
+        CLUSTER_GROUP,
+        "Run this kube-proxy binary in an embedded cluster. Default: the released one.",
+        metavar="FILE",
+        convert=Path,
+    ),
+    Option(
+        "--node-image",
+        CLUSTER_GROUP,
+        "The node image of a kind cluster. Default: kind's image for the Kubernetes version.",
+        metavar="IMAGE",
+    ),
+    Option(
+        "--cluster-name",
+        CLUSTER_GROUP,
+        "The name of the kind or embedded cluster, so that several can run beside each other."
+        f" Default: {CLUSTER_NAME}.",
+        default=CLUSTER_NAME,
+        metavar="NAME",
+    ),
+    Option(
+        "--keep-cluster",
+        CLUSTER_GROUP,
+        "Keep the cluster at the end; the next run with the same --cluster-name uses it. Default: remove it.",
+        is_flag=True,
+    ),
+)
+CLAIM_OPTIONS: Final = (
+    Option(
+        "--only-behaviour",
+        CLAIMS_GROUP,
+        "Judge only claims about what clients and users of the API see, and do not read the nodes."
+        " Default: judge every claim that the cluster allows.",
+        is_flag=True,
+    ),
+    Option(
+        "--deadline-scale",
+        CLAIMS_GROUP,
+        "Multiply every deadline by this factor, for a slow machine or cluster. Default: 1.",
+        default=1.0,
+        metavar="FACTOR",
+        convert=float,
+    ),
+)
+OUTPUT_OPTIONS: Final = (
+    Option(
+        "--evidence",
+        OUTPUT_GROUP,
+        "What the Allure results have beside verdicts: requests, rules and affinity entries, or nothing."
+        " Default: normal.",
+        default="normal",
+        choices=("normal", "none"),
+    ),
+)
+REPORT_OPTIONS: Final = (
+    Option(
+        "--report",
+        REPORT_GROUP,
+        "Write the conformance report: JSON for FILE.json, else YAML. Default: none.",
+        metavar="FILE",
+        convert=Path,
+    ),
+    Option(
+        "--implementation",
+        REPORT_GROUP,
+        "YAML file that says whose dataplane the report is about. Default: none.",
+        metavar="FILE",
+        convert=Path,
+    ),
+    *(
+        Option(
+            f"--implementation-{name}",
+            REPORT_GROUP,
+            f"Of the dataplane in the report: {meaning}. Default: {default}.",
+            default="",
+            metavar="TEXT",
+        )
+        for name, meaning, default in (
+            ("organization", "who makes it", "none"),
+            ("project", "its name", "none"),
+            ("url", "its home page", "none"),
+            ("version", "its release, tag or commit, not a branch", "none"),
+            ("mode", "its configuration, by a name of its own", "default"),
+        )
+    ),
+    Option(
+        "--differences",
+        REPORT_GROUP,
+        "YAML file of known differences, which do not fail the run. Default: none.",
+        metavar="FILE",
+        convert=Path,
+    ),
+    Option(
+        "--require",
+        REPORT_GROUP,
+        "With node-claims a run without access to nodes ends with exit code 10. Default: nothing is required.",
+        choices=(NODE_CLAIMS,),
+        multiple=True,
+    ),
+)
+OPTIONS: Final = (*CLUSTER_OPTIONS, *CLAIM_OPTIONS, *OUTPUT_OPTIONS, *REPORT_OPTIONS)
+
+
+def cluster_options(value: Callable[[str], Any], failed: Callable[[], bool] | None = None) -> ClusterOptions:
+    """Return what the options say about the cluster; ``value`` returns the value of the option of a name."""
+    options = ClusterOptions(
+        cluster=value("--cluster"),
+        kubernetes=value("--kubernetes"),
+        proxy_mode=value("--proxy-mode"),
+        ip_family=value("--ip-family"),
+        kube_proxy=value("--kube-proxy"),
+        keep=value("--keep-cluster"),
+        name=value("--cluster-name"),
+        deadlines=DEFAULTS.scaled(value("--deadline-scale")),
+        node_image=value("--node-image"),
+        kubeconfig=value("--kubeconfig"),
+        context=value("--context"),
+        node_access=value("--node-access"),
+        image_registry=value("--image-registry"),
+        image_tags=value("--image-tags"),
+    )
+    return options if failed is None else replace(options, failed=failed)
