@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from ci.matrix.expectations import pytest_command
 from session_affinity.clusters.embedded.binaries import Cache, pins, store
 from session_affinity.clusters.interrupts import ending_orderly
+from session_affinity.conformance.exit_codes import ExitCode
 from session_affinity.deadlines import DEFAULTS
 
 if TYPE_CHECKING:
@@ -23,8 +24,16 @@ if TYPE_CHECKING:
 
 CLUSTER_NAME: Final = "matrix"
 RESULTS: Final = "allure-results"
-EXIT_CODES: Final = {0: "all passed", 1: "not all passed", 2: "interrupted", 3: "no cluster", 4: "unusable options"}
-"""The meaning of pytest's exit codes for a leg."""
+EXIT_CODES: Final[dict[int, str]] = {
+    ExitCode.HOLDS: "all passed",
+    ExitCode.VIOLATED: "not all passed",
+    ExitCode.INTERRUPTED: "interrupted",
+    ExitCode.INTERNAL_ERROR: "an error of the suite",
+    ExitCode.USAGE: "unusable options",
+    ExitCode.UNDETERMINED: "not all could be judged",
+    ExitCode.NOTHING_JUDGED: "all skipped",
+}
+"""The meaning of a run's exit codes for a leg."""
 
 
 @dataclass(frozen=True)

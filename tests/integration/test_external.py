@@ -152,7 +152,7 @@ def test_what_a_killed_run_left_is_named_and_removed_by_the_next(standing: Stand
     process.communicate()
     (left,) = re.findall(r"namespace/(session-affinity-\S+)", standing.traces()[0])
 
-    said = standing.run("-k", "client_ip_keeps")
+    said = standing.start(claims="C10").communicate(timeout=200)[0]
 
     assert f"namespace {left}: left by a run of this machine that was killed" in said
     poll(lambda: standing.traces() == before, 30, pause=0.5)
