@@ -13,7 +13,7 @@ from session_affinity import recorder
 from session_affinity.cluster_objects.labels import PART_OF, unique_name
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import ClusterError, NotReadyError
-from session_affinity.kube import events, podstate
+from session_affinity.kube import events, pod_state
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.resources import PODS
 from session_affinity.text import first_text, listed
@@ -158,7 +158,7 @@ def _command(wish: PodRequest, role: Role) -> dict[str, list[str]]:
 def running(api: Api, namespace: str, names: Collection[str]) -> dict[str, Pod]:
     """Return those of the named pods that are Ready, in the order of the names."""
     pods = {pod["metadata"]["name"]: pod for pod in api.objects(PODS, namespace)}
-    return {name: pods[name] for name in names if name in pods and podstate.is_ready(pods[name])}
+    return {name: pods[name] for name in names if name in pods and pod_state.is_ready(pods[name])}
 
 
 def until_ready(api: Api, namespace: str, names: Sequence[str], seconds: float) -> dict[str, Pod]:
@@ -197,7 +197,7 @@ def refused(pod: Pod, error: ApiError) -> ClusterError:
 def _raise_if_hopeless(api: Api, namespace: str, names: Collection[str]) -> None:
     """Raise NotReadyError when waiting will not help: an image that cannot be had, a pod that has no place."""
     pods = [pod for pod in api.objects(PODS, namespace) if pod["metadata"]["name"] in names]
-    if told := [what for what in map(podstate.trouble, pods) if what]:
+    if told := [what for what in map(pod_state.trouble, pods) if what]:
         raise NotReadyError(
             first_text(told),
             next_step="without its pods nothing can be judged; --list-images says which images are needed, "
@@ -207,7 +207,7 @@ def _raise_if_hopeless(api: Api, namespace: str, names: Collection[str]) -> None
 
 def _state(pod: Pod, told: Mapping[str, str]) -> str:
     """Return how far a pod has come, and the last that was told of it."""
-    if podstate.is_ready(pod):
+    if pod_state.is_ready(pod):
         return "Ready"
     phase, last = str(pod.get("status", {}).get("phase", "unknown")), told.get(pod["metadata"]["name"])
     return f"{phase}: {last}" if last else phase

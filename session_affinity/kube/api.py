@@ -13,9 +13,9 @@ from kubernetes.client.configuration import Configuration
 from kubernetes.client.exceptions import ApiException
 
 from session_affinity.deadlines import DEFAULTS
-from session_affinity.kube import podexec, reply
-from session_affinity.kube.podshell import PodShell
-from session_affinity.kube.podstream import PodStream
+from session_affinity.kube import pod_exec, reply
+from session_affinity.kube.pod_shell import PodShell
+from session_affinity.kube.pod_stream import PodStream
 from session_affinity.kube.reply import ApiError, Object, Reply
 from session_affinity.kube.resources import ENDPOINT_SLICES, SERVICES, Resource, resource_of
 from session_affinity.waiting import poll
@@ -160,23 +160,23 @@ class Api:
 
     def exec(
         self, namespace: str, pod: str, argv: Sequence[str], *, timeout: float, container: str = ""
-    ) -> podexec.Executed:
+    ) -> pod_exec.Executed:
         """Run a command in a pod and wait for its end, at most ``timeout`` seconds.
 
         Raises ExecError when it could not be run or did not end in time; an exit code other than zero is no error.
         """
-        command = podexec.PodCommand(namespace, pod, tuple(argv), container)
-        return podexec.run(self._client(), command, timeout, self._request_seconds)
+        command = pod_exec.PodCommand(namespace, pod, tuple(argv), container)
+        return pod_exec.run(self._client(), command, timeout, self._request_seconds)
 
     def start(self, namespace: str, pod: str, argv: Sequence[str], *, container: str = "") -> PodStream:
         """Start a command in a pod that ends when it is told to; raises ExecError."""
-        command = podexec.PodCommand(namespace, pod, tuple(argv), container, stdin=True)
-        return PodStream(f"{namespace}/{pod}", podexec.connect(self._client(), command, self._request_seconds))
+        command = pod_exec.PodCommand(namespace, pod, tuple(argv), container, stdin=True)
+        return PodStream(f"{namespace}/{pod}", pod_exec.connect(self._client(), command, self._request_seconds))
 
     def shell(self, namespace: str, pod: str) -> PodShell:
         """Return a shell in a pod that stays open between commands; connected when the first one is run."""
-        command = podexec.PodCommand(namespace, pod, ("sh",), stdin=True)
-        return PodShell(f"{namespace}/{pod}", lambda: podexec.connect(self._client(), command, self._request_seconds))
+        command = pod_exec.PodCommand(namespace, pod, ("sh",), stdin=True)
+        return PodShell(f"{namespace}/{pod}", lambda: pod_exec.connect(self._client(), command, self._request_seconds))
 
     def _request(self, method: str, path: str, *, query: Mapping[str, str] | None = None) -> Object:
         return self._ask(method, path, query=query).granted(f"{method} {path}")

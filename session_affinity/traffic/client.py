@@ -10,7 +10,7 @@ from session_affinity import recorder
 from session_affinity.dataplane.model import family_of
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import TrafficError
-from session_affinity.kube import podstate
+from session_affinity.kube import pod_state
 from session_affinity.traffic import at_once, curl, datagrams, schedule
 from session_affinity.traffic import stream as streams
 
@@ -146,7 +146,7 @@ def client_in(
     several containers it is the one of that role (see ``pods.Role``).
     """
     metadata, spec = pod["metadata"], pod["spec"]
-    addresses = podstate.addresses(pod)
+    addresses = pod_state.addresses(pod)
     found = next((one for one in addresses if family in (None, family_of(one))), None)
     if found is None:
         raise TrafficError(

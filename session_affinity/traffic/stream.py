@@ -16,7 +16,7 @@ from session_affinity.waiting import SLOW_MACHINE, poll
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from session_affinity.kube.podstream import PodStream
+    from session_affinity.kube.pod_stream import PodStream
     from session_affinity.traffic.answers import Answers, Target
 
 SCRIPT: Final = r"""

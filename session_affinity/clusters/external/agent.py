@@ -13,8 +13,8 @@ from session_affinity.clusters.external import images
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import ClusterError, NodeError, NotReadyError
 from session_affinity.kube.api import ApiError
-from session_affinity.kube.podexec import ExecError
-from session_affinity.kube.podstate import is_ready, trouble
+from session_affinity.kube.pod_exec import ExecError
+from session_affinity.kube.pod_state import is_ready, trouble
 from session_affinity.kube.resources import EVENTS, PODS
 from session_affinity.nodes.node import Completed
 from session_affinity.text import first_text
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from session_affinity.kube.api import Api
-    from session_affinity.kube.podshell import PodShell
+    from session_affinity.kube.pod_shell import PodShell
 
 MANIFEST: Final = bundle.MANIFESTS / "node-agent.yaml"
 LABELS: Final = "app=node-agent"

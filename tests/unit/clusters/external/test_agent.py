@@ -12,8 +12,8 @@ from session_affinity.clusters.external.images import ImageSource
 from session_affinity.deadlines import Deadlines
 from session_affinity.errors import ClusterError, NodeError, NotReadyError
 from session_affinity.kube.api import ApiError
-from session_affinity.kube.podexec import ExecError
-from session_affinity.kube.podshell import ShellEnded
+from session_affinity.kube.pod_exec import ExecError
+from session_affinity.kube.pod_shell import ShellEnded
 from session_affinity.kube.resources import EVENTS
 
 pytestmark = pytest.mark.unit

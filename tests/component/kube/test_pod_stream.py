@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from session_affinity.kube.podexec import STDERR, STDOUT, ExecError
-from session_affinity.kube.podstream import PodStream
+from session_affinity.kube.pod_exec import STDERR, STDOUT, ExecError
+from session_affinity.kube.pod_stream import PodStream
 
 pytestmark = pytest.mark.unit
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from session_affinity.kube.podexec import LOST, STDERR, STDOUT, ExecError
+from session_affinity.kube.pod_exec import LOST, STDERR, STDOUT, ExecError
 from session_affinity.waiting import poll
 
 _READ_SECONDS: Final = 0.1

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from session_affinity.kube.podstate import addresses, is_ready, trouble
+from session_affinity.kube.pod_state import addresses, is_ready, trouble
 
 pytestmark = pytest.mark.unit
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from session_affinity.errors import ClusterError
-from session_affinity.kube.podexec import LOST, STDERR, STDOUT, ExecError
+from session_affinity.kube.pod_exec import LOST, STDERR, STDOUT, ExecError
 from session_affinity.waiting import SLOW_MACHINE, poll
 
 if TYPE_CHECKING:

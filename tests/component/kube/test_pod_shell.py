@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 import websocket
 
-from session_affinity.kube.podexec import STDERR, STDOUT, ExecError
-from session_affinity.kube.podshell import PodShell, line
+from session_affinity.kube.pod_exec import STDERR, STDOUT, ExecError
+from session_affinity.kube.pod_shell import PodShell, line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,8 +12,8 @@ import websocket
 from kubernetes.client.configuration import Configuration
 from kubernetes.stream import ws_client
 
-from session_affinity.kube import podexec
-from session_affinity.kube.podexec import ExecError, PodCommand
+from session_affinity.kube import pod_exec
+from session_affinity.kube.pod_exec import ExecError, PodCommand
 
 COMMAND = PodCommand("default", "net-pod", ("curl", "-s", "http://10.200.1.5:9000/?[1-3]"))
 EXIT_7 = {
@@ -27,7 +27,7 @@ class Connection:
     """Stands in for the client's websocket; ``open_for`` is how many seconds the command takes."""
 
     def __init__(self, status: object = None, stdout: bytes = b"", *, open_for: float = 0) -> None:
-        self.channels = {podexec.STATUS: json.dumps(status).encode() if status else b"", podexec.STDOUT: stdout}
+        self.channels = {pod_exec.STATUS: json.dumps(status).encode() if status else b"", pod_exec.STDOUT: stdout}
         self.open_for = open_for
         self.ended = False
         self.shut = False
@@ -53,9 +53,9 @@ def client() -> Any:
     )
 
 
-def run(monkeypatch: pytest.MonkeyPatch, client: Any, connection: Connection) -> podexec.Executed:
-    monkeypatch.setattr(podexec._ws_client, "WSClient", lambda *_, **__: connection)
-    return podexec.run(client, COMMAND, timeout=5, connect_seconds=5)
+def run(monkeypatch: pytest.MonkeyPatch, client: Any, connection: Connection) -> pod_exec.Executed:
+    monkeypatch.setattr(pod_exec._ws_client, "WSClient", lambda *_, **__: connection)
+    return pod_exec.run(client, COMMAND, timeout=5, connect_seconds=5)
 
 
 def test_output_and_exit_code(monkeypatch: pytest.MonkeyPatch, client: Any) -> None:
@@ -97,9 +97,9 @@ def test_a_refused_connection_is_an_error(monkeypatch: pytest.MonkeyPatch, clien
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError("Connection refused")
 
-    monkeypatch.setattr(podexec._ws_client, "WSClient", refuse)
+    monkeypatch.setattr(pod_exec._ws_client, "WSClient", refuse)
     with pytest.raises(ExecError, match=r"default/net-pod: curl .*Connection refused"):
-        podexec.run(client, COMMAND, timeout=5, connect_seconds=5)
+        pod_exec.run(client, COMMAND, timeout=5, connect_seconds=5)
 
 
 def test_the_command_goes_word_by_word() -> None:
@@ -123,7 +123,7 @@ def test_a_server_that_accepts_and_says_nothing_is_not_waited_for() -> None:
         client.configuration.host = f"https://127.0.0.1:{silent.getsockname()[1]}"
 
         with pytest.raises(ExecError, match="timed out"):
-            podexec.connect(client, COMMAND, 0.1)
+            pod_exec.connect(client, COMMAND, 0.1)
 
 
 def test_an_error_that_is_not_the_connections_is_not_taken_for_one(
@@ -132,11 +132,11 @@ def test_an_error_that_is_not_the_connections_is_not_taken_for_one(
     def changed(*_: Any, **__: Any) -> None:
         raise TypeError("unexpected keyword argument")
 
-    monkeypatch.setattr(podexec._ws_client, "WSClient", changed)
+    monkeypatch.setattr(pod_exec._ws_client, "WSClient", changed)
     with pytest.raises(TypeError):
-        podexec.run(client, COMMAND, timeout=5, connect_seconds=5)
+        pod_exec.run(client, COMMAND, timeout=5, connect_seconds=5)
 
 
 def test_the_clients_own_module_is_left_as_it_is() -> None:
     assert ws_client.WebSocket is websocket.WebSocket
-    assert podexec._ws_client.WebSocket is not websocket.WebSocket
+    assert pod_exec._ws_client.WebSocket is not websocket.WebSocket
