@@ -172,7 +172,7 @@ def until_ready(api: Api, namespace: str, names: Sequence[str], seconds: float) 
         return len(found) == len(names)
 
     def late() -> str:
-        told = events.last_told(api, namespace)
+        told = events.last_messages(api, namespace)
         states = {pod["metadata"]["name"]: _state(pod, told) for pod in api.objects(PODS, namespace)}
         return ", ".join(f"{name} ({states.get(name, 'absent')})" for name in names if name not in found)
 

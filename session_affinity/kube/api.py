@@ -1,4 +1,4 @@
-"""Objects of the API, read and written as JSON."""
+"""The Kubernetes API of one cluster: objects are read and written as JSON."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from kubernetes.client.configuration import Configuration
 from kubernetes.client.exceptions import ApiException
 
 from session_affinity.deadlines import DEFAULTS
-from session_affinity.kube import pod_exec, reply
+from session_affinity.kube import pod_exec
 from session_affinity.kube.pod_shell import PodShell
 from session_affinity.kube.pod_stream import PodStream
-from session_affinity.kube.reply import ApiError, Object, Reply
+from session_affinity.kube.reply import ApiError, Object, Reply, read_reply
 from session_affinity.kube.resources import ENDPOINT_SLICES, SERVICES, Resource, resource_of
 from session_affinity.waiting import poll
 
@@ -31,20 +31,20 @@ Change = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 """The body of a patch."""
 
 FIELD_MANAGER: Final = "session-affinity-conformance"
-NOT_NOW: Final = (429, 503, 504)
-"""An API server that is overloaded, starting, or did not come to an end in time; 500 may mean that too."""
-NO_ANSWER: Final = (urllib3.exceptions.HTTPError, ApiException, OSError)
-"""What the client raises when no answer comes; ApiException is what it makes of a TLS error."""
+RETRIED_STATUSES: Final = (429, 503, 504)
+"""Sent by an API server that is overloaded, starting, or out of time; so is 500 in one case, see ``_may_retry``."""
+CONNECTION_ERRORS: Final = (urllib3.exceptions.HTTPError, ApiException, OSError)
+"""Raised by the client when there is no answer; it raises ApiException for a TLS error."""
 _PAUSE_SECONDS: Final = 0.5
 _RETRIES: Final = 1
-"""How often a connection that broke is tried again."""
+"""How many times urllib3 opens a broken connection again."""
 
-# The client declares no types for this one.
+# The client declares no types for this function.
 _load: Any = config.new_client_from_config
 
 
 class PatchType(StrEnum):
-    """How the body of a PATCH is meant; the value is its media type."""
+    """The kind of a patch; the value is the media type of its body."""
 
     MERGE = "application/merge-patch+json"
     STRATEGIC = "application/strategic-merge-patch+json"
@@ -55,8 +55,9 @@ class PatchType(StrEnum):
 class Api:
     """The API of one cluster. May be shared by threads: each has its own connection.
 
-    ``request_seconds`` bounds every request, and for as long a server that cannot answer now is asked again. What
-    ``try_...`` return is the API's word on the request, granted or refused; without one they raise ApiError as all do.
+    ``request_seconds`` bounds each attempt of a request, and also the time for which a request is repeated while the
+    API server is overloaded or starting. Every method raises ApiError when there is no answer. The ``try_`` methods
+    return a refusal as a Reply; the other methods raise ApiError for it.
     """
 
     def __init__(
@@ -68,22 +69,22 @@ class Api:
         self._local = threading.local()
 
     def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
-        """Return an object; raises ApiError, with status 404 when there is none."""
+        """Return an object; raises ApiError, with status 404 if it does not exist."""
         return self.try_get(resource, name, namespace).granted(f"GET {resource.path(namespace, name)}")
 
     def try_get(self, resource: Resource, name: str, namespace: str = "") -> Reply:
-        """Ask for an object and return what the API said."""
-        return self._ask("GET", resource.path(namespace, name))
+        """Return the reply to a request for an object."""
+        return self._send("GET", resource.path(namespace, name))
 
     def objects(self, resource: Resource, namespace: str = "", *, labels: str = "") -> list[Object]:
-        """Return the objects of a namespace, or of all, that a label selector selects."""
+        """Return the objects of a namespace, or of all namespaces, that match a label selector."""
         query = {"labelSelector": labels} if labels else {}
         return list(self._request("GET", resource.path(namespace), query=query).get("items") or ())
 
     def create(self, manifest: Mapping[str, Any], resource: Resource | None = None) -> Object:
-        """Create an object, of a kind the suite knows unless its resource is named, and return it as stored.
+        """Create an object and return it as stored; raises ApiError, with status 409 if it exists already.
 
-        Raises ApiError, with status 409 when there is one already.
+        ``resource`` is needed for kinds that ``resource_of`` does not know.
         """
         resource = resource or resource_of(manifest)
         return self.try_create(manifest, resource).granted(f"POST {resource.path(_namespace(manifest))}")
@@ -91,14 +92,14 @@ class Api:
     def try_create(
         self, manifest: Mapping[str, Any], resource: Resource | None = None, *, dry_run: bool = False
     ) -> Reply:
-        """Ask to create an object, on request without storing it, and return what the API said, granted or not."""
+        """Request the creation of an object and return the reply; with ``dry_run`` the object is not stored."""
         resource = resource or resource_of(manifest)
         query = {"fieldManager": FIELD_MANAGER, **({"dryRun": "All"} if dry_run else {})}
-        said = self._ask("POST", resource.path(_namespace(manifest)), query=query, body=manifest)
-        if said.status == 409 and said.asked_before:
-            # A server that ran out of time may have stored it all the same: then it is this very one that is there.
+        reply = self._send("POST", resource.path(_namespace(manifest)), query=query, body=manifest)
+        if reply.status == 409 and reply.is_retry:
+            # The first attempt may have stored the object although the server ran out of time.
             return self.try_get(resource, manifest["metadata"]["name"], _namespace(manifest))
-        return said
+        return reply
 
     def apply(self, manifest: Mapping[str, Any]) -> Object:
         """Create or change an object by server-side apply and return it as stored."""
@@ -106,33 +107,33 @@ class Api:
         return self.try_apply(manifest, FIELD_MANAGER, force=True).granted(f"PATCH {path}")
 
     def try_apply(self, manifest: Mapping[str, Any], manager: str, *, force: bool = False) -> Reply:
-        """Ask to apply an object as a field manager, and return what the API said, granted or not."""
+        """Request server-side apply of an object as a field manager and return the reply."""
         path = resource_of(manifest).path(_namespace(manifest), manifest["metadata"]["name"])
         query = {"fieldManager": manager, **({"force": "true"} if force else {})}
-        return self._ask("PATCH", path, query=query, body=manifest, content_type=PatchType.APPLY)
+        return self._send("PATCH", path, query=query, body=manifest, content_type=PatchType.APPLY)
 
     def patch(
         self, resource: Resource, name: str, namespace: str, change: Change, kind: PatchType = PatchType.MERGE
     ) -> Object:
-        """Change an object in place and return it as stored; a JSON patch is a list of operations."""
-        said = self.try_patch(resource, name, namespace, change, kind)
-        return said.granted(f"PATCH {resource.path(namespace, name)}")
+        """Patch an object and return it as stored; a JSON patch is a list of operations."""
+        reply = self.try_patch(resource, name, namespace, change, kind)
+        return reply.granted(f"PATCH {resource.path(namespace, name)}")
 
     def try_patch(
         self, resource: Resource, name: str, namespace: str, change: Change, kind: PatchType = PatchType.MERGE
     ) -> Reply:
-        """Ask to change an object in place, and return what the API said, granted or not."""
+        """Request a patch of an object and return the reply."""
         query = {"fieldManager": FIELD_MANAGER}
-        return self._ask("PATCH", resource.path(namespace, name), query=query, body=change, content_type=kind)
+        return self._send("PATCH", resource.path(namespace, name), query=query, body=change, content_type=kind)
 
     def patch_status(self, resource: Resource, name: str, namespace: str, status: Mapping[str, Any]) -> None:
-        """Change an object's status by a strategic merge patch: conditions of other types stay."""
+        """Patch an object's status by a strategic merge patch, which keeps conditions of other types."""
         path, query = resource.path(namespace, name, "status"), {"fieldManager": FIELD_MANAGER}
-        said = self._ask("PATCH", path, query=query, body={"status": status}, content_type=PatchType.STRATEGIC)
-        said.granted(f"PATCH {path}")
+        reply = self._send("PATCH", path, query=query, body={"status": status}, content_type=PatchType.STRATEGIC)
+        reply.granted(f"PATCH {path}")
 
     def delete(self, resource: Resource, name: str, namespace: str = "", *, grace_seconds: int | None = None) -> None:
-        """Delete an object; one that is gone already is no error."""
+        """Delete an object; it is no error if the object does not exist."""
         try:
             self._request("DELETE", resource.path(namespace, name), query=_grace(grace_seconds))
         except ApiError as error:
@@ -140,7 +141,7 @@ class Api:
                 raise
 
     def delete_all(self, resource: Resource, namespace: str, *, labels: str, grace_seconds: int | None = None) -> None:
-        """Delete every object of a namespace that a label selector selects."""
+        """Delete all objects of a namespace that match a label selector."""
         self._request("DELETE", resource.path(namespace), query={"labelSelector": labels, **_grace(grace_seconds)})
 
     def service_with_slices(self, namespace: str, name: str) -> tuple[Object, list[Object]]:
@@ -149,39 +150,39 @@ class Api:
         return service, self.objects(ENDPOINT_SLICES, namespace, labels=f"kubernetes.io/service-name={name}")
 
     def server_version(self) -> str:
-        """Return the version that the API server tells, ``v1.37.0``."""
+        """Return the API server's version, such as ``v1.37.0``."""
         return str(self._request("GET", "/version")["gitVersion"])
 
     def text(self, path: str, *, query: Mapping[str, str] | None = None) -> str:
-        """Return what the API has at a path that is no object: a log, metrics; raises ApiError."""
-        said = self._ask("GET", path, query=query)
-        said.granted(f"GET {path}")
-        return said.text
+        """Return the text at a path that has no object, such as a log or metrics; raises ApiError."""
+        reply = self._send("GET", path, query=query)
+        reply.granted(f"GET {path}")
+        return reply.text
 
     def exec(
         self, namespace: str, pod: str, argv: Sequence[str], *, timeout: float, container: str = ""
-    ) -> pod_exec.Executed:
+    ) -> pod_exec.ExecResult:
         """Run a command in a pod and wait for its end, at most ``timeout`` seconds.
 
-        Raises ExecError when it could not be run or did not end in time; an exit code other than zero is no error.
+        Raises ExecError if it could not be started or did not end in time. A non-zero exit code is no error.
         """
         command = pod_exec.PodCommand(namespace, pod, tuple(argv), container)
         return pod_exec.run(self._client(), command, timeout, self._request_seconds)
 
     def start(self, namespace: str, pod: str, argv: Sequence[str], *, container: str = "") -> PodStream:
-        """Start a command in a pod that ends when it is told to; raises ExecError."""
+        """Start a command in a pod that runs until ``PodStream.end``; raises ExecError."""
         command = pod_exec.PodCommand(namespace, pod, tuple(argv), container, stdin=True)
         return PodStream(f"{namespace}/{pod}", pod_exec.connect(self._client(), command, self._request_seconds))
 
     def shell(self, namespace: str, pod: str) -> PodShell:
-        """Return a shell in a pod that stays open between commands; connected when the first one is run."""
+        """Return a shell in a pod that stays open between commands; it connects when the first command is run."""
         command = pod_exec.PodCommand(namespace, pod, ("sh",), stdin=True)
         return PodShell(f"{namespace}/{pod}", lambda: pod_exec.connect(self._client(), command, self._request_seconds))
 
     def _request(self, method: str, path: str, *, query: Mapping[str, str] | None = None) -> Object:
-        return self._ask(method, path, query=query).granted(f"{method} {path}")
+        return self._send(method, path, query=query).granted(f"{method} {path}")
 
-    def _ask(
+    def _send(
         self,
         method: str,
         path: str,
@@ -208,13 +209,14 @@ class Api:
             try:
                 response = client.call_api(*request, _request_timeout=self._request_seconds)
                 content = response.response.data or b""
-            except NO_ANSWER as error:
+            except CONNECTION_ERRORS as error:
                 raise ApiError(
-                    f"{method} {path}: no answer from the API: {error}", next_step="see whether the API server runs"
+                    f"{method} {path}: no answer from the API: {error}",
+                    next_step="check that the API server runs and that its address in the kubeconfig is right",
                 ) from error
             warnings = response.response.headers.getlist("Warning")
-            replies.append(reply.read(response.status, content, warnings, asked_before=bool(replies)))
-            return not _not_now(replies[-1])
+            replies.append(read_reply(response.status, content, warnings, is_retry=bool(replies)))
+            return not _may_retry(replies[-1])
 
         if not poll(is_final, self._request_seconds, pause=_PAUSE_SECONDS):
             raise replies[-1].error(f"{method} {path}")
@@ -223,13 +225,13 @@ class Api:
     def _client(self) -> ApiClient:
         client: ApiClient | None = getattr(self._local, "client", None)
         if client is None:
-            # urllib3 would try four times, and so wait four times as long for a server that hangs.
-            own = Configuration(retries=_RETRIES)
+            # By default urllib3 makes four attempts: a server that hangs would take four times request_seconds.
+            configuration = Configuration(retries=_RETRIES)
             client = _load(
                 config_file=str(self._kubeconfig),
                 context=self._context,
                 persist_config=False,
-                client_configuration=own,
+                client_configuration=configuration,
             )
             self._local.client = client
         return client
@@ -243,6 +245,6 @@ def _namespace(manifest: Mapping[str, Any]) -> str:
     return str(manifest["metadata"].get("namespace", "default"))
 
 
-def _not_now(said: Reply) -> bool:
-    """Whether an answer says that the same request may be answered later: 500 is also what a slow etcd makes of it."""
-    return said.status in NOT_NOW or (said.status == 500 and "timed out" in said.message)
+def _may_retry(reply: Reply) -> bool:
+    """Whether the same request may succeed later; a slow etcd causes status 500 with a message about a timeout."""
+    return reply.status in RETRIED_STATUSES or (reply.status == 500 and "timed out" in reply.message)

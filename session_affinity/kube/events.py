@@ -1,4 +1,4 @@
-"""What the cluster tells of objects, as it happens."""
+"""Events of the cluster about objects."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def last_seen(event: Mapping[str, Any]) -> str:
-    """Return when an event happened last, as the API writes it; empty where it does not say."""
+    """Return when an event happened last, in the API's format; empty if the event has no time."""
     return str(event.get("lastTimestamp") or event.get("eventTime") or "")
 
 
-def last_told(api: Api, namespace: str) -> dict[str, str]:
-    """Return what was told last of each object, by name; nothing where the user may not see events."""
+def last_messages(api: Api, namespace: str) -> dict[str, str]:
+    """Return the message of the last event about each object, by object name; empty if events may not be listed."""
     try:
-        found = sorted(api.objects(EVENTS, namespace), key=last_seen)
+        events = sorted(api.objects(EVENTS, namespace), key=last_seen)
     except ApiError:
         return {}
-    return {one["involvedObject"].get("name", ""): one.get("message", "") for one in found}
+    return {event["involvedObject"].get("name", ""): event.get("message", "") for event in events}

@@ -1,4 +1,4 @@
-"""What containers said, as far as the API tells it to this user."""
+"""Logs of containers, read through the API."""
 
 from __future__ import annotations
 
@@ -14,30 +14,31 @@ if TYPE_CHECKING:
     from session_affinity.kube.api import Api
 
 LINES: Final = 200
-"""How many lines of a log are asked for, from its end."""
+"""How many lines from the end of a log are read."""
 PROXY_NAMESPACE: Final = "kube-system"
 PROXY_LABELS: Final = "k8s-app=kube-proxy"
 """Where kubeadm, and kind with it, runs kube-proxy."""
 
 
 def of_pod(api: Api, pod: Mapping[str, Any], *, lines: int = LINES) -> str:
-    """Return the end of the logs of a pod's containers, each under its name; raises ApiError."""
+    """Return the end of the logs of a pod's containers, each with a heading; raises ApiError."""
     metadata = pod["metadata"]
-    told = []
+    logs = []
     for container in pod["spec"]["containers"]:
         query = {"container": container["name"], "tailLines": str(lines), "timestamps": "true"}
         text = api.text(PODS.path(metadata["namespace"], metadata["name"], "log"), query=query)
-        told.append(f"== {metadata['name']}, container {container['name']}\n{text.rstrip() or '(it said nothing)'}\n")
-    return "\n".join(told)
+        logs.append(f"== {metadata['name']}, container {container['name']}\n{text.rstrip() or '(empty log)'}\n")
+    return "\n".join(logs)
 
 
 def of_kube_proxy(api: Api, node: str, *, lines: int = LINES) -> str:
-    """Return the end of the log of the kube-proxy pod on a node; raises ClusterError where there is none to be seen."""
+    """Return the end of the log of a node's kube-proxy pod; raises ClusterError if no such pod is visible."""
     pods = api.objects(PODS, PROXY_NAMESPACE, labels=PROXY_LABELS)
-    here = [pod for pod in pods if pod["spec"].get("nodeName") == node]
-    if not here:
+    on_node = [pod for pod in pods if pod["spec"].get("nodeName") == node]
+    if not on_node:
         raise ClusterError(
-            f"no pod with label {PROXY_LABELS} in namespace {PROXY_NAMESPACE} is on {node}: it is not known where "
-            "kube-proxy logs there"
+            f"cannot read kube-proxy's log on {node}: no pod with label {PROXY_LABELS} in namespace {PROXY_NAMESPACE} "
+            "runs there",
+            next_step="if kube-proxy runs there without a pod, read its log on the node itself",
         )
-    return of_pod(api, here[0], lines=lines)
+    return of_pod(api, on_node[0], lines=lines)

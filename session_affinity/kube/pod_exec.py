@@ -1,7 +1,7 @@
-"""Commands in pods, over the API's exec websocket.
+"""Commands in pods, over the websocket of the API's exec subresource.
 
-The client's own ``stream`` is passed by: it swaps a method of its ApiClient while it runs, returns partial output when
-time is over, and can neither tell an exit code nor a lost connection reliably.
+``kubernetes.stream.stream`` is not used: it replaces a method of its ApiClient while it runs, returns partial output
+after a timeout, and reports neither exit codes nor lost connections reliably.
 """
 
 from __future__ import annotations
@@ -17,29 +17,33 @@ import yaml
 
 from session_affinity.errors import ClusterError
 from session_affinity.kube.resources import PODS
+from session_affinity.waiting import SLOW_MACHINE
 
 if TYPE_CHECKING:
     from kubernetes.client.api_client import ApiClient
 
+LOST_STEP: Final = "check that the pod runs and that its node is Ready"
+"""The next step after a lost connection."""
 STDOUT, STDERR, STATUS = 1, 2, 3
-LOST: Final = (OSError, websocket.WebSocketException)
-"""What a websocket raises when it cannot be opened, or is lost: TLS errors and timeouts are among both."""
+"""The channels of the websocket."""
+CONNECTION_ERRORS: Final = (OSError, websocket.WebSocketException)
+"""Raised when a websocket cannot be opened or its connection is lost; include TLS errors and timeouts."""
 
-_bound: ContextVar[float | None] = ContextVar("seconds that connecting may take", default=None)
+_connect_timeout: ContextVar[float | None] = ContextVar("timeout of connecting, in seconds", default=None)
 
 
 class _BoundedWebSocket(websocket.WebSocket):
-    """A websocket that does not wait for ever for a server that accepts a connection and says nothing."""
+    """A websocket with a timeout for connecting, for servers that accept a connection and send nothing."""
 
     def connect(self, url: str, **options: Any) -> None:
-        super().connect(url, timeout=_bound.get(), **options)  # type: ignore[no-untyped-call]
+        super().connect(url, timeout=_connect_timeout.get(), **options)  # type: ignore[no-untyped-call]
 
 
 def _private_client() -> Any:
-    """Return a copy of the client's websocket module that opens bounded websockets.
+    """Return a private copy of the client's websocket module that opens websockets with a connect timeout.
 
-    The client has no parameter for how long connecting may take, and the websocket library's own default does not
-    reach it. The module that others import stays as it is.
+    The client has no parameter for the connect timeout and does not use the default of the websocket library. The
+    module that other code imports stays unchanged.
     """
     spec = importlib.util.find_spec("kubernetes.stream.ws_client")
     assert spec is not None
@@ -54,12 +58,12 @@ _ws_client: Any = _private_client()
 
 
 class ExecError(ClusterError):
-    """A command could not be run in a pod, or did not end in time."""
+    """A command could not be started in a pod, lost its connection or did not end in time."""
 
 
 @dataclass(frozen=True)
 class PodCommand:
-    """A command for a pod; an empty ``container`` is the pod's only or default one."""
+    """A command for a pod; with an empty ``container`` it runs in the pod's only or default container."""
 
     namespace: str
     pod: str
@@ -79,8 +83,8 @@ class PodCommand:
 
 
 @dataclass(frozen=True)
-class Executed:
-    """A command that ended in a pod; ``seconds`` is its time as seen from here, connection included."""
+class ExecResult:
+    """The result of a command in a pod; ``seconds`` is its duration measured here, the connection included."""
 
     command: PodCommand
     returncode: int
@@ -89,25 +93,25 @@ class Executed:
     seconds: float
 
 
-def run(client: ApiClient, command: PodCommand, timeout: float, connect_seconds: float) -> Executed:
+def run(client: ApiClient, command: PodCommand, timeout: float, connect_seconds: float) -> ExecResult:
     """Run a command and wait for its end, at most ``timeout`` seconds; raises ExecError."""
     began = time.monotonic()
     connection = connect(client, command, min(timeout, connect_seconds))
     try:
         connection.run_forever(timeout=timeout)
         ended = not connection.is_open()
-        # The order matters: the status is only there once the connection has ended.
+        # Read only now: the API sends the status when the command has ended.
         status, stdout, stderr = (connection.read_channel(channel) for channel in (STATUS, STDOUT, STDERR))
-    except LOST as error:
-        raise ExecError(f"{command}: the connection was lost: {error}") from error
+    except CONNECTION_ERRORS as error:
+        raise ExecError(f"{command}: the connection was lost: {error}", next_step=LOST_STEP) from error
     finally:
         connection.sock.shutdown()
     if not ended:
         raise ExecError(
             f"{command}: did not end within {timeout:.0f} s",
-            next_step="see whether the pod still runs; on a slow machine raise --deadline-scale",
+            next_step=f"check that the pod still runs; {SLOW_MACHINE}",
         )
-    return Executed(
+    return ExecResult(
         command,
         exit_code(command, status.decode(errors="replace")),
         stdout.decode(errors="replace"),
@@ -117,16 +121,16 @@ def run(client: ApiClient, command: PodCommand, timeout: float, connect_seconds:
 
 
 def exit_code(command: PodCommand, status: str) -> int:
-    """Return the exit code that a Status object tells; raises ExecError when it tells of no exit."""
-    said = yaml.safe_load(status) if status.strip() else None
-    if not isinstance(said, dict):
-        raise ExecError(f"{command}: the connection ended without saying how the command did")
-    if said.get("status") == "Success":
+    """Return the exit code in a Status object; raises ExecError if there is none, because nothing ran or ended."""
+    result = yaml.safe_load(status) if status.strip() else None
+    if not isinstance(result, dict):
+        raise ExecError(f"{command}: the connection ended before the exit code was sent", next_step=LOST_STEP)
+    if result.get("status") == "Success":
         return 0
-    for cause in (said.get("details") or {}).get("causes") or ():
+    for cause in (result.get("details") or {}).get("causes") or ():
         if cause.get("reason") == "ExitCode":
             return int(cause["message"])
-    raise ExecError(f"{command}: {said.get('message') or status}", next_step="see whether the pod has this program")
+    raise ExecError(f"{command}: {result.get('message') or status}", next_step="check that the pod has this program")
 
 
 def connect(client: ApiClient, command: PodCommand, timeout: float) -> Any:
@@ -134,11 +138,11 @@ def connect(client: ApiClient, command: PodCommand, timeout: float) -> Any:
     headers: dict[str, str] = {}
     client.update_params_for_auth(headers, [], ["BearerToken"], "", "GET", None)
     path = PODS.path(command.namespace, command.pod, "exec")
-    bound = _bound.set(timeout)
+    token = _connect_timeout.set(timeout)
     try:
         url = _ws_client.get_websocket_url(f"{client.configuration.host}{path}", command.query())
         return _ws_client.WSClient(client.configuration, url, headers, capture_all=False, binary=True)
-    except LOST as error:
-        raise ExecError(f"{command}: {error}", next_step="see whether the pod runs and its node is Ready") from error
+    except CONNECTION_ERRORS as error:
+        raise ExecError(f"{command}: {error}", next_step=LOST_STEP) from error
     finally:
-        _bound.reset(bound)
+        _connect_timeout.reset(token)

@@ -1,6 +1,7 @@
-"""A shell in a pod that stays open: commands one after another over one connection, without starting a process each.
+"""A shell in a pod that stays open: it runs one command after another over one connection.
 
-Starting a command by exec costs a TLS handshake and a container start; in a shell that runs already it costs a fork.
+Each exec request costs a TLS handshake and a process start by the container runtime; a command in an open shell costs a
+fork.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from session_affinity.errors import ClusterError
-from session_affinity.kube.pod_exec import LOST, STDERR, STDOUT, ExecError
+from session_affinity.kube.pod_exec import CONNECTION_ERRORS, LOST_STEP, STDERR, STDOUT, ExecError
 from session_affinity.waiting import SLOW_MACHINE, poll
 
 if TYPE_CHECKING:
@@ -24,12 +25,12 @@ _LONGEST_LAST_LINE: Final = 80
 
 
 class LostConnectionError(ExecError):
-    """The connection ended before the command did."""
+    """The connection was lost while a command ran."""
 
 
 @dataclass(frozen=True)
-class ShellEnded:
-    """A command that ended."""
+class ShellResult:
+    """The result of a command."""
 
     returncode: int
     stdout: str
@@ -39,8 +40,8 @@ class ShellEnded:
 class PodShell:
     """Runs commands in one shell of one pod, one at a time; may be shared by threads.
 
-    ``connect`` opens the websocket of a shell that reads commands from its standard input. It is called when the first
-    command is run and again when a connection was lost. ``name`` is for messages.
+    ``connect`` opens the websocket of a shell that reads commands from its standard input. It is called for the first
+    command and after a connection was lost. ``name`` names the pod in messages.
     """
 
     def __init__(self, name: str, connect: Callable[[], Any]) -> None:
@@ -50,14 +51,17 @@ class PodShell:
         self._connection: Any = None
         self._number = 0
 
-    def run(self, argv: Sequence[str], *, timeout: float, stdin: str | None = None) -> ShellEnded:
+    def run(self, argv: Sequence[str], *, timeout: float, stdin: str | None = None) -> ShellResult:
         """Run a command and wait for its end, at most ``timeout`` seconds; raises ExecError.
 
-        A connection that was lost while it was idle is opened again; one lost under a command is not tried twice.
+        A connection that was lost while it was idle is opened again. A command whose new connection is lost is not
+        repeated.
         """
         deadline = time.monotonic() + timeout
         if not self._lock.acquire(timeout=timeout):
-            raise ExecError(f"{self._name}: other commands kept it busy for {timeout:.0f} s")
+            raise ExecError(
+                f"{self._name}: the shell was busy with other commands for {timeout:.0f} s", next_step=SLOW_MACHINE
+            )
         try:
             idle = self._connection is not None
             try:
@@ -74,7 +78,7 @@ class PodShell:
         with self._lock:
             self._drop()
 
-    def _attempt(self, argv: Sequence[str], stdin: str | None, deadline: float, timeout: float) -> ShellEnded:
+    def _attempt(self, argv: Sequence[str], stdin: str | None, deadline: float, timeout: float) -> ShellResult:
         self._number += 1
         mark = MARK + str(self._number).encode()
         try:
@@ -85,12 +89,12 @@ class PodShell:
         except ClusterError:
             self._drop()
             raise
-        except LOST as error:
+        except CONNECTION_ERRORS as error:
             self._drop()
-            raise LostConnectionError(f"{self._name}: the connection was lost: {error}") from error
+            raise LostConnectionError(f"{self._name}: the connection was lost: {error}", next_step=LOST_STEP) from error
 
-    def _collect(self, argv: Sequence[str], mark: bytes, deadline: float, timeout: float) -> ShellEnded:
-        """Read until both streams say that the command has ended: they are not in step with each other."""
+    def _collect(self, argv: Sequence[str], mark: bytes, deadline: float, timeout: float) -> ShellResult:
+        """Read until both streams have the mark, in whichever order they come."""
         streams = {STDOUT: bytearray(), STDERR: bytearray()}
 
         def have_ended() -> bool:
@@ -102,7 +106,9 @@ class PodShell:
                 return True
             if not any(received.values()) and not self._connection.is_open():
                 output = bytes(streams[STDERR]).decode(errors="replace").strip()[-300:]
-                raise LostConnectionError(f"{self._name}: the shell has ended{': ' + output if output else ''}")
+                raise LostConnectionError(
+                    f"{self._name}: the shell has ended{': ' + output if output else ''}", next_step=LOST_STEP
+                )
             return False
 
         if not poll(have_ended, deadline - time.monotonic(), pause=0):
@@ -110,11 +116,11 @@ class PodShell:
             raise ExecError(
                 f"{self._name}: {words if len(words) < 200 else words[:197] + '...'}: did not end "
                 f"within {timeout:.0f} s",
-                next_step=f"see whether the pod still runs; {SLOW_MACHINE}",
+                next_step=f"check that the pod still runs; {SLOW_MACHINE}",
             )
         stdout, _, code = bytes(streams[STDOUT]).rpartition(b"\n" + mark + b" ")
         stderr = bytes(streams[STDERR]).rpartition(b"\n" + mark)[0]
-        return ShellEnded(int(code), stdout.decode(errors="replace"), stderr.decode(errors="replace"))
+        return ShellResult(int(code), stdout.decode(errors="replace"), stderr.decode(errors="replace"))
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
@@ -123,9 +129,10 @@ class PodShell:
 
 
 def line(argv: Sequence[str], mark: str, stdin: str | None = None) -> str:
-    """Return what makes a shell run a command and say on both streams that it has ended.
+    """Return shell input that runs a command and then prints a mark on both streams, on standard output with the code.
 
-    The mark has a line of its own whether or not the output ends with one, and what it adds is taken off again.
+    The mark begins with a newline, so that it is a line of its own even if the output does not end with one; the reader
+    removes that newline.
     """
     source = "</dev/null" if stdin is None else f"<<'{mark} input'\n{stdin}\n{mark} input\n"
     command = shlex.join(argv)
@@ -134,5 +141,5 @@ def line(argv: Sequence[str], mark: str, stdin: str | None = None) -> str:
 
 
 def _has_ended(text: bytearray, mark: bytes) -> bool:
-    """Whether the last line is complete and the mark's."""
+    """Whether the last line is complete and has the mark."""
     return text.endswith(b"\n") and text[-_LONGEST_LAST_LINE:].rfind(b"\n" + mark) >= 0

@@ -1,62 +1,67 @@
-"""A command in a pod that goes on until it is told to end, with its output as it comes."""
+"""A command in a pod that runs until it is stopped; its output can be read while it runs."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from session_affinity.kube.pod_exec import LOST, STDERR, STDOUT, ExecError
-from session_affinity.waiting import poll
+from session_affinity.kube.pod_exec import CONNECTION_ERRORS, LOST_STEP, STDERR, STDOUT, ExecError
+from session_affinity.waiting import SLOW_MACHINE, poll
 
 _READ_SECONDS: Final = 0.1
-_SAID: Final = 300
+_SHOWN_CHARACTERS: Final = 300
 
 
 class PodStream:
     """A command that ends when it reads a line, or the end, of its standard input. For one thread.
 
-    ``connection`` is the websocket of its streams, ``name`` is for messages.
+    ``connection`` is the websocket of its streams, ``name`` names the pod in messages.
     """
 
     def __init__(self, name: str, connection: Any) -> None:
         self._name = name
         self._connection = connection
-        self._said = {STDOUT: bytearray(), STDERR: bytearray()}
+        self._received = {STDOUT: bytearray(), STDERR: bytearray()}
 
     @property
     def output(self) -> str:
-        """What it has printed so far, complete lines only."""
-        text, newline, _ = bytes(self._said[STDOUT]).rpartition(b"\n")
+        """The standard output so far, complete lines only."""
+        text, newline, _ = bytes(self._received[STDOUT]).rpartition(b"\n")
         return (text + newline).decode(errors="replace")
 
     def read(self, seconds: float = _READ_SECONDS) -> str:
-        """Wait for more output, at most that long, and return all there is; raises ExecError when the command ended."""
+        """Wait for more output, at most ``seconds``, and return all output; raises ExecError if the command ended."""
         if not self._receive(seconds):
-            said = bytes(self._said[STDERR]).decode(errors="replace").strip()[-_SAID:]
-            raise ExecError(f"{self._name}: it has ended{': ' + said if said else ''}")
+            errors = bytes(self._received[STDERR]).decode(errors="replace").strip()[-_SHOWN_CHARACTERS:]
+            raise ExecError(
+                f"{self._name}: the command has ended{': ' + errors if errors else ''}", next_step=LOST_STEP
+            )
         return self.output
 
     def end(self, timeout: float) -> str:
-        """Tell the command to end, wait for it and return its output; raises ExecError when it does not end in time."""
+        """Stop the command, wait for its end and return its output; raises ExecError if it does not end in time."""
         try:
             self._connection.write_stdin(b"\n")
             if not poll(lambda: not self._receive(_READ_SECONDS), timeout, pause=0):
-                raise ExecError(f"{self._name}: did not end within {timeout:.0f} s after it was told to")
+                raise ExecError(
+                    f"{self._name}: the command did not end within {timeout:.0f} s after it was stopped",
+                    next_step=f"check that the pod still runs; {SLOW_MACHINE}",
+                )
         finally:
             self.close()
         return self.output
 
     def close(self) -> None:
-        """Leave the command, which ends by itself when its input does."""
+        """Close the connection without waiting; the command ends because its standard input ends."""
         if self._connection.sock is not None:
             self._connection.sock.shutdown()
 
     def _receive(self, seconds: float) -> bool:
-        """Take what has come; return whether more may follow."""
+        """Receive output for at most ``seconds``; return whether the connection is still open."""
         try:
             if self._connection.is_open():
                 self._connection.update(timeout=seconds)
-            for channel, text in self._said.items():
+            for channel, text in self._received.items():
                 text.extend(self._connection.read_channel(channel))
-        except LOST as error:
-            raise ExecError(f"{self._name}: the connection was lost: {error}") from error
+        except CONNECTION_ERRORS as error:
+            raise ExecError(f"{self._name}: the connection was lost: {error}", next_step=LOST_STEP) from error
         return bool(self._connection.is_open())

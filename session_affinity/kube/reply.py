@@ -1,4 +1,4 @@
-"""What the API said to a request: the object, its warnings, and why it refused."""
+"""Replies of the API: the object, its warnings, or the reason of a refusal."""
 
 from __future__ import annotations
 
@@ -15,27 +15,23 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 
 NO_CONFIG: Final = "no configuration"
-"""Stands for a Service without sessionAffinityConfig."""
+"""The words for a Service without sessionAffinityConfig."""
 
-# RFC 9110 5.5 and 5.6.4: code, agent, quoted text; the API server's code is 299 and it names itself "-".
+# RFC 9110 5.5 and 5.6.4: code, agent, quoted text; the API server writes code 299 and agent "-".
 _WARNING: Final = re.compile(r'\d{3} \S+ "(?P<text>(?:[^"\\]|\\.)*)"')
 
 
 class ApiError(ClusterError):
-    """The API refused a request or did not answer it; ``status`` is the HTTP status, 0 when there was no answer.
+    """The API refused a request or did not answer it; ``status`` is the HTTP status, 0 if there was no answer."""
 
-    ``asked_before`` says that the server had left open what became of the same request.
-    """
-
-    def __init__(self, what: str, *, status: int = 0, asked_before: bool = False, next_step: str = "") -> None:
+    def __init__(self, what: str, *, status: int = 0, next_step: str = "") -> None:
         self.status = status
-        self.asked_before = asked_before
         super().__init__(what, next_step=next_step)
 
 
 @dataclass(frozen=True)
 class Cause:
-    """One reason for a refusal: its kind (``FieldValueInvalid``), the path of the field, and the words."""
+    """One reason for a refusal: its kind (``FieldValueInvalid``), the path of the field, and the message."""
 
     reason: str
     field: str
@@ -44,17 +40,17 @@ class Cause:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the API said: ``body`` is the object as stored, or the Status that says why there is none.
+    """A reply of the API: ``body`` is the object as stored, or the Status that has the reason of a refusal.
 
-    ``warnings`` are the texts of the Warning headers, ``text`` is the whole answer as it came. ``asked_before`` says
-    that the server had left open what became of the same request.
+    ``warnings`` are the texts of the Warning headers, ``text`` is the unparsed body. ``is_retry`` says that an earlier
+    attempt of the same request got a reply that leaves open whether it was carried out.
     """
 
     status: int
     body: Object
     warnings: tuple[str, ...] = ()
     text: str = field(default="", repr=False, compare=False)
-    asked_before: bool = False
+    is_retry: bool = False
 
     @property
     def ok(self) -> bool:
@@ -68,40 +64,40 @@ class Reply:
 
     @property
     def message(self) -> str:
-        """Why the request was refused, in the API's words."""
+        """The API's message about a refusal."""
         return "" if self.ok else str(self.body.get("message") or self.body)
 
     @property
     def causes(self) -> tuple[Cause, ...]:
-        """The single reasons of a refusal, as far as the API told them apart."""
+        """The reasons of a refusal, as far as the API lists them."""
         if self.ok:
             return ()
         details = self.body.get("details") or {}
         return tuple(
-            Cause(*(str(one.get(name) or "") for name in ("reason", "field", "message")))
-            for one in details.get("causes") or ()
+            Cause(*(str(cause.get(name) or "") for name in ("reason", "field", "message")))
+            for cause in details.get("causes") or ()
         )
 
     def granted(self, request: str) -> Object:
-        """Return the object; raises ApiError naming the request when it was refused."""
+        """Return the object; raises ApiError that names ``request`` if it was refused."""
         if self.ok:
             return self.body
         raise self.error(request)
 
     def error(self, request: str) -> ApiError:
-        """Return the refusal as an error that names the request."""
-        return ApiError(f"{request}: {self.status}: {self.message}", status=self.status, asked_before=self.asked_before)
+        """Return the refusal as an error that names ``request``."""
+        return ApiError(f"{request}: {self.status}: {self.message}", status=self.status)
 
     def summary(self) -> str:
         """Return status, message and causes in a few lines."""
         if self.ok:
             return f"{self.status}"
-        told = [f"{cause.field or 'no field'}: {cause.reason}: {cause.message}" for cause in self.causes]
-        return "\n".join((f"{self.status} {self.reason}".rstrip(), *(told or [self.message])))
+        causes = [f"{cause.field or 'no field'}: {cause.reason}: {cause.message}" for cause in self.causes]
+        return "\n".join((f"{self.status} {self.reason}".rstrip(), *(causes or [self.message])))
 
 
-def read(status: int, content: bytes, warnings: Iterable[str] = (), *, asked_before: bool = False) -> Reply:
-    """Read an answer; what is no JSON object is kept as the message of one."""
+def read_reply(status: int, content: bytes, warnings: Iterable[str] = (), *, is_retry: bool = False) -> Reply:
+    """Return a reply from status, body and Warning headers; a body that is no JSON object becomes its message."""
     text = content.decode(errors="replace")
     try:
         body = json.loads(text or "{}")
@@ -109,30 +105,30 @@ def read(status: int, content: bytes, warnings: Iterable[str] = (), *, asked_bef
         body = text
     if not isinstance(body, dict):
         body = {"message": text[:500]}
-    return Reply(status, body, tuple(text for header in warnings for text in warning_texts(header)), text, asked_before)
+    return Reply(status, body, tuple(text for header in warnings for text in warning_texts(header)), text, is_retry)
 
 
 def warning_texts(header: str) -> tuple[str, ...]:
-    """Return the texts of one Warning header, which may hold several; one that is malformed is told as it is."""
-    found = tuple(re.sub(r"\\(.)", r"\1", one["text"]) for one in _WARNING.finditer(header))
-    return found or (header,)
+    """Return the texts of a Warning header, which may have several; a malformed header is returned unchanged."""
+    texts = tuple(re.sub(r"\\(.)", r"\1", warning["text"]) for warning in _WARNING.finditer(header))
+    return texts or (header,)
 
 
 @dataclass(frozen=True)
 class ApiAnswer:
-    """A request to store a Service, named in a few words, and the API's reply."""
+    """A request to the API about a Service, described by ``what`` in a few words, and the reply to it."""
 
     what: str
     reply: Reply
 
     @property
     def stored(self) -> str:
-        """The affinity as stored, in words; the API's reason where the request was refused."""
+        """The affinity as stored, in words; status and reason if the request was refused."""
         return stored_affinity(self.reply.body.get("spec") or {}) if self.reply.ok else self.reply.summary()
 
 
 def stored_affinity(spec: Mapping[str, Any]) -> str:
-    """Return the affinity of a Service's specification in words, with everything that its configuration contains."""
+    """Return a Service's affinity and its whole sessionAffinityConfig in words, from the Service's ``spec``."""
     config = spec.get("sessionAffinityConfig")
     # A missing field must not read as the value None: the API sets the field of every Service.
     affinity = str(spec.get("sessionAffinity", "no sessionAffinity"))

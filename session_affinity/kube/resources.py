@@ -1,4 +1,4 @@
-"""Where the API keeps the kinds of objects that the suite touches."""
+"""The API paths of the kinds of objects that the suite uses."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ _BY_KIND: Final = {
 
 
 def resource_of(manifest: Mapping[str, Any]) -> Resource:
-    """Return where an object belongs; raises UsageError for a kind that the suite does not know."""
+    """Return the resource of an object's kind; raises UsageError for a kind that the suite does not handle."""
     kind = (str(manifest.get("apiVersion")), str(manifest.get("kind")))
     if kind not in _BY_KIND:
-        known = ", ".join(sorted(name for _, name in _BY_KIND))
-        raise UsageError(f"the suite does not handle {kind[1]} of {kind[0]}", next_step=f"it handles {known}")
+        kinds = ", ".join(sorted(name for _, name in _BY_KIND))
+        raise UsageError(f"the suite does not handle {kind[1]} of {kind[0]}", next_step=f"use one of {kinds}")
     return _BY_KIND[kind]

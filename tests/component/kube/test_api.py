@@ -1,4 +1,4 @@
-"""The API's client against a server in this process."""
+"""The client of the API against a server in this process."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ STORED = {"metadata": {"name": "svc", "namespace": "default"}, "spec": {"session
 
 
 class Server(BaseHTTPRequestHandler):
-    """Answers with what it is told to, ``before`` that with other things; and remembers what it was asked."""
+    """Sends ``first_answers``, then ``answer`` to every request; keeps the requests."""
 
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # an answer in one piece: a second would wait for the first to be acknowledged
-    asked: list[dict[str, Any]]
+    requests: list[dict[str, Any]]
     answer: tuple[int, Any]
     warnings: tuple[str, ...]
-    before: list[tuple[int, Any]]
+    first_answers: list[tuple[int, Any]]
 
     def _serve(self) -> None:
         url = urlsplit(self.path)
         length = int(self.headers.get("Content-Length") or 0)
-        self.asked.append(
+        self.requests.append(
             {
                 "method": self.command,
                 "path": url.path,
@@ -43,8 +43,8 @@ class Server(BaseHTTPRequestHandler):
                 "body": json.loads(self.rfile.read(length) or b"null"),
             }
         )
-        status, said = self.before.pop(0) if self.before else self.answer
-        content = said.encode() if isinstance(said, str) else json.dumps(said).encode()
+        status, body = self.first_answers.pop(0) if self.first_answers else self.answer
+        content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         for warning in self.warnings:
@@ -62,7 +62,7 @@ for method in ("GET", "POST", "PATCH", "DELETE"):
 
 @pytest.fixture
 def server() -> Iterator[ThreadingHTTPServer]:
-    Server.asked, Server.answer, Server.warnings, Server.before = [], (200, STORED), (), []
+    Server.requests, Server.answer, Server.warnings, Server.first_answers = [], (200, STORED), (), []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.002,), daemon=True).start()
@@ -79,7 +79,7 @@ def kubeconfig(server: ThreadingHTTPServer, tmp_path: Path) -> Path:
         "kind": "Config",
         "current-context": "x",
         "clusters": [{"name": "c", "cluster": {"server": address}}],
-        "users": [{"name": "u", "user": {"token": "told"}}],
+        "users": [{"name": "u", "user": {"token": "secret"}}],
         "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
     }
     path = tmp_path / "kubeconfig"
@@ -92,22 +92,23 @@ def api(kubeconfig: Path) -> Api:
     return Api(kubeconfig, request_seconds=2)
 
 
-def asked() -> dict[str, Any]:
-    (only,) = Server.asked
+def request() -> dict[str, Any]:
+    """Return the only request that the server got."""
+    (only,) = Server.requests
     return only
 
 
-def test_objects_come_as_they_are_stored(api: Api) -> None:
+def test_objects_are_returned_as_stored(api: Api) -> None:
     assert api.get(SERVICES, "svc", "default") == STORED
-    assert asked()["path"] == "/api/v1/namespaces/default/services/svc"
-    assert asked()["token"] == "Bearer told"
+    assert request()["path"] == "/api/v1/namespaces/default/services/svc"
+    assert request()["token"] == "Bearer secret"
 
 
 def test_labels_select(api: Api) -> None:
     Server.answer = (200, {"items": None})
 
     assert api.objects(SERVICES, "default", labels="app=webpod") == []
-    assert asked()["query"] == {"labelSelector": "app=webpod"}
+    assert request()["query"] == {"labelSelector": "app=webpod"}
 
 
 @pytest.mark.parametrize(
@@ -124,9 +125,9 @@ def test_writes(api: Api, call: str, method: str, content_type: str, *, forced: 
     stored = api.patch(SERVICES, "svc", "default", manifest) if call == "patch" else getattr(api, call)(manifest)
 
     assert stored == STORED
-    assert (asked()["method"], asked()["type"], asked()["body"]) == (method, content_type, manifest)
-    assert asked()["query"].get("force") == ("true" if forced else None)
-    assert asked()["query"]["fieldManager"] == "session-affinity-conformance"
+    assert (request()["method"], request()["type"], request()["body"]) == (method, content_type, manifest)
+    assert request()["query"].get("force") == ("true" if forced else None)
+    assert request()["query"]["fieldManager"] == "session-affinity-conformance"
 
 
 @pytest.mark.parametrize("kind", [PatchType.STRATEGIC, PatchType.JSON])
@@ -135,34 +136,34 @@ def test_patches_of_every_kind(api: Api, kind: PatchType) -> None:
 
     api.patch(SERVICES, "svc", "default", change, kind)
 
-    assert (asked()["type"], asked()["body"]) == (kind.value, change)
+    assert (request()["type"], request()["body"]) == (kind.value, change)
 
 
-def test_what_the_api_says_beside_its_answer_is_kept(api: Api) -> None:
+def test_a_reply_has_the_warnings(api: Api) -> None:
     Server.warnings = ('299 - "one"', '299 - "two"')
 
-    said = api.try_create({"apiVersion": "v1", "kind": "Service", **STORED}, dry_run=True)
+    reply = api.try_create({"apiVersion": "v1", "kind": "Service", **STORED}, dry_run=True)
 
-    assert (said.ok, said.body, said.warnings) == (True, STORED, ("one", "two"))
-    assert asked()["query"]["dryRun"] == "All"
+    assert (reply.ok, reply.body, reply.warnings) == (True, STORED, ("one", "two"))
+    assert request()["query"]["dryRun"] == "All"
 
 
-def test_a_refusal_that_was_asked_about_is_no_error(api: Api) -> None:
+def test_a_refusal_of_a_try_method_is_no_error(api: Api) -> None:
     Server.answer = (409, {"reason": "Conflict", "message": "by another"})
 
-    said = api.try_apply({"apiVersion": "v1", "kind": "Service", **STORED}, "someone")
+    reply = api.try_apply({"apiVersion": "v1", "kind": "Service", **STORED}, "someone")
 
-    assert (said.ok, said.reason, said.message) == (False, "Conflict", "by another")
-    assert asked()["query"] == {"fieldManager": "someone"}
+    assert (reply.ok, reply.reason, reply.message) == (False, "Conflict", "by another")
+    assert request()["query"] == {"fieldManager": "someone"}
 
 
-def test_a_kind_of_another_project_is_created_where_its_resource_says(api: Api) -> None:
+def test_a_kind_of_another_project_is_created_with_its_resource(api: Api) -> None:
     api.create({"metadata": {"name": "x"}}, Resource("example.org/v1", "things", namespaced=False))
 
-    assert asked()["path"] == "/apis/example.org/v1/things"
+    assert request()["path"] == "/apis/example.org/v1/things"
 
 
-def test_a_refusal_says_why(api: Api) -> None:
+def test_a_refusal_is_an_error_with_its_reason(api: Api) -> None:
     Server.answer = (422, {"message": "spec.sessionAffinityConfig: Invalid value: 0"})
 
     with pytest.raises(ApiError, match=r"PATCH .*services/svc: 422: spec\.sessionAffinityConfig") as refused:
@@ -170,7 +171,7 @@ def test_a_refusal_says_why(api: Api) -> None:
     assert refused.value.status == 422
 
 
-def test_a_refusal_in_plain_text_is_told_too(api: Api) -> None:
+def test_a_refusal_in_plain_text_is_an_error_with_that_text(api: Api) -> None:
     Server.answer = (502, "no server behind this balancer")
 
     with pytest.raises(ApiError, match="502: no server behind this balancer"):
@@ -178,59 +179,61 @@ def test_a_refusal_in_plain_text_is_told_too(api: Api) -> None:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("session_affinity.kube.api._PAUSE_SECONDS", 0.01)
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_pauses")
 @pytest.mark.parametrize("answer", [(429, "busy"), (503, "starting"), (504, "late"), (500, "etcd: request timed out")])
-def test_a_server_that_cannot_answer_now_is_asked_again(api: Api, answer: tuple[int, str]) -> None:
-    Server.before = [answer, answer]
+def test_a_request_to_an_overloaded_server_is_repeated(api: Api, answer: tuple[int, str]) -> None:
+    Server.first_answers = [answer, answer]
 
     assert api.get(SERVICES, "svc", "default") == STORED
-    assert len(Server.asked) == 3
+    assert len(Server.requests) == 3
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_server_that_never_can_is_told_of(kubeconfig: Path) -> None:
+@pytest.mark.usefixtures("short_pauses")
+def test_a_server_that_stays_overloaded_is_an_error(kubeconfig: Path) -> None:
     Server.answer = (503, "starting")
 
     with pytest.raises(ApiError, match="503: starting") as refused:
         Api(kubeconfig, request_seconds=0.1).get(SERVICES, "svc", "default")
     assert refused.value.status == 503
-    assert len(Server.asked) > 1
+    assert len(Server.requests) > 1
 
 
-@pytest.mark.usefixtures("impatient")
-def test_an_object_that_was_made_although_time_ran_out_is_the_one_asked_for(api: Api) -> None:
-    Server.before = [(504, "late"), (409, "already exists")]
+@pytest.mark.usefixtures("short_pauses")
+def test_a_conflict_of_a_repeated_creation_returns_the_object(api: Api) -> None:
+    Server.first_answers = [(504, "late"), (409, "already exists")]
 
     assert api.create({"apiVersion": "v1", "kind": "Service", **STORED}) == STORED
-    assert [one["method"] for one in Server.asked] == ["POST", "POST", "GET"]
+    assert [entry["method"] for entry in Server.requests] == ["POST", "POST", "GET"]
 
 
-def test_an_object_that_was_there_before_is_refused(api: Api) -> None:
+def test_a_conflict_of_a_first_creation_is_an_error(api: Api) -> None:
     Server.answer = (409, "already exists")
 
     with pytest.raises(ApiError, match="409: already exists"):
         api.create({"apiVersion": "v1", "kind": "Service", **STORED})
-    assert len(Server.asked) == 1
+    assert len(Server.requests) == 1
 
 
-def test_deleting_what_is_gone_is_no_error(api: Api) -> None:
+def test_deleting_an_object_that_does_not_exist_is_no_error(api: Api) -> None:
     Server.answer = (404, {"message": "not found"})
 
     api.delete(SERVICES, "svc", "default")
 
 
-def test_deleting_what_is_protected_is_an_error(api: Api) -> None:
+def test_deleting_a_protected_object_is_an_error(api: Api) -> None:
     Server.answer = (403, {"message": "forbidden"})
 
     with pytest.raises(ApiError, match="forbidden"):
         api.delete(SERVICES, "svc", "default")
 
 
-def test_no_server_is_no_answer(api: Api, server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_connection_is_an_error_without_status(
+    api: Api, server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def break_off(_: Server) -> None:
         raise ConnectionResetError
 
@@ -241,16 +244,16 @@ def test_no_server_is_no_answer(api: Api, server: ThreadingHTTPServer, monkeypat
     assert lost.value.status == 0
 
 
-def test_each_thread_has_a_client_of_its_own(api: Api) -> None:
+def test_each_thread_has_its_own_client(api: Api) -> None:
     Server.answer = (200, {"gitVersion": "v1.37.2"})
     clients = []
 
-    def ask() -> None:
+    def send() -> None:
         assert api.server_version() == "v1.37.2"
         clients.append(api._client())
 
-    ask()
-    thread = threading.Thread(target=ask)
+    send()
+    thread = threading.Thread(target=send)
     thread.start()
     thread.join()
     first, second = clients

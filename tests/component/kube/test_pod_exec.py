@@ -1,4 +1,4 @@
-"""How a command in a pod ended, from what the API says of it."""
+"""The result of a command in a pod, read from a stand-in for the websocket."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def client() -> Any:
     )
 
 
-def run(monkeypatch: pytest.MonkeyPatch, client: Any, connection: Connection) -> pod_exec.Executed:
+def run(monkeypatch: pytest.MonkeyPatch, client: Any, connection: Connection) -> pod_exec.ExecResult:
     monkeypatch.setattr(pod_exec._ws_client, "WSClient", lambda *_, **__: connection)
     return pod_exec.run(client, COMMAND, timeout=5, connect_seconds=5)
 
@@ -61,9 +61,9 @@ def run(monkeypatch: pytest.MonkeyPatch, client: Any, connection: Connection) ->
 def test_output_and_exit_code(monkeypatch: pytest.MonkeyPatch, client: Any) -> None:
     connection = Connection(EXIT_7, "Hostname: wébpod1\n".encode())
 
-    ended = run(monkeypatch, client, connection)
+    result = run(monkeypatch, client, connection)
 
-    assert (ended.returncode, ended.stdout, ended.stderr) == (7, "Hostname: wébpod1\n", "")
+    assert (result.returncode, result.stdout, result.stderr) == (7, "Hostname: wébpod1\n", "")
     assert connection.shut
 
 
@@ -82,7 +82,7 @@ def test_a_command_that_does_not_end_is_an_error_and_no_partial_output(
 
 
 def test_a_lost_connection_is_an_error(monkeypatch: pytest.MonkeyPatch, client: Any) -> None:
-    with pytest.raises(ExecError, match="ended without saying how"):
+    with pytest.raises(ExecError, match="the connection ended before the exit code was sent"):
         run(monkeypatch, client, Connection())
 
 
@@ -102,17 +102,17 @@ def test_a_refused_connection_is_an_error(monkeypatch: pytest.MonkeyPatch, clien
         pod_exec.run(client, COMMAND, timeout=5, connect_seconds=5)
 
 
-def test_the_command_goes_word_by_word() -> None:
+def test_each_word_of_the_command_is_a_parameter() -> None:
     assert COMMAND.query()[:3] == [("command", word) for word in COMMAND.argv]
     assert ("stdin", "false") in COMMAND.query()
     assert ("container", "c") in PodCommand("default", "net-pod", (), "c").query()
 
 
-def test_long_commands_are_cut_in_messages() -> None:
+def test_long_commands_are_shortened_in_messages() -> None:
     assert str(PodCommand("default", "net-pod", ("x" * 500,))).endswith("...")
 
 
-def test_a_server_that_accepts_and_says_nothing_is_not_waited_for() -> None:
+def test_connecting_to_a_silent_server_times_out() -> None:
     class Client:
         configuration = Configuration()
 
@@ -126,7 +126,7 @@ def test_a_server_that_accepts_and_says_nothing_is_not_waited_for() -> None:
             pod_exec.connect(client, COMMAND, 0.1)
 
 
-def test_an_error_that_is_not_the_connections_is_not_taken_for_one(
+def test_an_error_other_than_a_connection_error_is_raised_unchanged(
     monkeypatch: pytest.MonkeyPatch, client: Any
 ) -> None:
     def changed(*_: Any, **__: Any) -> None:
@@ -137,6 +137,6 @@ def test_an_error_that_is_not_the_connections_is_not_taken_for_one(
         pod_exec.run(client, COMMAND, timeout=5, connect_seconds=5)
 
 
-def test_the_clients_own_module_is_left_as_it_is() -> None:
+def test_the_module_that_others_import_is_unchanged() -> None:
     assert ws_client.WebSocket is websocket.WebSocket
     assert pod_exec._ws_client.WebSocket is not websocket.WebSocket

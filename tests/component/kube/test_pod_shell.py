@@ -1,4 +1,4 @@
-"""A shell that stays open, against a real shell behind a stand-in for the websocket."""
+"""A shell that stays open: a shell of this machine behind a stand-in for the websocket."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.unit
 
 
 class Websocket:
-    """What the client offers of a websocket, with a shell of this machine at its end."""
+    """The part of the client's websocket that is used, connected to a shell of this machine."""
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
@@ -72,9 +72,9 @@ def shell(opened: list[Websocket]) -> Iterator[PodShell]:
         opened.append(Websocket())
         return opened[-1]
 
-    made = PodShell("ns/agent", connect)
-    yield made
-    made.close()
+    shell = PodShell("ns/agent", connect)
+    yield shell
+    shell.close()
 
 
 @pytest.mark.parametrize(
@@ -87,21 +87,23 @@ def shell(opened: list[Websocket]) -> Iterator[PodShell]:
         pytest.param(["true"], (0, "", ""), id="silence"),
     ],
 )
-def test_a_command_ends_as_it_would_alone(shell: PodShell, argv: list[str], expected: tuple[int, str, str]) -> None:
-    ended = shell.run(argv, timeout=5)
+def test_a_command_has_its_own_output_and_exit_code(
+    shell: PodShell, argv: list[str], expected: tuple[int, str, str]
+) -> None:
+    result = shell.run(argv, timeout=5)
 
-    assert (ended.returncode, ended.stdout, ended.stderr) == expected
+    assert (result.returncode, result.stdout, result.stderr) == expected
 
 
-def test_input_is_handed_over(shell: PodShell) -> None:
+def test_a_command_gets_its_input(shell: PodShell) -> None:
     assert shell.run(["cat"], timeout=5, stdin="a $b\n'c'").stdout == "a $b\n'c'\n"
 
 
 def test_commands_share_one_connection_and_do_not_mix(shell: PodShell, opened: list[Websocket]) -> None:
-    said: dict[int, str] = {}
+    output: dict[int, str] = {}
 
     def run(number: int) -> None:
-        said[number] = shell.run(["echo", str(number)], timeout=5).stdout
+        output[number] = shell.run(["echo", str(number)], timeout=5).stdout
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(8)]
     for thread in threads:
@@ -109,11 +111,11 @@ def test_commands_share_one_connection_and_do_not_mix(shell: PodShell, opened: l
     for thread in threads:
         thread.join()
 
-    assert said == {number: f"{number}\n" for number in range(8)}
+    assert output == {number: f"{number}\n" for number in range(8)}
     assert len(opened) == 1
 
 
-def test_a_command_that_does_not_end_ends_the_shell_and_the_next_has_a_new_one(
+def test_a_command_that_does_not_end_closes_the_shell_and_the_next_command_opens_one(
     shell: PodShell, opened: list[Websocket]
 ) -> None:
     with pytest.raises(ExecError, match=r"ns/agent: sleep 2: did not end within 0 s"):
@@ -132,13 +134,13 @@ def test_a_connection_that_was_lost_while_idle_is_opened_again(shell: PodShell, 
     assert len(opened) == 2
 
 
-def test_a_pod_that_ends_its_shell_at_once_is_an_error(shell: PodShell, opened: list[Websocket]) -> None:
+def test_a_shell_that_ends_during_a_command_is_an_error(shell: PodShell, opened: list[Websocket]) -> None:
     with pytest.raises(ExecError, match="ns/agent: the shell has ended: no more"):
         shell.run(["sh", "-c", "echo no more >&2; kill -9 $PPID"], timeout=5)
     assert len(opened) == 1
 
 
-def test_a_mark_in_the_output_is_not_taken_for_the_end(shell: PodShell) -> None:
+def test_a_mark_in_the_output_does_not_end_the_command(shell: PodShell) -> None:
     text = line(["true"], "@@ended 1")
 
     assert shell.run(["printf", "%s", text], timeout=5).stdout == text

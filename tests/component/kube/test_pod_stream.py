@@ -1,4 +1,4 @@
-"""A command that goes on until it is told to end, against a real shell behind a stand-in for the websocket."""
+"""A command that runs until it is stopped, with a stand-in for the websocket."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ pytestmark = pytest.mark.unit
 
 
 class Websocket:
-    """Hands out what a command says, a piece a look; ends when it was told to, or when there is no more."""
+    """Returns the output of a command, one piece per update; closed after input, or with ``ends`` after the output."""
 
     def __init__(self, *pieces: bytes, ends: bool = False, stderr: bytes = b"") -> None:
         self.pieces = list(pieces)
         self.ends = ends
-        self.told: list[bytes] = []
+        self.written: list[bytes] = []
         self.closed = 0
         self.waiting = {STDOUT: b"", STDERR: stderr}
         self.sock = self
@@ -27,7 +27,7 @@ class Websocket:
         self.closed += 1
 
     def is_open(self) -> bool:
-        return bool(self.pieces) or not (self.told or self.ends)
+        return bool(self.pieces) or not (self.written or self.ends)
 
     def update(self, timeout: float) -> None:
         del timeout
@@ -39,7 +39,7 @@ class Websocket:
         return data
 
     def write_stdin(self, data: bytes) -> None:
-        self.told.append(data)
+        self.written.append(data)
 
 
 def stream(websocket: Any) -> PodStream:
@@ -53,20 +53,20 @@ def test_output_comes_in_whole_lines() -> None:
     assert running.read() == "one\ntwo\n"
 
 
-def test_it_ends_when_it_is_told_to_and_all_its_output_is_there() -> None:
+def test_stopping_returns_the_whole_output() -> None:
     websocket = Websocket(b"one\n", b"two\n")
 
     assert stream(websocket).end(timeout=1) == "one\ntwo\n"
-    assert websocket.told == [b"\n"]
+    assert websocket.written == [b"\n"]
     assert websocket.closed == 1
 
 
-def test_one_that_ended_by_itself_is_an_error_with_what_it_said() -> None:
-    with pytest.raises(ExecError, match="default/net-pod: it has ended: curl: not found"):
+def test_a_command_that_ended_by_itself_is_an_error_with_its_output() -> None:
+    with pytest.raises(ExecError, match="default/net-pod: the command has ended: curl: not found"):
         stream(Websocket(ends=True, stderr=b"curl: not found\n")).read()
 
 
-def test_one_that_does_not_end_is_an_error_and_left_alone() -> None:
+def test_a_command_that_does_not_end_is_an_error_and_its_connection_is_closed() -> None:
     class Endless(Websocket):
         def is_open(self) -> bool:
             return True

@@ -1,4 +1,4 @@
-"""Pods that will not run, told from those that only take their time."""
+"""Pods that will not run, and pods that may still become Ready."""
 
 from __future__ import annotations
 
@@ -40,14 +40,16 @@ def unschedulable() -> dict[str, Any]:
     [
         pytest.param(
             waiting("ImagePullBackOff"),
-            "pod webpod1: image mirror/x:1 cannot be had on a: ImagePullBackOff: because",
+            "pod webpod1: image mirror/x:1 cannot be pulled on a: ImagePullBackOff: because",
             id="image",
         ),
-        pytest.param(waiting("ErrImagePull"), "pod webpod1: image mirror/x:1 cannot be had on a: Err", id="first-pull"),
-        pytest.param(waiting("InvalidImageName"), "pod webpod1: image mirror/x:1 cannot be had", id="image-name"),
+        pytest.param(
+            waiting("ErrImagePull"), "pod webpod1: image mirror/x:1 cannot be pulled on a: Err", id="first-pull"
+        ),
+        pytest.param(waiting("InvalidImageName"), "pod webpod1: image mirror/x:1 cannot be pulled", id="image-name"),
         pytest.param(
             waiting("CrashLoopBackOff", lastState={"terminated": {"exitCode": 127}}),
-            "pod webpod1: its container does not start on a: CrashLoopBackOff: because; it ended with 127",
+            "pod webpod1: container c does not start on a: CrashLoopBackOff: because; exit code 127",
             id="crash",
         ),
         pytest.param(
@@ -58,7 +60,7 @@ def unschedulable() -> dict[str, Any]:
         pytest.param(unschedulable(), "pod webpod1: cannot be scheduled: 0/4 nodes are available", id="no-place"),
     ],
 )
-def test_what_waiting_will_not_mend_is_told(status: dict[str, Any], message: str) -> None:
+def test_a_pod_that_will_not_run_has_a_reason(status: dict[str, Any], message: str) -> None:
     assert trouble(pod(**status), NOW).startswith(message)
 
 
@@ -70,24 +72,24 @@ def test_what_waiting_will_not_mend_is_told(status: dict[str, Any], message: str
         pytest.param({"conditions": [{"type": "PodScheduled", "status": "True"}]}, id="scheduled"),
     ],
 )
-def test_what_may_still_come_up_is_no_trouble(status: dict[str, Any]) -> None:
+def test_a_pod_that_may_still_become_ready_has_none(status: dict[str, Any]) -> None:
     assert trouble(pod(**status), NOW) == ""
 
 
-def test_the_scheduler_is_given_some_seconds() -> None:
+def test_a_young_unschedulable_pod_has_no_reason_yet() -> None:
     assert trouble(pod(created=6, **unschedulable()), NOW) == ""
 
 
-def test_a_pod_on_its_way_out_is_neither_ready_nor_in_trouble() -> None:
-    going = pod(conditions=[{"type": "Ready", "status": "True"}], **waiting("ErrImagePull"))
-    assert is_ready(going)
-    going["metadata"]["deletionTimestamp"] = "now"
+def test_a_pod_that_is_being_deleted_is_neither_ready_nor_in_trouble() -> None:
+    deleted = pod(conditions=[{"type": "Ready", "status": "True"}], **waiting("ErrImagePull"))
+    assert is_ready(deleted)
+    deleted["metadata"]["deletionTimestamp"] = "now"
 
-    assert not is_ready(going)
-    assert trouble(going, NOW) == ""
+    assert not is_ready(deleted)
+    assert trouble(deleted, NOW) == ""
 
 
-def test_addresses_are_one_a_family_with_the_primary_first() -> None:
+def test_addresses_are_one_per_family_with_the_primary_first() -> None:
     assert addresses({"status": {"podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]}}) == (
         "10.0.0.1",
         "fd00::1",

@@ -1,4 +1,4 @@
-"""What is made of an answer of the API."""
+"""Reading replies of the API."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from session_affinity.kube.reply import ApiError, Cause, read, warning_texts
+from session_affinity.kube.reply import ApiError, Cause, read_reply, warning_texts
 
 REFUSAL = {
     "kind": "Status",
@@ -18,29 +18,29 @@ REFUSAL = {
 }
 
 
-def test_what_was_granted_is_the_object() -> None:
-    said = read(201, b'{"metadata": {"name": "svc"}}', ['299 - "look out"'])
+def test_a_granted_request_returns_the_object_and_warnings() -> None:
+    reply = read_reply(201, b'{"metadata": {"name": "svc"}}', ['299 - "look out"'])
 
-    assert said.ok
-    assert said.granted("POST /x") == {"metadata": {"name": "svc"}}
-    assert said.warnings == ("look out",)
-    assert (said.reason, said.message, said.causes, said.summary()) == ("", "", (), "201")
-
-
-def test_a_refusal_tells_field_and_reason() -> None:
-    said = read(422, json.dumps(REFUSAL).encode())
-
-    assert said.causes == (Cause("FieldValueInvalid", "spec.x", "Invalid value: 0"), Cause("", "", "y"))
-    assert said.summary() == "422 Invalid\nspec.x: FieldValueInvalid: Invalid value: 0\nno field: : y"
-    with pytest.raises(ApiError, match="POST /x: 422: Service is invalid") as refused:
-        said.granted("POST /x")
-    assert refused.value.status == 422
+    assert reply.ok
+    assert reply.granted("POST /x") == {"metadata": {"name": "svc"}}
+    assert reply.warnings == ("look out",)
+    assert (reply.reason, reply.message, reply.causes, reply.summary()) == ("", "", (), "201")
 
 
-@pytest.mark.parametrize(("content", "told"), [(b"not ready", "not ready"), (b'["a"]', '["a"]'), (b"", "{}")])
-def test_what_is_no_object_is_told_as_it_is(content: bytes, told: str) -> None:
-    assert read(503, content).message == told
-    assert read(503, content).causes == ()
+def test_a_refusal_has_fields_and_reasons() -> None:
+    reply = read_reply(422, json.dumps(REFUSAL).encode())
+
+    assert reply.causes == (Cause("FieldValueInvalid", "spec.x", "Invalid value: 0"), Cause("", "", "y"))
+    assert reply.summary() == "422 Invalid\nspec.x: FieldValueInvalid: Invalid value: 0\nno field: : y"
+    with pytest.raises(ApiError, match="POST /x: 422: Service is invalid") as caught:
+        reply.granted("POST /x")
+    assert caught.value.status == 422
+
+
+@pytest.mark.parametrize(("content", "message"), [(b"not ready", "not ready"), (b'["a"]', '["a"]'), (b"", "{}")])
+def test_a_body_that_is_no_object_is_the_message(content: bytes, message: str) -> None:
+    assert read_reply(503, content).message == message
+    assert read_reply(503, content).causes == ()
 
 
 @pytest.mark.parametrize(
@@ -52,5 +52,5 @@ def test_what_is_no_object_is_told_as_it_is(content: bytes, told: str) -> None:
         ("nonsense", ("nonsense",)),
     ],
 )  # fmt: skip
-def test_a_warning_header_may_hold_several(header: str, texts: tuple[str, ...]) -> None:
+def test_a_warning_header_may_have_several_texts(header: str, texts: tuple[str, ...]) -> None:
     assert warning_texts(header) == texts

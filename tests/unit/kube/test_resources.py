@@ -1,4 +1,4 @@
-"""Where the API keeps things."""
+"""The API paths of resources."""
 
 from __future__ import annotations
 

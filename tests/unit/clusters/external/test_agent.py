@@ -13,7 +13,7 @@ from session_affinity.deadlines import Deadlines
 from session_affinity.errors import ClusterError, NodeError, NotReadyError
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.pod_exec import ExecError
-from session_affinity.kube.pod_shell import ShellEnded
+from session_affinity.kube.pod_shell import ShellResult
 from session_affinity.kube.resources import EVENTS
 
 pytestmark = pytest.mark.unit
@@ -83,7 +83,9 @@ def test_access_is_there_when_every_node_has_its_agent() -> None:
 
 
 def test_an_image_that_cannot_be_had_is_named_without_waiting() -> None:
-    with pytest.raises(NotReadyError, match=r"image mirror/netshoot cannot be had on b: .*\(and 1 more\)\n.*--list-im"):
+    with pytest.raises(
+        NotReadyError, match=r"image mirror/netshoot cannot be pulled on b: .*\(and 1 more\)\n.*--list-im"
+    ):
         agent.start(Api([pod("a", waiting="ErrImagePull"), pod("b", waiting="ErrImagePull")][::-1]), "ns", ["a", "b"])
 
 
@@ -109,10 +111,10 @@ def test_a_cluster_that_refuses_the_object_or_its_pods_says_why() -> None:
 class Shell:
     """Ends a command, or fails to."""
 
-    def run(self, argv: list[str], **_: object) -> ShellEnded:
+    def run(self, argv: list[str], **_: object) -> ShellResult:
         if argv == ["lost"]:
             raise ExecError("ns/agent-a: the connection was lost", next_step="look")
-        return ShellEnded(3, "out", "err")
+        return ShellResult(3, "out", "err")
 
 
 def test_a_command_on_a_node_ends_as_on_any_other() -> None:
