@@ -174,7 +174,7 @@ def test_with_internal_policy_local_a_node_without_endpoints_drops_requests(
     client, service = client_without_local_endpoint, path_services.internal_local
     path_services.sync.require(client.node)
     at = target(service)
-    answers = client.impatient.request(at)
+    answers = client.with_short_timeouts.request(at)
 
     verdict = judge_dropped_requests(PathRequests(service, client.id, {at: f"on {client.node}"}, answers))
 
@@ -379,8 +379,8 @@ def test_datagrams_of_one_udp_flow_stay_and_do_not_renew_the_timeout(
     service = datagram_services.one_second
     targets = _ports(service, "UDP")
     rounds = (
-        Round(tuple(targets), kept=True, name="first datagram of each flow"),
-        Round(tuple(targets), kept=True, pause=FLOWS_PAUSE, name="later datagram of each flow"),
+        Round(tuple(targets), keep_sockets=True, name="first datagram of each flow"),
+        Round(tuple(targets), keep_sockets=True, pause=FLOWS_PAUSE, name="later datagram of each flow"),
         Round(tuple(targets), name="first datagram of a new flow"),
     )
     first, later, new = client.exchange(*rounds)

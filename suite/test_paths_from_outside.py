@@ -164,7 +164,7 @@ def test_with_external_policy_local_a_node_without_endpoints_drops_requests(
     Expected: nothing comes back, neither an answer nor a refusal.
     """
     targets = remote_node_ports.labelled(remote_node_ports.without_endpoints())
-    answers = host_network_client.impatient.request(*targets)
+    answers = host_network_client.with_short_timeouts.request(*targets)
 
     verdict = judge_dropped_requests(PathRequests(remote_node_ports.service, host_network_client.id, targets, answers))
 

@@ -221,8 +221,8 @@ class Testbed:
 
     def _await_sentinel(self, since: float) -> None:
         sentinel = self.services.create(ServiceRequest("sentinel", spec={"ports": [SENTINEL_PORT]}))
-        # Impatient: a request sent before the rules exist gets no answer, however long the client waits.
-        client = self.client.impatient
+        # Short timeouts: a request sent before the rules exist gets no answer, however long the client waits.
+        client = self.client.with_short_timeouts
 
         def answers() -> bool:
             return not client.request(target(sentinel)).failures

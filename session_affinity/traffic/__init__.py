@@ -1,1 +1,1 @@
-"""Requests, and who answered them."""
+"""Requests of client pods, and the endpoints that answered them."""

@@ -1,4 +1,4 @@
-"""What came of a round of requests."""
+"""The answers to a round of requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Target:
-    """Where a Service is reached: an address and a port."""
+    """An address and a port to which requests are sent."""
 
     address: str
     port: int
@@ -33,13 +33,13 @@ def target(service: ServiceState) -> Target:
 
 @dataclass(frozen=True)
 class Answer:
-    """One request and what came of it.
+    """A request and the answer to it.
 
-    ``endpoint`` is the host name in the answer, None when there was none; then ``error`` says why. ``connects`` is how
-    many connections were opened for it: 1 for a new one, 0 for one that was open already. ``seconds`` is its duration.
-    ``not_before`` and ``not_after`` bound the moment its answer began, in seconds of the client's uptime, where it was
-    taken down; None elsewhere. ``local_address`` is what the client had for its own address; empty where it was not
-    told.
+    ``endpoint`` is the host name in the answer; None if there is no answer, and then ``error`` is the reason.
+    ``connects`` is the number of connections opened for the request: 1, or 0 if it used an open one. ``seconds`` is the
+    duration of the request. ``not_before`` and ``not_after`` bound the moment at which the answer began, in seconds of
+    the client's uptime; None if that was not measured. ``local_address`` is the client's source address before any
+    translation; empty if it is unknown.
     """
 
     target: Target
@@ -61,7 +61,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Answers:
-    """A round of requests in the order they were sent; failed ones are among them."""
+    """The answers to a round of requests in the order they were sent, failed requests included."""
 
     answers: tuple[Answer, ...]
 
@@ -81,35 +81,35 @@ class Answers:
 
     @property
     def by_endpoint(self) -> Counter[str]:
-        """How many answers came from which endpoint."""
+        """The number of answers of each endpoint."""
         return Counter(answer.endpoint for answer in self.answers if answer.endpoint is not None and answer.ok)
 
     @property
     def only_endpoint(self) -> str | None:
-        """The endpoint that answered every request; None when there were several, or a request failed."""
+        """The endpoint that answered every request; None if there were several or none, or if a request failed."""
         counts = self.by_endpoint
         return next(iter(counts)) if len(counts) == 1 and not self.failures else None
 
     def of(self, *targets: Target) -> Answers:
-        """Return the answers of one target, or of several."""
+        """Return the answers to requests to these targets."""
         return Answers(tuple(answer for answer in self.answers if answer.target in targets))
 
     def summary(self) -> str:
-        """Return who answered how often, most first, and how many requests failed."""
+        """Return the number of answers of each endpoint, most first, and of failed requests with their errors."""
         parts = [f"{endpoint} {count}" for endpoint, count in self.by_endpoint.most_common()]
         if self.failures:
             reasons = Counter(answer.error for answer in self.failures)
-            told = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
-            parts.append(f"failed {len(self.failures)}: {told}")
+            errors = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
+            parts.append(f"failed {len(self.failures)}: {errors}")
         return f"{len(self.answers)} requests: {', '.join(parts) or 'none sent'}"
 
     def sequence(self, width: int = 40) -> str:
-        """Return the order of answers, runs shortened: ``webpod1 x3, webpod2, webpod1 x8``, at most ``width`` runs."""
+        """Return the endpoints in order as runs, ``webpod1 x3, webpod2, webpod1 x8``, at most ``width`` of them."""
         runs = list(_runs(answer.endpoint or "failed" for answer in self.answers))
         return listed([name if count == 1 else f"{name} x{count}" for name, count in runs], width)
 
     def csv(self) -> str:
-        """Return one line a request, with a header."""
+        """Return the answers as CSV with a header."""
         head = "number,target,endpoint,status,local_port,connects,seconds,not_before,not_after,error"
         lines = (
             f"{number},{a.target},{a.endpoint or ''},{a.status},{a.local_port},{a.connects},{a.seconds:.6f},"

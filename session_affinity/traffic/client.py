@@ -1,4 +1,4 @@
-"""A pod that sends requests."""
+"""A client: a pod that sends requests."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 CONTAINER: Final = "client"
 NO_PROGRAM: Final = (126, 127)
-"""What a shell ends with when it cannot run a program, and when there is none."""
+"""Exit codes of a shell: the program cannot be run, the program does not exist."""
 
 
 class ClientId(NamedTuple):
-    """Which client a verdict is about: its pod, the address that nodes see it by, and its node."""
+    """The client that a verdict is about: its pod, the source address that nodes see, and its node."""
 
     pod: str
     address: str
@@ -39,9 +39,9 @@ class ClientId(NamedTuple):
 
 @dataclass(frozen=True)
 class Client:
-    """A pod with curl; ``address`` is what the dataplane sees it by. May be shared by threads.
+    """A pod with curl; ``address`` is the source address that nodes see. May be shared by threads.
 
-    ``share`` is the part of the usual time that one request is given. ``container`` is empty in a pod that has one.
+    ``timeout_factor`` multiplies the timeouts of requests. ``container`` is empty in a pod with a single container.
     """
 
     api: Api
@@ -50,7 +50,7 @@ class Client:
     address: str
     node: str
     deadlines: Deadlines = DEFAULTS
-    share: float = 1.0
+    timeout_factor: float = 1.0
     container: str = ""
 
     @property
@@ -59,98 +59,104 @@ class Client:
         return ClientId(self.pod, self.address, self.node)
 
     @property
-    def patience(self) -> curl.Patience:
-        """How long one request may take."""
-        return curl.Patience().scaled(self.deadlines.scale * self.share)
+    def timeouts(self) -> curl.RequestTimeouts:
+        """The timeouts of one request."""
+        return curl.RequestTimeouts().scaled(self.deadlines.scale * self.timeout_factor)
 
     @property
-    def impatient(self) -> Client:
-        """The same client, waiting a quarter of the time: for requests that are not to be answered."""
-        return replace(self, share=self.share / 4)
+    def with_short_timeouts(self) -> Client:
+        """The same client with a quarter of the timeouts, for requests that are expected to get no answer."""
+        return replace(self, timeout_factor=self.timeout_factor / 4)
 
     def request(self, *targets: Target, count: int = 1, name: str = "answers") -> Answers:
-        """Send ``count`` requests to each target in turn, every one on a new connection, in one exec.
+        """Send ``count`` requests to each target in turn, each on a new connection, in one exec.
 
-        ``name`` heads the round in the report. Raises TrafficError when the client could not send them; a request that
-        fails is an answer with an error.
+        ``name`` is the heading of the round in the report. A failed request is an answer with an error. Raises
+        TrafficError if the client could not send the requests.
         """
-        argv = ["curl", *curl.options(self.patience), *curl.urls(targets, count=count)]
+        argv = ["curl", *curl.options(self.timeouts), *curl.urls(targets, count=count)]
         requests = len(targets) * count
-        # Room for many requests to wait in vain: then the answers say that the Service is what is wrong.
-        timeout = self.deadlines.exec_start + self.patience.connect * min(requests, 30)
+        # Long enough for 30 requests that get no answer: then the answers show the failure, not a timeout of the exec.
+        timeout = self.deadlines.exec_start + self.timeouts.connect * min(requests, 30)
         began = time.time()
         answers = curl.require_new_connections(curl.parse(self._run(argv, timeout), requests))
         recorder.record(recorder.RequestRound(self.pod, self.address, self.node, answers, name), since=began)
         return answers
 
-    def request_at_once(self, target: Target, count: int, hold_seconds: float = 1.0) -> at_once.AtOnce:
-        """Send requests over connections that are all open at the same time; raises TrafficError where they were not.
+    def request_at_once(self, target: Target, count: int, wait_seconds: float = 1.0) -> at_once.SimultaneousAnswers:
+        """Send requests over connections that are all open at the same time; raises TrafficError if they were not.
 
-        Each is answered after ``hold_seconds``, stretched on a slow machine.
+        Endpoints answer each request after ``wait_seconds``, multiplied by the deadline scale.
         """
-        hold = hold_seconds * self.deadlines.scale
-        argv = at_once.argv(target, count, hold, self.patience)
-        timeout = self.deadlines.exec_start + self.patience.total + hold
+        wait = wait_seconds * self.deadlines.scale
+        argv = at_once.argv(target, count, wait, self.timeouts)
+        timeout = self.deadlines.exec_start + self.timeouts.total + wait
         began = time.time()
-        found = at_once.parse(self._run(argv, timeout), count, hold)
-        round_ = recorder.RequestRound(self.pod, self.address, self.node, found.answers, "answers at once")
+        simultaneous = at_once.parse(self._run(argv, timeout), count, wait)
+        round_ = recorder.RequestRound(self.pod, self.address, self.node, simultaneous.answers, "answers at once")
         recorder.record(round_, since=began)
-        return found
+        return simultaneous
 
     def follow(self, steps: Sequence[schedule.ScheduledRequest]) -> tuple[schedule.StepAnswers, ...]:
-        """Send requests at given moments, in one exec; raises TrafficError."""
+        """Send requests at scheduled moments, in one exec; raises TrafficError."""
         last = max(step.at + step.requests / (step.per_second or 100) for step in steps)
-        timeout = last + 2 * self.deadlines.exec_start + self.patience.total * 6
-        return schedule.parse(self._run(schedule.argv(steps, self.patience), timeout), steps)
+        timeout = last + 2 * self.deadlines.exec_start + self.timeouts.total * 6
+        return schedule.parse(self._run(schedule.argv(steps, self.timeouts), timeout), steps)
 
     def stream(self, target: Target) -> streams.Stream:
-        """Begin to send requests to a target that go on until they are told to stop; raises ExecError."""
-        running = self.api.start(
-            self.namespace, self.pod, streams.argv(target, self.patience), container=self.container
+        """Start to send requests to a target, until ``Stream.stop``; raises ExecError."""
+        command = self.api.start(
+            self.namespace, self.pod, streams.argv(target, self.timeouts), container=self.container
         )
-        return streams.Stream(target, running, self.patience.total)
+        return streams.Stream(target, command, self.timeouts.total)
 
     def uptime(self) -> float:
-        """Return the moment by the clock that answers are dated by, in seconds; raises TrafficError."""
-        said = self._run(("cat", "/proc/uptime"), self.deadlines.exec_start).split()
-        if not said:
-            raise TrafficError(f"{self.namespace}/{self.pod}: /proc/uptime says nothing")
-        return float(said[0])
+        """Return the client's uptime in seconds, on which the moments of answers are given; raises TrafficError."""
+        fields = self._run(("cat", "/proc/uptime"), self.deadlines.exec_start).split()
+        if not fields:
+            raise TrafficError(
+                f"{self.namespace}/{self.pod}: /proc/uptime is empty",
+                next_step="check that the client's container can read /proc",
+            )
+        return float(fields[0])
 
     def exchange(self, *rounds: datagrams.Round) -> tuple[Answers, ...]:
-        """Send rounds of datagrams, in one exec, and return the answers of each; raises TrafficError."""
-        timeout = self.deadlines.exec_start + sum(one.pause for one in rounds)
-        timeout += self.patience.connect * min(sum(len(one.sent_to) for one in rounds), 30)
+        """Send rounds of datagrams, in one exec, and return the answers of each round; raises TrafficError."""
+        timeout = self.deadlines.exec_start + sum(round_.pause for round_ in rounds)
+        timeout += self.timeouts.connect * min(sum(len(round_.sent_to) for round_ in rounds), 30)
         began = time.time()
-        found = datagrams.parse(self._run(datagrams.argv(rounds, self.patience.connect), timeout), rounds)
-        for round_, answers in zip(rounds, found, strict=True):
+        by_round = datagrams.parse(self._run(datagrams.argv(rounds, self.timeouts.connect), timeout), rounds)
+        for round_, answers in zip(rounds, by_round, strict=True):
             recorder.record(recorder.RequestRound(self.pod, self.address, self.node, answers, round_.name), since=began)
-        return found
+        return by_round
 
     def _run(self, argv: Sequence[str], timeout: float) -> str:
-        ended = self.api.exec(self.namespace, self.pod, argv, timeout=timeout, container=self.container)
-        if ended.returncode in NO_PROGRAM:
+        result = self.api.exec(self.namespace, self.pod, argv, timeout=timeout, container=self.container)
+        if result.returncode in NO_PROGRAM:
             raise TrafficError(
-                f"{self.namespace}/{self.pod}: {ended.stderr.strip()[-300:] or 'a program is missing'}",
-                next_step="the client's image needs sh, bash and curl 7.88 or later",
+                f"{self.namespace}/{self.pod}: {result.stderr.strip()[-300:] or 'a program is missing'}",
+                next_step="use an image with sh, bash and curl 7.88 or later for the client",
             )
-        return ended.stdout
+        return result.stdout
 
 
 def client_in(
     api: Api, pod: Mapping[str, Any], deadlines: Deadlines = DEFAULTS, *, family: Family | None = None
 ) -> Client:
-    """Return the client that a running pod is; ``pod`` is as the API has it.
+    """Return the client of a running pod; ``pod`` is the API's object.
 
-    Its address is that of an IP family, or the primary one; raises TrafficError when it has none of that family. Of
-    several containers it is the one of that role (see ``pods.Role``).
+    Its address is that of ``family``, or the primary one; raises TrafficError if the pod has no address of that family.
+    In a pod with several containers the client is the one called CONTAINER (see ``pods.Role``).
     """
     metadata, spec = pod["metadata"], pod["spec"]
     addresses = pod_state.addresses(pod)
-    found = next((one for one in addresses if family in (None, family_of(one))), None)
-    if found is None:
+    address = next((address for address in addresses if family in (None, family_of(address))), None)
+    if address is None:
         raise TrafficError(
-            f"pod {metadata['name']} has no address of {family or 'any family'}, only {', '.join(addresses) or 'none'}"
+            f"pod {metadata['name']} has no {family or 'IP'} address; it has {', '.join(addresses) or 'none'}",
+            next_step="check that the pod runs and that the cluster's pod network has this IP family",
         )
     container = CONTAINER if len(spec["containers"]) > 1 else ""
-    return Client(api, metadata["namespace"], metadata["name"], found, spec["nodeName"], deadlines, container=container)
+    return Client(
+        api, metadata["namespace"], metadata["name"], address, spec["nodeName"], deadlines, container=container
+    )

@@ -1,6 +1,6 @@
-"""curl as the client: one process for a round of requests, one JSON object for each of them.
+"""Requests by curl: one process for a round, one JSON object in its output for each request.
 
-Needs curl 7.88 or later where the requests are sent from.
+Needs curl 7.88 or later in the client's image.
 """
 
 from __future__ import annotations
@@ -20,31 +20,33 @@ if TYPE_CHECKING:
 MARK: Final = "@answer "
 _STAMPED = re.compile(r"(?P<uptime>\d+\.\d\d) (?P<line>.*)")
 _REASON = re.compile(r"\* (?:connect to .* failed|Immediate connect fail for .*): (?P<reason>.+)")
-"""What curl says, if it is to say what it does, of a connection that did not come about: refused, or no route."""
+"""Printed by curl --verbose for a connection that failed: refused, or no route."""
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long one request may take, in seconds: to connect, and altogether."""
+class RequestTimeouts:
+    """The timeouts of one request in seconds: for connecting, and in total."""
 
     connect: float = 2.0
     total: float = 5.0
 
-    def scaled(self, factor: float) -> Patience:
-        """Return the same for a machine that is slower by a factor."""
-        return Patience(self.connect * factor, self.total * factor)
+    def scaled(self, factor: float) -> RequestTimeouts:
+        """Return the same timeouts, each ``factor`` times as long."""
+        return RequestTimeouts(self.connect * factor, self.total * factor)
 
 
-def options(patience: Patience, *, keep_open: bool = False, per_second: int = 0, on_stderr: bool = False) -> list[str]:
+def options(
+    timeouts: RequestTimeouts, *, keep_open: bool = False, per_second: int = 0, on_stderr: bool = False
+) -> list[str]:
     """Return the options: each request on a new connection unless ``keep_open``; no pause if ``per_second`` is 0.
 
-    ``on_stderr`` has what it says of a request said there, at once, and with the reason of one that failed: on standard
-    output curl keeps what it says of one that failed until there is more.
+    ``on_stderr`` prints the report of each request on standard error, with the reason if the connection failed. There
+    it comes at once: on standard output curl buffers the report of a failed request until there is more output.
     """
     return [
         *("-q", "--silent", "--no-buffer", "--noproxy", "*"),
         *(("--verbose",) if on_stderr else ()),
-        *("--connect-timeout", f"{patience.connect:g}", "--max-time", f"{patience.total:g}"),
+        *("--connect-timeout", f"{timeouts.connect:g}", "--max-time", f"{timeouts.total:g}"),
         *("--write-out", f"{'%{stderr}' if on_stderr else ''}\\n{MARK}%{{json}}\\n"),
         *(() if keep_open else ("--header", "Connection: close")),
         *(("--rate", f"{per_second}/s") if per_second else ()),
@@ -52,30 +54,38 @@ def options(patience: Patience, *, keep_open: bool = False, per_second: int = 0,
 
 
 def urls(targets: Sequence[Target], *, count: int = 1) -> list[str]:
-    """Return one URL a target, each a range of ``count`` requests."""
+    """Return one URL for each target, a range of ``count`` requests."""
     return [f"http://{target}/?[1-{count}]" for target in targets]
 
 
 def parse(text: str, expected: int) -> Answers:
-    """Read what curl printed for ``expected`` requests; raises TrafficError when it is not that.
+    """Read curl's output for ``expected`` requests; raises TrafficError if it has another number of reports.
 
-    Lines that begin with an uptime (the timed script puts one before each) date the answers: an answer came no later
-    than its own first line, and no sooner than the one before it.
+    Where lines begin with an uptime, as those of scripts do, they bound the moment of each answer: it began no later
+    than its own first line, and no sooner than the answer before it.
     """
     answers = tuple(_answers(text.splitlines()))
     if len(answers) != expected:
         raise TrafficError(
-            f"the client reported {len(answers)} of {expected} requests; it said: {text.strip()[-500:] or 'nothing'}",
-            next_step="see whether the client's curl is 7.88 or later",
+            f"the client reported {len(answers)} of {expected} requests; {shown_output(text)}",
+            next_step="check that the client's image has curl 7.88 or later",
         )
     return Answers(answers)
 
 
+def shown_output(text: str) -> str:
+    """Return the end of a command's output as error messages show it."""
+    return f"its output ends with: {text.strip()[-500:]}" if text.strip() else "it printed nothing"
+
+
 def require_new_connections(answers: Answers) -> Answers:
-    """Return the answers; raises TrafficError when one came over a connection that was open already."""
+    """Return the answers; raises TrafficError if an answered request did not open a new connection."""
     reused = [number for number, answer in enumerate(answers, 1) if answer.ok and answer.connects != 1]
     if reused:
-        raise TrafficError(f"requests {reused[:10]} of {len(answers)} did not open a connection of their own")
+        raise TrafficError(
+            f"requests {reused[:10]} of {len(answers)} did not open a new connection",
+            next_step="check that the client's image has curl 7.88 or later",
+        )
     return answers
 
 
@@ -88,19 +98,19 @@ def _answers(lines: Iterable[str]) -> Iterator[Answer]:
             stamp = float(stamped["uptime"])
             previous = stamp if previous is None else previous
         if line.startswith(MARK):
-            # A request that failed printed nothing of its own, so its line is what dates it.
+            # A failed request has no lines before its report, so the report has its moment.
             ended = began if began is not None else stamp
             yield answer(line.removeprefix(MARK), endpoint, previous, ended, reason)
             endpoint, previous, began, reason = None, ended, None, ""
-        elif said := _REASON.fullmatch(line):
-            reason = said["reason"]
+        elif failure := _REASON.fullmatch(line):
+            reason = failure["reason"]
         elif line.strip() and began is None:
             began = stamp
             endpoint = host_of(line) or endpoint
 
 
 def host_of(line: str) -> str | None:
-    """Return the host that an answer's line names; None where it is another line."""
+    """Return the host name in a line of an answer; None if the line has none."""
     return line.partition(":")[2].strip() if line.startswith("Hostname:") else None
 
 
@@ -111,29 +121,32 @@ def answer(
     not_after: float | None = None,
     reason: str = "",
 ) -> Answer:
-    """Read what curl reports of one request, answered by an endpoint or by none; raises TrafficError.
+    """Return an answer from curl's JSON report of one request; raises TrafficError if it is malformed.
 
-    ``reason`` is why there was no connection, where it was told.
+    ``endpoint`` is the host name in the answer. ``reason`` is why the connection failed, empty if that is unknown.
     """
     try:
-        said: dict[str, Any] = json.loads(text)
-        url = urlsplit(said["url_effective"])
+        report: dict[str, Any] = json.loads(text)
+        url = urlsplit(report["url_effective"])
         target = Target(url.hostname or "", url.port or 80)
-        status, exit_code = int(said["http_code"]), int(said["exitcode"])
+        status, exit_code = int(report["http_code"]), int(report["exitcode"])
         return Answer(
             target=target,
             endpoint=endpoint if exit_code == 0 else None,
             status=status,
-            local_port=int(said["local_port"]),
-            connects=int(said["num_connects"]),
-            seconds=float(said["time_total"]),
-            error=_error(exit_code, said.get("errormsg"), reason, status, endpoint),
+            local_port=int(report["local_port"]),
+            connects=int(report["num_connects"]),
+            seconds=float(report["time_total"]),
+            error=_error(exit_code, report.get("errormsg"), reason, status, endpoint),
             not_before=not_before,
             not_after=not_after,
-            local_address=str(said.get("local_ip") or ""),
+            local_address=str(report.get("local_ip") or ""),
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise TrafficError(f"curl said what is no answer: {text[:300]!r} ({error!r})") from error
+        raise TrafficError(
+            f"curl's report of a request cannot be read: {text[:300]!r} ({error!r})",
+            next_step="check that the client's image has curl 7.88 or later",
+        ) from error
 
 
 def _error(exit_code: int, message: str | None, reason: str, status: int, endpoint: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Whether the client reaches the endpoints without any Service: otherwise nothing about Services can be told."""
+"""Precondition: the client can reach every endpoint directly. If it cannot, no claim about Services can be tested."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ PORT: Final = 80
 
 
 def require_reachable(client: Client, addresses: Mapping[str, str]) -> None:
-    """Send a request to each endpoint's own address; raises NotReadyError naming those that do not answer, and why.
+    """Send a request to each endpoint's own address; raises NotReadyError with the endpoints that do not answer.
 
-    ``addresses`` are the endpoints' by pod.
+    ``addresses`` are the addresses of the endpoints, by pod.
     """
     targets = {Target(address, PORT): pod for pod, address in addresses.items()}
     answers = client.request(*targets)
-    failed = [f"{targets[one.target]} at {one.target}: {one.error}" for one in answers.failures]
+    failed = [f"{targets[answer.target]} at {answer.target}: {answer.error}" for answer in answers.failures]
     if failed:
         raise NotReadyError(
-            f"the client {client.pod} on {client.node} does not reach endpoints by their own addresses, "
-            f"so nothing about Services can be judged: {'; '.join(failed)}",
-            next_step=_suspects(client),
+            f"the client {client.pod} on {client.node} cannot reach endpoints at their own addresses, "
+            f"so no claim about Services can be tested: {'; '.join(failed)}",
+            next_step=_next_step(client),
         )
 
 
-def _suspects(client: Client) -> str:
+def _next_step(client: Client) -> str:
     try:
-        policies = [one["metadata"]["name"] for one in client.api.objects(NETWORK_POLICIES, client.namespace)]
+        policies = [policy["metadata"]["name"] for policy in client.api.objects(NETWORK_POLICIES, client.namespace)]
     except ApiError:
         policies = []
-    named = f"NetworkPolicies in namespace {client.namespace}: {', '.join(policies)}; " if policies else ""
-    return f"{named}see policies that hold for all namespaces, and the cluster's pod network"
+    in_namespace = f"check the NetworkPolicies in namespace {client.namespace}: {', '.join(policies)}; " if policies else ""
+    return f"{in_namespace}check policies that apply to all namespaces, and the cluster's pod network"

@@ -1,7 +1,7 @@
-"""Requests at given moments, timed where they are sent from.
+"""Requests at scheduled moments, timed in the client's pod.
 
-What takes part of a second from here (starting a command in a pod) may take several on a slow machine. So the moments
-are kept by a constant script in the pod, on the pod's clock; the data reaches it as arguments, never as program text.
+Starting a command in a pod takes part of a second, but several seconds on a slow machine. So a constant script in the
+pod waits for each moment on the pod's clock; its data are arguments, never program text.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ wait_until() {
   fi
 }
 """
-"""Shell functions that tell the time of a pod and wait for one, in hundredths of a second of its uptime."""
+"""Shell functions that read a pod's uptime and wait for a moment of it, in hundredths of a second."""
 
 SCRIPT: Final = (
     CLOCK
@@ -54,7 +54,8 @@ done
 uptime; printf '@end %s\n' "$up"
 """
 )
-"""Takes, for each step: when (hundredths of a second after the start), how many arguments follow, curl's arguments."""
+"""Takes for each step: its moment in hundredths of a second after the start, the number of arguments for curl, and
+these arguments."""
 
 _STEP = re.compile(r"^@(?:step|end) (?P<uptime>\d+\.\d\d)$", re.MULTILINE)
 
@@ -63,8 +64,8 @@ _STEP = re.compile(r"^@(?:step|end) (?P<uptime>\d+\.\d\d)$", re.MULTILINE)
 class ScheduledRequest:
     """A round of requests ``at`` seconds after the start of its schedule, one to each target.
 
-    ``rounds`` above 1 asks every target as many times over; ``keep_open`` does so on connections that stay open;
-    ``per_second`` spaces the requests evenly.
+    The targets are repeated ``rounds`` times, with ``keep_open`` on connections that stay open. ``per_second`` is the
+    rate of the requests; 0 sends them without pauses.
     """
 
     at: float
@@ -75,38 +76,40 @@ class ScheduledRequest:
 
     @property
     def requests(self) -> int:
-        """How many requests it sends."""
+        """The number of requests of the round."""
         return len(self.targets) * self.rounds
 
-    def arguments(self, patience: curl.Patience) -> list[str]:
-        """Return curl's arguments; the targets come in turn, round after round."""
-        options = curl.options(patience, keep_open=self.keep_open, per_second=self.per_second)
+    def arguments(self, timeouts: curl.RequestTimeouts) -> list[str]:
+        """Return the arguments of curl: the targets in turn, round after round."""
+        options = curl.options(timeouts, keep_open=self.keep_open, per_second=self.per_second)
         return [*options, *(url for _ in range(self.rounds) for url in curl.urls(self.targets))]
 
 
 @dataclass(frozen=True)
 class StepAnswers:
-    """What came of a step, and when the client began it, in seconds of its uptime."""
+    """The answers of a step, and the moment at which the client began it, in seconds of its uptime."""
 
     began: float
     answers: Answers
 
 
-def argv(steps: Sequence[ScheduledRequest], patience: curl.Patience) -> list[str]:
+def argv(steps: Sequence[ScheduledRequest], timeouts: curl.RequestTimeouts) -> list[str]:
     """Return the command that runs a schedule."""
     words: list[str] = []
     for step in steps:
-        arguments = step.arguments(patience)
+        arguments = step.arguments(timeouts)
         words += [str(round(step.at * 100)), str(len(arguments)), *arguments]
     return ["sh", "-c", SCRIPT, "schedule", *words]
 
 
 def parse(text: str, steps: Sequence[ScheduledRequest]) -> tuple[StepAnswers, ...]:
-    """Read what the script printed; raises TrafficError when a step or a request is missing."""
+    """Read the script's output; raises TrafficError if a step or the report of a request is missing."""
     marks = list(_STEP.finditer(text))
     if len(marks) != len(steps) + 1:
-        ran, said = max(len(marks) - 1, 0), text.strip()[-500:] or "nothing"
-        raise TrafficError(f"the client ran {ran} of {len(steps)} steps; it said: {said}")
+        raise TrafficError(
+            f"the client ran {max(len(marks) - 1, 0)} of {len(steps)} steps; {curl.shown_output(text)}",
+            next_step="check that the client's pod still runs, and that its image has sh and curl 7.88 or later",
+        )
     return tuple(
         StepAnswers(float(mark["uptime"]), curl.parse(text[mark.end() : following.start()], step.requests))
         for step, mark, following in zip(steps, marks[:-1], marks[1:], strict=True)

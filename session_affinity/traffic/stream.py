@@ -1,7 +1,7 @@
-"""Requests that go on until they are told to stop, seen while they are answered.
+"""A stream of requests that runs until it is stopped; its answers can be read while it runs.
 
-What a client sees of a change is between the requests before it and those after it. So they are sent all the time, and
-whoever makes the change looks at the answers that have come rather than guess how long they take.
+Requests are sent all the time, so that some are under way during a change. The caller that makes the change waits until
+there are enough answers, instead of a fixed time.
 """
 
 from __future__ import annotations
@@ -34,63 +34,63 @@ while [ -z "$stop" ]; do
   { printf '\n'; curl "$@" 2>&1; } | stamped
 done
 """
-"""Runs curl again and again until a line comes, and puts the uptime before each line that tells of an answer."""
+"""Runs curl again and again until it reads a line; prints the uptime before each line that belongs to an answer."""
 
 BATCH: Final = 5
-"""Requests a curl: the one that runs when the script is told to stop is waited for."""
+"""Requests of one curl: the script stops only after the running curl has ended."""
 PER_SECOND: Final = 20
 _LAST_LINE: Final = re.compile(rf"^\d+\.\d\d {re.escape(curl.MARK)}", re.MULTILINE)
 
 
-def argv(target: Target, patience: curl.Patience) -> list[str]:
-    """Return the command that asks a target, one new connection after another."""
-    options = curl.options(patience, per_second=PER_SECOND, on_stderr=True)
+def argv(target: Target, timeouts: curl.RequestTimeouts) -> list[str]:
+    """Return the command that sends requests to a target, one new connection after another."""
+    options = curl.options(timeouts, per_second=PER_SECOND, on_stderr=True)
     return ["sh", "-c", SCRIPT, "stream", *options, *curl.urls([target], count=BATCH)]
 
 
 def parse(text: str) -> Answers:
-    """Read the answers that have come so far; raises TrafficError on what is none."""
+    """Read the answers so far from the script's output; raises TrafficError if a report is malformed."""
     return curl.parse(text, len(_LAST_LINE.findall(text)))
 
 
 class Stream:
-    """One target asked again and again by one client. For one thread.
+    """A stream of requests of one client to one target. For one thread.
 
-    ``patience`` is what one request may take, in seconds. Moments are seconds of the client's uptime.
+    ``request_seconds`` is the timeout of one request. Moments are seconds of the client's uptime.
     """
 
-    def __init__(self, target: Target, running: PodStream, patience: float) -> None:
+    def __init__(self, target: Target, command: PodStream, request_seconds: float) -> None:
         self.target = target
-        self._running = running
-        self._patience = patience
+        self._command = command
+        self._request_seconds = request_seconds
 
     def answers(self) -> Answers:
-        """Return the answers that have come so far."""
-        return parse(self._running.read(0))
+        """Return the answers so far."""
+        return parse(self._command.read(0))
 
     def wait_for(self, enough: Callable[[Answers], bool], seconds: float) -> Answers:
-        """Wait until the answers are enough and return them; raises TrafficError with the last ones seen."""
+        """Wait until the answers are enough and return them; raises TrafficError with the last answers."""
         answers: Answers
 
         def are_enough() -> bool:
             nonlocal answers
-            answers = parse(self._running.read())
+            answers = parse(self._command.read())
             return enough(answers)
 
         if not poll(are_enough, seconds, pause=0):
             raise TrafficError(
-                f"{self.target}: what was waited for did not come in {seconds:.0f} s; {answers.summary()}",
-                next_step=f"see whether the client pod runs; {SLOW_MACHINE}",
+                f"{self.target}: too few answers after {seconds:.0f} s; {answers.summary()}",
+                next_step=f"check that the client's pod runs; {SLOW_MACHINE}",
             )
         return answers
 
     def stop(self) -> Answers:
-        """Stop and return all answers, each to a connection of its own; raises TrafficError."""
-        return curl.require_new_connections(parse(self._running.end(self._patience * (BATCH + 1))))
+        """Stop and return all answers; raises TrafficError if a request did not open a new connection."""
+        return curl.require_new_connections(parse(self._command.end(self._request_seconds * (BATCH + 1))))
 
     def abandon(self) -> None:
-        """Stop without asking what came."""
-        self._running.close()
+        """Stop without reading the remaining answers."""
+        self._command.close()
 
     def __enter__(self) -> Self:
         return self
@@ -100,5 +100,5 @@ class Stream:
 
 
 def since(answers: Answers, moment: float) -> Answers:
-    """Return the answers to requests that were sent after a moment for certain."""
-    return type(answers)(tuple(one for one in answers if (one.not_before or 0.0) >= moment))
+    """Return the answers to requests that were certainly sent after a moment, in seconds of the client's uptime."""
+    return type(answers)(tuple(answer for answer in answers if (answer.not_before or 0.0) >= moment))

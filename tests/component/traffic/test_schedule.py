@@ -13,13 +13,13 @@ import pytest
 from session_affinity.errors import TrafficError
 from session_affinity.traffic import schedule
 from session_affinity.traffic.answers import Target
-from session_affinity.traffic.curl import Patience
+from session_affinity.traffic.curl import RequestTimeouts
 from session_affinity.traffic.schedule import ScheduledRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-PATIENCE = Patience(1, 2)
+TIMEOUTS = RequestTimeouts(1, 2)
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 
@@ -52,7 +52,7 @@ def pods() -> Iterator[list[Target]]:
 
 
 def run(steps: Sequence[ScheduledRequest]) -> tuple[schedule.StepAnswers, ...]:
-    done = subprocess.run(schedule.argv(steps, PATIENCE), capture_output=True, text=True, check=False, timeout=20)
+    done = subprocess.run(schedule.argv(steps, TIMEOUTS), capture_output=True, text=True, check=False, timeout=20)
     assert not done.stderr
     return schedule.parse(done.stdout, steps)
 
@@ -69,7 +69,7 @@ def test_steps_run_at_their_moments(pods: list[Target]) -> None:
 
 
 @needs_curl
-def test_answers_are_dated_on_the_clients_clock(pods: list[Target]) -> None:
+def test_answers_have_moments_on_the_clients_clock(pods: list[Target]) -> None:
     first, second = run([ScheduledRequest(0, tuple(pods)), ScheduledRequest(0.05, (pods[0],))])
 
     moments = [first.began]
@@ -81,7 +81,7 @@ def test_answers_are_dated_on_the_clients_clock(pods: list[Target]) -> None:
 
 
 @needs_curl
-def test_open_connections_carry_several_requests(pods: list[Target]) -> None:
+def test_several_requests_use_one_open_connection(pods: list[Target]) -> None:
     (step,) = run([ScheduledRequest(0, tuple(pods), rounds=3, keep_open=True, per_second=200)])
 
     assert [answer.connects for answer in step.answers] == [1, 1, 1, 0, 0, 0, 0, 0, 0]
@@ -98,18 +98,18 @@ def test_a_refused_connection_is_counted(pods: list[Target]) -> None:
 
 
 def test_arguments_are_data_and_never_program_text() -> None:
-    words = schedule.argv([ScheduledRequest(1.5, (Target("10.200.1.5", 9000),))], PATIENCE)
+    words = schedule.argv([ScheduledRequest(1.5, (Target("10.200.1.5", 9000),))], TIMEOUTS)
 
     assert words[:4] == ["sh", "-c", schedule.SCRIPT, "schedule"]
     assert words[4] == "150"
     assert int(words[5]) == len(words) - 6
 
 
-def test_a_step_that_is_missing_is_told() -> None:
+def test_a_missing_step_is_an_error() -> None:
     with pytest.raises(TrafficError, match="ran 1 of 2 steps"):
         schedule.parse("@step 10.00\n@end 10.01\n", [ScheduledRequest(0, ()), ScheduledRequest(1, ())])
 
 
-def test_nothing_at_all_is_told() -> None:
-    with pytest.raises(TrafficError, match="ran 0 of 1 steps; it said: nothing"):
+def test_no_output_is_an_error() -> None:
+    with pytest.raises(TrafficError, match="ran 0 of 1 steps; it printed nothing"):
         schedule.parse("", [ScheduledRequest(0, ())])

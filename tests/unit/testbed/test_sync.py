@@ -196,7 +196,7 @@ class SentinelAnswers:
         self.deleted.append(service.name)
 
     @property
-    def impatient(self) -> SentinelAnswers:
+    def with_short_timeouts(self) -> SentinelAnswers:
         return self
 
     def request(self, target: Target) -> Answers:

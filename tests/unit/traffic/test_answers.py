@@ -1,4 +1,4 @@
-"""Rounds of requests in words and numbers."""
+"""Summaries of rounds of requests."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import io
 
 from session_affinity.traffic.answers import Answer, Answers, Target
 
-ONE, OTHER = Target("10.200.1.5", 9000), Target("10.200.1.6", 9000)
+TARGET, OTHER = Target("10.200.1.5", 9000), Target("10.200.1.6", 9000)
 
 
-def answer(endpoint: str | None, target: Target = ONE, error: str = "") -> Answer:
+def answer(endpoint: str | None, target: Target = TARGET, error: str = "") -> Answer:
     return Answer(target, endpoint, 200 if endpoint else 0, 40000, 1, 0.001, error)
 
 
@@ -21,7 +21,7 @@ def test_one_endpoint_answers_all() -> None:
     assert answers.summary() == "100 requests: webpod2 100"
 
 
-def test_a_failure_spoils_the_only_endpoint() -> None:
+def test_with_a_failed_request_there_is_no_only_endpoint() -> None:
     answers = Answers((answer("webpod2"), answer(None, error="curl 28: timed out")))
 
     assert answers.only_endpoint is None
@@ -35,24 +35,24 @@ def test_several_endpoints_are_counted_most_first() -> None:
     assert list(answers.by_endpoint.most_common()) == [("webpod3", 2), ("webpod1", 1)]
 
 
-def test_the_order_is_told_in_runs() -> None:
+def test_the_order_of_endpoints_is_a_list_of_runs() -> None:
     names = ["webpod1"] * 3 + ["webpod2"] + ["webpod1"] * 8
 
     assert Answers(tuple(map(answer, names))).sequence() == "webpod1 x3, webpod2, webpod1 x8"
 
 
-def test_a_long_order_is_cut() -> None:
+def test_a_long_order_is_shortened() -> None:
     names = ["webpod1", "webpod2"] * 10
 
-    told = Answers(tuple(map(answer, names))).sequence(width=4)
+    sequence = Answers(tuple(map(answer, names))).sequence(width=4)
 
-    assert told == "webpod1, webpod2, webpod1, webpod2 and 16 more"
+    assert sequence == "webpod1, webpod2, webpod1, webpod2 and 16 more"
 
 
-def test_targets_are_told_apart() -> None:
+def test_answers_are_selected_by_target() -> None:
     answers = Answers((answer("webpod1"), answer("webpod2", OTHER), answer("webpod1")))
 
-    assert len(answers.of(ONE)) == 2
+    assert len(answers.of(TARGET)) == 2
     assert answers.of(OTHER).only_endpoint == "webpod2"
 
 

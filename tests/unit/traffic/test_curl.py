@@ -1,4 +1,4 @@
-"""What curl is told, and what is read of what it says."""
+"""The options of curl, and reading its output."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from session_affinity.traffic.answers import Target
 SERVICE = Target("10.200.1.201", 9000)
 
 
-def said(**changes: object) -> str:
-    answer = {
+def report(**changes: object) -> str:
+    fields = {
         "url_effective": "http://10.200.1.201:9000/?1",
         "http_code": 200,
         "exitcode": 0,
@@ -23,7 +23,7 @@ def said(**changes: object) -> str:
         "num_connects": 1,
         "time_total": 0.001116,
     }
-    return f"{curl.MARK}{json.dumps(answer | changes)}"
+    return f"{curl.MARK}{json.dumps(fields | changes)}"
 
 
 def body(name: str) -> str:
@@ -31,14 +31,16 @@ def body(name: str) -> str:
 
 
 def test_an_answer_names_its_endpoint() -> None:
-    (answer,) = curl.parse(f"{body('webpod2')}\n{said()}\n", 1)
+    (answer,) = curl.parse(f"{body('webpod2')}\n{report()}\n", 1)
 
     assert (answer.endpoint, answer.target, answer.local_port, answer.connects) == ("webpod2", SERVICE, 35002, 1)
     assert answer.ok
 
 
 def test_a_failed_request_is_an_answer_with_an_error() -> None:
-    text = f"{body('webpod1')}\n{said()}\n\n{said(exitcode=28, errormsg='timed out', http_code=0, num_connects=0)}\n"
+    text = (
+        f"{body('webpod1')}\n{report()}\n\n{report(exitcode=28, errormsg='timed out', http_code=0, num_connects=0)}\n"
+    )
 
     first, second = curl.parse(text, 2)
 
@@ -55,8 +57,8 @@ def test_a_failed_request_is_an_answer_with_an_error() -> None:
         pytest.param({"exitcode": 56, "errormsg": None}, "webpod1", "curl 56: no message", id="reset"),
     ],
 )
-def test_what_is_no_good_answer_says_why(changes: dict[str, object], answered: str, error: str) -> None:
-    text = f"{body(answered) if answered else 'hello'}\n{said(**changes)}\n"
+def test_an_answer_that_is_no_success_has_an_error(changes: dict[str, object], answered: str, error: str) -> None:
+    text = f"{body(answered) if answered else 'hello'}\n{report(**changes)}\n"
 
     (answer,) = curl.parse(text, 1)
 
@@ -65,34 +67,34 @@ def test_what_is_no_good_answer_says_why(changes: dict[str, object], answered: s
 
 
 def test_an_endpoint_is_not_carried_over_to_the_next_answer() -> None:
-    text = f"{body('webpod1')}\n{said()}\nnothing\n{said()}\n"
+    text = f"{body('webpod1')}\n{report()}\nnothing\n{report()}\n"
 
     _, second = curl.parse(text, 2)
 
     assert second.endpoint is None
 
 
-def test_missing_answers_are_no_answers() -> None:
+def test_a_missing_report_is_an_error() -> None:
     with pytest.raises(TrafficError, match="reported 1 of 2 requests"):
-        curl.parse(f"{body('webpod1')}\n{said()}\n", 2)
+        curl.parse(f"{body('webpod1')}\n{report()}\n", 2)
 
 
 @pytest.mark.parametrize("text", ["{", '{"http_code": 200}', '{"url_effective": "http://[::1"}'])
-def test_broken_json_is_told(text: str) -> None:
-    with pytest.raises(TrafficError, match="what is no answer"):
+def test_a_malformed_report_is_an_error(text: str) -> None:
+    with pytest.raises(TrafficError, match="report of a request cannot be read"):
         curl.parse(f"{curl.MARK}{text}\n", 1)
 
 
-def test_stamped_answers_are_dated_between_the_one_before_and_themselves() -> None:
+def test_a_stamped_answer_began_between_the_answer_before_and_its_first_line() -> None:
     lines = [
         "100.00 ",
         "100.02 Hostname: webpod1",
         "100.02 IP: 10.10.1.2",
         "100.30 ",
-        f"100.30 {said()}",
+        f"100.30 {report()}",
         "100.31 Hostname: webpod3",
         "100.33 ",
-        f"100.33 {said()}",
+        f"100.33 {report()}",
     ]
 
     first, second = curl.parse("\n".join(lines) + "\n", 2)
@@ -101,10 +103,10 @@ def test_stamped_answers_are_dated_between_the_one_before_and_themselves() -> No
     assert (second.endpoint, second.not_before, second.not_after) == ("webpod3", 100.02, 100.31)
 
 
-def test_a_stamped_failure_is_dated_by_its_own_line() -> None:
-    lines = ["100.00 ", "102.01 ", f"102.01 {said(exitcode=28, errormsg='timed out')}", "102.02 Hostname: webpod1"]
+def test_a_stamped_failure_has_the_moment_of_its_report() -> None:
+    lines = ["100.00 ", "102.01 ", f"102.01 {report(exitcode=28, errormsg='timed out')}", "102.02 Hostname: webpod1"]
 
-    first, second = curl.parse("\n".join([*lines, f"102.03 {said()}"]) + "\n", 2)
+    first, second = curl.parse("\n".join([*lines, f"102.03 {report()}"]) + "\n", 2)
 
     assert (first.not_before, first.not_after) == (100.00, 102.01)
     assert (second.not_before, second.not_after) == (102.01, 102.02)
@@ -118,8 +120,8 @@ def test_a_stamped_failure_is_dated_by_its_own_line() -> None:
         "* Immediate connect fail for 10.200.1.201: Connection refused",
     ],
 )
-def test_the_reason_of_a_failure_is_told_with_it_and_with_no_other(line: str) -> None:
-    failed = said(exitcode=7, errormsg="no connection", http_code=0, num_connects=0)
+def test_the_reason_belongs_to_one_failed_connection_only(line: str) -> None:
+    failed = report(exitcode=7, errormsg="no connection", http_code=0, num_connects=0)
     text = f"{line}\n\n{failed}\n\n{failed}\n"
 
     first, second = curl.parse(text, 2)
@@ -128,22 +130,22 @@ def test_the_reason_of_a_failure_is_told_with_it_and_with_no_other(line: str) ->
     assert second.error == "curl 7: no connection"
 
 
-def test_requests_open_connections_of_their_own() -> None:
-    options = curl.options(curl.Patience())
+def test_each_request_opens_a_new_connection() -> None:
+    options = curl.options(curl.RequestTimeouts())
 
     assert options[options.index("--header") + 1] == "Connection: close"
     assert "--rate" not in options
 
 
-def test_open_connections_are_spaced() -> None:
-    options = curl.options(curl.Patience(), keep_open=True, per_second=4)
+def test_requests_on_open_connections_have_a_rate() -> None:
+    options = curl.options(curl.RequestTimeouts(), keep_open=True, per_second=4)
 
     assert "--header" not in options
     assert options[options.index("--rate") + 1] == "4/s"
 
 
-def test_a_slow_machine_has_more_patience() -> None:
-    options = curl.options(curl.Patience(2.0, 5.0).scaled(4))
+def test_a_slow_machine_has_longer_timeouts() -> None:
+    options = curl.options(curl.RequestTimeouts(2.0, 5.0).scaled(4))
 
     assert options[options.index("--connect-timeout") + 1] == "8"
     assert options[options.index("--max-time") + 1] == "20"
@@ -156,8 +158,8 @@ def test_urls_are_ranges() -> None:
     ]
 
 
-def test_a_reused_connection_is_no_new_one() -> None:
-    answers = curl.parse(f"{body('webpod1')}\n{said()}\n{body('webpod1')}\n{said(num_connects=0)}\n", 2)
+def test_a_reused_connection_is_an_error() -> None:
+    answers = curl.parse(f"{body('webpod1')}\n{report()}\n{body('webpod1')}\n{report(num_connects=0)}\n", 2)
 
     with pytest.raises(TrafficError, match=r"requests \[2\] of 2"):
         curl.require_new_connections(answers)
