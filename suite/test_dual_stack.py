@@ -193,7 +193,7 @@ def test_a_patched_timeout_reaches_both_families(
     """
     since = time.monotonic()
     (primary,) = testbed.services.patch_timeouts([dual_service.primary], PATCHED_SECONDS)
-    second = testbed.services.seen_in(dual_service.second.family, primary)
+    second = testbed.services.state_in(dual_service.second.family, primary)
     sync = testbed.wait_for_sync(primary, since=since)
     second_sync = secondary_testbed.wait_for_sync(second, since=since)
 

@@ -1,4 +1,4 @@
-"""What everything that the suite makes on a cluster is called and labelled."""
+"""The names and the label of all objects that the suite creates on a cluster."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import string
 from typing import Final
 
 PART_OF: Final = "session-affinity-conformance"
-"""The value of the label app.kubernetes.io/part-of on all of it."""
+"""The value of the label app.kubernetes.io/part-of on all of these objects."""
 
 
 def unique_name(purpose: str) -> str:
-    """Return a name that nothing of another test or run has."""
+    """Return a new name with ``purpose`` in it; its random part keeps names of tests and runs apart."""
     suffix = "".join(random.SystemRandom().choices(string.ascii_lowercase + string.digits, k=5))
     return f"affinity-{purpose}-{suffix}"

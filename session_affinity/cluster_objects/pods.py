@@ -1,4 +1,4 @@
-"""Pods: the shared sample pods are waited for here, and pods of a test's own are made."""
+"""Creates the pods of tests, and waits for pods to be Ready."""
 
 from __future__ import annotations
 
@@ -26,31 +26,30 @@ if TYPE_CHECKING:
 
 LABELS: Final = {"app.kubernetes.io/part-of": PART_OF, "app.kubernetes.io/component": "pod-of-a-test"}
 SELECTOR: Final = ",".join(f"{name}={value}" for name, value in LABELS.items())
-"""Selects every pod that a test made, of this run or of one that was killed."""
+"""Selects every pod that a test created, in this run or in a run that was killed."""
 
 READINESS_GATE: Final = "session-affinity.example/ready"
 GATED: Final[Mapping[str, Any]] = {"readinessGates": [{"conditionType": READINESS_GATE}]}
-"""What a pod's specification has for its readiness to be declared: it needs no program in the pod that says so."""
+"""Fields of a pod's specification that make its readiness depend on ``Pods.set_ready``, without a readiness probe."""
 
 Pod = Mapping[str, Any]
 
 
 class Role(StrEnum):
-    """What a pod is there for, which decides its image."""
+    """The purpose of a container, which decides its image."""
 
     ENDPOINT = "endpoint"
-    """Answers requests with its name, as the sample pods webpod1 to webpod3 do."""
+    """Answers requests with its pod's name, as the sample pods webpod1 to webpod3 do."""
     CLIENT = "client"
     """Sends requests, as the sample pod net-pod does."""
 
 
 @dataclass(frozen=True)
 class PodRequest:
-    """A pod to be made: a short name of what it is for, what runs in it, its labels and where.
+    """A pod to be created, with one container for each role; ``purpose`` is a part of its name.
 
-    ``node`` is empty where the scheduler may choose, ``name`` where the pod is to have a new one. ``spec`` are further
-    fields of the pod's specification, ``container`` of each container's. ``commands`` is what a role's container runs
-    in place of what it does by itself.
+    ``node`` is empty if the scheduler chooses, ``name`` is empty for a new name. ``spec`` are further fields of the
+    pod's specification, ``container`` of each container's. ``commands`` replace the command of a role's container.
     """
 
     purpose: str
@@ -64,9 +63,9 @@ class PodRequest:
 
 
 class Pods:
-    """Makes and removes pods of tests in one namespace.
+    """Creates and deletes pods of tests in one namespace.
 
-    ``templates`` has a sample pod for each role, ``adapt`` is the cluster's (see ``clusters.cluster.Cluster``).
+    ``templates`` has a sample pod for each role; ``adapt`` is ``Cluster.adapt`` of the cluster.
     """
 
     def __init__(
@@ -84,130 +83,132 @@ class Pods:
         self._adapt = adapt
         self._deadlines = deadlines
 
-    def run(self, *wishes: PodRequest) -> list[Pod]:
-        """Make pods and wait until all are Ready; return them as the API has them. Raises ClusterError."""
+    def run(self, *requests: PodRequest) -> list[Pod]:
+        """Create pods, wait until all are Ready and return them as stored; raises ClusterError."""
         began = time.time()
         with recorder.suppressed():
-            names = [self.create(wish) for wish in wishes]
-        return self.await_ready(*names, since=began)
+            names = [self.create(request) for request in requests]
+        return self.wait_for_ready(*names, since=began)
 
-    def await_ready(self, *names: str, since: float | None = None) -> list[Pod]:
-        """Wait until pods are Ready and return them as the API has them; raises NotReadyError.
+    def wait_for_ready(self, *names: str, since: float | None = None) -> list[Pod]:
+        """Wait until pods are Ready and return them as stored; raises NotReadyError.
 
-        ``since`` is when they were made, in seconds since the epoch, if not now.
+        ``since`` is the time of their creation (``time.time()``), for the report; now if it is None.
         """
         began = since or time.time()
-        found = until_ready(self._api, self._namespace, names, self._deadlines.pods_ready)
-        placed = [f"{name} on {pod['spec'].get('nodeName')}" for name, pod in found.items()]
-        recorder.record(recorder.Action(f"made pods {listed(placed)}, all Ready"), since=began)
-        return [found[name] for name in names]
+        pods = wait_for_ready(self._api, self._namespace, names, self._deadlines.pods_ready)
+        placed = [f"{name} on {pod['spec'].get('nodeName')}" for name, pod in pods.items()]
+        recorder.record(recorder.Action(f"created pods {listed(placed)}, all Ready"), since=began)
+        return [pods[name] for name in names]
 
-    def create(self, wish: PodRequest) -> str:
-        """Make a pod, not waiting for it, and return its name; raises ClusterError."""
-        pod = self._adapt(manifest(wish.name or unique_name(wish.purpose), self._namespace, wish, self._templates))
+    def create(self, request: PodRequest) -> str:
+        """Create a pod without waiting for it and return its name; raises ClusterError."""
+        requested_name = request.name or unique_name(request.purpose)
+        pod = self._adapt(manifest(requested_name, self._namespace, request, self._templates))
         try:
             self._api.create(pod)
         except ApiError as error:
-            raise refused(pod, error) from error
+            raise pod_refusal(pod, error) from error
         name = str(pod["metadata"]["name"])
-        recorder.record(recorder.Action(f"made pod {name}"))
+        recorder.record(recorder.Action(f"created pod {name}"))
         return name
 
     def label(self, name: str, **labels: str | None) -> None:
-        """Change labels of a pod; None takes one away."""
+        """Set labels of a pod; None removes a label."""
         self._api.patch(PODS, name, self._namespace, {"metadata": {"labels": labels}})
         recorder.record(recorder.Action(f"labelled pod {name}: {labels}"))
 
-    def declare(self, name: str, *, ready: bool) -> None:
-        """Say whether a pod with ``GATED`` is ready; it counts as Ready once this and its containers say so."""
+    def set_ready(self, name: str, *, ready: bool) -> None:
+        """Set the readiness of a pod with ``GATED``; such a pod is Ready if this and its containers are."""
         condition = {"type": READINESS_GATE, "status": str(ready)}
         self._api.patch_status(PODS, name, self._namespace, {"conditions": [condition]})
-        recorder.record(recorder.Action(f"declared pod {name} {'ready' if ready else 'not ready'}"))
+        recorder.record(recorder.Action(f"set pod {name} {'ready' if ready else 'not ready'}"))
 
     def delete(self, *names: str, grace_seconds: int | None = None) -> None:
-        """Remove pods, in the time that each asks for unless told otherwise; one that is gone already is no error."""
+        """Delete pods; None keeps each pod's own grace period. It is no error if a pod does not exist."""
         for name in names:
             self._api.delete(PODS, name, self._namespace, grace_seconds=grace_seconds)
-        recorder.record(recorder.Action(f"removed pods {listed(names)}"))
+        recorder.record(recorder.Action(f"deleted pods {listed(names)}"))
 
     def delete_all(self) -> None:
-        """Remove every pod that a test made, also those that a killed run left."""
+        """Delete every pod that a test created, those of killed runs included."""
         self._api.delete_all(PODS, self._namespace, labels=SELECTOR, grace_seconds=0)
 
 
-def manifest(name: str, namespace: str, wish: PodRequest, templates: Mapping[Role, Pod]) -> dict[str, Any]:
-    """Return the pod that a wish asks for, made from the sample pods of its roles."""
-    samples = [copy.deepcopy(dict(templates[role]["spec"])) for role in wish.roles]
+def manifest(name: str, namespace: str, request: PodRequest, templates: Mapping[Role, Pod]) -> dict[str, Any]:
+    """Return the requested pod, made from the sample pods of its roles."""
+    samples = [copy.deepcopy(dict(templates[role]["spec"])) for role in request.roles]
     containers = [
-        {**container, "name": str(role), **wish.container, **_command(wish, role)}
-        for role, sample in zip(wish.roles, samples, strict=True)
+        {**container, "name": str(role), **request.container, **_command(request, role)}
+        for role, sample in zip(request.roles, samples, strict=True)
         for container in sample["containers"]
     ]
-    spec = {**samples[0], **wish.spec, "containers": containers}
+    spec = {**samples[0], **request.spec, "containers": containers}
     spec.pop("nodeName", None)
-    if wish.node:
-        spec["nodeName"] = wish.node
-    metadata = {"name": name, "namespace": namespace, "labels": {**wish.labels, **LABELS}}
+    if request.node:
+        spec["nodeName"] = request.node
+    metadata = {"name": name, "namespace": namespace, "labels": {**request.labels, **LABELS}}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
-def _command(wish: PodRequest, role: Role) -> dict[str, list[str]]:
-    return {"command": list(wish.commands[role]), "args": []} if role in wish.commands else {}
+def _command(request: PodRequest, role: Role) -> dict[str, list[str]]:
+    return {"command": list(request.commands[role]), "args": []} if role in request.commands else {}
 
 
-def running(api: Api, namespace: str, names: Collection[str]) -> dict[str, Pod]:
-    """Return those of the named pods that are Ready, in the order of the names."""
+def ready_pods(api: Api, namespace: str, names: Collection[str]) -> dict[str, Pod]:
+    """Return the named pods that are Ready, in the order of the names."""
     pods = {pod["metadata"]["name"]: pod for pod in api.objects(PODS, namespace)}
     return {name: pods[name] for name in names if name in pods and pod_state.is_ready(pods[name])}
 
 
-def until_ready(api: Api, namespace: str, names: Sequence[str], seconds: float) -> dict[str, Pod]:
-    """Wait until pods are Ready and return them; raises NotReadyError, at once where waiting will not help."""
-    found: dict[str, Pod] = {}
+def wait_for_ready(api: Api, namespace: str, names: Sequence[str], seconds: float) -> dict[str, Pod]:
+    """Wait until pods are Ready and return them by name; raises NotReadyError, at once for a pod that will not run."""
+    ready: dict[str, Pod] = {}
 
     def all_ready() -> bool:
-        found.update(running(api, namespace, names))
-        if len(found) < len(names):
-            _raise_if_hopeless(api, namespace, names)
-        return len(found) == len(names)
+        ready.update(ready_pods(api, namespace, names))
+        if len(ready) < len(names):
+            _raise_if_stuck(api, namespace, names)
+        return len(ready) == len(names)
 
     def late() -> str:
-        told = events.last_messages(api, namespace)
-        states = {pod["metadata"]["name"]: _state(pod, told) for pod in api.objects(PODS, namespace)}
-        return ", ".join(f"{name} ({states.get(name, 'absent')})" for name in names if name not in found)
+        messages = events.last_messages(api, namespace)
+        states = {pod["metadata"]["name"]: _state(pod, messages) for pod in api.objects(PODS, namespace)}
+        return ", ".join(f"{name} ({states.get(name, 'absent')})" for name in names if name not in ready)
 
     wait_until(
         all_ready,
         seconds,
         what=f"pods in namespace {namespace} to be Ready: {listed(names)}",
         last_state=lambda: f"not Ready: {late()}",
-        next_step=f"see whether those nodes can run them; {SLOW_MACHINE}",
+        next_step=f"check that their nodes can run them; {SLOW_MACHINE}",
     )
-    return {name: found[name] for name in names}
+    return {name: ready[name] for name in names}
 
 
-def refused(pod: Pod, error: ApiError) -> ClusterError:
-    """Return what to raise when the API does not take a pod."""
+def pod_refusal(pod: Pod, error: ApiError) -> ClusterError:
+    """Return the error to raise when the API refuses a pod."""
+    metadata = pod["metadata"]
     return ClusterError(
-        f"the cluster does not take pod {pod['metadata']['name']}: {error.what}",
-        next_step="without its pods nothing can be judged: see quotas and policies for the namespace",
+        f"the API refused pod {metadata['name']} in namespace {metadata['namespace']}: {error.what}",
+        next_step="check quotas and admission policies of the namespace: no claim can be tested without the pod",
     )
 
 
-def _raise_if_hopeless(api: Api, namespace: str, names: Collection[str]) -> None:
-    """Raise NotReadyError when waiting will not help: an image that cannot be had, a pod that has no place."""
+def _raise_if_stuck(api: Api, namespace: str, names: Collection[str]) -> None:
+    """Raise NotReadyError if a pod will not run: its image cannot be pulled, or it cannot be scheduled."""
     pods = [pod for pod in api.objects(PODS, namespace) if pod["metadata"]["name"] in names]
-    if told := [what for what in map(pod_state.trouble, pods) if what]:
+    if reasons := [reason for reason in map(pod_state.trouble, pods) if reason]:
         raise NotReadyError(
-            first_text(told),
-            next_step="without its pods nothing can be judged; --list-images says which images are needed, "
-            "--image-registry takes them from a mirror",
+            first_text(reasons),
+            next_step="--list-images prints the needed images, --image-registry pulls them from a mirror; no claim can "
+            "be tested without these pods",
         )
 
 
-def _state(pod: Pod, told: Mapping[str, str]) -> str:
-    """Return how far a pod has come, and the last that was told of it."""
+def _state(pod: Pod, messages: Mapping[str, str]) -> str:
+    """Return a pod's phase, and the message of the last event about it."""
     if pod_state.is_ready(pod):
         return "Ready"
-    phase, last = str(pod.get("status", {}).get("phase", "unknown")), told.get(pod["metadata"]["name"])
-    return f"{phase}: {last}" if last else phase
+    phase, message = str(pod.get("status", {}).get("phase", "unknown")), messages.get(pod["metadata"]["name"])
+    return f"{phase}: {message}" if message else phase

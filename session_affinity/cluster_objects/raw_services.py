@@ -1,4 +1,4 @@
-"""Services as the API takes or refuses them: nothing here waits for endpoints or nodes."""
+"""Requests for Services whose reply is the observation: granted or refused, without waiting for endpoints or nodes."""
 
 from __future__ import annotations
 
@@ -18,42 +18,41 @@ if TYPE_CHECKING:
 
 
 class RawServiceApi:
-    """Asks the API of one cluster for Services in one namespace; what it grants is removed by ``delete_all``."""
+    """Sends requests for Services in one namespace; ``delete_all`` deletes the Services that were created."""
 
     def __init__(self, api: Api, namespace: str) -> None:
         self._api = api
         self._namespace = namespace
-        self._made: list[str] = []
+        self._created: list[str] = []
 
-    def create(self, what: str, wish: ServiceRequest) -> ApiAnswer:
-        """Ask for a Service; ``what`` is what is asked in a few words."""
-        return ApiAnswer(
-            what, self._keep(self._api.try_create(manifest(unique_name(wish.purpose), self._namespace, wish)))
-        )
+    def create(self, what: str, request: ServiceRequest) -> ApiAnswer:
+        """Request the creation of a Service; ``what`` describes the request in a few words."""
+        service = manifest(unique_name(request.purpose), self._namespace, request)
+        return ApiAnswer(what, self._keep(self._api.try_create(service)))
 
     def patch(self, what: str, service: str, change: Change, kind: PatchType = PatchType.MERGE) -> ApiAnswer:
-        """Ask for a change of a Service."""
+        """Request a patch of a Service."""
         return ApiAnswer(what, self._api.try_patch(SERVICES, service, self._namespace, change, kind))
 
     def apply(
         self, what: str, service: str, spec: Mapping[str, Any], manager: str = FIELD_MANAGER, *, force: bool = False
     ) -> ApiAnswer:
-        """Ask, as a field manager, for a Service by server-side apply."""
+        """Request server-side apply of a Service as a field manager."""
         metadata = {"name": service, "namespace": self._namespace, "labels": dict(LABELS)}
-        wanted = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
-        return ApiAnswer(what, self._keep(self._api.try_apply(wanted, manager, force=force)))
+        configuration = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+        return ApiAnswer(what, self._keep(self._api.try_apply(configuration, manager, force=force)))
 
     def read(self, what: str, service: str) -> ApiAnswer:
-        """Ask for a Service as stored."""
+        """Request a Service as stored."""
         return ApiAnswer(what, self._api.try_get(SERVICES, service, self._namespace))
 
     def delete_all(self) -> None:
-        """Remove every Service that was granted."""
-        for name in self._made:
+        """Delete every Service that was created."""
+        for name in self._created:
             self._api.delete(SERVICES, name, self._namespace)
-        self._made.clear()
+        self._created.clear()
 
     def _keep(self, reply: Reply) -> Reply:
         if reply.ok:
-            self._made.append(reply.body["metadata"]["name"])
+            self._created.append(reply.body["metadata"]["name"])
         return reply

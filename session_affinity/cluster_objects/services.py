@@ -1,4 +1,4 @@
-"""The Services under test: each its own, over the sample pods that all of them share."""
+"""The Services under test: created, changed and deleted, over sample pods that all of them share."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
 
 LABELS: Final = {"app.kubernetes.io/part-of": PART_OF, "app.kubernetes.io/component": "service-under-test"}
 SELECTOR: Final = ",".join(f"{name}={value}" for name, value in LABELS.items())
-"""Selects every Service that a test made, of this run or of one that was killed."""
+"""Selects every Service that a test created, in this run or in a run that was killed."""
 
 NO_AFFINITY: Final = "None"
 DEFAULT_TIMEOUT: Final = 10800
 PORT: Final = 9000
 BACKEND: Final = {"app": "webpod"}
 ENDPOINTS_PAUSE: Final = 0.1
-"""Seconds between two looks at endpoints that are to change."""
+"""Seconds between two reads of endpoints that are expected to change."""
 AT_ONCE: Final = 4
-"""How many Services are made or changed at the same time, on a machine that is not slow."""
+"""How many requests for Services are sent at the same time, on a machine that is not slow."""
 
 
 @dataclass(frozen=True)
 class ServiceRequest:
-    """A Service to be made: a short name of what it is for, its affinity, and its timeout or the API's default.
+    """A Service to be created; ``purpose`` is a part of its name, a timeout of None leaves the API's default.
 
-    ``spec`` are further fields of the Service's specification, in place of the usual ones where they meet: its type,
-    ports, selector, policies, families. ``endpoints`` is how many ready endpoints each port is to have before the
-    Service is used, those of the sample pods unless said otherwise; 0 waits for none.
+    ``spec`` are further fields of the Service's specification, which replace the usual ones: type, ports, selector,
+    policies, families. ``endpoints`` is the number of ready endpoints to wait for at each port; None is the number of
+    sample pods, 0 waits for none.
     """
 
     purpose: str
@@ -54,11 +54,11 @@ class ServiceRequest:
 
 
 class Services:
-    """Makes, changes and removes Services in one namespace; may be shared by threads.
+    """Creates, changes and deletes Services in one namespace; may be shared by threads.
 
-    ``endpoints`` is how many ready endpoints a port is to have before it is used, where a wish does not say.
-    ``family`` is the IP family that Services are seen in, which is the cluster's primary one unless ``spec``, further
-    fields of every Service's specification, asks for another.
+    ``endpoints`` is the number of ready endpoints to wait for if a request has none. ``family`` is the IP family of the
+    returned states: the cluster's primary one, unless ``spec``, further fields of every Service's specification, names
+    another.
     """
 
     def __init__(
@@ -77,35 +77,35 @@ class Services:
         self._api = api
         self._namespace = namespace
         self._endpoints = endpoints
-        # A server that is slow gets slower by being asked for several things at once.
+        # Several requests at the same time make a slow API server slower.
         self._at_once = max(round(AT_ONCE / deadlines.scale), 1)
 
     def in_family(self, family: Family) -> Services:
-        """Return a maker of Services that have addresses of this family only, which need not be the primary one."""
+        """Return an object that creates Services with addresses of this family only, primary or not."""
         only = {"ipFamilyPolicy": "SingleStack", "ipFamilies": [family]}
         return Services(
             self._api, self._namespace, self._endpoints, family=family, spec=only, deadlines=self._deadlines
         )
 
-    def create(self, wish: ServiceRequest) -> ServiceState:
-        """Make a Service and wait for its endpoints; raises NotReadyError."""
-        return self.create_all([wish])[0]
+    def create(self, request: ServiceRequest) -> ServiceState:
+        """Create a Service and wait for its endpoints; raises NotReadyError."""
+        return self.create_all([request])[0]
 
-    def create_all(self, wishes: Sequence[ServiceRequest]) -> list[ServiceState]:
-        """Make several Services and wait for the endpoints of all; raises NotReadyError."""
-        own = [replace(wish, spec={**self._spec, **wish.spec}) for wish in wishes]
-        manifests = [manifest(unique_name(wish.purpose), self._namespace, wish) for wish in own]
-        return self._make(manifests, [wish.endpoints for wish in wishes])
+    def create_all(self, requests: Sequence[ServiceRequest]) -> list[ServiceState]:
+        """Create several Services and wait for the endpoints of all; raises NotReadyError."""
+        complete = [replace(request, spec={**self._spec, **request.spec}) for request in requests]
+        manifests = [manifest(unique_name(request.purpose), self._namespace, request) for request in complete]
+        return self._create(manifests, [request.endpoints for request in requests])
 
-    def create_anew(self, given: Mapping[str, Any]) -> ServiceState:
-        """Make the Service of a manifest, in place of one of the same name, and wait for its endpoints."""
+    def recreate(self, given: Mapping[str, Any]) -> ServiceState:
+        """Delete the Service with the name of a manifest, create it from the manifest, and wait for its endpoints."""
         metadata = {**given["metadata"], "namespace": self._namespace}
         labels = {**metadata.get("labels", {}), **LABELS}
         self._api.delete(SERVICES, metadata["name"], self._namespace)
-        return self._make([{**given, "metadata": {**metadata, "labels": labels}}], [None])[0]
+        return self._create([{**given, "metadata": {**metadata, "labels": labels}}], [None])[0]
 
-    def _make(self, manifests: Sequence[Mapping[str, Any]], endpoints: Sequence[int | None]) -> list[ServiceState]:
-        wanted = [self._endpoints if number is None else number for number in endpoints]
+    def _create(self, manifests: Sequence[Mapping[str, Any]], endpoints: Sequence[int | None]) -> list[ServiceState]:
+        expected = [self._endpoints if number is None else number for number in endpoints]
         began = time.time()
         with ThreadPoolExecutor(min(self._at_once, len(manifests)), thread_name_prefix="create") as pool:
             stored = list(pool.map(self._api.create, manifests))
@@ -113,11 +113,11 @@ class Services:
         slices: list[Object] = []
 
         def late() -> list[tuple[ServiceState, int]]:
-            return [pair for pair in zip(states, wanted, strict=True) if not _has(*pair)]
+            return [pair for pair in zip(states, expected, strict=True) if not _has(*pair)]
 
         def all_have_endpoints() -> bool:
             slices[:] = self._api.objects(ENDPOINT_SLICES, self._namespace, labels=SELECTOR)
-            states[:] = [ServiceState.from_objects(one, slices, family=self.family) for one in stored]
+            states[:] = [ServiceState.from_objects(service, slices, family=self.family) for service in stored]
             return not late()
 
         def lacking() -> str:
@@ -130,55 +130,55 @@ class Services:
         wait_until(
             all_have_endpoints,
             self._deadlines.endpoints,
-            what=f"ready endpoints of {listed([one['metadata']['name'] for one in stored])}",
+            what=f"ready endpoints of {listed([service['metadata']['name'] for service in stored])}",
             last_state=lacking,
-            next_step="see whether the pods behind it are Ready and the controller manager runs",
+            next_step="check that the pods behind them are Ready and that the controller manager runs",
         )
         recorder.record(recorder.ServiceStored(tuple(states), tuple(stored), tuple(slices)), since=began)
         return states
 
     def change(self, service: ServiceState, spec: Mapping[str, Any]) -> None:
-        """Change fields of a Service's specification in place, not waiting for what follows from it."""
+        """Patch fields of a Service's specification without waiting for endpoints or nodes."""
         self._api.patch(SERVICES, service.name, service.namespace, {"spec": spec})
 
-    def await_endpoints(self, wanted: Mapping[str, Collection[str]]) -> dict[str, ServiceState]:
-        """Wait until Services, by name, have just these pods as endpoints of every port; return them as stored.
+    def wait_for_endpoints(self, expected: Mapping[str, Collection[str]]) -> dict[str, ServiceState]:
+        """Wait until every port of each Service has exactly these pods as endpoints, and return the states by name.
 
-        Raises NotReadyError.
+        ``expected`` are the names of the pods, by the Service's name. Raises NotReadyError.
         """
         states: dict[str, ServiceState] = {}
 
         def late() -> list[str]:
-            return [name for name, pods in wanted.items() if name not in states or _pods(states[name]) != {*pods}]
+            return [name for name, pods in expected.items() if name not in states or _pods(states[name]) != {*pods}]
 
         def all_are_there() -> bool:
             slices = self._api.objects(ENDPOINT_SLICES, self._namespace, labels=SELECTOR)
             stored = self._api.objects(SERVICES, self._namespace, labels=SELECTOR)
-            own = [one for one in stored if one["metadata"]["name"] in wanted]
-            known = [ServiceState.from_objects(one, slices, family=self.family) for one in own]
-            states.update({state.name: state for state in known})
+            for service in stored:
+                if (name := service["metadata"]["name"]) in expected:
+                    states[name] = ServiceState.from_objects(service, slices, family=self.family)
             return not late()
 
         def lacking() -> str:
             name = late()[0]
             has = ", ".join(map(str, states[name].endpoints)) if name in states else "no such Service"
             return (
-                f"{len(late())} of {len(wanted)} Services do not have the endpoints they should; "
-                f"{name} has {has or 'none'}, expected {', '.join(wanted[name]) or 'none'}"
+                f"{len(late())} of {len(expected)} Services do not have the expected endpoints; "
+                f"{name} has {has or 'none'}, expected {', '.join(expected[name]) or 'none'}"
             )
 
         wait_until(
             all_are_there,
             self._deadlines.endpoints,
-            what=f"changed endpoints of {listed(list(wanted))}",
+            what=f"changed endpoints of {listed(list(expected))}",
             last_state=lacking,
-            next_step=f"see whether the controller manager runs; {SLOW_MACHINE}",
+            next_step=f"check that the controller manager runs; {SLOW_MACHINE}",
             pause=ENDPOINTS_PAUSE,
         )
-        return {name: states[name] for name in wanted}
+        return {name: states[name] for name in expected}
 
     def switch(self, service: ServiceState, affinity: str, timeout_seconds: int | None = None) -> ServiceState:
-        """Change a Service's affinity in place and return it as stored."""
+        """Patch a Service's affinity and return it as stored."""
         change = {"spec": {"sessionAffinity": affinity, **_config(timeout_seconds)}}
         began = time.time()
         stored = self._api.patch(SERVICES, service.name, service.namespace, change)
@@ -187,23 +187,25 @@ class Services:
         return changed
 
     def patch_timeouts(self, services: Sequence[ServiceState], timeout_seconds: int) -> list[ServiceState]:
-        """Change the timeout of Services in place and return them as stored."""
+        """Patch the timeout of Services, in seconds, and return them as stored."""
         change = {"spec": _config(timeout_seconds)}
         began = time.time()
         with ThreadPoolExecutor(min(self._at_once, len(services)), thread_name_prefix="patch") as pool:
-            stored = list(pool.map(lambda one: self._api.patch(SERVICES, one.name, one.namespace, change), services))
+            stored = list(
+                pool.map(lambda service: self._api.patch(SERVICES, service.name, service.namespace, change), services)
+            )
         changed = [_with_endpoints_of(service, new) for service, new in zip(services, stored, strict=True)]
         recorder.record(recorder.ServiceStored(tuple(changed), tuple(stored), how=recorder.CHANGED), since=began)
         return changed
 
     def stored(self, service: ServiceState) -> tuple[Object, list[Object]]:
-        """Return a Service and its EndpointSlices as the API has them."""
+        """Return a Service and its EndpointSlices as stored."""
         return self._api.service_with_slices(service.namespace, service.name)
 
-    def seen_in(self, family: Family, service: ServiceState) -> ServiceState:
-        """Return a Service as it is in another of its families, once it has as many endpoints there.
+    def state_in(self, family: Family, service: ServiceState) -> ServiceState:
+        """Return a Service's state in another of its IP families, when it has as many endpoints there.
 
-        Raises NotReadyError when it has not in time, or has no address of that family.
+        Raises NotReadyError if it does not get them in time, or has no cluster IP of that family.
         """
         states: list[ServiceState] = []
 
@@ -211,7 +213,7 @@ class Services:
             states[:] = [ServiceState.from_objects(*self.stored(service), family=family)]
             return len(states[0].endpoints) == len(service.endpoints)
 
-        next_step = "see whether --service-cluster-ip-range of the API server has ranges of both families"
+        next_step = "check that --service-cluster-ip-range of the API server has ranges of both families"
         wait_until(
             has_endpoints,
             self._deadlines.endpoints,
@@ -224,26 +226,26 @@ class Services:
         return states[0]
 
     def delete(self, service: ServiceState) -> None:
-        """Remove a Service; one that is gone already is no error."""
+        """Delete a Service; it is no error if it does not exist."""
         began = time.time()
         self._api.delete(SERVICES, service.name, service.namespace)
-        recorder.record(recorder.Action(f"removed Service {service.key}"), since=began)
+        recorder.record(recorder.Action(f"deleted Service {service.key}"), since=began)
 
     def delete_all(self) -> None:
-        """Remove every Service that a test made, also those that a killed run left."""
+        """Delete every Service that a test created, those of killed runs included."""
         self._api.delete_all(SERVICES, self._namespace, labels=SELECTOR)
 
 
-def manifest(name: str, namespace: str, wish: ServiceRequest) -> Object:
-    """Return the Service that a wish asks for; what the API has a default for is left out."""
+def manifest(name: str, namespace: str, request: ServiceRequest) -> Object:
+    """Return the requested Service; fields with a default of the API are left out."""
     spec: dict[str, Any] = {
         "selector": dict(BACKEND),
         "ports": [{"name": "web", "port": PORT, "targetPort": 80, "protocol": "TCP"}],
     }
-    if wish.affinity != NO_AFFINITY:
-        spec |= {"sessionAffinity": wish.affinity, **_config(wish.timeout_seconds)}
+    if request.affinity != NO_AFFINITY:
+        spec |= {"sessionAffinity": request.affinity, **_config(request.timeout_seconds)}
     metadata = {"name": name, "namespace": namespace, "labels": dict(LABELS)}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {**spec, **wish.spec}}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {**spec, **request.spec}}
 
 
 def _config(timeout_seconds: int | None) -> dict[str, Any]:
@@ -253,9 +255,9 @@ def _config(timeout_seconds: int | None) -> dict[str, Any]:
 
 
 def _pods(state: ServiceState) -> set[str]:
-    """Return the pods that are endpoints; a port that lacks some of them counts as one without pods."""
-    found = [{endpoint.pod for endpoint in port.endpoints} for port in state.ports]
-    return found[0] if all(one == found[0] for one in found) else set()
+    """Return the names of the pods that are endpoints of every port; empty if the ports differ."""
+    by_port = [{endpoint.pod for endpoint in port.endpoints} for port in state.ports]
+    return by_port[0] if all(pods == by_port[0] for pods in by_port) else set()
 
 
 def _has(state: ServiceState, number: int) -> bool:
@@ -263,5 +265,5 @@ def _has(state: ServiceState, number: int) -> bool:
 
 
 def _with_endpoints_of(service: ServiceState, stored: Mapping[str, Any]) -> ServiceState:
-    """Return a Service as stored now, with the endpoints it had: they do not change with its affinity."""
+    """Return the state of a Service as stored now with its earlier endpoints, which do not depend on its affinity."""
     return replace(ServiceState.from_objects(stored, (), family=service.family), ports=service.ports)

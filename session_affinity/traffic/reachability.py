@@ -38,5 +38,7 @@ def _next_step(client: Client) -> str:
         policies = [policy["metadata"]["name"] for policy in client.api.objects(NETWORK_POLICIES, client.namespace)]
     except ApiError:
         policies = []
-    in_namespace = f"check the NetworkPolicies in namespace {client.namespace}: {', '.join(policies)}; " if policies else ""
+    in_namespace = (
+        f"check the NetworkPolicies in namespace {client.namespace}: {', '.join(policies)}; " if policies else ""
+    )
     return f"{in_namespace}check policies that apply to all namespaces, and the cluster's pod network"

@@ -107,7 +107,7 @@ class _Run:
             running.service.name: changes[running.service.name].act(running.service, running.answered_by)
             for running in changing
         }
-        services = self._testbed.services.await_endpoints(
+        services = self._testbed.services.wait_for_endpoints(
             {name: pods for name, pods in endpoints.items() if not changes[name].deletes}
         )
         for running in changing:

@@ -218,18 +218,18 @@ class ScenarioBuilder:
         gated = self._names.gated
         to = self._relabel(Scenario.UNREADY, (gated,))
 
-        def declare(pods: Collection[str], *, ready: bool) -> Act:
+        def set_ready(pods: Collection[str], *, ready: bool) -> Act:
             def act(service: ServiceState, answered_by: str) -> Collection[str]:
                 del service, answered_by
-                self._pods.declare(gated, ready=ready)
+                self._pods.set_ready(gated, ready=ready)
                 return pods
 
             return act
 
         changes = (
             EndpointChange(ScenarioStep.TWO_PODS_ADDED, to(gated, a, b)),
-            EndpointChange(ScenarioStep.POD_NOT_READY, declare((a, b), ready=False)),
-            EndpointChange(ScenarioStep.POD_READY_AGAIN, declare((gated, a, b), ready=True)),
+            EndpointChange(ScenarioStep.POD_NOT_READY, set_ready((a, b), ready=False)),
+            EndpointChange(ScenarioStep.POD_READY_AGAIN, set_ready((gated, a, b), ready=True)),
         )
         return ScenarioPlan(_request(Scenario.UNREADY, 1), (gated,), changes)
 
@@ -319,7 +319,7 @@ class ScenarioBuilder:
 
         def again(service: ServiceState, answered_by: str) -> Collection[str]:
             del answered_by
-            self._services.create_anew(manifest(service.name, service.namespace, request))
+            self._services.recreate(manifest(service.name, service.namespace, request))
             return self._names.samples
 
         changes = (

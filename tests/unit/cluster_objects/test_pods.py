@@ -1,4 +1,4 @@
-"""The sample pods on clusters of several names."""
+"""The sample pods on clusters with other names, and the pods that tests create."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ TEMPLATES = {Role.CLIENT: SAMPLES["net-pod"], Role.ENDPOINT: SAMPLES["webpod1"]}
 POD: dict[str, Any] = {"metadata": {"name": "webpod2"}, "spec": {"nodeName": "myk8s-worker2", "containers": []}}
 
 
-def test_a_pod_stays_on_the_node_it_names() -> None:
+def test_a_pod_stays_on_its_node() -> None:
     assert on_cluster(POD, "myk8s", ["myk8s-worker", "myk8s-worker2"])["spec"]["nodeName"] == "myk8s-worker2"
 
 
-def test_a_pod_follows_the_clusters_name() -> None:
+def test_the_node_of_a_pod_is_renamed_for_the_cluster() -> None:
     placed = on_cluster(POD, "other", ["other-worker", "other-worker2"])
 
     assert placed["spec"]["nodeName"] == "other-worker2"
@@ -39,7 +39,7 @@ def test_a_cluster_without_the_node_is_refused() -> None:
         on_cluster(POD, "small", ["small-worker"])
 
 
-def test_the_manifests_have_the_pods_of_the_walk() -> None:
+def test_the_manifests_have_three_endpoints_and_a_client() -> None:
     nodes = {pod["metadata"]["name"]: pod["spec"]["nodeName"] for pod in sample_manifests()}
 
     assert nodes == {
@@ -50,10 +50,10 @@ def test_the_manifests_have_the_pods_of_the_walk() -> None:
     }
 
 
-def test_a_pod_of_a_test_is_labelled_and_named_for_it() -> None:
-    wish = PodRequest("scaled", (Role.ENDPOINT,), {"app": "scaled"})
+def test_a_requested_pod_has_labels_and_a_name() -> None:
+    request = PodRequest("scaled", (Role.ENDPOINT,), {"app": "scaled"})
 
-    pod = manifest("affinity-scaled-1", "default", wish, TEMPLATES)
+    pod = manifest("affinity-scaled-1", "default", request, TEMPLATES)
 
     assert pod["metadata"] == {
         "name": "affinity-scaled-1",
@@ -68,27 +68,29 @@ def test_a_pod_of_a_test_is_labelled_and_named_for_it() -> None:
     assert pod["spec"]["containers"][0]["image"] == TEMPLATES[Role.ENDPOINT]["spec"]["containers"][0]["image"]
 
 
-def test_a_pod_of_a_test_may_be_client_and_endpoint_at_once() -> None:
-    wish = PodRequest("both", (Role.ENDPOINT, Role.CLIENT), node="myk8s-worker", spec={"hostNetwork": True})
+def test_a_requested_pod_may_be_client_and_endpoint_at_once() -> None:
+    request = PodRequest("both", (Role.ENDPOINT, Role.CLIENT), node="myk8s-worker", spec={"hostNetwork": True})
 
-    spec = manifest("affinity-both-1", "default", wish, TEMPLATES)["spec"]
+    spec = manifest("affinity-both-1", "default", request, TEMPLATES)["spec"]
 
     assert [container["name"] for container in spec["containers"]] == ["endpoint", "client"]
     assert (spec["nodeName"], spec["hostNetwork"]) == ("myk8s-worker", True)
     assert "hostNetwork" not in TEMPLATES[Role.ENDPOINT]["spec"]
 
 
-def test_a_role_may_run_another_command_than_its_own() -> None:
-    wish = PodRequest("answers", (Role.CLIENT, Role.ENDPOINT), commands={Role.CLIENT: ("sh", "-c", "exec socat")})
+def test_the_command_of_a_role_may_be_replaced() -> None:
+    request = PodRequest("answers", (Role.CLIENT, Role.ENDPOINT), commands={Role.CLIENT: ("sh", "-c", "exec socat")})
 
-    client, endpoint = manifest("affinity-answers-1", "default", wish, TEMPLATES)["spec"]["containers"]
+    client, endpoint = manifest("affinity-answers-1", "default", request, TEMPLATES)["spec"]["containers"]
 
     assert (client["command"], client["args"]) == (["sh", "-c", "exec socat"], [])
     assert "command" not in endpoint
 
 
 @pytest.mark.parametrize(("roles", "container"), [((Role.CLIENT,), ""), ((Role.ENDPOINT, Role.CLIENT), "client")])
-def test_of_several_containers_the_client_is_that_of_its_role(roles: tuple[Role, ...], container: str) -> None:
+def test_in_a_pod_with_several_containers_the_client_is_the_one_with_its_role(
+    roles: tuple[Role, ...], container: str
+) -> None:
     pod = manifest("affinity-both-1", "default", PodRequest("both", roles, node="worker"), TEMPLATES)
     pod["status"] = {"podIP": "10.10.1.9", "podIPs": [{"ip": "10.10.1.9"}]}
 
@@ -97,15 +99,15 @@ def test_of_several_containers_the_client_is_that_of_its_role(roles: tuple[Role,
     assert (client.container, client.address, client.node) == (container, "10.10.1.9", "worker")
 
 
-def test_an_impatient_client_waits_a_quarter_of_the_time() -> None:
+def test_short_timeouts_are_a_quarter_of_the_usual_ones() -> None:
     client = Client(cast("Api", None), "default", "net-pod", "10.10.0.2", "control-plane", DEFAULTS.scaled(2))
 
-    assert (client.patience.connect, client.impatient.patience.connect) == (4, 1)
-    assert client.impatient.deadlines.scale == 2
+    assert (client.timeouts.connect, client.with_short_timeouts.timeouts.connect) == (4, 1)
+    assert client.with_short_timeouts.deadlines.scale == 2
 
 
 class OnePodApi:
-    """Stores one pod, in the state it is given."""
+    """Stores one pod with a given status."""
 
     def __init__(self, *events: tuple[str, str], **status: Any) -> None:
         self.status = status
@@ -118,11 +120,11 @@ class OnePodApi:
     def objects(self, resource: Resource, *_: object) -> list[dict[str, Any]]:
         if resource is not EVENTS:
             return self.pods
-        own = {"involvedObject": {"name": self.pods[0]["metadata"]["name"]}}
-        return [own | {"lastTimestamp": at, "message": message} for at, message in self.events]
+        event = {"involvedObject": {"name": self.pods[0]["metadata"]["name"]}}
+        return [event | {"lastTimestamp": at, "message": message} for at, message in self.events]
 
 
-def test_a_pod_that_is_ready_is_returned_as_the_api_has_it() -> None:
+def test_a_ready_pod_is_returned_as_stored() -> None:
     api: Any = OnePodApi(conditions=[{"type": "Ready", "status": "True"}], podIP="10.10.1.7")
 
     (pod,) = Pods(api, "default", TEMPLATES, lambda pod: pod).run(PodRequest("one", (Role.CLIENT,)))
@@ -142,8 +144,7 @@ def test_a_pod_that_will_not_run_is_not_waited_for() -> None:
     [((), "Pending"), ((("12:00:02", "Pulling image"), ("12:00:01", "Assigned")), "Pending: Pulling image")],
     ids=["no-events", "events"],
 )
-def test_a_pod_that_is_late_is_named_with_its_state(events: tuple[tuple[str, str], ...], state: str) -> None:
-    """And with what was told of it last."""
+def test_a_late_pod_is_an_error_with_its_phase_and_last_event(events: tuple[tuple[str, str], ...], state: str) -> None:
     api: Any = OnePodApi(*events, phase="Pending")
     pods = Pods(api, "default", TEMPLATES, lambda pod: pod, deadlines=Deadlines(pods_ready=0))
 

@@ -43,7 +43,7 @@ class World:
             made.append(self._with(state, ("a", "b")))
         return made
 
-    def await_endpoints(self, endpoints: Mapping[str, Collection[str]]) -> dict[str, ServiceState]:
+    def wait_for_endpoints(self, endpoints: Mapping[str, Collection[str]]) -> dict[str, ServiceState]:
         return {name: self._with(self.stored[name], pods) for name, pods in endpoints.items()}
 
     def wait_for_sync(self, *services: ServiceState, since: float) -> SyncResult:
