@@ -97,7 +97,7 @@ def test_changes_made_while_kube_proxy_was_stopped_are_right_after_its_restart(o
     Expected: the node has the rules of all Services as they are now, and nothing of the deleted one; the entry is kept
         where only the timeout changed, and gone where affinity is None.
     """
-    verdict = judge_changes_while_stopped(outages.toggle())
+    verdict = judge_changes_while_stopped(outages.changes_while_stopped())
 
     check(verdict)
 
@@ -118,7 +118,7 @@ def test_a_kube_proxy_killed_during_a_sync_is_repaired_by_its_restart(outages: O
         writes their rules, and start it again.
     Expected: the node has the rules of all of them.
     """
-    verdict = judge_node_rules(outages.killed_while_writing())
+    verdict = judge_node_rules(outages.killed_during_sync())
 
     check(verdict)
 
@@ -140,7 +140,7 @@ def test_a_foreign_rule_does_not_affect_other_services(outages: Outages, check: 
     Expected: the node has the rules of the other Service; after its own change it has those of the first, and the
         foreign rule is gone; no sync failed.
     """
-    verdict = judge_blocking_rule(outages.obstacle())
+    verdict = judge_blocking_rule(outages.blocking_rule())
 
     check(verdict)
 

@@ -59,7 +59,7 @@ def test_a_patched_timeout_reaches_every_node_and_keeps_the_entries(
     Expected: every rcheck rule, or every set, has 30 seconds, on every node, both times; the client keeps its entry,
         with the stamps it had in a list.
     """
-    patch = expiry.patched()
+    patch = expiry.timeout_patch()
 
     verdict = judge_timeout_patch(backend, patch, client.id)
 
@@ -83,7 +83,7 @@ def test_a_client_bound_before_a_patch_keeps_its_old_expiry(client: Client, expi
     Expected: every element is still there with more than 30 s left, and the endpoint that answered before answers
         again; after that every element has at most 30 s left.
     """
-    verdict = judge_old_expiry(expiry.silent(), client.id)
+    verdict = judge_old_expiry(expiry.silent_clients(), client.id)
 
     check(verdict)
 
@@ -195,7 +195,7 @@ def test_an_expired_entry_stays_listed_but_binds_no_client(client: Client, expir
     Expected: every entry is still listed, yet for at least one Service another endpoint answers; all stay by chance
         with probability 3 ** -15.
     """
-    verdict = judge_expired_entries(expiry.silent(), client.id, expiry.hz)
+    verdict = judge_expired_entries(expiry.silent_clients(), client.id, expiry.hz)
 
     check(verdict)
 
@@ -217,7 +217,7 @@ def test_a_clients_element_leaves_its_set_when_the_timeout_has_passed(
     Expected: first one element of the client in one set of each Service, with the remainder of its 30 s left; then
         none.
     """
-    verdict = judge_expired_elements(expiry.departed(), client.id)
+    verdict = judge_expired_elements(expiry.expired_elements(), client.id)
 
     check(verdict)
 

@@ -9,7 +9,7 @@ import pytest
 from session_affinity.claims import API, IPTABLES, KUBE_PROXY, sources
 from session_affinity.experiment import SHORT_FALSE_ALARM
 from session_affinity.plugin.claims import claim
-from session_affinity.scenarios.limits.full_list import come_back, fill_list
+from session_affinity.scenarios.limits.full_list import fill_list, return_client
 from session_affinity.scenarios.limits.short_timeouts import LOWERED_TO, RAISED_FROM, RAISED_TO, SECOND, TRIALS
 from session_affinity.verdicts.expiry import Window, judge_free, judge_kept
 from session_affinity.verdicts.limits import judge_full_list, judge_return
@@ -17,7 +17,7 @@ from session_affinity.verdicts.verdict import combine
 
 if TYPE_CHECKING:
     from session_affinity.plugin.check import Check
-    from session_affinity.scenarios.limits.short_timeouts import ShortWaits
+    from session_affinity.scenarios.limits.short_timeouts import ShortTimeouts
     from session_affinity.testbed.testbed import Testbed
 
 pytestmark = [pytest.mark.affinity, pytest.mark.limits]
@@ -33,7 +33,7 @@ LONG = 3600.0
     source=sources.TIMEOUT_FIELD,
     false_alarm=SHORT_FALSE_ALARM,
 )
-def test_a_client_is_kept_for_one_second_and_free_afterwards(short_timeouts: ShortWaits, check: Check) -> None:
+def test_a_client_is_kept_for_one_second_and_free_afterwards(short_timeouts: ShortTimeouts, check: Check) -> None:
     """One second is the shortest timeout of the API: a dataplane that rounds or polls expiry is wrong here first.
 
     Preconditions: 20 Services with ClientIP and one second over three endpoints.
@@ -58,7 +58,7 @@ def test_a_client_is_kept_for_one_second_and_free_afterwards(short_timeouts: Sho
     false_alarm=SHORT_FALSE_ALARM,
 )
 def test_lowering_the_timeout_frees_clients_that_were_silent_for_longer(
-    short_timeouts: ShortWaits, check: Check
+    short_timeouts: ShortTimeouts, check: Check
 ) -> None:
     """Operators lower the timeout to rebalance: the limit is in the rule, so it applies to existing entries at once.
 
@@ -79,7 +79,7 @@ def test_lowering_the_timeout_frees_clients_that_were_silent_for_longer(
     source=sources.WRITE_RULES,
     modes=IPTABLES,
 )
-def test_raising_the_timeout_keeps_clients_that_have_not_expired(short_timeouts: ShortWaits, check: Check) -> None:
+def test_raising_the_timeout_keeps_clients_that_have_not_expired(short_timeouts: ShortTimeouts, check: Check) -> None:
     """Operators raise the timeout to keep sessions longer: it must apply to clients that are bound already.
 
     Preconditions: 6 Services with ClientIP and 4 seconds, each with one request sent.
@@ -133,6 +133,6 @@ def test_raising_the_timeout_returns_a_client_to_an_endpoint_that_it_had_left(te
     Steps: 3 requests; patch timeoutSeconds to 10800; 3 requests.
     Expected: the last endpoint answers the first three requests, the first endpoint the others.
     """
-    verdict = judge_return(come_back(testbed))
+    verdict = judge_return(return_client(testbed))
 
     check(verdict)

@@ -25,8 +25,8 @@ def judge_restart(restart: Restart, client: ClientId) -> Verdict:
     """Judge that after a restart one endpoint answered every request, the entry is kept, and the rules are right."""
     verdict = combine(
         judge_one_endpoint(restart.service, client, restart.answers),
-        _judge_entry(restart.service, restart.held.node, restart.before, restart.after),
-        judge_node_rules(restart.held),
+        _judge_entry(restart.service, restart.rules.node, restart.before, restart.after),
+        judge_node_rules(restart.rules),
     )
     if not verdict.ok:
         return verdict
@@ -36,29 +36,29 @@ def judge_restart(restart: Restart, client: ClientId) -> Verdict:
 
 def judge_changes_while_stopped(changes: ChangesWhileStopped) -> Verdict:
     """Judge that a node has processed changes made while its kube-proxy was stopped as it does any others."""
-    node = changes.held.node
-    cleared = _judge_absence(changes.off, node, "no affinity entry under None", [*map(str, changes.off_remembers)])
-    deleted = _judge_absence(changes.gone, node, "nothing of a deleted Service", changes.gone_left)
-    kept = _judge_entry(changes.timed, node, changes.before, changes.after)
-    verdict = combine(judge_node_rules(changes.held), deleted, cleared, kept)
+    node = changes.rules.node
+    cleared = _judge_absence(changes.off, node, "no affinity entry under None", [*map(str, changes.off_entries)])
+    deleted = _judge_absence(changes.deleted, node, "nothing of a deleted Service", changes.deleted_objects)
+    kept = _judge_entry(changes.patched, node, changes.before, changes.after)
+    verdict = combine(judge_node_rules(changes.rules), deleted, cleared, kept)
     if not verdict.ok:
         return verdict
-    headline = f"{len(changes.held.differences) + 1} changes right {changes.held.waited:.1f} s after the kill"
-    return Verdict(f"{headline}, entry kept", service=changes.timed)
+    headline = f"{len(changes.rules.differences) + 1} changes right {changes.rules.waited:.1f} s after the kill"
+    return Verdict(f"{headline}, entry kept", service=changes.patched)
 
 
 def judge_blocking_rule(blocking: BlockingRule) -> Verdict:
     """Judge that a rule in front of one Service's rules left others alone, and went with that Service's next change."""
-    before, after = blocking.failed
-    node = blocking.own.node
+    before, after = blocking.failed_syncs
+    node = blocking.blocked.node
     verdict = combine(
         judge_node_rules(blocking.other),
-        judge_node_rules(blocking.own),
+        judge_node_rules(blocking.blocked),
         judge_failed_syncs({node: before}, {node: after}),
     )
     if not verdict.ok:
         return verdict
-    return Verdict(f"the other right after {blocking.other.waited:.1f} s, itself after {blocking.own.waited:.1f} s")
+    return Verdict(f"the other right after {blocking.other.waited:.1f} s, itself after {blocking.blocked.waited:.1f} s")
 
 
 def judge_node_rules(rules: NodeRules) -> Verdict:

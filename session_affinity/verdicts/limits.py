@@ -10,31 +10,31 @@ from session_affinity.verdicts.verdict import Finding, Verdict, require_observed
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from session_affinity.scenarios.limits.full_list import FullList, Return
+    from session_affinity.scenarios.limits.full_list import FullList, ReturningClient
 
 _SHOWN = 3
 
 
 def judge_full_list(full: FullList) -> Verdict:
     """Judge that a full list has the clients set most recently, and dropped the one set least recently."""
-    require_observed(full.fillings, f"reads of a full list on {full.node}")
-    for filling in full.fillings:
-        require_observed(filling.expected, f"clients set in a list on {full.node}")
+    require_observed(full.reads, f"reads of a full list on {full.node}")
+    for read in full.reads:
+        require_observed(read.expected, f"clients set in a list on {full.node}")
     findings = [
         Finding(
             full.node,
-            f"{len(filling.expected)} clients, among them {_addresses(filling.expected - filling.seen) or 'the same'}",
-            f"{len(filling.seen)} clients, among them {_addresses(filling.seen - filling.expected) or 'no others'}",
-            filling.did,
+            f"{len(read.expected)} clients, among them {_addresses(read.expected - read.seen) or 'the same'}",
+            f"{len(read.seen)} clients, among them {_addresses(read.seen - read.expected) or 'no others'}",
+            read.step,
         )
-        for filling in full.fillings
-        if filling.seen != filling.expected
+        for read in full.reads
+        if read.seen != read.expected
     ]
-    outcome = ", ".join("kept" if full.client in filling.seen else "evicted" for filling in full.fillings)
+    outcome = ", ".join("kept" if full.client in read.seen else "evicted" for read in full.reads)
     return Verdict(f"list of {full.size}: the client {outcome}", tuple(findings), full.service)
 
 
-def judge_return(seen: Return) -> Verdict:
+def judge_return(seen: ReturningClient) -> Verdict:
     """Judge that a client went back to the endpoint it had left once its old entry there was valid again.
 
     Raises NothingObservedError without requests before and after, and when both endpoints are the same.

@@ -1,1 +1,1 @@
-"""What becomes of rules and clients when kube-proxy stops, and when somebody else changes what it wrote."""
+"""Disruptions of nodes: kube-proxy restarts, rules that other programs change, and a thousand more Services."""

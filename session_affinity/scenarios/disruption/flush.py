@@ -1,4 +1,4 @@
-"""A node whose rules somebody flushed, watched in the background until kube-proxy has written them again."""
+"""A node whose rules are flushed, watched in the background until kube-proxy has restored them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from session_affinity.testbed.testbed import Testbed
 
 CANARIES_SECONDS: Final = 5.0
-"""How long kube-proxy waits for all tables to be flushed once it misses a canary (pkg/util/iptables, Monitor)."""
+"""How long kube-proxy waits for all tables to be flushed after it misses a canary (pkg/util/iptables, Monitor)."""
 _PAUSE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True)
 class Repair:
-    """How a node came back: after how many seconds, of how many allowed, or what still differed then.
+    """The repair of a node after ``took`` of ``allowed`` seconds, or the differences that were left then.
 
     ``period`` is the syncPeriod of its kube-proxy, in seconds.
     """
@@ -38,10 +38,10 @@ class Repair:
 
 
 class Flush:
-    """Flushes a node's rules and watches what becomes of them; ``start`` it, and ask for the ``result`` later."""
+    """Flushes a node's rules and watches until they are restored: ``start`` it early, and get the ``result`` late."""
 
     def __init__(self, testbed: Testbed, proxies: KubeProxies, service: ServiceState, node: str) -> None:
-        self._programming = testbed
+        self._testbed = testbed
         self._proxies = proxies
         self._service = service
         self._node = node
@@ -51,8 +51,8 @@ class Flush:
         self._error: Exception | None = None
 
     def start(self) -> Flush:
-        """Flush, and go on watching in the background; raises NodeError when the node cannot be flushed."""
-        nodes = self._programming.nodes
+        """Flush the node and watch it in the background; raises NodeError if it cannot be flushed."""
+        nodes = self._testbed.nodes
         self._period = self._proxies.sync_period(self._node)
         nodes.run(self._node, rule_tampering.flush(nodes.read_one(self._node))).check()
         self._thread = threading.Thread(target=self._watch, args=(time.monotonic(),), name="flush-watch", daemon=True)
@@ -60,12 +60,12 @@ class Flush:
         return self
 
     def join(self) -> None:
-        """Wait until the node is no longer watched; at once where the watch was not started."""
+        """Wait for the end of the watching thread, if it was started."""
         if self._thread is not None:
             self._thread.join()
 
     def result(self) -> Repair:
-        """Wait until the node is right again or its time is over, and return how it went; raises SuiteError."""
+        """Wait until the rules are restored or the allowed time is over, and return the repair; raises SuiteError."""
         if self._thread is None:
             raise ClusterError(f"the rules of {self._node} were not flushed: call start() before result()")
         self._thread.join()
@@ -73,27 +73,31 @@ class Flush:
             if isinstance(self._error, SuiteError):
                 raise self._error
             raise ClusterError(
-                f"{self._node} could not be watched after its rules were flushed: {self._error!r}"
+                f"{self._node} could not be watched after its rules were flushed: {self._error!r}",
+                next_step="this is an error of the suite: please report it with the traceback",
             ) from self._error
         return self._repair
 
     def _watch(self, began: float) -> None:
         try:
-            self._repair = self._watched(began)
+            self._repair = self._wait_for_repair(began)
         except Exception as error:  # noqa: BLE001 - result() raises it in the main thread
             self._error = error
 
-    def _watched(self, began: float) -> Repair:
-        allowed = self._period + CANARIES_SECONDS + self._programming.sync_seconds
-        found: list[tuple[Difference, ...]] = []
+    def _wait_for_repair(self, began: float) -> Repair:
+        allowed = self._period + CANARIES_SECONDS + self._testbed.sync_seconds
+        reads: list[tuple[Difference, ...]] = []
 
-        def right() -> bool:
-            state = self._programming.nodes.read_one(self._node)
-            found.append(self._programming.compare(state, self._service))
-            return not found[-1]
+        def is_repaired() -> bool:
+            state = self._testbed.nodes.read_one(self._node)
+            reads.append(self._testbed.compare(state, self._service))
+            return not reads[-1]
 
-        if right():
-            raise NodeError(f"{self._node}: rules were flushed and are there all the same")
-        poll(right, began + allowed - time.monotonic(), pause=_PAUSE_SECONDS)
+        if is_repaired():
+            raise NodeError(
+                f"{self._node}: the rules of {self._service.key} are still there after the flush",
+                next_step="check that kube-proxy writes its rules with the same iptables variant that was flushed",
+            )
+        poll(is_repaired, began + allowed - time.monotonic(), pause=_PAUSE_SECONDS)
         took = time.monotonic() - began
-        return Repair(self._service, self._node, self._period, allowed, took, found[-1])
+        return Repair(self._service, self._node, self._period, allowed, took, reads[-1])

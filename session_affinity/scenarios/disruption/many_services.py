@@ -1,9 +1,9 @@
 """A Service among a thousand others.
 
-To kube-proxy every port of a Service is one of its own: chains, rules and memories go by port. So the thousand are ten
-Services of a hundred ports, which the API makes in a moment. With the endpoints that others have they are more than a
-thousand, from where on kube-proxy leaves comments out and puts off cleaning up (pkg/proxy/iptables/proxier.go,
-largeClusterEndpointsThreshold).
+To kube-proxy each Service port is a Service of its own, with its own chains, rules and affinity entries. So ten
+Services with a hundred ports each are enough, and the API creates them quickly. With the endpoints of other Services
+the total exceeds 1000, above which kube-proxy in iptables mode writes no comments and delays the cleanup of chains
+(largeClusterEndpointsThreshold in pkg/proxy/iptables/proxier.go).
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ REQUESTS: Final = 100
 
 @dataclass(frozen=True)
 class ManyServices:
-    """Two Services over the sample pods, one made before the thousand and one after, and what a client saw of them.
+    """Two Services over the sample pods, one created before the thousand and one after, and a client's answers.
 
-    ``first`` are its answers from the one made ``before`` when there were no others, ``again`` those when there were.
-    ``sync`` says how both came to the nodes among them.
+    ``first`` are the answers of the Service ``before`` without the others, ``again`` those with them. ``answers`` are
+    those of the Service ``after``. ``sync`` is the sync of both Services among the others.
     """
 
     before: ServiceState
@@ -48,7 +48,7 @@ class ManyServices:
 
 
 def observe(testbed: Testbed, pods: Pods) -> ManyServices:
-    """Make the thousand, and a Service before and after them, and ask both; raises SuiteError."""
+    """Create the thousand, and a Service before and after them, and send requests to both; raises SuiteError."""
     client, services = testbed.client, testbed.services
     with contextlib.ExitStack() as at_end:
         since = time.monotonic()
@@ -58,7 +58,7 @@ def observe(testbed: Testbed, pods: Pods) -> ManyServices:
         first = client.request(target(before))
         (pod,) = pods.run(PodRequest("many", (Role.ENDPOINT,), LABEL))
         at_end.callback(pods.delete, pod["metadata"]["name"])
-        for service in services.create_all([_many()] * SERVICES):
+        for service in services.create_all([_many_ports()] * SERVICES):
             at_end.callback(services.delete, service)
         since = time.monotonic()
         after = services.create(ServiceRequest("after", CLIENT_IP))
@@ -68,7 +68,7 @@ def observe(testbed: Testbed, pods: Pods) -> ManyServices:
         return ManyServices(before, after, first, client.request(target(before), count=REQUESTS), answers, sync)
 
 
-def _many() -> ServiceRequest:
+def _many_ports() -> ServiceRequest:
     ports = [
         {"name": f"p{number}", "port": number, "targetPort": 80, "protocol": "TCP"}
         for number in range(FIRST_PORT, FIRST_PORT + PORTS)

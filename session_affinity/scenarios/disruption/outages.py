@@ -1,6 +1,6 @@
-"""What was seen while kube-proxy was restarted, stood still, or was killed, and while a rule was in its way.
+"""Observations while a kube-proxy is restarted, stopped or killed, and while a foreign rule blocks a Service.
 
-Each observation disturbs one node, and nothing of it is left there but what a claim is about.
+Each observation disturbs one node and removes or mends afterwards what it changed.
 """
 
 from __future__ import annotations
@@ -25,21 +25,23 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.model import ServiceState
     from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.nodes.kube_proxy import KubeProxies
+    from session_affinity.scenarios.disruption.allocation import DisruptionNodes
     from session_affinity.testbed.testbed import SyncResult, Testbed
     from session_affinity.traffic.answers import Answers
 
-STRANGERS: Final = {"IPv4": "198.51.100.7", "IPv6": "2001:db8::7"}
-"""A client that is not there, of an address for documentation."""
+ABSENT_CLIENTS: Final = {"IPv4": "198.51.100.7", "IPv6": "2001:db8::7"}
+"""Addresses for documentation (RFC 5737, RFC 3849) that stand for a client without a pod."""
 FIRST_ANSWERS: Final = 10
+"""Answers of a stream before kube-proxy is killed."""
 MANY: Final = 20
+"""Services of which kube-proxy writes the rules when it is killed."""
 TRIES: Final = 5
-"""How often a kube-proxy is tried to be met as it writes."""
-BUSY: Final = "the node is too busy to be looked at as often as that takes: run again with less beside it"
+"""How many syncs a kube-proxy is killed in at most, until it is caught while it writes."""
 
 
 @dataclass(frozen=True)
 class NodeRules:
-    """What a node held in the end: how that differs from what each Service calls for, ``waited`` seconds after."""
+    """A node's rules ``waited`` seconds after a change: the differences from the expected ones, by Service."""
 
     node: str
     differences: tuple[tuple[ServiceState, tuple[Difference, ...]], ...]
@@ -48,181 +50,195 @@ class NodeRules:
 
 @dataclass(frozen=True)
 class Restart:
-    """A client that asked all the time while its node's kube-proxy was down for ``down`` seconds, and its entry."""
+    """A client's requests during a restart of its node's kube-proxy, its affinity entries, and the node's rules.
+
+    ``down`` is how many seconds kube-proxy did not run.
+    """
 
     service: ServiceState
     answers: Answers
     before: tuple[AffinityEntry, ...]
     after: tuple[AffinityEntry, ...]
-    held: NodeRules
+    rules: NodeRules
     down: float
 
 
 @dataclass(frozen=True)
 class ChangesWhileStopped:
-    """What a node made of changes that its kube-proxy did not see happen.
+    """A node after changes that were made while its kube-proxy was stopped.
 
-    ``timed`` had its timeout patched, with a client's entry before and after; ``off`` was patched to None, with what is
-    remembered of a client; ``gone`` was deleted, with what is left of it.
+    ``patched`` is the Service whose timeout was patched, with a client's entries ``before`` and ``after``. ``off`` was
+    switched to None; ``off_entries`` are the client's entries left there. ``deleted_objects`` are the names of chains,
+    lists or sets that are left of the Service ``deleted``.
     """
 
-    held: NodeRules
-    timed: ServiceState
+    rules: NodeRules
+    patched: ServiceState
     before: tuple[AffinityEntry, ...]
     after: tuple[AffinityEntry, ...]
     off: ServiceState
-    off_remembers: tuple[AffinityEntry, ...]
-    gone: ServiceState
-    gone_left: tuple[str, ...]
+    off_entries: tuple[AffinityEntry, ...]
+    deleted: ServiceState
+    deleted_objects: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class BlockingRule:
-    """What a node made of a rule in the way of one Service: ``other`` was made then, ``own`` is after its own change.
+    """A node with a foreign rule that blocks one Service's rules.
 
-    ``failed`` are its failed syncs before and after.
+    ``other`` are its rules for a Service created then, ``blocked`` those for the blocked Service after that Service was
+    changed. ``failed_syncs`` is kube-proxy's counter before and after.
     """
 
     other: NodeRules
-    own: NodeRules
-    failed: tuple[int, int]
+    blocked: NodeRules
+    failed_syncs: tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Outages:
-    """Makes the observations; ``others`` are the nodes that the client is not on.
+    """Makes the observations; ``nodes`` are those other than the client's.
 
-    What each makes or disturbs is removed or mended at its end, whether or not it succeeds.
+    Each observation removes and mends at its end what it created or disturbed, whether or not it succeeds. All of them
+    raise SuiteError.
     """
 
     testbed: Testbed
     proxies: KubeProxies
-    others: Sequence[str]
+    nodes: DisruptionNodes
 
     def restart(self) -> Restart:
-        """Kill the kube-proxy of the client's node and have it started again; raises SuiteError."""
+        """Kill the kube-proxy of the client's node and start it again while the client sends requests."""
         testbed, client = self.testbed, self.testbed.client
         node, nodes = client.node, self.testbed.nodes
         with contextlib.ExitStack() as at_end:
-            (service,) = self._known(at_end, [ServiceRequest("restart", CLIENT_IP)], node)
+            (service,) = self._create_synced(at_end, [ServiceRequest("restart", CLIENT_IP)], node)
             stream = at_end.enter_context(client.stream(target(service)))
             stream.wait_for(lambda answers: len(answers) >= FIRST_ANSWERS, testbed.deadlines.first_answers)
             before = nodes.read_one(node)
-            started, since = self._started(at_end, node), time.monotonic()
+            started, since = self._mend_at_end(at_end, node), time.monotonic()
             self.proxies.kill(node)
             down = self.proxies.revive(node, before=started)
-            # Its rules were right all the time: that of a later Service tell that it has written all of them again.
-            (later,) = self._made(at_end, [ServiceRequest("later", CLIENT_IP)])
+            # Its own rules never differed: those of a later Service show that kube-proxy has synced after the restart.
+            (later,) = self._create(at_end, [ServiceRequest("later", CLIENT_IP)])
             sync = testbed.wait_for_sync(service, later, since=since, nodes=(node,))
             answers = stream.stop()
             after = nodes.read_one(node)
-            held = self._held(after, (service, later), sync)
-        was, now = (self._of(state, service, client.address) for state in (before, after))
-        return Restart(service, answers, was, now, held, down)
+            rules = self._node_rules(after, (service, later), sync)
+        entries_before, entries_after = (self._entries(state, service, client.address) for state in (before, after))
+        return Restart(service, answers, entries_before, entries_after, rules, down)
 
-    def toggle(self) -> ChangesWhileStopped:
-        """Change Services while a kube-proxy stands still, which is then killed and started; raises SuiteError."""
+    def changes_while_stopped(self) -> ChangesWhileStopped:
+        """Change Services while a node's kube-proxy is stopped, then kill and start it."""
         testbed, nodes, services = self.testbed, self.testbed.nodes, self.testbed.services
-        node, backend = self.others[0], self.testbed.backend
-        sticky = [ServiceRequest(purpose, CLIENT_IP, DEFAULT_TIMEOUT) for purpose in ("off", "timed", "gone")]
+        node, backend = self.nodes.changes, self.testbed.backend
+        sticky = [ServiceRequest(purpose, CLIENT_IP, DEFAULT_TIMEOUT) for purpose in ("off", "patched", "deleted")]
         with contextlib.ExitStack() as at_end:
-            on, off, timed, gone = self._known(at_end, (ServiceRequest("on", NO_AFFINITY), *sticky), node)
-            stranger = STRANGERS[timed.family]
-            for service in (off, timed):
+            on, off, patched, deleted = self._create_synced(at_end, (ServiceRequest("on", NO_AFFINITY), *sticky), node)
+            client = ABSENT_CLIENTS[patched.family]
+            for service in (off, patched):
                 store = next(iter(backend.affinity_stores(service)))
-                nodes.run(node, backend.pin_argv(service, stranger, store)).check()
-            before = self._of(nodes.read_one(node), timed, stranger)
+                nodes.run(node, backend.pin_argv(service, client, store)).check()
+            before = self._entries(nodes.read_one(node), patched, client)
 
-            started = self._started(at_end, node)
+            started = self._mend_at_end(at_end, node)
             self.proxies.pause(node)
             on, off = services.switch(on, CLIENT_IP), services.switch(off, NO_AFFINITY)
-            (timed,) = services.patch_timeouts([timed], 30)
-            services.delete(gone)
-            (new,) = self._made(at_end, [ServiceRequest("new", CLIENT_IP)])
+            (patched,) = services.patch_timeouts([patched], 30)
+            services.delete(deleted)
+            (new,) = self._create(at_end, [ServiceRequest("new", CLIENT_IP)])
             since = time.monotonic()
             self.proxies.kill(node)
             self.proxies.revive(node, before=started)
 
-            sync = testbed.wait_for_sync(on, off, timed, new, since=since, nodes=(node,))
+            sync = testbed.wait_for_sync(on, off, patched, new, since=since, nodes=(node,))
             state = nodes.read_one(node)
-            held = self._held(state, (on, off, timed, new), sync)
+            rules = self._node_rules(state, (on, off, patched, new), sync)
         return ChangesWhileStopped(
-            held,
-            timed,
+            rules,
+            patched,
             before,
-            self._of(state, timed, stranger),
+            self._entries(state, patched, client),
             off,
-            self._of(state, off, stranger),
-            gone,
-            backend.objects_of(state, gone),
+            self._entries(state, off, client),
+            deleted,
+            backend.objects_of(state, deleted),
         )
 
-    def killed_while_writing(self) -> NodeRules:
-        """Make many Services, kill a kube-proxy as it writes their rules, and have it started; raises SuiteError."""
-        node = self.others[1 % len(self.others)]
-        made: list[ServiceState] = []
+    def killed_during_sync(self) -> NodeRules:
+        """Create many Services, kill a node's kube-proxy while it writes their rules, and start it again."""
+        node = self.nodes.killed
+        created: list[ServiceState] = []
         with contextlib.ExitStack() as at_end:
-            started = self._started(at_end, node)
+            started = self._mend_at_end(at_end, node)
             for _ in range(TRIES):
-                # Standing still until all are there, it has them to write at once, which takes it a while.
+                # Stopped until all exist, kube-proxy writes their rules in one sync, which takes long enough.
                 self.proxies.pause(node)
-                made += self._made(at_end, [ServiceRequest("written", CLIENT_IP) for _ in range(MANY)])
+                created += self._create(at_end, [ServiceRequest("written", CLIENT_IP) for _ in range(MANY)])
                 if self.proxies.kill_during_sync(node):
                     break
             else:
-                raise NodeError(f"{node}: kube-proxy was not met writing in any of {TRIES} syncs", next_step=BUSY)
+                raise NodeError(
+                    f"{node}: kube-proxy was not caught writing rules in any of {TRIES} syncs",
+                    next_step="the node is too busy to be polled that often: run again with less load on it",
+                )
             since = time.monotonic()
             self.proxies.revive(node, before=started)
-            sync = self.testbed.wait_for_sync(*made, since=since, nodes=(node,))
-            return self._held(self.testbed.nodes.read_one(node), made, sync)
+            sync = self.testbed.wait_for_sync(*created, since=since, nodes=(node,))
+            return self._node_rules(self.testbed.nodes.read_one(node), created, sync)
 
-    def obstacle(self) -> BlockingRule:
-        """Put a rule in the way of a Service, make another one, then change the first; raises SuiteError."""
+    def blocking_rule(self) -> BlockingRule:
+        """Insert a rule before those of a Service, create another Service, then change the first."""
         testbed, nodes = self.testbed, self.testbed.nodes
         node, mode = testbed.client.node, testbed.backend.mode
         failed = self.proxies.failed_syncs(node)
         with contextlib.ExitStack() as at_end:
-            (service,) = self._known(at_end, [ServiceRequest("obstructed", CLIENT_IP)], node)
+            (service,) = self._create_synced(at_end, [ServiceRequest("blocked", CLIENT_IP)], node)
             state = nodes.read_one(node)
-            # Removed also where the claim fails: kube-proxy may leave the rule where it is, and the chain with it.
-            at_end.callback(nodes.run, node, rule_tampering.remove_obstacle(state, service, mode))
-            nodes.run(node, rule_tampering.obstacle(state, service, mode)).check()
+            # Also if the claim is violated: kube-proxy may keep the rule, and the chain because of it.
+            at_end.callback(nodes.run, node, rule_tampering.unblock(state, service, mode))
+            nodes.run(node, rule_tampering.block(state, service, mode)).check()
             if not testbed.compare(nodes.read_one(node), service):
-                raise NodeError(f"{node}: a rule was put before those of {service.key}, and nothing differs")
+                raise NodeError(
+                    f"{node}: a rule was inserted before those of {service.key}, but the node's rules do not differ",
+                    next_step="check that kube-proxy writes its rules with the program that inserted the rule",
+                )
 
             since = time.monotonic()
-            (other,) = self._made(at_end, [ServiceRequest("other", CLIENT_IP)])
+            (other,) = self._create(at_end, [ServiceRequest("other", CLIENT_IP)])
             sync = testbed.wait_for_sync(other, since=since, nodes=(node,))
-            others = self._held(nodes.read_one(node), (other,), sync)
+            other_rules = self._node_rules(nodes.read_one(node), (other,), sync)
             since = time.monotonic()
             (patched,) = testbed.services.patch_timeouts([service], 30)
             sync = testbed.wait_for_sync(patched, since=since, nodes=(node,))
-            own = self._held(nodes.read_one(node), (patched,), sync)
-            return BlockingRule(others, own, (failed, self.proxies.failed_syncs(node)))
+            blocked_rules = self._node_rules(nodes.read_one(node), (patched,), sync)
+            return BlockingRule(other_rules, blocked_rules, (failed, self.proxies.failed_syncs(node)))
 
-    def _started(self, at_end: contextlib.ExitStack, node: str) -> float:
-        """Return when a kube-proxy was started, and have it run again at the end, whatever is done to it meanwhile."""
+    def _mend_at_end(self, at_end: contextlib.ExitStack, node: str) -> float:
+        """Return when a node's kube-proxy was started; at the end it runs again, even if it was stopped or killed."""
         started = self.proxies.started(node)
         at_end.callback(self.proxies.mend, node, before=started)
         return started
 
-    def _made(self, at_end: contextlib.ExitStack, wishes: Sequence[ServiceRequest]) -> list[ServiceState]:
-        """Make Services that are removed at the end."""
-        made = self.testbed.services.create_all(wishes)
-        for service in made:
+    def _create(self, at_end: contextlib.ExitStack, requests: Sequence[ServiceRequest]) -> list[ServiceState]:
+        """Create Services that are deleted at the end."""
+        created = self.testbed.services.create_all(requests)
+        for service in created:
             at_end.callback(self.testbed.services.delete, service)
-        return made
+        return created
 
-    def _known(self, at_end: contextlib.ExitStack, wishes: Sequence[ServiceRequest], node: str) -> list[ServiceState]:
-        """Make Services that are removed at the end, and wait until a node knows them; raises NotReadyError."""
+    def _create_synced(
+        self, at_end: contextlib.ExitStack, requests: Sequence[ServiceRequest], node: str
+    ) -> list[ServiceState]:
+        """Create Services that are deleted at the end, and wait until a node has them; raises NotReadyError."""
         since = time.monotonic()
-        made = self._made(at_end, wishes)
-        self.testbed.wait_for_sync(*made, since=since, nodes=(node,)).require(node)
-        return made
+        created = self._create(at_end, requests)
+        self.testbed.wait_for_sync(*created, since=since, nodes=(node,)).require(node)
+        return created
 
-    def _held(self, state: NodeSnapshot, services: Iterable[ServiceState], sync: SyncResult) -> NodeRules:
-        found = tuple((service, self.testbed.compare(state, service)) for service in services)
-        return NodeRules(state.node, found, sync.waited)
+    def _node_rules(self, state: NodeSnapshot, services: Iterable[ServiceState], sync: SyncResult) -> NodeRules:
+        differences = tuple((service, self.testbed.compare(state, service)) for service in services)
+        return NodeRules(state.node, differences, sync.waited)
 
-    def _of(self, state: NodeSnapshot, service: ServiceState, client: str) -> tuple[AffinityEntry, ...]:
+    def _entries(self, state: NodeSnapshot, service: ServiceState, client: str) -> tuple[AffinityEntry, ...]:
         return of_client(self.testbed.backend.affinity_entries(state, service), client)

@@ -1,4 +1,4 @@
-"""What others do to a node's rules: commands that stand for a firewall's own tools, and for a hand that slipped."""
+"""Commands that change a node's rules as other programs do: a firewall that reloads, an administrator's mistake."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ for table in mangle nat filter; do
   "$1" -t "$table" | grep -v KUBE- | "$2" || exit 1
 done
 """
-"""Writes the tables anew without anything of kube-proxy's, as a firewall does that loads rules of its own."""
+"""Restores the tables without kube-proxy's chains and rules, as a firewall does that loads its own rules."""
 REMOVE_NFT_RULE: Final = r"""
 nft -a list chain "$1" kube-proxy "$2" | sed -n 's/^[[:space:]]*return # handle \([0-9]*\)$/\1/p' |
 while read -r handle; do nft delete rule "$1" kube-proxy "$2" handle "$handle"; done
 """
-"""Removes the rules of a chain that are nothing but ``return``: kube-proxy writes none. Takes the family, the chain."""
+"""Removes the rules of a chain that consist of ``return`` only; kube-proxy writes none. Takes family and chain."""
 
 
 def flush(state: NodeSnapshot) -> tuple[str, ...]:
-    """Return the command that removes everything of kube-proxy's from a node's tables, its canaries included."""
+    """Return the command that removes kube-proxy's chains and rules from a node's tables, canaries included."""
     return ("sh", "-c", FLUSH, "flush", state.program, state.program.replace("-save", "-restore"))
 
 
-def obstacle(state: NodeSnapshot, service: ServiceState, mode: str) -> tuple[str, ...]:
-    """Return the command that puts a rule before all others of a Service's chain, so that none of them is reached."""
+def block(state: NodeSnapshot, service: ServiceState, mode: str) -> tuple[str, ...]:
+    """Return the command that inserts a rule before all others of a Service's chain, so that none of them matches."""
     if mode == "nftables":
         family, chain = _nft_chain(service)
         return ("nft", "insert", "rule", family, "kube-proxy", chain, "return")
     return _iptables(state, service, "-I")
 
 
-def remove_obstacle(state: NodeSnapshot, service: ServiceState, mode: str) -> tuple[str, ...]:
-    """Return the command that removes that rule again; it fails, and changes nothing, where the rule is gone."""
+def unblock(state: NodeSnapshot, service: ServiceState, mode: str) -> tuple[str, ...]:
+    """Return the command that removes the rule of ``block``; if there is none, it changes nothing and may fail."""
     if mode == "nftables":
         return ("sh", "-c", REMOVE_NFT_RULE, "remove", *_nft_chain(service))
     return _iptables(state, service, "-D")

@@ -1,1 +1,1 @@
-"""When a client is forgotten: groups of Services that share one wait."""
+"""Expiry of affinity: groups of Services that share one wait for the timeout."""

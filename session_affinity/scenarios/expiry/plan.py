@@ -1,6 +1,7 @@
-"""Who is asked when: the groups of Services of the shared wait, and the moments of their requests.
+"""The groups of Services of the shared wait, and the moments of the requests to them.
 
-Each Service has its own rules and lists, so each is a trial of its own although one client asks them all.
+Each Service has its own rules and affinity entries, so each is an independent trial although they have one client.
+Moments are seconds after the first request.
 """
 
 from __future__ import annotations
@@ -21,33 +22,33 @@ TIMEOUT_SECONDS: Final = 30
 RENEWED_AT: Final = 10.0
 JUST_BEFORE: Final = TIMEOUT_SECONDS - 1.0
 JUST_AFTER: Final = TIMEOUT_SECONDS + 1.0
-LOOK_AT: Final = 26.0
-"""When the lists are read: after every contact but the last, while the open connections still carry data."""
+READ_AT: Final = 26.0
+"""When the client's node is read: after every contact but the last, while data flows on the open connections."""
 
-OPEN_A_PROCESS: Final = 5
-"""How many connections one curl keeps open; it closes the oldest beyond that."""
+OPEN_PER_PROCESS: Final = 5
+"""How many connections one curl keeps open; if it opens more, it closes the oldest."""
 OPEN_PER_SECOND: Final = 4
 OPEN_ROUNDS: Final = 22
-"""Data on every open connection each 1.25 s, until 27.25 s after the first."""
+"""A request on every open connection each 1.25 s, until 27.25 s after the first."""
 
 
 class Group(StrEnum):
-    """What happens to a group's clients."""
+    """The groups of Services; the comment says when requests are sent to them."""
 
     KEPT = "kept"
-    """Asked just before the timeout."""
+    """At the start and just before the timeout."""
     SLIDING = "sliding"
-    """Asked once in between, and just after what would have been the timeout."""
+    """At the start, after 10 s, and just after the timeout counted from the start."""
     EXPIRED = "expired"
-    """Asked just after the timeout."""
+    """At the start and just after the timeout."""
     OPEN = "open"
-    """Asked just after the timeout; until then the first connection stays open and carries data."""
+    """At the start, on that connection until shortly before the timeout, and on a new one just after the timeout."""
     PATCHED = "patched"
-    """Asked before the timeout was patched, and after it is over."""
+    """Before the timeout is patched, and after it is over."""
     CONTROL = "control"
-    """Asked when the others have expired, with the timeout left as it was."""
-    GONE = "gone"
-    """Asked once; looked for just before the timeout and after it. Only where a memory lets go of expired clients."""
+    """At the start and when the others have expired; the timeout is not patched."""
+    VANISHING = "vanishing"
+    """At the start only; the node is read before the timeout and after it. Only if nodes remove expired entries."""
 
 
 SIZES: Final[Mapping[Group, int]] = {
@@ -57,26 +58,26 @@ SIZES: Final[Mapping[Group, int]] = {
     Group.OPEN: FREE_TRIALS,
     Group.PATCHED: FREE_TRIALS,
     Group.CONTROL: 6,
-    Group.GONE: 3,
+    Group.VANISHING: 3,
 }
 
-_FIRST: Final = (Group.EXPIRED, Group.CONTROL, Group.SLIDING, Group.KEPT, Group.GONE)
+_FIRST: Final = (Group.EXPIRED, Group.CONTROL, Group.SLIDING, Group.KEPT, Group.VANISHING)
 _LAST: Final = (Group.EXPIRED, Group.CONTROL, Group.SLIDING)
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps that one process of the client runs, with the group each target of a step belongs to."""
+    """The steps of one process in the client's pod, and the group of each target."""
 
     steps: tuple[ScheduledRequest, ...]
     groups: Mapping[Target, Group]
 
 
 def short_schedule(targets: Mapping[Group, Sequence[Target]]) -> Schedule:
-    """Return the steps of the groups whose connections are short.
+    """Return the steps of the groups with short connections.
 
-    The order within a step is that of the first one, so that every client is silent for the same time although the
-    requests of a step take their time.
+    All steps have the targets in the same order: the requests of a step take time, and so every client is silent for
+    the same time.
     """
 
     def step(at: float, *groups: Group) -> ScheduledRequest:
@@ -92,13 +93,13 @@ def short_schedule(targets: Mapping[Group, Sequence[Target]]) -> Schedule:
 
 
 def open_schedules(targets: Sequence[Target]) -> list[Schedule]:
-    """Return the steps of the group whose first connections stay open, a few of them a process."""
+    """Return the steps of the group with open connections: one process for each ``OPEN_PER_PROCESS`` targets."""
     schedules = []
-    for start in range(0, len(targets), OPEN_A_PROCESS):
-        few = tuple(targets[start : start + OPEN_A_PROCESS])
+    for start in range(0, len(targets), OPEN_PER_PROCESS):
+        of_process = tuple(targets[start : start + OPEN_PER_PROCESS])
         steps = (
-            ScheduledRequest(0, few, rounds=OPEN_ROUNDS, keep_open=True, per_second=OPEN_PER_SECOND),
-            ScheduledRequest(JUST_AFTER, few, per_second=OPEN_PER_SECOND),
+            ScheduledRequest(0, of_process, rounds=OPEN_ROUNDS, keep_open=True, per_second=OPEN_PER_SECOND),
+            ScheduledRequest(JUST_AFTER, of_process, per_second=OPEN_PER_SECOND),
         )
-        schedules.append(Schedule(steps, dict.fromkeys(few, Group.OPEN)))
+        schedules.append(Schedule(steps, dict.fromkeys(of_process, Group.OPEN)))
     return schedules

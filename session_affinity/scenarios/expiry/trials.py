@@ -1,4 +1,4 @@
-"""What was seen of one Service during the shared wait."""
+"""Trials: the answers and affinity entries of one Service during the shared wait."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Gap:
-    """The seconds between two new connections, as far as they are known."""
+    """Bounds of the seconds between two new connections; equal if the time is exact."""
 
     low: float
     high: float
@@ -31,10 +31,10 @@ class Gap:
 
 
 class Contact(IntEnum):
-    """A contact of a trial, counted from its end."""
+    """The index of a contact of a trial, counted from its end."""
 
     BEFORE_RENEWAL = -3
-    """The contact before the one that renewed the client."""
+    """The contact before the one that renewed the entry."""
     LAST = -2
     """The contact before the probe."""
     PROBE = -1
@@ -42,12 +42,13 @@ class Contact(IntEnum):
 
 @dataclass(frozen=True)
 class Trial:
-    """A Service, the answers of its client in order, and the stamps of its list entry; the last answer is the probe.
+    """A Service and its client's contacts, which are the answers on new connections; the last one is the probe.
 
-    ``reused`` counts requests that went over a connection that was open already. ``stamps`` are the node's, in jiffies:
-    those from before the probe, and the probe's own; None where the dataplane keeps none, and where lists cannot be
-    read or were read too late. ``renewed`` says that the entry had more stamps than there were connections, or more
-    time left than the last of them gave it. Moments of answers are on the client's clock.
+    ``reused`` is the number of requests on connections that were open already. ``stamps`` are those of the entry before
+    the probe and ``probe_stamp`` is that of the probe, in jiffies of the node; None if the dataplane keeps no stamps,
+    or if the node was not read or was read too late. ``renewed`` says that the entry had more stamps than there were
+    connections, or more time left than the last connection can have given it. ``hz`` is the node's tick rate, 0 if it
+    is unknown. Moments of answers are on the client's clock.
     """
 
     service: ServiceState
@@ -60,44 +61,47 @@ class Trial:
 
     @property
     def probe(self) -> Answer:
-        """The last answer, which tells whether the client is still bound."""
+        """The last answer, which shows whether the client is still bound."""
         return self.contacts[-1]
 
     @property
     def failures(self) -> tuple[Answer, ...]:
-        """Requests that no endpoint answered."""
+        """The requests that no endpoint answered."""
         return tuple(answer for answer in self.contacts if not answer.ok)
 
     @property
     def moved(self) -> bool:
-        """Whether another endpoint answered the probe than the connection before it."""
+        """Whether the probe was answered by another endpoint than the contact before it."""
         return self.contacts[-1].endpoint != self.contacts[-2].endpoint
 
     def silence(self, since: int = Contact.LAST) -> Gap:
-        """Return the time between a contact, counted from the end (see ``Contact``), and the probe.
+        """Return the time between a contact, given by its index (see ``Contact``), and the probe.
 
-        On the node's clock where its stamps are known, which is exact; else bounded by the client's clock.
+        It is exact, on the node's clock, if the stamps are known; otherwise the client's clock bounds it.
         """
         if self.stamps is not None and self.probe_stamp is not None and self.hz:
             seconds = (self.probe_stamp - self.stamps[since + 1]) / self.hz
             return Gap(seconds, seconds)
-        then = self.contacts[since]
+        contact = self.contacts[since]
         return Gap(
-            (self.probe.not_before or 0.0) - (then.not_after or 0.0),
-            (self.probe.not_after or 0.0) - (then.not_before or 0.0),
+            (self.probe.not_before or 0.0) - (contact.not_after or 0.0),
+            (self.probe.not_after or 0.0) - (contact.not_before or 0.0),
         )
 
 
 @dataclass(frozen=True)
 class TrialsSeen:
-    """Trials that a test looks at."""
+    """The trials that a test judges, for the report."""
 
     trials: tuple[Trial, ...]
 
 
 @dataclass(frozen=True)
-class Watch:
-    """The client's node while the wait went on, and after all probes; all None where memories cannot be read."""
+class EntryReads:
+    """Two reads of the client's node: before the timeout, and after all probes; None if nodes cannot be read.
+
+    ``address`` is the client's, ``hz`` the node's tick rate, None if it is unknown.
+    """
 
     address: str
     backend: Backend | None = None
@@ -105,58 +109,58 @@ class Watch:
     after: NodeSnapshot | None = None
     hz: int | None = None
 
-    def of(self, state: NodeSnapshot | None, service: ServiceState) -> tuple[AffinityEntry, ...]:
-        """Return what is remembered of the client for a Service."""
+    def entries(self, state: NodeSnapshot | None, service: ServiceState) -> tuple[AffinityEntry, ...]:
+        """Return the client's affinity entries of a Service in one of the reads."""
         if self.backend is None or state is None:
             return ()
         return of_client(self.backend.affinity_entries(state, service, self.hz), self.address)
 
 
-def trial(service: ServiceState, steps: Sequence[StepAnswers], watch: Watch) -> Trial:
-    """Put together what was seen of a Service."""
+def make_trial(service: ServiceState, steps: Sequence[StepAnswers], reads: EntryReads) -> Trial:
+    """Return the trial of a Service from the answers of all steps and from the reads of the client's node."""
     answers = [answer for step in steps for answer in step.answers.of(target(service))]
-    # The first request of a connection is a contact; a failed one is kept, so that it is not overlooked.
+    # The first request of a connection is a contact. A failed request counts as one, so that judges find it.
     contacts = tuple(answer for answer in answers if answer.connects or not answer.ok)
     reused = len(answers) - len(contacts)
-    uptime = watch.during.uptime if watch.during else None
+    uptime = reads.during.uptime if reads.during else None
     if uptime is None or not contacts or uptime >= (contacts[-1].not_before or 0.0):
-        after = _newest(watch.of(watch.after, service))
-        return Trial(service, contacts, reused, probe_stamp=after, hz=watch.hz or 0)
-    before = watch.of(watch.during, service)
-    if watch.hz is None:
+        after = _newest_stamp(reads.entries(reads.after, service))
+        return Trial(service, contacts, reused, probe_stamp=after, hz=reads.hz or 0)
+    before = reads.entries(reads.during, service)
+    if reads.hz is None:
         return Trial(service, contacts, reused, renewed=_has_more_left(service, before, contacts[:-1], uptime))
-    stamps = sorted(stamp for one in before for stamp in one.stamps)
+    stamps = sorted(stamp for entry in before for stamp in entry.stamps)
     expected = len(contacts) - 1
     return Trial(
         service,
         contacts,
         reused,
         stamps=tuple(stamps) if len(stamps) == expected else None,
-        probe_stamp=_newest(watch.of(watch.after, service)),
+        probe_stamp=_newest_stamp(reads.entries(reads.after, service)),
         renewed=len(stamps) > expected,
-        hz=watch.hz,
+        hz=reads.hz,
     )
 
 
-def _newest(remembered: Sequence[AffinityEntry]) -> int | None:
-    return max((one.entry.last_seen for one in remembered if one.entry), default=None)
+def _newest_stamp(entries: Sequence[AffinityEntry]) -> int | None:
+    return max((entry.entry.last_seen for entry in entries if entry.entry), default=None)
 
 
 def _has_more_left(
-    service: ServiceState, remembered: Sequence[AffinityEntry], contacts: Sequence[Answer], uptime: float
+    service: ServiceState, entries: Sequence[AffinityEntry], contacts: Sequence[Answer], uptime: float
 ) -> bool:
-    """Return whether more time was left at some uptime, rounded down, than the last connection can have given."""
+    """Whether an entry had more time left at ``uptime``, rounded down, than the last contact can have given it."""
     if not contacts:
         return False
     most = (service.timeout_seconds or 0) - (uptime - (contacts[-1].not_after or 0.0))
-    return any(one.seconds_left is not None and one.seconds_left > most for one in remembered)
+    return any(entry.seconds_left is not None and entry.seconds_left > most for entry in entries)
 
 
 def table(trials: Sequence[Trial]) -> str:
-    """Return one line a trial, with a header: who answered in turn, and how long the client was silent at the end."""
+    """Return the trials as CSV with a header: the endpoints that answered in turn, and the silence before the probe."""
     lines = (
-        f"{one.service.name},{' '.join(str(answer.endpoint) for answer in one.contacts)},{one.reused},"
-        f"{'moved' if one.moved else 'stayed'},{one.silence().low:.2f},{one.silence().high:.2f}"
-        for one in trials
+        f"{trial.service.name},{' '.join(str(answer.endpoint) for answer in trial.contacts)},{trial.reused},"
+        f"{'moved' if trial.moved else 'stayed'},{trial.silence().low:.2f},{trial.silence().high:.2f}"
+        for trial in trials
     )
     return "\n".join(("service,answered,on open connections,outcome,silent from,silent to", *lines)) + "\n"

@@ -1,4 +1,4 @@
-"""What iptables mode does at its limits: a list that is full, and an entry that is found valid again."""
+"""Limits of recent lists in iptables mode: a full list, and an expired entry that a raised timeout makes valid."""
 
 from __future__ import annotations
 
@@ -21,39 +21,40 @@ if TYPE_CHECKING:
     from session_affinity.testbed.testbed import Testbed
     from session_affinity.traffic.answers import Answers
 
-STRANGERS: Final[dict[Family, str]] = {"IPv4": "198.18.0.0/15", "IPv6": "2001:db8::/64"}
-"""Ranges for benchmarks and documentation: addresses that no client of a cluster has."""
-SIZE: Final = "/sys/module/xt_recent/parameters/ip_list_tot"
+UNUSED_RANGES: Final[dict[Family, str]] = {"IPv4": "198.18.0.0/15", "IPv6": "2001:db8::/64"}
+"""Ranges for benchmarks and documentation (RFC 2544, RFC 3849): addresses that no client of a cluster has."""
+SIZE_FILE: Final = "/sys/module/xt_recent/parameters/ip_list_tot"
 SHORT_SECONDS: Final = 2
 OLDER: Final = 20
-"""Entries that are older than the client's: each look for an expired client takes one such away."""
+"""Entries older than the client's: each lookup removes the oldest entry if it has expired (``recent_entry_reap``)."""
 
 
 @dataclass(frozen=True)
-class Filling:
-    """A list after some writes: what was done, the addresses it should hold, and those it does."""
+class ListRead:
+    """A read of a list after some writes: the step that was done, the expected addresses, and the actual ones."""
 
-    did: str
+    step: str
     expected: frozenset[str]
     seen: frozenset[str]
 
 
 @dataclass(frozen=True)
 class FullList:
-    """A list of ``size`` clients that was filled and filled again, beside a client that asked twice."""
+    """Reads of a list with room for ``size`` clients that was filled while one client sent requests."""
 
     service: ServiceState
     node: str
     client: str
     size: int
-    fillings: tuple[Filling, ...]
+    reads: tuple[ListRead, ...]
 
 
 @dataclass(frozen=True)
-class Return:
-    """A client that left an endpoint as its timeout was over, and whose Service then got a longer timeout.
+class ReturningClient:
+    """A client with an expired entry of one endpoint and a valid entry of another, when the timeout is raised.
 
-    ``bound`` are its answers before that, from the endpoint ``later``; ``raised`` those after it.
+    ``earlier`` is the endpoint of the expired entry, ``later`` that of the valid one. ``bound`` are the answers before
+    the timeout was raised, ``raised`` those after it.
     """
 
     service: ServiceState
@@ -64,7 +65,7 @@ class Return:
 
 
 class LeastRecentlySet:
-    """Which clients a list of a size holds: who is set when it is full takes the place of who was not for longest."""
+    """A model of a recent list of limited size: a new client replaces the client that was set least recently."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -80,52 +81,56 @@ class LeastRecentlySet:
 
     @property
     def clients(self) -> frozenset[str]:
-        """Those that are held."""
+        """The clients in the list."""
         return frozenset(self._clients)
 
 
 def fill_list(testbed: Testbed) -> FullList:
-    """Have a client ask a Service, fill its list, have it ask again, and fill on; raises SuiteError."""
+    """Fill a client's list, let the client send another request, and add more entries; raises SuiteError.
+
+    The list is read after each step.
+    """
     client, nodes = testbed.client, testbed.nodes
     node = client.node
     size = _size(testbed, node)
     service, since = testbed.services.create(ServiceRequest("full", CLIENT_IP)), time.monotonic()
-    network = ipaddress.ip_network(STRANGERS[service.family])
-    strangers = [str(network[number]) for number in range(1, 2 * size + 1)]
-    listed = LeastRecentlySet(size)
-    fillings: list[Filling] = []
+    network = ipaddress.ip_network(UNUSED_RANGES[service.family])
+    others = [str(network[number]) for number in range(1, 2 * size + 1)]
+    model = LeastRecentlySet(size)
+    reads: list[ListRead] = []
 
-    def look(did: str) -> None:
-        seen = (entry.address for entry in nodes.read_one(node).lists[chain].entries)
-        fillings.append(Filling(did, listed.clients, frozenset(seen)))
+    def read(step: str) -> None:
+        addresses = (entry.address for entry in nodes.read_one(node).lists[chain].entries)
+        reads.append(ListRead(step, model.clients, frozenset(addresses)))
 
-    def write(did: str, *addresses: str) -> None:
-        _write(testbed, node, *((chain, xt_recent.add(one)) for one in addresses))
-        listed.set(*addresses)
-        look(did)
+    def write(step: str, *addresses: str) -> None:
+        _write(testbed, node, *((chain, xt_recent.add(address)) for address in addresses))
+        model.set(*addresses)
+        read(step)
 
     try:
         testbed.wait_for_client_sync(service, since=since)
-        answered = client.request(target(service)).only_endpoint
-        chain = next(name for name, one in iptables_expected.endpoint_chains(service).items() if one.pod == answered)
-        listed.set(client.address)
-        write(f"{size - 1} others set", *strangers[: size - 1])
+        pod = client.request(target(service)).only_endpoint
+        endpoint_by_chain = iptables_expected.endpoint_chains(service)
+        chain = next(name for name, endpoint in endpoint_by_chain.items() if endpoint.pod == pod)
+        model.set(client.address)
+        write(f"{size - 1} other addresses set", *others[: size - 1])
         client.request(target(service))
-        listed.set(client.address)
-        write("the client asked again, another one set", strangers[size - 1])
-        write(f"{size - 2} more set", *strangers[size : 2 * size - 2])
-        write("one more set", strangers[2 * size - 2])
+        model.set(client.address)
+        write("the client sent another request, one more address set", others[size - 1])
+        write(f"{size - 2} more addresses set", *others[size : 2 * size - 2])
+        write("one more address set", others[2 * size - 2])
     finally:
         testbed.services.delete(service)
-    return FullList(service, node, client.address, size, tuple(fillings))
+    return FullList(service, node, client.address, size, tuple(reads))
 
 
-def come_back(testbed: Testbed) -> Return:
-    """Have a client's time at an endpoint run out, bind it to another, and raise the timeout; raises SuiteError."""
+def return_client(testbed: Testbed) -> ReturningClient:
+    """Let a client's entry of one endpoint expire, bind it to another, and raise the timeout; raises SuiteError."""
     client, nodes = testbed.client, testbed.nodes
     node, hz = client.node, nodes.hz(client.node)
     service, since = testbed.services.create(ServiceRequest("return", CLIENT_IP, SHORT_SECONDS)), time.monotonic()
-    network = ipaddress.ip_network(STRANGERS[service.family])
+    network = ipaddress.ip_network(UNUSED_RANGES[service.family])
     (first, earlier), *_, (last, later) = iptables_expected.endpoint_chains(service).items()
     try:
         testbed.wait_for_client_sync(service, since=since)
@@ -136,13 +141,13 @@ def come_back(testbed: Testbed) -> Return:
             (first, xt_recent.add(client.address)),
         )
 
-        def is_over() -> bool:
+        def has_expired() -> bool:
             state = nodes.read_one(node)
             entry = state.lists[first].entry(client.address)
             return entry is not None and not entry.is_live(state.clock(hz), SHORT_SECONDS)
 
         wait_until(
-            is_over,
+            has_expired,
             testbed.deadlines.short_timeout,
             what=f"an entry of {SHORT_SECONDS} s in list {first} on {node} to expire",
         )
@@ -151,16 +156,19 @@ def come_back(testbed: Testbed) -> Return:
         since = time.monotonic()
         (raised,) = testbed.services.patch_timeouts([service], DEFAULT_TIMEOUT)
         testbed.wait_for_client_sync(raised, since=since)
-        return Return(raised, earlier, later, bound, client.request(target(service), count=3))
+        return ReturningClient(raised, earlier, later, bound, client.request(target(service), count=3))
     finally:
         testbed.services.delete(service)
 
 
 def _size(testbed: Testbed, node: str) -> int:
-    said = testbed.nodes.run(node, ("cat", SIZE)).check().stdout.strip()
-    if not said.isdigit():
-        raise NodeError(f"{node}: {SIZE} says {said!r}")
-    return int(said)
+    size = testbed.nodes.run(node, ("cat", SIZE_FILE)).check().stdout.strip()
+    if not size.isdigit():
+        raise NodeError(
+            f"{node}: {SIZE_FILE} contains {size!r}, which is no number",
+            next_step="check that the kernel module xt_recent is loaded there",
+        )
+    return int(size)
 
 
 def _write(testbed: Testbed, node: str, *writes: tuple[str, str]) -> None:

@@ -1,6 +1,6 @@
-"""Timeouts of seconds, observed in one go: one of a single second, one that is lowered, and one that is raised.
+"""Timeouts of a few seconds: one second, a lowered timeout, and a raised one, all observed in the same seconds.
 
-The client is asked by schedules in its pod, as in the shared wait, so that its silences are as long as they should be.
+Requests are scheduled in the client's pod, as in the shared wait, so that its silences have the right length.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, ServiceRequest
 from session_affinity.dataplane.model import CLIENT_IP
-from session_affinity.scenarios.expiry.trials import Trial, Watch, trial
+from session_affinity.scenarios.expiry.trials import EntryReads, Trial, make_trial
 from session_affinity.traffic.answers import target
 from session_affinity.traffic.schedule import ScheduledRequest
 
@@ -23,26 +23,27 @@ if TYPE_CHECKING:
     from session_affinity.traffic.schedule import StepAnswers
 
 TRIALS: Final = 20
-"""Services whose clients choose anew."""
+"""Services whose clients must be free to choose another endpoint."""
 KEPT_TRIALS: Final = 6
+"""Services whose clients must be kept."""
 SECOND: Final = 1
 SOON: Final = 0.4
-"""When a client is asked again that must be kept for a second, in seconds after the first time."""
+"""The moment of the request after which a client must be kept, in seconds after the first request."""
 OVER: Final = 2.0
-"""When it must be free: a second after that and more."""
+"""The moment of the request after which it must be free: more than a second after ``SOON``."""
 LOWERED_TO: Final = 2
 RAISED_FROM: Final = 4
 RAISED_TO: Final = 86400
 RAISED_AT: Final = RAISED_FROM + 1.0
-"""When a client is asked again whose timeout was raised meanwhile."""
+"""The moment of the second request to a Service with a raised timeout: the former timeout is over."""
 
 
 @dataclass(frozen=True)
-class ShortWaits:
-    """What was seen: trials of one second, before it was over and after; of a lowered and of a raised timeout.
+class ShortTimeouts:
+    """Trials of a timeout of one second, before and after it was over, and of a lowered and a raised timeout.
 
-    The latter are empty where a dataplane keeps the old expiry of clients it knows. ``sync`` says how the client's
-    node followed the patches.
+    ``lowered`` and ``raised`` are empty if the dataplane keeps the expiry of existing entries. ``sync`` is the sync of
+    the client's node after these patches.
     """
 
     kept: tuple[Trial, ...]
@@ -52,10 +53,10 @@ class ShortWaits:
     sync: SyncResult | None = None
 
 
-def observe(testbed: Testbed) -> ShortWaits:
-    """Make the Services, ask them, and patch those whose timeouts change; raises SuiteError.
+def observe(testbed: Testbed) -> ShortTimeouts:
+    """Create the Services, send requests to them, and patch the timeouts that change; raises SuiteError.
 
-    Timeouts are patched where they are in the rules, and not where each client known has its own.
+    Timeouts are patched only in modes whose rules contain the timeout (iptables), not if each entry has its own expiry.
     """
     client = testbed.client
     patches = testbed.reads_rules and testbed.backend.counts_connections
@@ -63,31 +64,30 @@ def observe(testbed: Testbed) -> ShortWaits:
     lowered = [ServiceRequest("lowered", CLIENT_IP, DEFAULT_TIMEOUT)] * (TRIALS if patches else 0)
     raised = [ServiceRequest("raised", CLIENT_IP, RAISED_FROM)] * (KEPT_TRIALS if patches else 0)
     since = time.monotonic()
-    made = testbed.services.create_all([*second, *lowered, *raised])
-    seconds, down, up = made[:TRIALS], made[TRIALS : 2 * TRIALS or None], made[2 * TRIALS :]
+    created = testbed.services.create_all([*second, *lowered, *raised])
+    seconds, down, up = created[:TRIALS], created[TRIALS : 2 * TRIALS or None], created[2 * TRIALS :]
     try:
-        testbed.wait_for_client_sync(*made, since=since)
-        first, again, over = client.follow([_step(0, made), _step(SOON, seconds), _step(OVER, seconds)])
-        watch = Watch(client.address)
-        kept = tuple(trial(one, (first, again), watch) for one in seconds)
-        free = tuple(trial(one, (again, over), watch) for one in seconds)
+        testbed.wait_for_client_sync(*created, since=since)
+        first, again, over = client.follow([_step(0, created), _step(SOON, seconds), _step(OVER, seconds)])
+        kept = tuple(_trial(service, first, again) for service in seconds)
+        free = tuple(_trial(service, again, over) for service in seconds)
         if not patches:
-            return ShortWaits(kept, free)
+            return ShortTimeouts(kept, free)
         since = time.monotonic()
         down = testbed.services.patch_timeouts(down, LOWERED_TO)
         up = testbed.services.patch_timeouts(up, RAISED_TO)
         sync = testbed.wait_for_sync(*down, *up, since=since, nodes=(client.node,))
         wait = max(first.began + RAISED_AT - client.uptime(), 0.0)
         later = client.follow([_step(0, down), _step(wait, up)])
-        return ShortWaits(
+        return ShortTimeouts(
             kept,
             free,
-            tuple(_trial(one, first, later[0]) for one in down),
-            tuple(_trial(one, first, later[1]) for one in up),
+            tuple(_trial(service, first, later[0]) for service in down),
+            tuple(_trial(service, first, later[1]) for service in up),
             sync,
         )
     finally:
-        for service in made:
+        for service in created:
             testbed.services.delete(service)
 
 
@@ -96,4 +96,5 @@ def _step(at: float, services: Sequence[ServiceState]) -> ScheduledRequest:
 
 
 def _trial(service: ServiceState, *steps: StepAnswers) -> Trial:
-    return trial(service, steps, Watch(""))
+    """Return a trial that has the client's clock only: nodes are not read between requests that follow so closely."""
+    return make_trial(service, steps, EntryReads(""))

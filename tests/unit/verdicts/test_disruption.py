@@ -75,7 +75,7 @@ def test_an_entry_whose_stamps_were_all_replaced_may_be_the_same(world: World) -
 
 
 def test_rules_that_a_restart_did_not_mend_are_wrong(world: World) -> None:
-    verdict = judge_restart(restart(world, held=node_rules(world, WRONG)), CLIENT_ID)
+    verdict = judge_restart(restart(world, rules=node_rules(world, WRONG)), CLIENT_ID)
 
     assert "-j RETURN" in explained(verdict)
 
@@ -93,18 +93,18 @@ def test_changes_that_kube_proxy_did_not_see_are_right_when_all_of_them_arrived(
 @pytest.mark.parametrize(
     ("what", "text"),
     [
-        ("held", "-j RETURN"),
+        ("rules", "-j RETURN"),
         ("after", "no entry"),
-        ("off_remembers", "no affinity entry under None"),
-        ("gone_left", "list KUBE-SEP-X"),
+        ("off_entries", "no affinity entry under None"),
+        ("deleted_objects", "list KUBE-SEP-X"),
     ],
 )
 def test_each_change_that_did_not_arrive_is_wrong(what: str, text: str, world: World) -> None:
     wrong = {
-        "held": node_rules(world, WRONG),
+        "rules": node_rules(world, WRONG),
         "after": (),
-        "off_remembers": affinity_entries(world, 1),
-        "gone_left": ("list KUBE-SEP-X",),
+        "off_entries": affinity_entries(world, 1),
+        "deleted_objects": ("list KUBE-SEP-X",),
     }
 
     verdict = judge_changes_while_stopped(changes(world, **{what: wrong[what]}))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from session_affinity.scenarios.limits.full_list import Filling, FullList, Return
+from session_affinity.scenarios.limits.full_list import FullList, ListRead, ReturningClient
 from session_affinity.verdicts.limits import judge_full_list, judge_return
 from tests.unit.verdicts.conftest import explained
 
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.unit
 
 
 def full(world: World, expected: set[str], seen: set[str]) -> FullList:
-    filling = Filling("one more set", frozenset(expected), frozenset(seen))
-    return FullList(world.service, "a", "10.10.0.6", 3, (filling,))
+    read = ListRead("one more set", frozenset(expected), frozenset(seen))
+    return FullList(world.service, "a", "10.10.0.6", 3, (read,))
 
 
 def test_a_list_of_the_most_recent_clients_holds(world: World) -> None:
@@ -38,7 +38,9 @@ def test_a_list_that_dropped_another_client_does_not_hold(world: World) -> None:
 
 def test_a_client_that_goes_back_to_its_old_endpoint_holds(world: World) -> None:
     first, _, last = world.service.endpoints
-    seen = Return(world.service, first, last, world.answers(last.pod, last.pod), world.answers(first.pod, first.pod))
+    seen = ReturningClient(
+        world.service, first, last, world.answers(last.pod, last.pod), world.answers(first.pod, first.pod)
+    )
 
     assert judge_return(seen).ok
     assert not judge_return(replace(seen, raised=world.answers(last.pod))).ok

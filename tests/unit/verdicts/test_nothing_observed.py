@@ -29,7 +29,7 @@ from session_affinity.scenarios.endpoint_changes.result import ScenarioResult, S
 from session_affinity.scenarios.endpoint_changes.scenario import Scenario, ScenarioStep
 from session_affinity.scenarios.expiry.shared_wait import ExpiredElements, SilentClients, TimeoutPatch
 from session_affinity.scenarios.expiry.trials import Trial
-from session_affinity.scenarios.limits.full_list import Filling, FullList, Return
+from session_affinity.scenarios.limits.full_list import FullList, ListRead, ReturningClient
 from session_affinity.testbed.testbed import SyncResult
 from session_affinity.traffic.answers import Answers, Target
 from session_affinity.traffic.client import ClientId
@@ -430,16 +430,18 @@ ROWS: Final[dict[Callable[..., object], dict[str, Row]]] = {
     limits.judge_full_list: {
         "empty": lambda world: limits.judge_full_list(FullList(world.service, HOME, CLIENT, 100, ())),
         "no client": lambda world: limits.judge_full_list(
-            FullList(world.service, HOME, CLIENT, 100, (Filling("filled", frozenset(), frozenset()),))
+            FullList(world.service, HOME, CLIENT, 100, (ListRead("filled", frozenset(), frozenset()),))
         ),
     },
     limits.judge_return: {
-        "empty": lambda world: limits.judge_return(Return(world.service, *world.service.endpoints[:2], NONE, NONE)),
+        "empty": lambda world: limits.judge_return(
+            ReturningClient(world.service, *world.service.endpoints[:2], NONE, NONE)
+        ),
         "one endpoint": lambda world: limits.judge_return(
-            Return(world.service, *world.service.endpoints[:1] * 2, world.answers(A), world.answers(A))
+            ReturningClient(world.service, *world.service.endpoints[:1] * 2, world.answers(A), world.answers(A))
         ),
         "all lost": lambda world: limits.judge_return(
-            Return(world.service, *world.service.endpoints[:2], lost(world), lost(world))
+            ReturningClient(world.service, *world.service.endpoints[:2], lost(world), lost(world))
         ),
     },
     # Entries of one client.
@@ -611,7 +613,7 @@ ROWS: Final[dict[Callable[..., object], dict[str, Row]]] = {
     disruption.judge_restart: {
         "empty": lambda world: disruption.judge_restart(restart(world, answers=NONE), CLIENT_ID),
         "no entry": lambda world: disruption.judge_restart(restart(world, before=(), after=()), CLIENT_ID),
-        "no rules": lambda world: disruption.judge_restart(restart(world, held=NO_RULES), CLIENT_ID),
+        "no rules": lambda world: disruption.judge_restart(restart(world, rules=NO_RULES), CLIENT_ID),
         "all lost": lambda world: disruption.judge_restart(restart(world, answers=lost(world)), CLIENT_ID),
     },
     disruption.judge_changes_while_stopped: {

@@ -47,13 +47,13 @@ def flush(wrong: int = 0, error: Exception | None = None) -> Flush:
     return Flush(world, world, SERVICE, "worker")
 
 
-def test_the_node_is_watched_until_its_rules_are_back() -> None:
+def test_the_node_is_watched_until_its_rules_are_restored() -> None:
     repair = flush(wrong=2).start().result()
 
     assert (repair.node, repair.differences) == ("worker", ())
 
 
-def test_a_result_before_the_start_is_a_clear_error() -> None:
+def test_a_result_before_the_start_is_an_error() -> None:
     with pytest.raises(ClusterError, match=r"rules of worker were not flushed: call start\(\) before result\(\)"):
         flush().result()
 
@@ -62,12 +62,12 @@ def test_joining_before_the_start_is_no_error() -> None:
     flush().join()
 
 
-def test_an_error_of_the_suite_is_raised_as_it_is() -> None:
-    with pytest.raises(NodeError, match="are there all the same"):
+def test_an_error_of_the_suite_is_raised_unchanged() -> None:
+    with pytest.raises(NodeError, match="the rules of default/flushed are still there after the flush"):
         flush(wrong=0).start().result()
 
 
-def test_any_other_error_is_named_with_the_node() -> None:
+def test_any_other_error_becomes_one_that_names_the_node() -> None:
     watched = flush(error=TypeError("a bug")).start()
     watched.join()
 

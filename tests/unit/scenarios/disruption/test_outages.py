@@ -1,4 +1,4 @@
-"""What is removed and mended when an observation that disturbs a node fails on the way."""
+"""What is deleted and mended when an observation that disturbs a node fails."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import NodeError
 from session_affinity.nodes.node import Completed
+from session_affinity.scenarios.disruption.allocation import DisruptionNodes
 from session_affinity.scenarios.disruption.outages import Outages
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.unit
 
 
 class World:
-    """Testbed, nodes, Services, client and kube-proxies that keep a journal, and fail at the step that is named."""
+    """Testbed, nodes, Services, client and kube-proxies that keep a journal and fail at the step ``fails_at``."""
 
     deadlines = DEFAULTS
     node = "control-plane"
@@ -39,7 +40,7 @@ class World:
         )
         self.fails_at = fails_at
         self.journal: list[str] = []
-        self.made = 0
+        self.created = 0
 
     def step(self, name: str) -> None:
         self.journal.append(name)
@@ -49,10 +50,10 @@ class World:
     def create_all(self, requests: Sequence[ServiceRequest]) -> list[ServiceState]:
         states = []
         for request in requests:
-            self.made += 1
+            self.created += 1
             self.step(f"create {request.purpose}")
             ports = (ServicePort("web", "TCP", 9000, (Endpoint("10.10.1.2", 80, "webpod1"),)),)
-            states.append(ServiceState("default", request.purpose, (f"10.200.1.{self.made}",), CLIENT_IP, 30, ports))
+            states.append(ServiceState("default", request.purpose, (f"10.200.1.{self.created}",), CLIENT_IP, 30, ports))
         return states
 
     def create(self, request: ServiceRequest) -> ServiceState:
@@ -113,34 +114,34 @@ class World:
 
 
 def after_failure(fails_at: str, observe: Callable[[Outages], object]) -> list[str]:
-    """Return what was done after the step that failed."""
+    """Return the steps after the one that failed."""
     world: Any = World(fails_at)
     with pytest.raises(NodeError):
-        observe(Outages(world, world, ("worker",)))
+        observe(Outages(world, world, DisruptionNodes("worker", "worker2", "worker3")))
     place = world.journal.index(fails_at) if fails_at in world.journal else 0
     return list(world.journal[place + 1 :])
 
 
-@pytest.mark.parametrize("step", ["rule -I", "create other", "sync other", "patch obstructed"])
-def test_the_rule_in_the_way_goes_and_then_its_service(step: str) -> None:
-    done = after_failure(step, Outages.obstacle)
+@pytest.mark.parametrize("step", ["rule -I", "create other", "sync other", "patch blocked"])
+def test_the_blocking_rule_is_removed_before_its_service(step: str) -> None:
+    done = after_failure(step, Outages.blocking_rule)
 
-    assert done[-2:] == ["rule -D", "delete obstructed"]
-    assert ("delete other" in done) == (step in ("sync other", "patch obstructed"))
-
-
-def test_a_service_that_the_node_does_not_get_is_deleted() -> None:
-    assert after_failure("sync obstructed", Outages.obstacle) == ["delete obstructed"]
+    assert done[-2:] == ["rule -D", "delete blocked"]
+    assert ("delete other" in done) == (step in ("sync other", "patch blocked"))
 
 
-def test_a_kube_proxy_that_stands_still_goes_on_and_all_services_go() -> None:
-    done = after_failure("patch timed", Outages.toggle)
-
-    assert done == ["mend worker", *(f"delete {name}" for name in ("gone", "timed", "off", "on"))]
+def test_a_service_that_the_node_does_not_sync_is_deleted() -> None:
+    assert after_failure("sync blocked", Outages.blocking_rule) == ["delete blocked"]
 
 
-def test_a_kube_proxy_that_was_not_met_writing_goes_on_and_all_services_go() -> None:
-    done = after_failure("", Outages.killed_while_writing)
+def test_a_stopped_kube_proxy_runs_again_and_all_services_are_deleted() -> None:
+    done = after_failure("patch patched", Outages.changes_while_stopped)
 
-    assert done[-1] == "mend worker"
+    assert done == ["mend worker", *(f"delete {name}" for name in ("deleted", "patched", "off", "on"))]
+
+
+def test_a_kube_proxy_that_was_not_caught_in_a_sync_runs_again_and_all_services_are_deleted() -> None:
+    done = after_failure("", Outages.killed_during_sync)
+
+    assert done[-1] == "mend worker2"
     assert done.count("delete written") == done.count("create written") == 100

@@ -1,4 +1,4 @@
-"""Commands that stand for what others do to a node's rules."""
+"""Commands that change a node's rules as other programs do."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ SERVICE = ServiceState("default", "svc-clusterip", ("10.200.1.201",), CLIENT_IP,
 
 
 @pytest.mark.parametrize("name", ["iptables", "iptables-legacy", "ip6tables-nft"])
-def test_the_programs_are_those_of_the_variant_that_has_the_rules(name: str) -> None:
+def test_commands_use_the_iptables_variant_that_has_the_rules(name: str) -> None:
     state = NodeSnapshot("a", program=f"{name}-save")
 
     assert rule_tampering.flush(state)[-2:] == (f"{name}-save", f"{name}-restore")
-    assert rule_tampering.obstacle(state, SERVICE, "iptables")[0] == name
+    assert rule_tampering.block(state, SERVICE, "iptables")[0] == name
 
 
-def test_in_nftables_mode_the_rule_is_put_into_kube_proxys_own_table() -> None:
-    argv = rule_tampering.obstacle(NodeSnapshot("a"), SERVICE, "nftables")
+def test_in_nftables_mode_the_rule_is_inserted_into_kube_proxys_table() -> None:
+    argv = rule_tampering.block(NodeSnapshot("a"), SERVICE, "nftables")
 
     assert argv[:5] == ("nft", "insert", "rule", "ip", "kube-proxy")
     assert argv[5].endswith("-default/svc-clusterip/tcp/web")
 
 
-def test_a_rule_in_the_way_is_removed_from_where_it_was_put() -> None:
+def test_the_inserted_rule_is_the_one_that_is_removed() -> None:
     state = NodeSnapshot("a", program="iptables-save")
-    put, removed = (
-        command(state, SERVICE, "iptables") for command in (rule_tampering.obstacle, rule_tampering.remove_obstacle)
+    inserted, removed = (
+        command(state, SERVICE, "iptables") for command in (rule_tampering.block, rule_tampering.unblock)
     )
 
-    assert [word.replace("-I", "-D") for word in put] == list(removed)
+    assert [word.replace("-I", "-D") for word in inserted] == list(removed)
 
 
 def test_in_nftables_mode_rules_that_only_return_are_removed_by_their_handles(tmp_path: Path) -> None:
@@ -50,16 +50,16 @@ def test_in_nftables_mode_rules_that_only_return_are_removed_by_their_handles(tm
     nft.chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
 
-    subprocess.run(rule_tampering.remove_obstacle(NodeSnapshot("a"), SERVICE, "nftables"), env=environment, check=True)
+    subprocess.run(rule_tampering.unblock(NodeSnapshot("a"), SERVICE, "nftables"), env=environment, check=True)
 
     assert [call.rpartition(" ")[2] for call in calls.read_text().splitlines()[1:]] == ["41"]
 
 
-def test_a_flush_leaves_what_is_not_kube_proxys(tmp_path: Path) -> None:
+def test_a_flush_keeps_rules_of_others(tmp_path: Path) -> None:
     tables = tmp_path / "restored"
     save, restore = tmp_path / "iptables-save", tmp_path / "iptables-restore"
-    own = "-A OWN -j ACCEPT"
-    rules = (":KUBE-SVC-X - [0:0]", "-A PREROUTING -j KUBE-SERVICES", own, "COMMIT")
+    foreign = "-A FOREIGN -j ACCEPT"
+    rules = (":KUBE-SVC-X - [0:0]", "-A PREROUTING -j KUBE-SERVICES", foreign, "COMMIT")
     save.write_text("\n".join(("#!/bin/sh", 'echo "*$2"', *(f"echo '{rule}'" for rule in rules))))
     restore.write_text(f"#!/bin/sh\ncat >>{tables}\n")
     for program in (save, restore):
@@ -68,4 +68,4 @@ def test_a_flush_leaves_what_is_not_kube_proxys(tmp_path: Path) -> None:
 
     subprocess.run(rule_tampering.flush(NodeSnapshot("a", program="iptables-save")), env=environment, check=True)
 
-    assert tables.read_text() == "".join(f"*{table}\n{own}\nCOMMIT\n" for table in ("mangle", "nat", "filter"))
+    assert tables.read_text() == "".join(f"*{table}\n{foreign}\nCOMMIT\n" for table in ("mangle", "nat", "filter"))

@@ -20,35 +20,35 @@ def moments(group: Group) -> list[float]:
     return [step.at for step in steps if set(step.targets) >= set(SHORT[group])]
 
 
-def test_clients_are_asked_at_their_moments() -> None:
+def test_each_group_has_its_moments() -> None:
     assert moments(Group.KEPT) == [0, 29]
     assert moments(Group.EXPIRED) == [0, 31]
     assert moments(Group.SLIDING) == [0, 10, 31]
     assert moments(Group.CONTROL) == [0, 31]
-    assert moments(Group.GONE) == [0]
+    assert moments(Group.VANISHING) == [0]
 
 
-def test_no_client_is_asked_by_another_group() -> None:
+def test_every_target_belongs_to_a_group() -> None:
     schedule = plan.short_schedule(SHORT)
 
-    asked = [target for step in schedule.steps for target in step.targets]
-    assert len(asked) == 2 * 15 + 3 * 6 + 2 * 6 + 2 * 6 + 3
-    assert set(asked) == set(schedule.groups)
+    requested = [target for step in schedule.steps for target in step.targets]
+    assert len(requested) == 2 * 15 + 3 * 6 + 2 * 6 + 2 * 6 + 3
+    assert set(requested) == set(schedule.groups)
 
 
-def test_a_group_that_is_not_there_is_not_asked() -> None:
-    schedule = plan.short_schedule({group: own for group, own in SHORT.items() if group is not Group.GONE})
+def test_a_missing_group_has_no_requests() -> None:
+    schedule = plan.short_schedule({group: members for group, members in SHORT.items() if group is not Group.VANISHING})
 
     assert len(schedule.steps[0].targets) == 15 + 3 * 6
 
 
-def test_clients_come_in_the_same_order_so_that_all_are_silent_equally_long() -> None:
+def test_steps_have_the_same_order_so_that_all_clients_are_silent_equally_long() -> None:
     first, *_, last = plan.short_schedule(SHORT).steps
 
     assert first.targets[: len(last.targets)] == last.targets
 
 
-def test_open_connections_are_as_many_as_one_process_keeps() -> None:
+def test_a_process_has_as_many_connections_as_curl_keeps_open() -> None:
     schedules = plan.open_schedules(targets(Group.OPEN))
 
     assert [len(schedule.steps[0].targets) for schedule in schedules] == [5, 5, 5]
@@ -59,5 +59,5 @@ def test_data_flows_until_shortly_before_the_timeout() -> None:
     opened, probe = plan.open_schedules(targets(Group.OPEN))[0].steps
 
     last = (opened.requests - 1) / opened.per_second
-    assert plan.LOOK_AT < last < plan.JUST_BEFORE
+    assert plan.READ_AT < last < plan.JUST_BEFORE
     assert (probe.at, probe.per_second, probe.keep_open) == (31, opened.per_second, False)

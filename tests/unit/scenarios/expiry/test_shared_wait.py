@@ -1,4 +1,4 @@
-"""The thread of the shared wait: how it ends when it is cancelled, and what it hands over when it fails."""
+"""The thread of the shared wait: its end when it is cancelled, and its result when it fails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.unit
 
 
 class FakeTestbed:
-    """Creates Services as slowly as the test wants, and counts what is done after that."""
+    """Creates Services when the test lets it, and counts the syncs after that."""
 
     reads_rules = False
 
@@ -44,7 +44,7 @@ def started(testbed: Any) -> SharedWait:
     return SharedWait(testbed).start()
 
 
-def test_cancelling_waits_for_the_thread_which_takes_no_further_step() -> None:
+def test_cancelling_waits_for_the_end_of_the_thread_before_its_next_step() -> None:
     testbed = FakeTestbed()
     wait = started(testbed)
     assert testbed.creating.wait(5)
@@ -59,7 +59,7 @@ def test_cancelling_waits_for_the_thread_which_takes_no_further_step() -> None:
         wait.result()
 
 
-def test_cancelling_does_not_wait_for_ever() -> None:
+def test_the_wait_for_a_cancelled_thread_has_a_deadline() -> None:
     testbed = FakeTestbed(shared_wait_cancel=0.01)
     wait = started(testbed)
     assert testbed.creating.wait(5)
@@ -69,7 +69,7 @@ def test_cancelling_does_not_wait_for_ever() -> None:
     testbed.may_create.set()
 
 
-def test_threads_are_named_for_what_they_do() -> None:
+def test_the_observing_thread_has_its_name() -> None:
     testbed = FakeTestbed()
     testbed.may_create.set()
     wait = started(testbed)
@@ -79,7 +79,7 @@ def test_threads_are_named_for_what_they_do() -> None:
     assert testbed.thread == "expiry-observer"
 
 
-def test_what_the_thread_raises_is_raised_by_the_result() -> None:
+def test_the_result_raises_the_exception_of_the_thread() -> None:
     testbed = FakeTestbed(ClusterError("no Services"))
     testbed.may_create.set()
 
@@ -87,7 +87,7 @@ def test_what_the_thread_raises_is_raised_by_the_result() -> None:
         started(testbed).result()
 
 
-def test_a_wait_that_takes_too_long_names_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_a_late_wait_names_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("session_affinity.scenarios.expiry.shared_wait.LEAST_SECONDS", 0.01)
     testbed = FakeTestbed(shared_wait_overtime=-100)
     wait = started(testbed)

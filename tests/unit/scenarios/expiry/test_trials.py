@@ -1,4 +1,4 @@
-"""What is put together from answers and lists."""
+"""Trials that are made from answers and affinity entries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ServicePort, S
 from session_affinity.dataplane.nftables.table import Element, NftSet, Table
 from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.dataplane.xt_recent import Entry, RecentList
-from session_affinity.scenarios.expiry.trials import Gap, Trial, Watch, trial
+from session_affinity.scenarios.expiry.trials import EntryReads, Gap, Trial, make_trial
 from session_affinity.traffic.answers import Answer, Answers, Target
 from session_affinity.traffic.schedule import StepAnswers
 
@@ -19,14 +19,14 @@ ENDPOINTS = tuple(Endpoint(f"10.10.{number}.2", 80, f"webpod{number}") for numbe
 SERVICE = ServiceState(
     "default", "affinity-expired-a", ("10.200.1.5",), CLIENT_IP, 30, (ServicePort("web", "TCP", 9000, ENDPOINTS),)
 )
-STRANGER = Target("10.200.1.6", 9000)
+OTHER_TARGET = Target("10.200.1.6", 9000)
 
 
 def step(at: float, *connects: int, endpoint: str = "webpod1") -> StepAnswers:
     answers = [
         Answer(target, endpoint, 200, 40000, number, 0.001, "", at, at + 0.02)
         for number in connects
-        for target in (Target("10.200.1.5", 9000), STRANGER)
+        for target in (Target("10.200.1.5", 9000), OTHER_TARGET)
     ]
     return StepAnswers(at, Answers(tuple(answers)))
 
@@ -34,76 +34,74 @@ def step(at: float, *connects: int, endpoint: str = "webpod1") -> StepAnswers:
 def node(uptime: float, **seconds: tuple[float, ...]) -> NodeSnapshot:
     lists = {}
     for chain, endpoint in iptables_expected.endpoint_chains(SERVICE).items():
-        ages = [START + round(one * HZ) for one in seconds.get(endpoint.pod, ())]
+        ages = [START + round(second * HZ) for second in seconds.get(endpoint.pod, ())]
         entries = (Entry(CLIENT, 64, max(ages), len(ages), tuple(ages)),) if ages else ()
         lists[chain] = RecentList(chain, entries)
     return NodeSnapshot("myk8s-control-plane", lists=lists, uptime=uptime, jiffies=START)
 
 
-def observed(during: NodeSnapshot, after: NodeSnapshot, *steps: StepAnswers) -> Trial:
-    return trial(SERVICE, steps, Watch(CLIENT, IPTABLES, during, after, HZ))
+def trial(during: NodeSnapshot, after: NodeSnapshot, *steps: StepAnswers) -> Trial:
+    return make_trial(SERVICE, steps, EntryReads(CLIENT, IPTABLES, during, after, HZ))
 
 
-def test_the_silence_is_that_of_the_nodes_stamps() -> None:
-    seen = observed(
-        node(126, webpod1=(0,)), node(132, webpod2=(31.01,)), step(100, 1), step(131, 1, endpoint="webpod2")
-    )
+def test_the_silence_is_exact_by_the_nodes_stamps() -> None:
+    result = trial(node(126, webpod1=(0,)), node(132, webpod2=(31.01,)), step(100, 1), step(131, 1, endpoint="webpod2"))
 
-    assert seen.moved
-    assert str(seen.silence()) == "31.01 s"
+    assert result.moved
+    assert str(result.silence()) == "31.01 s"
 
 
 def test_a_renewed_client_has_silences_since_each_contact() -> None:
     during, after = node(126, webpod1=(0, 10)), node(132, webpod1=(0, 10, 31))
 
-    seen = observed(during, after, step(100, 1), step(110, 1), step(131, 1))
+    result = trial(during, after, step(100, 1), step(110, 1), step(131, 1))
 
-    assert (str(seen.silence()), str(seen.silence(-3))) == ("21.00 s", "31.00 s")
+    assert (str(result.silence()), str(result.silence(-3))) == ("21.00 s", "31.00 s")
 
 
 def test_requests_on_an_open_connection_are_no_contacts() -> None:
-    seen = observed(node(126, webpod1=(0,)), node(132, webpod1=(0, 31)), step(100, 1, 0, 0, 0), step(131, 1))
+    result = trial(node(126, webpod1=(0,)), node(132, webpod1=(0, 31)), step(100, 1, 0, 0, 0), step(131, 1))
 
-    assert (len(seen.contacts), seen.reused, seen.renewed) == (2, 3, False)
+    assert (len(result.contacts), result.reused, result.renewed) == (2, 3, False)
 
 
 def test_more_stamps_than_connections_are_a_renewal() -> None:
-    seen = observed(node(126, webpod1=(0, 5, 10)), node(132, webpod1=(0, 5, 10, 31)), step(100, 1, 0), step(131, 1))
+    result = trial(node(126, webpod1=(0, 5, 10)), node(132, webpod1=(0, 5, 10, 31)), step(100, 1, 0), step(131, 1))
 
-    assert seen.renewed
-    assert seen.stamps is None
+    assert result.renewed
+    assert result.stamps is None
 
 
 def test_lists_that_were_read_after_the_probe_do_not_count() -> None:
-    seen = observed(node(131.5, webpod1=(0, 31)), node(132, webpod1=(0, 31)), step(100, 1), step(131, 1))
+    result = trial(node(131.5, webpod1=(0, 31)), node(132, webpod1=(0, 31)), step(100, 1), step(131, 1))
 
-    assert (seen.stamps, seen.renewed) == (None, False)
-    assert seen.silence() == Gap(131 - 100.02, 131.02 - 100)
+    assert (result.stamps, result.renewed) == (None, False)
+    assert result.silence() == Gap(131 - 100.02, 131.02 - 100)
 
 
-def test_without_lists_the_clients_clock_counts() -> None:
-    seen = trial(SERVICE, [step(100, 1), step(129, 1)], Watch(CLIENT))
+def test_without_lists_the_clients_clock_bounds_the_silence() -> None:
+    result = make_trial(SERVICE, [step(100, 1), step(129, 1)], EntryReads(CLIENT))
 
-    assert str(seen.silence()) == "28.98..29.02 s"
+    assert str(result.silence()) == "28.98..29.02 s"
 
 
 def node_with_sets(uptime: float, left: float) -> NodeSnapshot:
     (name, *_) = NFTABLES.affinity_stores(SERVICE)
-    known = NftSet(name, ("ipv4_addr",), 30, {(CLIENT,): Element((CLIENT,), None, left)})
-    return NodeSnapshot("myk8s-control-plane", nftables=Table({name: known}), uptime=uptime)
+    nft_set = NftSet(name, ("ipv4_addr",), 30, {(CLIENT,): Element((CLIENT,), None, left)})
+    return NodeSnapshot("myk8s-control-plane", nftables=Table({name: nft_set}), uptime=uptime)
 
 
 @pytest.mark.parametrize(("left", "renewed"), [(4, False), (5, True), (28, True)])
 def test_more_time_left_than_the_connection_gave_is_a_renewal(left: float, *, renewed: bool) -> None:
-    watch = Watch(CLIENT, NFTABLES, node_with_sets(126, left), node_with_sets(132, 29))
+    reads = EntryReads(CLIENT, NFTABLES, node_with_sets(126, left), node_with_sets(132, 29))
 
-    seen = trial(SERVICE, [step(100, 1, 0, 0), step(131, 1)], watch)
+    result = make_trial(SERVICE, [step(100, 1, 0, 0), step(131, 1)], reads)
 
-    assert seen.renewed is renewed
-    assert (seen.stamps, str(seen.silence())) == (None, "30.98..31.02 s")
+    assert result.renewed is renewed
+    assert (result.stamps, str(result.silence())) == (None, "30.98..31.02 s")
 
 
 def test_sets_that_were_read_after_the_probe_do_not_count() -> None:
-    watch = Watch(CLIENT, NFTABLES, node_with_sets(131.5, 29), node_with_sets(132, 29))
+    reads = EntryReads(CLIENT, NFTABLES, node_with_sets(131.5, 29), node_with_sets(132, 29))
 
-    assert not trial(SERVICE, [step(100, 1), step(131, 1)], watch).renewed
+    assert not make_trial(SERVICE, [step(100, 1), step(131, 1)], reads).renewed

@@ -1,4 +1,4 @@
-"""Which clients a list holds."""
+"""The model of a recent list of limited size."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from session_affinity.scenarios.limits.full_list import LeastRecentlySet
 pytestmark = pytest.mark.unit
 
 
-def test_one_more_takes_the_place_of_the_one_not_set_for_longest() -> None:
-    listed = LeastRecentlySet(3)
+def test_a_new_client_replaces_the_one_set_least_recently() -> None:
+    model = LeastRecentlySet(3)
 
-    listed.set("a", "b", "c")
-    listed.set("a")
-    listed.set("d")
+    model.set("a", "b", "c")
+    model.set("a")
+    model.set("d")
 
-    assert listed.clients == {"a", "c", "d"}
+    assert model.clients == {"a", "c", "d"}
 
 
-def test_a_list_that_is_not_full_gives_up_nobody() -> None:
-    listed = LeastRecentlySet(3)
+def test_a_list_that_is_not_full_keeps_all_clients() -> None:
+    model = LeastRecentlySet(3)
 
-    listed.set("a", "a", "b")
+    model.set("a", "a", "b")
 
-    assert listed.clients == {"a", "b"}
+    assert model.clients == {"a", "b"}
