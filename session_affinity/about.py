@@ -1,4 +1,4 @@
-"""Which suite this is: its version, and the commit it runs from."""
+"""The suite's version, and the commit it runs from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DISTRIBUTION: Final = "session-affinity-conformance"
-"""The name under which package indexes have the suite."""
+"""The name of the suite's package on package indexes."""
 
 
 def version() -> str:
@@ -21,7 +21,7 @@ def version() -> str:
 
 
 def commit(root: Path = bundle.ROOT) -> str:
-    """Return the commit of a checkout, with a plus when files of it were changed; empty where there is none."""
+    """Return the commit of a checkout, with a plus if files were changed; empty if ``root`` is no checkout."""
     if not (root / ".git").exists():
         return ""
     try:
@@ -38,5 +38,5 @@ def commit(root: Path = bundle.ROOT) -> str:
 
 
 def line() -> str:
-    """Return name, version and commit in a line."""
+    """Return name, version and commit as one line."""
     return " ".join(filter(None, (DISTRIBUTION, version(), commit())))

@@ -1,7 +1,7 @@
-"""Every deadline of the project, in seconds, for a machine that is not slow.
+"""All deadlines of the project, in seconds, for a machine that is not slow.
 
-``--deadline-scale`` is applied once, where options are read: what a function gets is already scaled. Durations that
-belong to an experiment (a Service's timeout, the moment of a request) are not deadlines and stay where they are used.
+``--deadline-scale`` is applied once, where the options are read: functions get scaled deadlines. Durations that belong
+to an experiment (a Service's timeout, the moment of a request) are no deadlines and are defined where they are used.
 """
 
 from __future__ import annotations
@@ -12,39 +12,39 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Deadlines:
-    """How long each operation may take, in seconds. ``scale`` is the factor that they were multiplied by."""
+    """How long each operation may take, in seconds, multiplied by ``scale`` already."""
 
     scale: float = 1.0
-    """For the few durations that are no deadlines and are stretched all the same: how long one request may take, the
-    windows of the verdicts about expiry, how many requests the API gets at once."""
+    """Also applied to a few durations that are no deadlines: the timeouts of one request, the windows of verdicts about
+    expiry, the number of concurrent requests to the API."""
 
     # The API, and commands in pods.
     api_request: float = 15.0
-    """One request to the API, and the repetitions while the API server answers that it is overloaded or starting."""
+    """One request to the API, and its repetitions while the API server is overloaded or starting."""
     api_connect: float = 5.0
     """A TCP connection to the API server of an external cluster."""
     api_first_answer: float = 2.5
-    """The first request to an external cluster; the client sends it four times before it gives up."""
+    """One attempt of the first request to an external cluster; the client makes two."""
     pod_log: float = 5.0
-    """Reading a container's log, which is done when something has failed already."""
+    """Reading a container's log after a failure."""
     exec_start: float = 10.0
-    """Starting a command in a pod; what the command itself takes comes on top."""
+    """Starting a command in a pod, without the time of the command itself."""
 
     # Pods and Services.
     pods_ready: float = 60.0
-    """Pods from their creation until they are Ready, images included."""
+    """Pods from their creation until they are Ready, pulling of images included."""
     endpoints: float = 15.0
-    """A Service from its creation or change until its EndpointSlices are as they should be."""
+    """A Service from its creation or change until its EndpointSlices are right."""
     default_service_account: float = 10.0
     """A namespace from its creation until it has its default service account, without which it admits no pod."""
     namespace_removal: float = 60.0
     """A namespace from its deletion until it is gone with all its objects."""
     namespace_lifetime: float = 6 * 3600.0
-    """A namespace from its creation until runs on other machines may take it for left over; a run takes minutes."""
+    """A namespace from its creation until runs on other machines may treat it as a leftover; a run takes minutes."""
     agents_ready: float = 90.0
-    """All node agents together until they are Ready, the image being pulled on every node."""
+    """All node agents until they are Ready, pulling of the image on every node included."""
     agents_refused: float = 3.0
-    """How long no pod of the node agent may exist before the reason is looked for in the events."""
+    """How long no pod of the node agent may exist before the events are read for the reason."""
 
     # Nodes.
     node_read: float = 15.0
@@ -52,9 +52,9 @@ class Deadlines:
     node_diagnostics: float = 10.0
     """One command on a node that collects evidence after a failure."""
     sync: float = 10.0
-    """A change of a Service until the nodes have it: a sync of kube-proxy, its pause before it included."""
+    """A change of a Service until the nodes have it: a sync of kube-proxy and its pause before that."""
     sentinel_after: float = 2.0
-    """How long nodes may differ before a sentinel Service is made that shows whether they are slow or wrong."""
+    """How long nodes may differ before a sentinel Service is created, which shows whether they are slow or wrong."""
     node_ports: float = 10.0
     """A Service from its creation until it answers at every node's node port."""
     kube_proxy_start: float = 20.0
@@ -66,11 +66,11 @@ class Deadlines:
     first_answers: float = 10.0
     """A stream of requests from its start until it has enough answers to begin with."""
     answers_after_change: float = 20.0
-    """A stream of requests until it has enough answers after a change, some of which may wait in vain."""
+    """A stream of requests until it has enough answers after a change; some requests may time out."""
     short_timeout: float = 10.0
     """An affinity entry with a timeout of 2 s until it has expired by the node's clock."""
     shared_wait_overtime: float = 90.0
-    """All of the shared wait but the wait itself: Services made, patched and requested, nodes read."""
+    """The shared wait without the wait itself: creating and patching Services, sending requests, reading nodes."""
     shared_wait_cancel: float = 15.0
     """The shared wait from being cancelled until its thread has ended: at most one request to the API is under way."""
 
@@ -82,15 +82,15 @@ class Deadlines:
     embedded_nodes: float = 60.0
     """The nodes of an embedded cluster until they exist; then, once more, until they are Ready."""
     embedded_probe: float = 10.0
-    """One look at /readyz by a node that waits for the API server before it starts its programs."""
+    """One request for /readyz by a node that waits for the API server before it starts its programs."""
     embedded_down: float = 20.0
-    """Taking an embedded cluster down: half for ending when it is asked to, half for ending when it is killed."""
+    """Taking an embedded cluster down: half of it for ending after SIGTERM, half for ending after SIGKILL."""
     cgroup_removal: float = 10.0
     """The cgroups of an embedded cluster until all their processes have ended and they are removed."""
     cluster_claim: float = 1.0
-    """Taking the lock of an embedded cluster's name, which another process may be about to release."""
+    """Taking the lock of an embedded cluster's name, which another process may be releasing."""
     preflight_try: float = 60.0
-    """Trying out in namespaces of their own what an embedded cluster needs of the kernel."""
+    """Trying out in separate namespaces what an embedded cluster needs of the kernel."""
 
     # Its programs.
     download_connect: float = 3.0
@@ -98,13 +98,13 @@ class Deadlines:
     download_stall: float = 10.0
     """How long a download may go without a byte."""
     program_check: float = 20.0
-    """Running a program that was built or downloaded once, to see its version."""
+    """Running a built or downloaded program once, to check its version."""
     build_stop: float = 5.0
     """A build from being interrupted until its processes have ended, before they are killed."""
 
     # The kind cluster.
     engine_answer: float = 10.0
-    """The container engine's answer to whether it is there."""
+    """The container engine's answer to a first command."""
     engine_command: float = 30.0
     """One command of the container engine."""
     engine_pull: float = 600.0
@@ -120,11 +120,11 @@ class Deadlines:
     kind_removal: float = 60.0
     """Deleting a kind cluster until the engine has none of its containers."""
     kind_stop: float = 2.0
-    """kind from being asked to end until it has ended, before it is killed."""
+    """kind from SIGTERM until it has ended, before it is killed."""
 
     # Around a run.
     git: float = 5.0
-    """Asking git for the commit that a report names."""
+    """Running git for the commit in a report."""
     registry_request: float = 30.0
     """One request to a registry or an index of releases, when new Kubernetes versions are looked for."""
     matrix_leg_stop: float = 60.0

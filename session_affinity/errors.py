@@ -1,16 +1,16 @@
-"""What went wrong when it was not the cluster that violated a claim.
+"""Errors that keep a claim from being tested.
 
-An ``AssertionError`` means that the cluster does not keep a promise. Everything else that can stop a check derives from
-``SuiteError``, so that a report tells "does not conform" from "could not tell".
+An ``AssertionError`` means that the cluster violates a claim. Everything else that can stop a test derives from
+``SuiteError``, so that a report distinguishes violated claims from claims that could not be tested.
 """
 
 from __future__ import annotations
 
 
 class SuiteError(Exception):
-    """Something kept a check from being made.
+    """A claim could not be tested.
 
-    The message says what happened and where; ``next_step`` says what the reader can do about it.
+    The message ``what`` has what happened and where; ``next_step`` is what the reader can do about it.
     """
 
     def __init__(self, what: str, *, next_step: str = "") -> None:
@@ -20,32 +20,32 @@ class SuiteError(Exception):
 
 
 class UsageError(SuiteError):
-    """Options that contradict each other or name something unknown."""
+    """Options contradict each other or have unknown values."""
 
 
 class PreflightError(SuiteError):
-    """The machine lacks something that a cluster needs; nothing was created."""
+    """The machine lacks something that a cluster needs; no cluster was created."""
 
 
 class BinaryError(SuiteError):
-    """A program the cluster runs could be neither found, downloaded nor built."""
+    """A program of the cluster could not be found, downloaded or built."""
 
 
 class ClusterError(SuiteError):
-    """The cluster did not start, stopped, or does not answer."""
+    """The cluster did not start, has stopped, or does not answer."""
 
 
 class NodeError(ClusterError):
-    """A node could not run a command or be read."""
+    """A node could not be read, or a command could not be run there."""
 
 
 class NotReadyError(ClusterError):
-    """A condition was not met before its deadline; the message holds the last state seen."""
+    """A condition was not met before its deadline; the message has the last state."""
 
 
 class TrafficError(SuiteError):
-    """A client could not send its requests, or said something that is no answer."""
+    """A client could not send its requests, or its output could not be read."""
 
 
 class NothingObservedError(SuiteError):
-    """A judge was given no observation, so that the claim can neither hold nor fail."""
+    """A judge got no observation, so that the claim can neither hold nor be violated."""

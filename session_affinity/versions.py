@@ -1,4 +1,4 @@
-"""The Kubernetes versions the suite supports: one list for its options, its clusters and its workflows.
+"""The supported Kubernetes versions: one list for options, clusters and workflows.
 
 The list is ``.github/kubernetes-versions.json``; the installed package has a copy. The command line and the matrix of
 the workflows read it.
@@ -29,7 +29,7 @@ _IMAGE = re.compile(r"[\w./-]+:v(?P<version>[\d.]+)@sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class KindImage:
-    """The kind release that published a node image, and that image with its digest."""
+    """A node image with its digest, and the kind release that published it."""
 
     version: str
     image: str
@@ -39,8 +39,8 @@ class KindImage:
 class KubernetesVersion:
     """One supported minor version.
 
-    ``release`` is the patch version whose programs the embedded cluster runs. The kind image may be of another patch
-    version of the same minor: each kind release comes with its own.
+    ``release`` is the patch version of the embedded cluster's programs. The kind image may have another patch version
+    of the same minor: each kind release publishes its own images.
     """
 
     minor: str
@@ -63,14 +63,14 @@ class KubernetesVersions:
 
     @property
     def default(self) -> KubernetesVersion:
-        """The version used where none is asked for."""
+        """The version that is used without an option."""
         return next(version for version in self.versions if version.default)
 
     def resolve(self, wanted: str | None = None) -> KubernetesVersion:
-        """Return the version meant by ``1.37``, ``v1.37`` or ``1.37.2``; the default for None.
+        """Return the version for ``1.37``, ``v1.37`` or ``1.37.2``; the default for None.
 
-        A patch version that is not the listed one is taken at its word: the result has it as its ``release``.
-        Raises UsageError for anything else, naming the supported minors.
+        A full patch version becomes the ``release`` of the result, also if it is not the listed one. Raises UsageError
+        with the supported minors for anything else.
         """
         if wanted is None:
             return self.default
@@ -89,7 +89,7 @@ class KubernetesVersions:
 
 @cache
 def load(path: Path = VERSIONS_FILE) -> KubernetesVersions:
-    """Read and check the list. Raises SuiteError naming the file and the field that is wrong."""
+    """Read and check the list; raises SuiteError with the file and the wrong field."""
     try:
         versions = tuple(_version(entry, f"versions[{i}]") for i, entry in enumerate(_entries(path)))
         _check_together(versions)
@@ -99,12 +99,14 @@ def load(path: Path = VERSIONS_FILE) -> KubernetesVersions:
             next_step="install the package anew, or restore the file in your checkout",
         ) from error
     except (TypeError, ValueError) as error:
-        raise SuiteError(f"{path}: {error}", next_step="correct the file; the others in it show the form") from error
+        raise SuiteError(
+            f"{path}: {error}", next_step="correct this entry after the example of the other entries"
+        ) from error
     return KubernetesVersions(versions)
 
 
 def resolve(wanted: str | None = None) -> KubernetesVersion:
-    """Return the supported version meant by ``wanted``; see ``KubernetesVersions.resolve``."""
+    """Return a supported version; see ``KubernetesVersions.resolve``."""
     return load().resolve(wanted)
 
 
@@ -124,8 +126,8 @@ def _version(entry: Any, where: str) -> KubernetesVersion:
     kind_version = _text(kind, "version", f"{where}.kind", re.compile(r"v\d+\.\d+\.\d+"))
     image = _text(kind, "image", f"{where}.kind", _IMAGE)
     modes = _field(entry, "proxy_modes", list, where)
-    found = _IMAGE.fullmatch(image)
-    for version in (release, found["version"] if found else ""):
+    parts = _IMAGE.fullmatch(image)
+    for version in (release, parts["version"] if parts else ""):
         if not version.startswith(minor + "."):
             raise ValueError(f"{where}: {version} is not a release of {minor}")
     if not modes or not PROXY_MODES.issuperset(modes):

@@ -1,8 +1,8 @@
-"""Waiting for a condition, with a deadline: the only polling of the project.
+"""Waiting for a condition until a deadline: the only polling in the project.
 
-``wait_until`` raises NotReadyError with the last state seen; ``poll`` returns whether the condition was met, for
-callers that go on after the deadline. Nothing is retried because of an exception: what a condition raises, an
-AssertionError above all, ends the wait and reaches the caller.
+``wait_until`` raises NotReadyError with the last state; ``poll`` returns whether the condition was met, for callers
+that continue after the deadline. An exception of the condition, an AssertionError above all, ends the wait and is
+raised; no exception causes a retry.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 LONGEST_PAUSE_SECONDS: Final = 5.0
 GROWING_PART: Final = 0.05
-"""The part of the time waited so far that a growing pause lasts."""
+"""The length of a growing pause as a part of the time waited so far."""
 SLOW_MACHINE: Final = "on a slow machine raise --deadline-scale"
-"""The end of a next step where the deadline may simply have been too short."""
+"""The end of a next step if the deadline may have been too short."""
 
 T = TypeVar("T")
 
@@ -38,11 +38,11 @@ def wait_until(
     growing: bool = False,
     cancelled: threading.Event | None = None,
 ) -> T:
-    """Wait until a condition returns something true, and return that; raises NotReadyError after ``seconds``.
+    """Wait until a condition returns a true value, and return that value; raises NotReadyError after ``seconds``.
 
-    ``what`` completes "timed out waiting for" and says where. ``last_state`` is called after the deadline and
-    returns the state that was seen last, in words. ``pause``, ``growing`` and ``cancelled`` are as for ``poll``; a wait
-    that is cancelled raises NotReadyError too.
+    ``what`` completes "timed out waiting for" and has the place. ``last_state`` is called after the deadline and
+    returns the last state in words. ``pause``, ``growing`` and ``cancelled`` are those of ``poll``; a cancelled wait
+    raises NotReadyError too.
     """
     began = time.monotonic()
     if value := _poll(condition, seconds, pause=pause, growing=growing, cancelled=cancelled):
@@ -64,18 +64,18 @@ def poll(
     growing: bool = False,
     cancelled: threading.Event | None = None,
 ) -> bool:
-    """Check a condition until it is true, ``seconds`` are over or the event is set; return whether it was true.
+    """Check a condition until it is true, ``seconds`` are over or ``cancelled`` is set; return whether it was true.
 
-    The condition is checked at least once, and once more when the time is over. Between two checks are ``pause``
-    seconds, or as many as the last check took, at most 5: a check that takes long keeps busy what is waited for.
-    ``growing`` makes the pause 5 % of the time waited so far, at most 5 s and at least ``pause``: for a machine whose
-    start must not be slowed down by being looked at. With ``pause=0`` there is none: the condition itself waits.
+    The condition is checked at least once, and a last time at the deadline. The pause between two checks is ``pause``
+    seconds, or as long as the last check took (at most 5 s), so that slow checks do not starve what they wait for.
+    ``growing`` makes it 5 % of the time waited so far, at least ``pause`` and at most 5 s, so that polling does not
+    slow down a starting machine. ``pause=0`` is for conditions that wait themselves.
     """
     return bool(_poll(condition, seconds, pause=pause, growing=growing, cancelled=cancelled))
 
 
 def growing_pause(waited: float, shortest: float) -> float:
-    """Return the seconds to the next check when so many seconds have been waited: 5 % of them, at most 5."""
+    """Return the pause after ``waited`` seconds: 5 % of them, at least ``shortest`` and at most 5 s."""
     return max(shortest, min(GROWING_PART * waited, LONGEST_PAUSE_SECONDS))
 
 

@@ -1,4 +1,4 @@
-"""Polling is done by session_affinity/waiting.py alone: no other module sleeps, or loops until a moment."""
+"""Only session_affinity/waiting.py polls: no other module sleeps, or loops until a moment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGES: Final = ("session_affinity", "fixtures", "ci")
 WAITING: Final = "session_affinity/waiting.py"
 ALLOWED: Final = {
     "session_affinity/nodes/nodes.py:hz": "the distance between two samples of a clock is what is measured",
-    "session_affinity/clusters/kind/cluster.py:_remaining": "the engine gives no sign that it makes no more nodes",
+    "session_affinity/clusters/kind/cluster.py:_remaining": "the engine does not report that it creates no more nodes",
     "session_affinity/clusters/kind/process.py:_read": "waits in select() for a program's output, at most that long",
     "session_affinity/clusters/embedded/node_init.py:_supervise": "the main loop of a node: it has no deadline",
 }
@@ -53,7 +53,7 @@ def _calls(node: ast.AST, name: str) -> bool:
 
 
 @functools.cache
-def found() -> set[str]:
+def polling_functions() -> set[str]:
     files = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
     names = [str(file.relative_to(ROOT)) for file in files]
     assert WAITING in names
@@ -66,13 +66,13 @@ def found() -> set[str]:
 
 
 def test_no_other_module_polls() -> None:
-    polling = sorted(found() - ALLOWED.keys())
+    polling = sorted(polling_functions() - ALLOWED.keys())
 
     assert not polling, f"use wait_until() or poll() of {WAITING} in: {', '.join(polling)}"
 
 
-def test_what_is_allowed_is_still_there() -> None:
-    assert not ALLOWED.keys() - found()
+def test_allowed_functions_still_exist() -> None:
+    assert not ALLOWED.keys() - polling_functions()
 
 
 @pytest.mark.parametrize(

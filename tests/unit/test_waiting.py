@@ -1,4 +1,4 @@
-"""Waiting for a condition: when it is checked, what a timeout says, and what ends a wait at once."""
+"""Waiting for a condition: the moments of its checks, the message of a timeout, and the end of a wait."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.unit
 
 
 class Clock:
-    """Time that passes only while something sleeps or is checked."""
+    """A clock that advances only while something sleeps or a condition is checked."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
@@ -32,7 +32,7 @@ class Clock:
         self.now += seconds
 
     def check(self, seconds: float, *results: bool) -> Callable[[], bool]:
-        """Return a condition that takes so long, has these results, and is false after them."""
+        """Return a condition whose check takes ``seconds``, with these results and then False."""
         left = list(results)
 
         def condition() -> bool:
@@ -60,7 +60,7 @@ def test_a_condition_is_checked_once_even_when_time_is_over() -> None:
     assert len(checks) == 1
 
 
-def test_a_timeout_says_what_was_waited_for_how_long_the_last_state_and_the_next_step(clock: Clock) -> None:
+def test_the_message_of_a_timeout_has_condition_seconds_last_state_and_next_step(clock: Clock) -> None:
     with pytest.raises(NotReadyError) as caught:
         wait_until(
             clock.check(0.0),
@@ -75,7 +75,7 @@ def test_a_timeout_says_what_was_waited_for_how_long_the_last_state_and_the_next
     )
 
 
-def test_without_a_next_step_the_deadline_may_have_been_too_short(clock: Clock) -> None:
+def test_the_default_next_step_is_a_longer_deadline(clock: Clock) -> None:
     with pytest.raises(NotReadyError, match="--deadline-scale"):
         wait_until(clock.check(0.0), 1, what="it")
 
@@ -109,7 +109,7 @@ def test_the_pause_is_at_most_five_seconds(clock: Clock) -> None:
     assert clock.pauses == [5.0, 5.0]
 
 
-def test_the_last_check_is_at_the_deadline_and_the_only_one_there(clock: Clock) -> None:
+def test_exactly_one_check_is_at_the_deadline(clock: Clock) -> None:
     moments: list[float] = []
 
     def condition() -> bool:
@@ -132,7 +132,7 @@ def test_growing_pauses(waited: float, pause: float) -> None:
     assert growing_pause(waited, 0.02) == pause
 
 
-def test_without_a_pause_the_condition_waits_by_itself(clock: Clock) -> None:
+def test_without_a_pause_the_condition_waits_itself(clock: Clock) -> None:
     assert not poll(clock.check(0.5), 2.0, pause=0)
     assert set(clock.pauses) == {0.0}
 
@@ -148,7 +148,7 @@ def test_a_cancelled_wait_ends_during_its_pause() -> None:
     timer.join()
 
 
-def test_a_cancelled_wait_is_no_timeout() -> None:
+def test_the_message_of_a_cancelled_wait_is_not_that_of_a_timeout() -> None:
     cancelled = threading.Event()
     cancelled.set()
 
@@ -157,7 +157,7 @@ def test_a_cancelled_wait_is_no_timeout() -> None:
     assert not caught.value.next_step
 
 
-def test_every_deadline_is_scaled_and_the_factor_is_kept() -> None:
+def test_scaling_multiplies_every_deadline_and_the_scale() -> None:
     scaled = DEFAULTS.scaled(2.5)
 
     assert scaled.scale == 2.5
