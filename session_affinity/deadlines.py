@@ -87,7 +87,7 @@ class Deadlines:
     """Taking an embedded cluster down: half of it for ending after SIGTERM, half for ending after SIGKILL."""
     cgroup_removal: float = 10.0
     """The cgroups of an embedded cluster until all their processes have ended and they are removed."""
-    cluster_claim: float = 1.0
+    cluster_lock: float = 1.0
     """Taking the lock of an embedded cluster's name, which another process may be releasing."""
     preflight_try: float = 60.0
     """Trying out in separate namespaces what an embedded cluster needs of the kernel."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from ci.matrix.expectations import pytest_command
 from session_affinity.clusters.embedded.binaries import Cache, pins, store
-from session_affinity.clusters.interrupts import ending_orderly
+from session_affinity.clusters.interrupts import sigterm_as_interrupt
 from session_affinity.conformance.exit_codes import ExitCode
 from session_affinity.deadlines import DEFAULTS
 
@@ -82,7 +82,7 @@ def run_all(
 
 def _exit_code(command: Sequence[str]) -> int:
     """Run a command and return its exit code; on KeyboardInterrupt, let it clean up before the exception goes on."""
-    with ending_orderly(), subprocess.Popen(command) as process:
+    with sigterm_as_interrupt(), subprocess.Popen(command) as process:
         try:
             return process.wait()
         except KeyboardInterrupt:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from session_affinity.clusters.embedded import cluster as clusters
-from session_affinity.clusters.embedded.prepare import Request, prepare, resolve
+from session_affinity.clusters.embedded.prepare import ClusterRequest, prepare, resolve
 from session_affinity.clusters.embedded.state import cluster_names
 from session_affinity.errors import ClusterError, UsageError
 from session_affinity.progress import Progress
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def up(request: Request) -> int:
+def up(request: ClusterRequest) -> int:
     """Start a cluster unless it runs; one that is damaged is replaced."""
     release = resolve(request)
     progress = Progress()
     running = clusters.find(request.name)
     if running is not None:
-        dead = running.dead()
+        dead = running.missing_processes()
         if not dead:
             _require_alike(running, request, release)
             click.echo(f"cluster {request.name} runs Kubernetes {running.layout.kubernetes}")
@@ -77,7 +77,7 @@ def down(names: Sequence[str] | None) -> int:
 
 def build(kubernetes: str, *, quiet: bool = False) -> int:
     """Fetch or build the programs and images of a version, and print where they are and where they came from."""
-    prepared = prepare(Request(kubernetes=kubernetes), Progress(quiet=quiet))
+    prepared = prepare(ClusterRequest(kubernetes=kubernetes), Progress(quiet=quiet))
     for name, path in sorted(prepared.layout.programs.items()):
         click.echo(f"{name:28} {path}")
     click.echo(f"{'images':28} {prepared.layout.image_archive}")
@@ -86,7 +86,7 @@ def build(kubernetes: str, *, quiet: bool = False) -> int:
     return 0
 
 
-def _require_alike(running: clusters.EmbeddedCluster, request: Request, release: str) -> None:
+def _require_alike(running: clusters.EmbeddedCluster, request: ClusterRequest, release: str) -> None:
     layout = running.layout
     have = (layout.kubernetes, layout.proxy_mode, layout.ip_family, f"{len(layout.nodes) - 1} workers")
     want = (
@@ -112,7 +112,7 @@ def _print_status(name: str) -> bool:
     if running is None:
         click.echo(f"{name}: not running")
         return False
-    dead = running.dead()
+    dead = running.missing_processes()
     layout = running.layout
     state = f"damaged: {'; '.join(dead)}" if dead else "all programs run"
     kind = f"Kubernetes {layout.kubernetes}, {layout.proxy_mode}, {layout.ip_family}, {len(layout.nodes)} nodes"

@@ -1,8 +1,8 @@
-"""The IP families a cluster can be asked for, and the addresses of the clusters that the suite makes.
+"""The IP families of a cluster, and the address ranges of the clusters that the suite creates.
 
-The IPv4 ranges are those of the walk this suite began with. The IPv6 ranges are parts of one /48 of unique local
-addresses whose 40-bit global id was drawn at random, as RFC 4193 section 3.2 asks, so that they are nobody else's;
-an embedded cluster has them in namespaces of its own in any case.
+The IPv4 ranges are the suite's own choice. The IPv6 ranges are parts of one /48 of unique local addresses with a random
+40-bit global ID, as RFC 4193 section 3.2 requires, so that they do not collide with other sites. An embedded cluster
+uses all of them inside network namespaces only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.model import Family
 
 IP_FAMILIES: Final = ("ipv4", "ipv6", "dual")
-"""What ``--ip-family`` takes; on a dual-stack cluster the primary family is IPv4."""
+"""The values of ``--ip-family``; the primary family of a dual-stack cluster is IPv4."""
 DEFAULT_IP_FAMILY: Final = "ipv4"
 _FAMILIES: Final[Mapping[str, tuple[Family, ...]]] = {
     "ipv4": ("IPv4",),
@@ -30,7 +30,7 @@ _FAMILIES: Final[Mapping[str, tuple[Family, ...]]] = {
 
 @dataclass(frozen=True)
 class Ranges:
-    """The ranges of one family, in CIDR notation; every node gets a part of ``pods`` of ``pods_prefix`` length."""
+    """The address ranges of one family in CIDR notation; each node gets a ``/pods_prefix`` subnet of ``pods``."""
 
     pods: str
     services: str
@@ -38,22 +38,22 @@ class Ranges:
     pods_prefix: int
 
     def node_address(self, number: int) -> str:
-        """Return the address of a node, counted from 0."""
+        """Return the address of the node with this number; the control plane is number 0."""
         return str(ipaddress.ip_network(self.nodes)[number + 2])
 
     def pods_of_node(self, number: int) -> str:
-        """Return the part of the pod range that a node has, counted from 0."""
+        """Return the pod CIDR of the node with this number; the control plane is number 0."""
         network = ipaddress.ip_network(self.pods)
         size = 2 ** (network.max_prefixlen - self.pods_prefix)
         return f"{network[number * size]}/{self.pods_prefix}"
 
     def service_address(self, number: int) -> str:
-        """Return an address of the Service range; the first is that of Service default/kubernetes."""
+        """Return the address at this index of the Service range; index 1 is Service default/kubernetes."""
         return str(ipaddress.ip_network(self.services)[number])
 
     @property
     def nodes_prefix(self) -> int:
-        """The prefix length of the network between the nodes."""
+        """The prefix length of the node network."""
         return ipaddress.ip_network(self.nodes).prefixlen
 
 
@@ -69,12 +69,12 @@ RANGES: Final[Mapping[Family, Ranges]] = {
 
 
 def families_of(ip_family: str) -> tuple[Family, ...]:
-    """Return the families of an ``--ip-family``, the primary one first; raises UsageError when there is none of it."""
+    """Return the families of an ``--ip-family``, the primary family first; raises UsageError for an unknown value."""
     if ip_family not in _FAMILIES:
-        raise UsageError(f"IP family {ip_family!r} is not known; there are: {', '.join(IP_FAMILIES)}")
+        raise UsageError(f"unknown IP family {ip_family!r}", next_step=f"use one of {', '.join(IP_FAMILIES)}")
     return _FAMILIES[ip_family]
 
 
 def ranges_of(ip_family: str) -> tuple[Ranges, ...]:
-    """Return the ranges of a cluster, those of its primary family first."""
+    """Return the address ranges of a cluster, those of its primary family first."""
     return tuple(RANGES[family] for family in families_of(ip_family))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from session_affinity.clusters.images import by_tag, renamed
+from session_affinity.clusters.images import by_tag, rename_images
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,7 @@ class OwnCluster:
 
     def adapt(self, pod: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a sample pod with its images as the nodes have them (see ``Cluster``)."""
-        return {**pod, "spec": renamed(pod["spec"], self.image_name)}
+        return {**pod, "spec": rename_images(pod["spec"], self.image_name)}
 
 
 class Cluster(Protocol):

@@ -1,4 +1,4 @@
-"""How pods name their images: by digest in the manifests, by tag where a cluster has them under another digest."""
+"""Image names: the manifests pin digests, and clusters with locally built images use the tag without the digest."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ if TYPE_CHECKING:
 
 
 def by_tag(image: str) -> str:
-    """Return an image's name without the digest it is pinned to."""
+    """Return an image name without its digest."""
     return image.partition("@")[0]
 
 
 def repository(image: str) -> str:
-    """Return an image's name without digest and tag; the port of a registry's host is no tag."""
+    """Return an image name without tag and digest; the port of a registry host is not taken for a tag."""
     directory, separator, name = by_tag(image).rpartition("/")
     return f"{directory}{separator}{name.partition(':')[0]}"
 
 
 def digest(image: str) -> str:
-    """Return the digest that an image's name pins it to, ``sha256:...``; empty where it pins none."""
+    """Return the digest of an image name, ``sha256:...``; empty when the name has none."""
     return image.partition("@")[2]
 
 
-def renamed(spec: Mapping[str, Any], name: Callable[[str], str]) -> dict[str, Any]:
-    """Return a pod's spec with every image named as ``name`` says."""
+def rename_images(spec: Mapping[str, Any], name: Callable[[str], str]) -> dict[str, Any]:
+    """Return a pod spec with ``name`` applied to every image of its containers and init containers."""
     changed: dict[str, Any] = copy.deepcopy(dict(spec))
     for container in (*changed["containers"], *changed.get("initContainers", ())):
         container["image"] = name(container["image"])

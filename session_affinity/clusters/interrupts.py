@@ -1,4 +1,4 @@
-"""Signals while a cluster that outlives this process is there: ending orderly, and not in the middle of removing it."""
+"""Signal handling around a cluster that outlives this process: always remove it, and never stop halfway."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-def ending_orderly() -> contextlib.AbstractContextManager[None]:
-    """Let SIGTERM, with which CI ends a job, be what Ctrl-C is; by itself it would leave the cluster behind."""
+def sigterm_as_interrupt() -> contextlib.AbstractContextManager[None]:
+    """Treat SIGTERM (sent by CI when it cancels a job) like Ctrl-C, so that the cluster is removed."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -20,13 +20,16 @@ def ending_orderly() -> contextlib.AbstractContextManager[None]:
     return _handling(interrupt, signal.SIGTERM)
 
 
-def uninterrupted(say: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
-    """Finish a block whatever signal comes: it is short, and half of it would leave things behind."""
+def interrupts_ignored(note: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
+    """Ignore SIGINT and SIGTERM during a clean-up and call ``note`` with a message instead.
 
-    def insist(*_: object) -> None:
-        say("the cluster is being removed: a few seconds more")
+    The block must be short: a clean-up that is interrupted leaves resources behind.
+    """
 
-    return _handling(insist, signal.SIGINT, signal.SIGTERM)
+    def ignore(*_: object) -> None:
+        note("the cluster is being removed; this takes a few more seconds")
+
+    return _handling(ignore, signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
@@ -34,9 +37,9 @@ def _handling(handler: Callable[..., None], *numbers: signal.Signals) -> Iterato
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before: dict[signal.Signals, Any] = {number: signal.signal(number, handler) for number in numbers}
+    previous: dict[signal.Signals, Any] = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, old in before.items():
-            signal.signal(number, old)
+        for number, previous_handler in previous.items():
+            signal.signal(number, previous_handler)

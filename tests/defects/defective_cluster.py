@@ -169,7 +169,7 @@ class DefectiveCluster:
         """Check that nothing of a defect is left: a new Service is programmed on every node and keeps its client."""
         filters = [file.name for file in (self.directory / "filters").iterdir()]
         assert not filters, f"filters that were not removed: {filters}"
-        dead = self.cluster.dead()
+        dead = self.cluster.missing_processes()
         assert not dead, f"processes that ended: {dead}"
         api = self.api()
         deadlines = DEFAULTS.scaled(self.deadline_scale)

@@ -1,4 +1,4 @@
-"""Fixtures of the tests that start embedded clusters."""
+"""Fixtures for the tests that start embedded clusters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything below this directory needs embedded clusters."""
+    """Mark all tests below this directory as integration tests, with a longer timeout."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.integration)
@@ -32,9 +32,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def interruptible() -> None:
-    """Let the processes that tests start be interrupted, also where this run was started in a shell's background.
+    """Restore SIGINT when this run was started in the background of a shell.
 
-    Such a shell has SIGINT ignored, and what is ignored is inherited.
+    The shell ignores SIGINT for background jobs, and child processes inherit that, so tests could not interrupt them.
     """
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -42,17 +42,17 @@ def interruptible() -> None:
 
 @dataclass(frozen=True)
 class CommandLine:
-    """The embedded cluster's command line, with its state in a directory of the test's own."""
+    """The command line of embedded clusters, with its state in a directory of the test."""
 
     state: Path
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a child process needs to see the same clusters."""
+        """The environment for a child process that uses the same clusters."""
         return {**os.environ, STATE_VARIABLE: str(self.state), "PYTHONUNBUFFERED": "1"}
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Begin a verb in a session of its own, and return at once."""
+        """Start a subcommand in a new session and return its process."""
         return subprocess.Popen(
             (sys.executable, "-m", "session_affinity", "cluster", *arguments),
             cwd=ROOT,
@@ -64,23 +64,23 @@ class CommandLine:
         )
 
     def __call__(self, *arguments: str, code: int | None = 0) -> str:
-        """Run a verb to its end and return what it said."""
+        """Run a subcommand to its end, check its exit code and return its output."""
         process = self.start(*arguments)
-        said, _ = process.communicate(timeout=240)
-        assert code is None or process.returncode == code, f"{arguments}: {process.returncode}\n{said}"
-        return said
+        output, _ = process.communicate(timeout=240)
+        assert code is None or process.returncode == code, f"{arguments}: {process.returncode}\n{output}"
+        return output
 
 
 @pytest.fixture
 def state_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A state directory that no other run uses."""
+    """A state directory for this test only."""
     monkeypatch.setenv(STATE_VARIABLE, str(tmp_path / "state"))
     return tmp_path / "state"
 
 
 @pytest.fixture
 def embedded(state_root: Path) -> Iterator[CommandLine]:
-    """The command line; clusters that a failing test leaves are taken down."""
+    """The command line; clusters that a failed test leaves are taken down."""
     yield CommandLine(state_root)
     for name in {path.stem for path in (state_root / "clusters").glob("*")}:
         clusters.down(name)
@@ -88,5 +88,5 @@ def embedded(state_root: Path) -> Iterator[CommandLine]:
 
 @pytest.fixture
 def before(state_root: Path) -> traces.Traces:
-    """The machine before the test."""
+    """The traces of clusters on the machine before the test."""
     return traces.now(state_root)

@@ -1,4 +1,4 @@
-"""An embedded cluster works, and whatever happens to it, nothing of it stays."""
+"""The lifecycle of embedded clusters: start, use, damage, interrupts, and removal without leftovers."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ with open_cluster(ClusterOptions(name=sys.argv[1]), quiet()) as cluster:
 def kubectl(cluster: clusters.EmbeddedCluster, *arguments: str) -> str:
     program = cluster.layout.programs["kubectl"]
     argv = (program, f"--kubeconfig={cluster.kubeconfig}", *arguments)
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    completed = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    assert completed.returncode == 0, completed.stderr
+    return completed.stdout
 
 
-def running(name: str = NAME) -> clusters.EmbeddedCluster:
-    found = clusters.find(name)
-    assert found is not None
-    return found
+def running_cluster(name: str = NAME) -> clusters.EmbeddedCluster:
+    cluster = clusters.find(name)
+    assert cluster is not None
+    return cluster
 
 
-def test_a_cluster_is_reached_from_the_host_and_leaves_nothing(
+def test_a_cluster_is_reachable_from_the_host_and_leaves_nothing(
     embedded: CommandLine, state_root: Path, before: traces.Traces
 ) -> None:
-    """Four nodes with the names and pod ranges of the walk; only loopback listens; after `down` all is as before."""
+    """It has four nodes with fixed names and pod CIDRs and listens on loopback only; `down` removes everything."""
     embedded("up", "--name", NAME)
     kubeconfig = embedded("kubeconfig", "--name", NAME).strip()
-    nodes = json.loads(kubectl(running(), "get", "nodes", "-o", "json"))["items"]
+    nodes = json.loads(kubectl(running_cluster(), "get", "nodes", "-o", "json"))["items"]
     ranges = {node["metadata"]["name"]: node["spec"]["podCIDR"] for node in nodes}
     added = traces.now(state_root).added_to(before)
     hostname = embedded("exec", "--name", NAME, f"{NAME}-worker2", "--", "hostname").strip()
@@ -76,70 +76,72 @@ def test_a_cluster_is_reached_from_the_host_and_leaves_nothing(
 def test_two_clusters_of_different_names_run_at_once(
     embedded: CommandLine, state_root: Path, before: traces.Traces
 ) -> None:
-    """Both answer with their own nodes, and each goes alone."""
+    """Each has its own nodes, and one can be removed while the other runs."""
     processes = [embedded.start("up", "--name", name) for name in ("first", "second")]
-    said = [process.communicate(timeout=240)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
+    outputs = [process.communicate(timeout=240)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
 
     embedded("down", "--name", "first")
-    names = kubectl(running("second"), "get", "nodes", "-o", "name").split()
+    names = kubectl(running_cluster("second"), "get", "nodes", "-o", "name").split()
     embedded("down", "--name", "second")
 
     assert names[0] == "node/second-control-plane"
     assert traces.wait_until_gone(before, state_root) == {}
 
 
-def test_a_second_start_of_the_same_name_finds_the_first(embedded: CommandLine) -> None:
-    """A running cluster is found in well under a second, and one that differs is refused."""
+def test_up_finds_a_running_cluster_of_the_same_name(embedded: CommandLine) -> None:
+    """It returns at once when the running cluster has the requested options, and refuses others."""
     embedded("up", "--name", NAME)
     began = time.monotonic()
-    said = embedded("up", "--name", NAME)
+    output = embedded("up", "--name", NAME)
     seconds = time.monotonic() - began
-    refused = embedded("up", "--name", NAME, "--proxy-mode", "nftables", code=4)
+    refusal = embedded("up", "--name", NAME, "--proxy-mode", "nftables", code=4)
 
-    assert f"cluster {NAME} runs" in said
+    assert f"cluster {NAME} runs" in output
     assert seconds < 2
-    assert "nftables" in refused
-    assert "take it down" in refused
+    assert "nftables" in refusal
+    assert "take it down" in refusal
 
 
-@pytest.mark.parametrize("victim", ["keeper", "first process", "kube-apiserver", "a node", "containerd"])
-def test_killing_any_part_leaves_what_the_next_start_replaces(
+@pytest.mark.parametrize("victim", ["supervisor", "first process", "kube-apiserver", "a node", "containerd"])
+def test_a_cluster_with_a_killed_process_is_replaced_by_the_next_up(
     victim: str, embedded: CommandLine, state_root: Path, before: traces.Traces
 ) -> None:
-    """kill -9 of any part; `up` again gives a whole cluster, `down` leaves nothing."""
+    """After SIGKILL of any process `up` gives a complete cluster, and `down` leaves nothing."""
     embedded("up", "--name", NAME)
-    old = running()
+    old = running_cluster()
     os.kill(_pid_of(victim, old), signal.SIGKILL)
-    wait_until(lambda: clusters.find(NAME) is None or running().dead(), 10, what="the cluster to end")
+    wait_until(
+        lambda: clusters.find(NAME) is None or running_cluster().missing_processes(), 10, what="the cluster to end"
+    )
 
     embedded("up", "--name", NAME)
-    new = running()
+    new = running_cluster()
     nodes = kubectl(new, "get", "nodes", "-o", "name").split()
-    dead = new.dead()
+    missing = new.missing_processes()
     embedded("down", "--name", NAME)
 
-    assert new.running.keeper != old.running.keeper
+    assert new.processes.supervisor != old.processes.supervisor
     assert len(nodes) == 4
-    assert dead == ()
+    assert missing == ()
     assert traces.wait_until_gone(before, state_root) == {}
 
 
-def test_a_dead_kube_proxy_is_named_and_left_to_the_claims(embedded: CommandLine) -> None:
-    """What is under test is not mended behind the reader's back: `status` names it, a run of the suite judges it."""
+def test_status_names_a_killed_kube_proxy_and_does_not_restart_it(embedded: CommandLine) -> None:
+    """kube-proxy is under test, so the cluster must not restart it; the claims of a run report its absence."""
     embedded("up", "--name", NAME)
-    running().nodes[f"{NAME}-worker2"].run(("pkill", "-9", "kube-proxy")).check()
-    wait_until(lambda: running().dead(), 10, what="the cluster to lose a program")
+    running_cluster().nodes[f"{NAME}-worker2"].run(("pkill", "-9", "kube-proxy")).check()
+    wait_until(lambda: running_cluster().missing_processes(), 10, what="the cluster to lose a program")
 
     status = embedded("status", "--name", NAME, code=1)
 
     assert f"{NAME}-worker2: kube-proxy (exit code -9)" in status
 
 
-def test_killing_its_owner_takes_the_cluster_along(
+def test_the_cluster_ends_when_its_owner_is_killed(
     embedded: CommandLine, state_root: Path, before: traces.Traces
 ) -> None:
-    """A run that is killed with -9 leaves nothing, without anybody cleaning up after it."""
+    """After SIGKILL of a run nothing remains, without a clean-up by another process."""
     with subprocess.Popen(
         (sys.executable, "-c", _OPEN_AND_WAIT, NAME),
         env=embedded.environment,
@@ -158,24 +160,28 @@ def test_killing_its_owner_takes_the_cluster_along(
 def test_ctrl_c_while_starting_leaves_nothing(
     seconds: float, embedded: CommandLine, state_root: Path, before: traces.Traces
 ) -> None:
-    """Whatever phase it interrupts, so long after it said the first word: it ends with 2, and all is as before."""
+    """An interrupt ``seconds`` after the first line of output gives exit code 2 and removes everything."""
     starting = embedded.start("up", "--name", NAME)
     assert starting.stdout is not None
-    said = starting.stdout.readline()
+    output = starting.stdout.readline()
     time.sleep(seconds)
     starting.send_signal(signal.SIGINT)
-    said += starting.communicate(timeout=60)[0]
+    output += starting.communicate(timeout=60)[0]
 
-    assert starting.returncode == 2, said
+    assert starting.returncode == 2, output
     assert traces.wait_until_gone(before, state_root) == {}
 
 
-def test_credentials_reach_no_further_than_they_must(embedded: CommandLine) -> None:
-    """Keys and kubeconfigs are private; nobody without a certificate gets in; a kubelet reads its own node only."""
+def test_credentials_give_no_more_access_than_needed(embedded: CommandLine) -> None:
+    """Keys and kubeconfigs are private, requests need a certificate, and a kubelet cannot list Secrets."""
     embedded("up", "--name", NAME)
-    cluster = running()
-    secret = [p for p in cluster.state.root.rglob("*") if p.suffix in (".key", ".kubeconfig") or p.name == "kubeconfig"]
-    readable = [str(p) for p in secret if p.stat().st_mode & 0o077]
+    cluster = running_cluster()
+    private = [
+        path
+        for path in cluster.state.root.rglob("*")
+        if path.suffix in (".key", ".kubeconfig") or path.name == "kubeconfig"
+    ]
+    readable = [str(path) for path in private if path.stat().st_mode & 0o077]
     worker = cluster.nodes[f"{NAME}-worker"]
     api = f"https://{cluster.layout.control_plane.address}:6443"
     curl = ("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", str(cluster.state.pki / "ca.crt"))
@@ -187,15 +193,15 @@ def test_credentials_reach_no_further_than_they_must(embedded: CommandLine) -> N
     )
 
     anonymous = worker.run((*curl, f"{api}/api/v1/nodes")).stdout
-    own = worker.run((*curl, *as_kubelet, f"{api}/api/v1/nodes/{NAME}-worker")).stdout
+    own_node = worker.run((*curl, *as_kubelet, f"{api}/api/v1/nodes/{NAME}-worker")).stdout
     secrets = worker.run((*curl, *as_kubelet, f"{api}/api/v1/secrets")).stdout
     kubelet = worker.run(
         ("curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", f"https://{worker_address(cluster)}:10250/pods")
     ).stdout
 
-    assert len(secret) > 10
+    assert len(private) > 10
     assert readable == []
-    assert (anonymous, own, secrets, kubelet) == ("403", "200", "403", "401")
+    assert (anonymous, own_node, secrets, kubelet) == ("403", "200", "403", "401")
 
 
 def worker_address(cluster: clusters.EmbeddedCluster) -> str:
@@ -205,11 +211,14 @@ def worker_address(cluster: clusters.EmbeddedCluster) -> str:
 def _pid_of(victim: str, cluster: clusters.EmbeddedCluster) -> int:
     worker = cluster.nodes[f"{NAME}-worker"].process.pid
     control_plane = cluster.nodes[f"{NAME}-control-plane"].process.pid
-    known = {"keeper": cluster.running.keeper.pid, "first process": cluster.running.first_process.pid, "a node": worker}
+    processes = cluster.processes
+    pids = {"supervisor": processes.supervisor.pid, "first process": processes.first_process.pid, "a node": worker}
     parents = {"kube-apiserver": control_plane, "containerd": worker}
-    return known[victim] if victim in known else _child(parents[victim], victim)
+    return pids[victim] if victim in pids else _child(parents[victim], victim)
 
 
 def _child(parent: int, name: str) -> int:
-    done = subprocess.run(("pgrep", "-P", str(parent), "-x", name[:15]), capture_output=True, text=True, check=True)
-    return int(done.stdout.split()[0])
+    completed = subprocess.run(
+        ("pgrep", "-P", str(parent), "-x", name[:15]), capture_output=True, text=True, check=True
+    )
+    return int(completed.stdout.split()[0])

@@ -1,4 +1,4 @@
-"""What a cluster could leave on the machine, as one comparable value."""
+"""Snapshots of everything on the machine that a cluster could leave behind."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WAIT_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Traces:
-    """Everything on the host that a cluster's start could add to."""
+    """The processes, network state, mounts, cgroups, listeners and files that a cluster could add to the host."""
 
     processes: frozenset[str]
     network_namespaces: frozenset[str]
@@ -28,7 +28,7 @@ class Traces:
     state: frozenset[str]
 
     def added_to(self, before: Traces) -> dict[str, list[str]]:
-        """Return what is here and was not before, by kind."""
+        """Return what was added since the snapshot ``before``, by field."""
         return {
             field.name: sorted(getattr(self, field.name) - getattr(before, field.name))
             for field in fields(self)
@@ -41,25 +41,26 @@ def _lines(*argv: str) -> frozenset[str]:
 
 
 def _processes() -> frozenset[str]:
-    """Processes by number and name that belong to a cluster of these tests: by their cgroup, or by their command line.
+    """Return the processes of these tests' clusters as ``PID name``, recognised by cgroup or command line.
 
-    Other clusters may come and go on the machine at the same time.
+    Other clusters may start and end on the machine at the same time.
     """
-    found = set()
+    processes = set()
     for directory in Path("/proc").glob("[0-9]*"):
         try:
-            told = (directory / "cgroup").read_text() + (directory / "cmdline").read_text().replace("\0", " ")
+            description = (directory / "cgroup").read_text() + (directory / "cmdline").read_text().replace("\0", " ")
             stat = (directory / "stat").read_text()
         except (FileNotFoundError, ProcessLookupError):
             continue
         name, _, rest = stat.partition("(")[2].rpartition(")")
-        if rest.split()[0] not in "ZX" and any(f"session-affinity-{n}" in told or f"keeper {n}" in told for n in NAMES):
-            found.add(f"{directory.name} {name}")
-    return frozenset(found)
+        marks = [mark for cluster in NAMES for mark in (f"session-affinity-{cluster}", f"supervisor {cluster}")]
+        if rest.split()[0] not in "ZX" and any(mark in description for mark in marks):
+            processes.add(f"{directory.name} {name}")
+    return frozenset(processes)
 
 
 def _cgroups() -> frozenset[str]:
-    """The cgroups of these tests' clusters; those of others may vanish while they are looked through."""
+    """Return the cgroups of these tests' clusters; cgroups of others may vanish during the search."""
     names = {f"session-affinity-{name}" for name in NAMES}
     return frozenset(
         f"{parent}/{name}" for parent, below, _ in os.walk("/sys/fs/cgroup") for name in names.intersection(below)
@@ -67,8 +68,8 @@ def _cgroups() -> frozenset[str]:
 
 
 def now(state_root: Path) -> Traces:
-    """Look at the machine."""
-    interesting = (
+    """Take a snapshot of the machine."""
+    host_directories = (
         "/usr/libexec/kubernetes",
         "/opt/containerd",
         "/var/lib/cni",
@@ -83,9 +84,11 @@ def now(state_root: Path) -> Traces:
         routes=_lines("ip", "route"),
         mounts=frozenset(line.split(" ", 2)[2] for line in Path("/proc/self/mountinfo").read_text().splitlines()),
         cgroups=_cgroups(),
-        # The fourth column is the address; those before it say how many wait to be taken.
-        listeners=frozenset(one for line in _lines("ss", "-Hltn") if not (one := line.split()[3]).startswith("127.")),
-        host_files=frozenset(p for p in interesting if Path(p).exists()),
+        # The fourth column is the local address, after the state and the lengths of two queues.
+        listeners=frozenset(
+            address for line in _lines("ss", "-Hltn") if not (address := line.split()[3]).startswith("127.")
+        ),
+        host_files=frozenset(path for path in host_directories if Path(path).exists()),
         state=frozenset(
             os.path.relpath(f"{parent}/{name}", state_root)
             for parent, below, files in os.walk(state_root / "clusters")
@@ -95,6 +98,6 @@ def now(state_root: Path) -> Traces:
 
 
 def wait_until_gone(before: Traces, state_root: Path, seconds: float = _WAIT_SECONDS) -> dict[str, list[str]]:
-    """Return what is still added after at most ``seconds``; processes need a moment to end after they are killed."""
+    """Wait until nothing is added any more, and return what remains; killed processes need a moment to end."""
     poll(lambda: not now(state_root).added_to(before), seconds, pause=0.1)
     return now(state_root).added_to(before)

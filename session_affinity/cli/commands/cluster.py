@@ -101,9 +101,9 @@ def up(**request: Any) -> int:
     """Start a cluster. One that runs already is left as it is; one that is damaged is replaced."""
     _require_embedded()
     from session_affinity.cli import embedded_clusters
-    from session_affinity.clusters.embedded.prepare import Request
+    from session_affinity.clusters.embedded.prepare import ClusterRequest
 
-    return embedded_clusters.up(Request(**request))
+    return embedded_clusters.up(ClusterRequest(**request))
 
 
 @command.command()

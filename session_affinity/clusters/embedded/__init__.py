@@ -1,1 +1,1 @@
-"""Real Kubernetes clusters without Docker: the same programs, in namespaces of this machine."""
+"""Real Kubernetes clusters without a container engine: the release's programs in Linux namespaces of this machine."""

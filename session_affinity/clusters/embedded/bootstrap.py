@@ -1,6 +1,6 @@
-"""What a new cluster is told through its API before anybody uses it, and the wait until it is usable.
+"""Creates the Node objects of a new cluster through its API and waits until pods can run.
 
-Uses urllib3 directly: the official client takes longer to import than this takes to run.
+Uses urllib3 directly because importing the official client takes longer than this module's work.
 """
 
 from __future__ import annotations
@@ -35,16 +35,17 @@ _KUBELET_CLIENT_BINDING = {
 
 
 class Bootstrap:
-    """Brings a cluster whose processes were started to the point where pods can run.
+    """The steps from started processes to a cluster that runs pods.
 
-    ``alive`` raises when the cluster has died meanwhile, so that no deadline is waited out for a dead one.
+    ``require_alive`` is called while waiting; it raises when a process of the cluster has ended, so that a wait for a
+    dead cluster does not last until its deadline.
     """
 
-    def __init__(self, layout: Layout, state: StateDirectory, port: int, alive: Callable[[], None]) -> None:
+    def __init__(self, layout: Layout, state: StateDirectory, port: int, require_alive: Callable[[], None]) -> None:
         self._layout = layout
         self._deadlines = layout.deadlines
         self._state = state
-        self._alive = alive
+        self._require_alive = require_alive
         context = ssl.create_default_context(cafile=str(state.pki / "ca.crt"))
         context.load_cert_chain(state.pki / "admin.crt", state.pki / "admin.key")
         self._http = urllib3.HTTPSConnectionPool("127.0.0.1", port, ssl_context=context, retries=False)
@@ -54,24 +55,24 @@ class Bootstrap:
         self._wait("the API server to be ready", self._deadlines.embedded_api, self._api_state)
 
     def _api_state(self) -> str:
-        answer = self._http.request("GET", "/readyz", timeout=self._deadlines.embedded_api_call)
-        return "" if answer.status == 200 else answer.data.decode(errors="replace")[-300:]
+        response = self._http.request("GET", "/readyz", timeout=self._deadlines.embedded_api_call)
+        return "" if response.status == 200 else response.data.decode(errors="replace")[-300:]
 
-    def declare(self) -> None:
-        """Create the Node objects with their pod ranges and labels, and let the API server use the kubelets."""
+    def create_nodes(self) -> None:
+        """Create the Node objects with pod CIDRs and labels, and authorise the API server to use the kubelets' API."""
         self._create("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", _KUBELET_CLIENT_BINDING)
         for node in self._layout.nodes:
-            self._declare_node(node)
+            self._create_node(node)
 
-    def _declare_node(self, node: NodeLayout) -> None:
+    def _create_node(self, node: NodeLayout) -> None:
         role = {"node-role.kubernetes.io/control-plane": ""} if node.control_plane else {}
         metadata = {
             "name": node.name,
             "labels": {"kubernetes.io/hostname": node.name, "kubernetes.io/os": "linux", **role},
         }
         spec: dict[str, Any] = {"podCIDR": node.pod_cidrs[0], "podCIDRs": list(node.pod_cidrs)}
-        # kube-proxy waits 30 s for its node's address, and ends when one comes later (pkg/proxy/node.go): on a slow
-        # machine that is before kubelet tells it.
+        # The address is set here because kube-proxy waits 30 s for it and exits when it is set later
+        # (pkg/proxy/node.go); on a slow machine kubelet sets it too late.
         addresses = [
             *({"type": "InternalIP", "address": address} for address in node.addresses),
             {"type": "Hostname", "address": node.name},
@@ -80,72 +81,79 @@ class Bootstrap:
         self._create("/api/v1/nodes", {**body, "status": {"addresses": addresses}})
 
     def _create(self, path: str, body: dict[str, Any]) -> None:
-        """Create an object, or make an existing one like it (a kubelet may have registered its node before)."""
+        """Create an object, or patch it when it exists: a kubelet may have registered its Node first."""
         status, text = self._send("POST", path, body, "application/json")
         if status == 409:
             name = body["metadata"]["name"]
             status, text = self._send("PATCH", f"{path}/{name}", body, "application/merge-patch+json")
         if status >= 300:
-            raise ClusterError(f"the API server refused {body['kind']} {body['metadata']['name']}: {status} {text}")
+            raise ClusterError(
+                f"cluster {self._layout.name}: the API server refused {body['kind']} {body['metadata']['name']}:"
+                f" {status} {text}",
+                next_step=f"read {self._state.log(self._layout.control_plane.name, 'kube-apiserver')}",
+            )
 
-    def _send(self, method: str, path: str, body: dict[str, Any], kind: str) -> tuple[int, str]:
-        """Send a request, again where no answer came: to make the same object twice does no harm."""
+    def _send(self, method: str, path: str, body: dict[str, Any], content_type: str) -> tuple[int, str]:
+        """Send a request and return the status and the end of the body; retries, as creating twice is harmless."""
         try:
-            answer = self._http.request(
+            response = self._http.request(
                 method,
                 path,
                 body=json.dumps(body),
-                headers={"Content-Type": kind},
+                headers={"Content-Type": content_type},
                 timeout=self._deadlines.embedded_api_call,
                 retries=urllib3.Retry(_RETRIES, allowed_methods=None),
             )
         except urllib3.exceptions.HTTPError as error:
-            raise ClusterError(f"the API server does not answer {method} {path}: {error}") from error
-        return answer.status, answer.data.decode(errors="replace")[-500:]
+            raise ClusterError(
+                f"cluster {self._layout.name}: no answer from the API server to {method} {path}: {error}",
+                next_step=f"read {self._state.log(self._layout.control_plane.name, 'kube-apiserver')}",
+            ) from error
+        return response.status, response.data.decode(errors="replace")[-500:]
 
     def wait_for_nodes(self) -> None:
-        """Wait until every node is Ready and the service account that pods need exists."""
+        """Wait until every node is Ready and the default service account exists, without which no pod is admitted."""
         self._wait("all nodes to be Ready", self._deadlines.embedded_nodes, self._nodes_state)
         self._wait("the default service account", self._deadlines.embedded_nodes, self._account_state)
 
     def _nodes_state(self) -> str:
-        answer = self._http.request("GET", "/api/v1/nodes", timeout=self._deadlines.embedded_api_call)
-        if answer.status != 200:
-            return f"status {answer.status}"
-        waiting = []
-        for item in answer.json()["items"]:
+        response = self._http.request("GET", "/api/v1/nodes", timeout=self._deadlines.embedded_api_call)
+        if response.status != 200:
+            return f"status {response.status}"
+        not_ready = []
+        for item in response.json()["items"]:
             conditions = item.get("status", {}).get("conditions", [])
             ready = next((c for c in conditions if c["type"] == "Ready"), None)
             if ready is None or ready["status"] != "True":
-                waiting.append(f"{item['metadata']['name']}: {ready['message'] if ready else 'no kubelet yet'}")
-        return "; ".join(waiting)
+                not_ready.append(f"{item['metadata']['name']}: {ready['message'] if ready else 'no kubelet yet'}")
+        return "; ".join(not_ready)
 
     def _account_state(self) -> str:
         path = "/api/v1/namespaces/default/serviceaccounts/default"
-        answer = self._http.request("GET", path, timeout=self._deadlines.embedded_api_call)
-        return "" if answer.status == 200 else f"status {answer.status}"
+        response = self._http.request("GET", path, timeout=self._deadlines.embedded_api_call)
+        return "" if response.status == 200 else f"status {response.status}"
 
     def _wait(self, what: str, seconds: float, state: Callable[[], str]) -> None:
-        lacking = ""
+        last_state = ""
 
-        def nothing_lacks() -> bool:
-            nonlocal lacking
-            if lacking := _asked(state):
-                self._alive()
-            return not lacking
+        def is_complete() -> bool:
+            nonlocal last_state
+            if last_state := _state_or_error(state):
+                self._require_alive()
+            return not last_state
 
         wait_until(
-            nothing_lacks,
+            is_complete,
             seconds,
             what=f"{what} in cluster {self._layout.name}",
-            last_state=lambda: lacking,
+            last_state=lambda: last_state,
             next_step=f"read the logs below {self._state.root / 'logs'}",
             growing=True,
         )
 
 
-def _asked(state: Callable[[], str]) -> str:
-    """Return what is still missing; an API server that does not answer may do so later."""
+def _state_or_error(state: Callable[[], str]) -> str:
+    """Return what is still missing, or the connection error: the API server may answer later."""
     try:
         return state()
     except urllib3.exceptions.HTTPError as error:

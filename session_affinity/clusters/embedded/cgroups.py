@@ -1,8 +1,9 @@
-"""A cluster's own cgroups, on hosts with cgroup v2, v1, or both (hybrid).
+"""The cgroups of a cluster, on hosts with cgroup v2, v1, or both (hybrid).
 
-Everything a cluster runs lives below one directory per hierarchy, ``/session-affinity-NAME``, never in the caller's
-cgroup: on v2 enabling controllers in a cgroup that holds processes turns it "domain threaded" and breaks its children.
-Order matters on v2: first no process in the cgroup, then its controllers.
+All processes of a cluster run below one directory per hierarchy, ``/session-affinity-NAME``, never in the caller's
+cgroup. The reason is cgroup v2: a cgroup that contains processes cannot pass domain controllers to its children
+("no internal processes" rule of Documentation/admin-guide/cgroup-v2.rst); threaded controllers alone turn it "domain
+threaded", which breaks the children. So on v2 a cgroup is emptied first, and then its controllers are enabled.
 """
 
 from __future__ import annotations
@@ -17,77 +18,70 @@ from session_affinity.errors import ClusterError, PreflightError
 from session_affinity.waiting import poll
 
 ROOT = Path("/sys/fs/cgroup")
-NEEDED_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")  # io is called blkio on v1
+NEEDED_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")  # v1 has blkio for io
 _NEEDED_V1 = ("cpuset", "cpu", "memory", "devices", "freezer", "pids")
 
 
 @dataclass(frozen=True)
 class Hierarchy:
-    """One mounted cgroup tree: ``options`` is empty for v2, else the v1 mount options (``cpu,cpuacct``)."""
+    """A mounted cgroup hierarchy; ``options`` are the v1 mount options (``cpu,cpuacct``), empty for v2."""
 
     mount_point: Path
     options: str
 
     @property
     def is_v2(self) -> bool:
-        """Whether this is the unified hierarchy."""
+        """Whether this is the unified hierarchy of cgroup v2."""
         return not self.options
 
 
 def hierarchies(mountinfo: str | None = None) -> tuple[Hierarchy, ...]:
-    """Return the trees to use: the v2 one when it has the controllers, else the v1 ones.
+    """Return the hierarchies to use: v2 when it is mounted at /sys/fs/cgroup, else all of v1.
 
-    On hybrid hosts v2 is mounted as well but has no controller; it is left alone there.
+    Hybrid hosts mount v2 elsewhere (``/sys/fs/cgroup/unified``) and without controllers; it is not used there.
     """
     if mountinfo is None:
         mountinfo = Path("/proc/self/mountinfo").read_text()
     v1: dict[str, Hierarchy] = {}
     v2: Hierarchy | None = None
     for line in mountinfo.splitlines():
-        before, _, after = line.partition(" - ")
-        kind, _, options = after.split(" ", 2)
-        mount_point = Path(before.split(" ")[4])
+        mount, _, file_system = line.partition(" - ")
+        kind, _, options = file_system.split(" ", 2)
+        mount_point = Path(mount.split(" ")[4])
         if kind == "cgroup2" and mount_point == ROOT:
             v2 = Hierarchy(mount_point, "")
         elif kind == "cgroup" and mount_point.parent == ROOT:
-            ours = ",".join(o for o in options.split(",") if o not in ("rw", "ro", "xattr", "clone_children"))
-            ours = ",".join(o for o in ours.split(",") if not o.startswith(("release_agent", "cpuset_v2_mode")))
-            v1[mount_point.name] = Hierarchy(mount_point, f"none,{ours}" if ours.startswith("name=") else ours)
+            kept = ",".join(o for o in options.split(",") if o not in ("rw", "ro", "xattr", "clone_children"))
+            kept = ",".join(o for o in kept.split(",") if not o.startswith(("release_agent", "cpuset_v2_mode")))
+            v1[mount_point.name] = Hierarchy(mount_point, f"none,{kept}" if kept.startswith("name=") else kept)
     if v2 is not None:
         return (v2,)
     return tuple(v1.values())
 
 
-def describe(found: tuple[Hierarchy, ...]) -> str:
-    """Say in a word what the host has."""
-    if not found:
-        return "none"
-    return "v2" if found[0].is_v2 else "v1"
-
-
 def require_controllers() -> None:
-    """Raise PreflightError when the host's cgroups cannot carry a node."""
-    found = hierarchies()
-    if not found:
+    """Raise PreflightError when the host's cgroups lack a controller that a node needs."""
+    mounted = hierarchies()
+    if not mounted:
         raise PreflightError(
             f"no cgroup hierarchy is mounted at {ROOT}",
-            next_step="mount one: mount -t cgroup2 cgroup2 /sys/fs/cgroup",
+            next_step="mount cgroup v2: mount -t cgroup2 cgroup2 /sys/fs/cgroup",
         )
-    if found[0].is_v2:
-        have = (ROOT / "cgroup.controllers").read_text().split()
-        missing = [c for c in NEEDED_CONTROLLERS if c not in have]
+    if mounted[0].is_v2:
+        available = (ROOT / "cgroup.controllers").read_text().split()
+        missing = [c for c in NEEDED_CONTROLLERS if c not in available]
     else:
-        have = [c for h in found for c in h.options.split(",")]
-        missing = [c for c in _NEEDED_V1 if c not in have]
+        available = [c for hierarchy in mounted for c in hierarchy.options.split(",")]
+        missing = [c for c in _NEEDED_V1 if c not in available]
     if missing:
         raise PreflightError(
-            f"cgroup controllers are missing at {ROOT}: {', '.join(missing)} (there: {' '.join(have)})",
-            next_step="enable them on the kernel command line, or run on the host rather than in a container",
+            f"cgroup controllers are missing at {ROOT}: {', '.join(missing)} (available: {' '.join(available)})",
+            next_step="enable them on the kernel command line, or run on the host instead of in a container",
         )
 
 
 def _enable_controllers(directory: Path) -> None:
-    """Hand a v2 cgroup's controllers down to its children, one by one: one refusal must not lose the others."""
+    """Enable the needed controllers for the children of a v2 cgroup, each with its own write."""
     available = (directory / "cgroup.controllers").read_text().split()
     for controller in NEEDED_CONTROLLERS:
         if controller in available:
@@ -95,7 +89,7 @@ def _enable_controllers(directory: Path) -> None:
 
 
 def _make_v1(directory: Path) -> None:
-    """Make a v1 cgroup; a new cpuset is empty and takes no process until it has its parent's processors."""
+    """Create a v1 cgroup and copy the parent's CPUs and memory nodes: an empty cpuset accepts no process."""
     directory.mkdir(exist_ok=True)
     for name in ("cpuset.cpus", "cpuset.mems"):
         file = directory / name
@@ -104,7 +98,7 @@ def _make_v1(directory: Path) -> None:
 
 
 class ClusterCgroups:
-    """The directories of one cluster: ``processes`` for what is not a node, and one for each node."""
+    """The cgroups of one cluster: one for each node, and ``processes`` for everything outside the nodes."""
 
     def __init__(self, cluster: str) -> None:
         self._cluster = cluster
@@ -114,7 +108,7 @@ class ClusterCgroups:
         return hierarchy.mount_point / f"session-affinity-{self._cluster}"
 
     def create(self, nodes: tuple[str, ...]) -> None:
-        """Make all directories; raises ClusterError naming the one that could not be made."""
+        """Create all cgroups of the cluster; raises ClusterError naming the directory that failed."""
         try:
             for hierarchy in self._hierarchies:
                 top = self._top(hierarchy)
@@ -130,20 +124,21 @@ class ClusterCgroups:
                         _make_v1(top / name)
         except OSError as error:
             raise ClusterError(
-                f"cgroups of cluster {self._cluster} could not be made: {error}",
-                next_step="run as root on the host itself, not inside a container with a read-only /sys/fs/cgroup",
+                f"cannot create the cgroups of cluster {self._cluster}: {error}",
+                next_step="run as root on the host, not in a container with a read-only /sys/fs/cgroup",
             ) from error
 
     def enter(self, name: str) -> None:
-        """Move this process into a directory of the cluster."""
+        """Move this process into a cgroup of the cluster."""
         for hierarchy in self._hierarchies:
             (self._top(hierarchy) / name / "cgroup.procs").write_text("0")
 
-    def become_node(self, node: str) -> None:
-        """Make the node's directory the root that this process and its children see.
+    def enter_node(self, node: str) -> None:
+        """Move this process into a node's cgroup and make that the root of a new cgroup namespace.
 
-        Entering comes before the new namespace (its root is where the process is), and on v2 the process then steps
-        down, so that controllers can be enabled in a root without processes.
+        The move comes first, because the root of a new cgroup namespace is the cgroup of the process that creates it
+        (cgroup_namespaces(7)). On v2 the process then moves to a child, ``init``: controllers can be enabled only in a
+        cgroup without processes.
         """
         self.enter(node)
         linux.unshare(linux.CLONE_NEWCGROUP)
@@ -155,7 +150,7 @@ class ClusterCgroups:
                 _enable_controllers(root)
 
     def mount_in_node(self) -> None:
-        """Mount the node's view on /sys/fs/cgroup; to be called in the node's own mount namespace, over a new sysfs."""
+        """Mount the node's cgroups on /sys/fs/cgroup; call it in the node's mount namespace, over a new sysfs."""
         if self._hierarchies[0].is_v2:
             linux.mount("cgroup2", ROOT, "cgroup2")
             return
@@ -164,18 +159,18 @@ class ClusterCgroups:
             target = ROOT / hierarchy.mount_point.name
             target.mkdir()
             linux.mount("cgroup", target, "cgroup", options=hierarchy.options)
-            # Where controllers share a hierarchy, programs look for each by its own name.
+            # Programs look up a controller by its own name, also where several share a hierarchy (cpu,cpuacct).
             for controller in hierarchy.options.split(","):
                 alias = ROOT / controller
                 if "=" not in controller and controller != "none" and not alias.exists():
                     alias.symlink_to(target.name)
 
     def exists(self) -> bool:
-        """Whether a directory of this cluster is there, of a running cluster or a dead one."""
+        """Whether this cluster has a cgroup, left by a dead cluster or used by a running one."""
         return any(self._top(h).exists() for h in self._hierarchies)
 
     def remove(self) -> None:
-        """End what still runs in the cluster's cgroups and remove them; raises ClusterError if they do not go."""
+        """Kill the processes in the cluster's cgroups and remove the cgroups; raises ClusterError after a deadline."""
 
         def is_removed() -> bool:
             for hierarchy in self._hierarchies:
@@ -183,8 +178,11 @@ class ClusterCgroups:
             return not self.exists()
 
         if not poll(is_removed, DEFAULTS.cgroup_removal, pause=0.02):
-            left = [str(self._top(h)) for h in self._hierarchies if self._top(h).exists()]
-            raise ClusterError(f"cgroups of cluster {self._cluster} cannot be removed: {', '.join(left)}")
+            left = ", ".join(str(self._top(h)) for h in self._hierarchies if self._top(h).exists())
+            raise ClusterError(
+                f"cannot remove the cgroups of cluster {self._cluster}: {left}",
+                next_step="list their processes with systemd-cgls or cat cgroup.procs, and end those",
+            )
 
     def _remove_tree(self, hierarchy: Hierarchy) -> None:
         top = self._top(hierarchy)

@@ -1,4 +1,4 @@
-"""Start, find and take down embedded clusters."""
+"""Starts, finds and removes embedded clusters."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from session_affinity.clusters.embedded.cgroups import ClusterCgroups
 from session_affinity.clusters.embedded.configuration import processes_of, read_kube_proxy, write_configuration
 from session_affinity.clusters.embedded.layout import Layout
 from session_affinity.clusters.embedded.node import EmbeddedNode
-from session_affinity.clusters.embedded.node_init import START_AGAIN
-from session_affinity.clusters.embedded.state import KEEP, Running, StateDirectory
+from session_affinity.clusters.embedded.node_init import RESTART_SIGNAL
+from session_affinity.clusters.embedded.state import KEEP, ClusterProcesses, StateDirectory
 from session_affinity.dataplane.proxy_config import ProxyConfig, ProxyConfigs
 from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import ClusterError
@@ -40,30 +40,30 @@ _LOG_TAIL = 15
 
 @dataclass(frozen=True)
 class EmbeddedCluster(OwnCluster):
-    """A running embedded cluster (see ``clusters.cluster.Cluster``)."""
+    """A running embedded cluster; implements ``clusters.cluster.Cluster``."""
 
     layout: Layout
     state: StateDirectory
-    running: Running
+    processes: ClusterProcesses
     facts: Mapping[str, str] = field(default_factory=dict)
     provider: str = "embedded"
-    kube_proxy_start: tuple[str, ...] = ("kill", f"-{START_AGAIN.value}", "1")
+    kube_proxy_start: tuple[str, ...] = ("kill", f"-{RESTART_SIGNAL.value}", "1")
 
     @property
     def name(self) -> str:
-        """The name it was asked for by."""
+        """The name of the cluster, as given to ``--name`` or ``--cluster-name``."""
         return self.layout.name
 
     @property
     def kubeconfig(self) -> Path:
-        """A kubeconfig for the host's loopback."""
+        """A kubeconfig whose server is the relay on the host's loopback."""
         return self.state.kubeconfig
 
     @property
     def nodes(self) -> Mapping[str, EmbeddedNode]:
-        """The nodes by name, the control plane first."""
+        """The nodes by name, with the control plane first."""
         directories = tuple(dict.fromkeys(str(Path(p).parent) for p in self.layout.programs.values()))
-        return {name: EmbeddedNode(name, process, directories) for name, process in self.running.nodes.items()}
+        return {name: EmbeddedNode(name, process, directories) for name, process in self.processes.nodes.items()}
 
     @cached_property
     def proxy_configs(self) -> ProxyConfigs:
@@ -78,108 +78,112 @@ class EmbeddedCluster(OwnCluster):
         )
 
     def kube_proxy_log(self, node: str) -> str:
-        """Return the end of the file that kube-proxy on a node writes (see ``clusters.cluster.Cluster``)."""
+        """Return the last lines of a node's kube-proxy log; raises ClusterError when there is no log."""
         file = self.state.log(node, "kube-proxy")
         if not file.exists():
-            raise ClusterError(f"{node}: there is no {file}", next_step="see whether the cluster still runs")
+            raise ClusterError(f"{node}: kube-proxy has no log {file}", next_step="check that the cluster is running")
         return "\n".join(file.read_text(errors="replace").splitlines()[-LINES:])
 
-    def dead(self) -> tuple[str, ...]:
-        """Return what should run and does not, as ``node: program (exit code)``."""
-        if not self.running.first_process.is_alive:
+    def missing_processes(self) -> tuple[str, ...]:
+        """Return the programs that should run and do not, each as ``node: program (exit code N)``."""
+        if not self.processes.first_process.is_alive:
             return ("the whole cluster",)
         missing = []
         for node in self.layout.nodes:
-            if not self.running.nodes[node.name].is_alive:
+            if not self.processes.nodes[node.name].is_alive:
                 missing.append(f"{node.name}: the node itself")
                 continue
-            record = self.state.read_processes(node.name)
+            records = self.state.read_node_processes(node.name)
             for process in processes_of(self.layout, node, self.state):
-                known = record.get(process.name, {})
-                if "code" in known and not (process.once and known["code"] == 0):
-                    missing.append(f"{node.name}: {process.name} (exit code {known['code']:.0f})")
+                record = records.get(process.name, {})
+                if "code" in record and not (process.once and record["code"] == 0):
+                    missing.append(f"{node.name}: {process.name} (exit code {record['code']:.0f})")
         return tuple(missing)
 
 
 def find(name: str) -> EmbeddedCluster | None:
-    """Return the running cluster of that name, or None if there is none; it may have lost parts, see ``dead``."""
+    """Return the running cluster of a name, or None; see ``missing_processes`` for programs that have ended."""
     state = StateDirectory(name)
-    if not state.exists() or not state.is_claimed():
+    if not state.exists() or not state.is_locked():
         return None
-    running = state.read_running()
-    if running is None or not running.keeper.is_alive or not running.first_process.is_alive:
+    processes = state.read_cluster_processes()
+    if processes is None or not processes.supervisor.is_alive or not processes.first_process.is_alive:
         return None
     facts = json.loads(state.facts.read_text()) if state.facts.exists() else {}
-    return EmbeddedCluster(Layout.read(state.layout), state, running, facts)
+    return EmbeddedCluster(Layout.read(state.layout), state, processes, facts)
 
 
 def down(name: str) -> bool:
-    """Take a cluster down, or remove what is left of a dead one; return whether there was anything.
+    """Remove a cluster, running or dead; return whether there was anything to remove.
 
-    Raises ClusterError naming what does not go away.
+    Raises ClusterError naming the cgroups, files or lock that cannot be removed.
     """
     state = StateDirectory(name)
-    there = state.exists() or ClusterCgroups(name).exists() or state.is_claimed()
-    _end_keeper(state)
-    lock = state.claim(DEFAULTS.embedded_down)
+    existed = state.exists() or ClusterCgroups(name).exists() or state.is_locked()
+    _stop_supervisor(state)
+    lock = state.lock(DEFAULTS.embedded_down)
     try:
         _remove_remains(state)
-        state.forget_lock()
+        state.remove_lock_file()
     finally:
         os.close(lock)
-    return there
+    return existed
 
 
-def _end_keeper(state: StateDirectory) -> None:
-    """Ask the keeper to end, and kill it if it does not; what it started ends with it."""
-    running = state.read_running() if state.exists() else None
-    if running is None:
+def _stop_supervisor(state: StateDirectory) -> None:
+    """Send SIGTERM to the supervisor, then SIGKILL; all processes of the cluster end with it."""
+    processes = state.read_cluster_processes() if state.exists() else None
+    if processes is None:
         return
+    supervisor = processes.supervisor
     for signal_number in (signal.SIGTERM, signal.SIGKILL):
-        if not running.keeper.is_alive:
+        if not supervisor.is_alive:
             return
         with contextlib.suppress(ProcessLookupError):
-            os.kill(running.keeper.pid, signal_number)
-        poll(lambda: not running.keeper.is_alive, DEFAULTS.embedded_down / 2, pause=_PAUSE_SECONDS)
+            os.kill(supervisor.pid, signal_number)
+        poll(lambda: not supervisor.is_alive, DEFAULTS.embedded_down / 2, pause=_PAUSE_SECONDS)
 
 
 def _remove_remains(state: StateDirectory) -> None:
-    """Remove the cgroups and files of a cluster that is dead; to be called with its lock held."""
+    """Remove the cgroups and files of a dead cluster; the caller must have the cluster's lock."""
     ClusterCgroups(state.name).remove()
     if state.exists():
         state.remove()
 
 
 def up(layout: Layout, progress: Progress, *, facts: Mapping[str, str]) -> EmbeddedCluster:
-    """Start a cluster that stays until ``down`` is called; see ``Starting`` for one that ends with this process."""
-    with Starting(layout, progress, facts=facts) as starting:
-        starting.keep()
-        return starting.cluster
+    """Start a cluster that outlives this process, until ``down`` is called."""
+    with EphemeralCluster(layout, progress, facts=facts) as ephemeral:
+        ephemeral.keep()
+        return ephemeral.cluster
 
 
-class Starting:
-    """A cluster that ends with this process, however that ends, until ``keep`` is called."""
+class EphemeralCluster:
+    """Context manager: starts a cluster that ends with the block or with this process, unless ``keep`` is called.
+
+    The supervisor ends the cluster when the pipe to this process closes, so it also ends when this process is killed.
+    """
 
     def __init__(self, layout: Layout, progress: Progress, *, facts: Mapping[str, str]) -> None:
         self._layout = layout
         self._progress = progress
         self._facts = facts
         self._state = StateDirectory(layout.name)
-        self._owner: int | None = None
-        self._keeper: subprocess.Popen[bytes] | None = None
+        self._owner_pipe: int | None = None
+        self._supervisor: subprocess.Popen[bytes] | None = None
         self._kept = False
         self.cluster: EmbeddedCluster
 
     def __enter__(self) -> Self:
-        lock = self._state.claim()
+        lock = self._state.lock()
         try:
-            # Whatever a dead cluster of this name left is removed first.
+            # A dead cluster of this name may have left cgroups and files.
             _remove_remains(self._state)
             self.cluster = self._start(lock)
         except BaseException:
-            self._end_keeper()
+            self._stop_supervisor()
             _remove_remains(self._state)
-            self._state.forget_lock()
+            self._state.remove_lock_file()
             raise
         finally:
             os.close(lock)
@@ -187,18 +191,18 @@ class Starting:
 
     def __exit__(self, *_: object) -> None:
         if not self._kept:
-            self._end_keeper()
+            self._stop_supervisor()
             down(self._layout.name)
 
     def keep(self) -> None:
-        """Let the cluster outlive this process."""
-        if self._owner is not None:
-            os.write(self._owner, KEEP)
-            os.close(self._owner)
-            self._owner = None
+        """Let the cluster outlive the block and this process."""
+        if self._owner_pipe is not None:
+            os.write(self._owner_pipe, KEEP)
+            os.close(self._owner_pipe)
+            self._owner_pipe = None
         self._kept = True
-        if self._keeper is not None:
-            self._keeper.returncode = 0  # not to be waited for by this process any more
+        if self._supervisor is not None:
+            self._supervisor.returncode = 0  # Popen must not wait for it any more
 
     def _start(self, lock: int) -> EmbeddedCluster:
         began = time.monotonic()
@@ -210,84 +214,89 @@ class Starting:
                 self._layout.write(self._state.layout)
                 write_configuration(self._layout, self._state, port)
             with self._progress.step("namespaces, cgroups and network"):
-                self._start_keeper(listener, lock)
-                running = self._wait_for_nodes_to_exist()
+                self._start_supervisor(listener, lock)
+                processes = self._wait_for_node_processes()
         bootstrap = Bootstrap(self._layout, self._state, port, self._require_alive)
-        with self._progress.step("API server"):
+        with self._progress.step("API server start"):
             bootstrap.wait_for_api()
-        with self._progress.step("nodes"):
-            bootstrap.declare()
+        with self._progress.step("nodes Ready"):
+            bootstrap.create_nodes()
             bootstrap.wait_for_nodes()
         facts = {
             **self._facts,
             "cluster start": f"{time.monotonic() - began:.1f} s",
         }
         self._state.facts.write_text(json.dumps(facts, indent=1))
-        return EmbeddedCluster(self._layout, self._state, running, facts)
+        return EmbeddedCluster(self._layout, self._state, processes, facts)
 
-    def _start_keeper(self, listener: socket.socket, lock: int) -> None:
-        owner, self._owner = os.pipe()
-        with self._state.keeper_log.open("ab") as log:
-            self._keeper = subprocess.Popen(
+    def _start_supervisor(self, listener: socket.socket, lock: int) -> None:
+        owner_pipe, self._owner_pipe = os.pipe()
+        with self._state.supervisor_log.open("ab") as log:
+            self._supervisor = subprocess.Popen(
                 (
-                    sys.executable, "-m", "session_affinity.clusters.embedded.keeper", self._layout.name,
-                    f"--listener={listener.fileno()}", f"--owner={owner}",
+                    sys.executable, "-m", "session_affinity.clusters.embedded.supervisor", self._layout.name,
+                    f"--listener={listener.fileno()}", f"--owner={owner_pipe}",
                 ),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                pass_fds=(listener.fileno(), owner, lock),
+                pass_fds=(listener.fileno(), owner_pipe, lock),
                 cwd=Path(__file__).parents[3],
                 start_new_session=True,
             )  # fmt: skip
-        os.close(owner)
+        os.close(owner_pipe)
 
-    def _wait_for_nodes_to_exist(self) -> Running:
-        def running() -> Running | None:
-            if (found := self._state.read_running()) is None:
+    def _wait_for_node_processes(self) -> ClusterProcesses:
+        def processes() -> ClusterProcesses | None:
+            if (written := self._state.read_cluster_processes()) is None:
                 self._require_alive()
-            return found
+            return written
 
         return wait_until(
-            running,
+            processes,
             self._layout.deadlines.embedded_nodes,
-            what=f"the nodes of cluster {self._layout.name} to exist",
-            last_state=self._tail,
+            what=f"the namespaces of the nodes of cluster {self._layout.name}",
+            last_state=self._supervisor_log,
             pause=_PAUSE_SECONDS,
         )
 
     def _require_alive(self) -> None:
-        """Raise ClusterError, with what it said last, when the keeper or a program has ended."""
-        if self._keeper is not None and self._keeper.poll() is not None:
-            raise ClusterError(f"cluster {self._layout.name} ended while it was starting: {self._tail()}")
-        running = self._state.read_running()
-        if running is not None:
-            dead = EmbeddedCluster(self._layout, self._state, running).dead()
-            if dead:
-                raise ClusterError(f"cluster {self._layout.name} lost {'; '.join(dead)}: {self._tail_of(dead[0])}")
+        """Raise ClusterError with the end of the log when the supervisor or a program has ended."""
+        if self._supervisor is not None and self._supervisor.poll() is not None:
+            raise ClusterError(
+                f"cluster {self._layout.name}: its supervisor ended during the start; {self._supervisor_log()}"
+            )
+        processes = self._state.read_cluster_processes()
+        if processes is not None:
+            missing = EmbeddedCluster(self._layout, self._state, processes).missing_processes()
+            if missing:
+                raise ClusterError(
+                    f"cluster {self._layout.name}: ended during the start: {'; '.join(missing)};"
+                    f" {self._log_of(missing[0])}"
+                )
 
-    def _tail(self) -> str:
-        return _last_lines(self._state.keeper_log)
+    def _supervisor_log(self) -> str:
+        return _last_lines(self._state.supervisor_log)
 
-    def _tail_of(self, dead: str) -> str:
-        node, _, rest = dead.partition(": ")
+    def _log_of(self, missing: str) -> str:
+        node, _, rest = missing.partition(": ")
         return _last_lines(self._state.log(node, rest.partition(" (")[0]))
 
-    def _end_keeper(self) -> None:
-        """End the keeper, also when it never said that it was up."""
-        if self._owner is not None:
-            os.close(self._owner)
-            self._owner = None
-        if self._keeper is not None:
+    def _stop_supervisor(self) -> None:
+        """End the supervisor by closing its pipe, also before it has started the nodes; kill it after a deadline."""
+        if self._owner_pipe is not None:
+            os.close(self._owner_pipe)
+            self._owner_pipe = None
+        if self._supervisor is not None:
             try:
-                self._keeper.wait(DEFAULTS.embedded_down)
+                self._supervisor.wait(DEFAULTS.embedded_down)
             except subprocess.TimeoutExpired:
-                self._keeper.kill()
-                self._keeper.wait()
+                self._supervisor.kill()
+                self._supervisor.wait()
 
 
 def _last_lines(file: Path) -> str:
     if not file.exists():
-        return f"(nothing in {file})"
+        return f"there is no log {file}"
     lines = file.read_text(errors="replace").splitlines()[-_LOG_TAIL:]
-    return "\n    ".join((f"end of {file}:", *lines))
+    return "\n    ".join((f"the end of {file}:", *lines))

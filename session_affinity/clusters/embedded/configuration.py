@@ -1,4 +1,4 @@
-"""Files and command lines of every program in the cluster, and the credentials they use."""
+"""Command lines, configuration files and credentials of every program in the cluster."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 PAUSE_IMAGE = "registry.k8s.io/pause:3.10"
 CLUSTER_DNS = 10
-"""The place of the DNS Service's cluster IP in the Service range."""
+"""The index of the DNS Service's cluster IP in the Service range."""
 API_SERVICE = 1
-"""The place of that of Service default/kubernetes."""
+"""The index of the cluster IP of Service default/kubernetes in the Service range."""
 _KUBE_PROXY = "kube-proxy.yaml"
 _ANYWHERE = {"IPv4": "0.0.0.0/0", "IPv6": "::/0"}
 
 
 def processes_of(layout: Layout, node: NodeLayout, state: StateDirectory) -> tuple[Process, ...]:
-    """Return what the node's first process starts, with what each waits for."""
+    """Return the programs that the node's first process starts, with the conditions of their start."""
     on_every_node = _node_processes(layout, node, state)
     return (*_control_plane_processes(layout, state), *on_every_node) if node.control_plane else on_every_node
 
@@ -44,7 +44,7 @@ def _control_plane_processes(layout: Layout, state: StateDirectory) -> tuple[Pro
         "etcd",
         (
             programs["etcd"], "--name=etcd", "--data-dir=/var/lib/etcd", "--unsafe-no-fsync",
-            # A member that is alone waits out the election's time before it leads: half a second, with the default.
+            # A single member waits for an election timeout before it leads: half a second with the defaults.
             "--heartbeat-interval=50", "--election-timeout=250",
             f"--listen-client-urls={etcd_url}", f"--advertise-client-urls={etcd_url}",
             f"--listen-peer-urls={peer_url}", f"--initial-advertise-peer-urls={peer_url}",
@@ -82,13 +82,13 @@ def _control_plane_processes(layout: Layout, state: StateDirectory) -> tuple[Pro
             programs["kube-controller-manager"],
             f"--kubeconfig={directory}/kube-controller-manager.kubeconfig",
             "--bind-address=127.0.0.1", "--leader-elect=false", "--use-service-account-credentials=true",
-            # The default of 20 requests a second makes it spend five seconds on its own service accounts.
+            # With the default of 20 requests a second it spends five seconds on creating service accounts.
             "--kube-api-qps=300", "--kube-api-burst=600",
             "--allocate-node-cidrs=false", f"--cluster-cidr={layout.pod_range}", "--profiling=false",
             f"--service-account-private-key-file={pki}/service-accounts.key", f"--root-ca-file={pki}/ca.crt",
             f"--cluster-signing-cert-file={pki}/ca.crt", f"--cluster-signing-key-file={pki}/ca.key",
             "--flex-volume-plugin-dir=/var/lib/kubelet/plugins-exec",
-            # A kubelet that is late shares a machine that is busy: its node has not gone, its pods need not go.
+            # On a busy machine a kubelet may be late with its status; its node must not be taken for lost.
             "--node-monitor-grace-period=5m",
         ),
         after=(_api_ready(layout, state),),
@@ -134,7 +134,7 @@ def _node_processes(layout: Layout, node: NodeLayout, state: StateDirectory) -> 
 
 
 def write_configuration(layout: Layout, state: StateDirectory, api_port: int) -> None:
-    """Write certificates, kubeconfigs and configuration files; keys and kubeconfigs with mode 0600."""
+    """Write certificates, kubeconfigs and configuration files of all nodes; keys and kubeconfigs have mode 0600."""
     _write_credentials(layout, state, api_port)
     for node in layout.nodes:
         directory = state.node(node.name)
@@ -189,7 +189,7 @@ def _write_credentials(layout: Layout, state: StateDirectory, api_port: int) -> 
 
 
 def _write_json(file: Path, content: dict[str, Any]) -> None:
-    """Write what is read as YAML or JSON by all that reads it here."""
+    """Write JSON, which every reader of these files accepts: JSON is valid YAML."""
     file.write_text(json.dumps(content, indent=1))
 
 
@@ -214,7 +214,7 @@ def _kubelet(layout: Layout, node: NodeLayout, state: StateDirectory) -> dict[st
         "enforceNodeAllocatable": [],
         "failCgroupV1": False,
         "failSwapOn": False,
-        # It may not change the host's kernel settings; the values it wants are in the node's view (see node_init).
+        # Kubelet must not change the host's sysctls; node_init bind-mounts files with the values it expects.
         "protectKernelDefaults": True,
         "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
         "volumePluginDir": "/var/lib/kubelet/plugins-exec",
@@ -222,10 +222,10 @@ def _kubelet(layout: Layout, node: NodeLayout, state: StateDirectory) -> dict[st
         "clusterDNS": list(layout.service_addresses(CLUSTER_DNS)),
         "clusterDomain": "cluster.local",
         "registerWithTaints": [taint] if node.control_plane else [],
-        # The default of 10 s is how long a node can stay NotReady after its network is there.
-        # On a slow machine looking is work too.
+        # With the default of 10 s a node can stay NotReady for 10 s after its network is ready. On a slow machine it
+        # is less frequent, because computing the status costs CPU time.
         "nodeStatusUpdateFrequency": f"{min(2 * max(layout.deadline_scale, 1), 10):g}s",
-        # How often a status that has not changed is told again; not given, it would be as often as looked for changes.
+        # The interval of reports of an unchanged status; its default is nodeStatusUpdateFrequency when that is set.
         "nodeStatusReportFrequency": "5m",
         "syncFrequency": "5s",
         "evictionHard": dict.fromkeys(
@@ -246,7 +246,7 @@ def _kube_proxy(layout: Layout, node: NodeLayout, state: StateDirectory) -> dict
         "bindAddress": node.address,
         "healthzBindAddress": host_port(node.address, 10256),
         "metricsBindAddress": "127.0.0.1:10249",
-        # 0: leave the table's size alone, it cannot be set from a network namespace of one's own.
+        # 0: do not set nf_conntrack_max, which is read-only outside the initial network namespace.
         "conntrack": {"maxPerCore": 0, "min": 0},
         "iptables": {"syncPeriod": "30s", "minSyncPeriod": "0s"},
         "nftables": {"syncPeriod": "30s", "minSyncPeriod": "0s"},

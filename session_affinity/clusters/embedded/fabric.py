@@ -1,6 +1,7 @@
-"""The network between the nodes: one bridge in a namespace of the cluster's own, routes instead of an overlay.
+"""The network between the nodes: a bridge in the cluster's network namespace, and routes instead of an overlay.
 
-Nothing of it is in the host's network namespace, so no address can collide there and no host rule can cut it.
+Nothing of it is in the host's network namespace: addresses cannot collide with the host's, and rules of the host do not
+apply to it.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
 _BRIDGE = "fabric"
 _NODE_LINK = "eth0"
 _SOCKET_FAMILY = {"IPv4": socket.AF_INET, "IPv6": socket.AF_INET6}
-_WITHOUT_PROBING = {"IPv4": 0, "IPv6": 0x02}
-"""Flags of an address: IFA_F_NODAD, so that it is usable at once; nobody else is on this network."""
+_ADDRESS_FLAGS = {"IPv4": 0, "IPv6": 0x02}
+"""IFA_F_NODAD for IPv6, so that an address is usable at once; the network has no other hosts to detect."""
 
 
 def connect_nodes(pids: Mapping[str, int]) -> None:
-    """Make the bridge in this network namespace and give the namespace of every node (by process id) a link to it."""
+    """Create the bridge in this network namespace and a veth link to each node, given by name and process ID."""
     with IPRoute() as ip:
         ip.link("add", ifname=_BRIDGE, kind="bridge")
         bridge = ip.link_lookup(ifname=_BRIDGE)[0]
@@ -40,10 +41,10 @@ def connect_nodes(pids: Mapping[str, int]) -> None:
 
 
 def configure_node(node: NodeLayout, layout: Layout) -> None:
-    """Give this network namespace the node's addresses and the routes to the other nodes' pods and to Services.
+    """Add the node's addresses and the routes to other nodes' pods and to Services, in this network namespace.
 
-    Nothing answers at a cluster IP, but what the node itself sends there needs a way and an address to come from before
-    it is translated, as the default route gives it elsewhere.
+    The route to the Service range replaces a default route: a packet that the node itself sends to a cluster IP needs a
+    route and a source address before DNAT in the OUTPUT chain.
     """
     with IPRoute() as ip:
         link = ip.link_lookup(ifname=_NODE_LINK)[0]
@@ -57,7 +58,7 @@ def configure_node(node: NodeLayout, layout: Layout) -> None:
                 family=_SOCKET_FAMILY[family],
                 address=address,
                 prefixlen=RANGES[family].nodes_prefix,
-                flags=_WITHOUT_PROBING[family],
+                flags=_ADDRESS_FLAGS[family],
             )
         for ranges in ranges_of(layout.ip_family):
             services = _SOCKET_FAMILY[family_of_range(ranges.services)]

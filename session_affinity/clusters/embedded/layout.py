@@ -1,4 +1,4 @@
-"""The shape of an embedded cluster: its nodes, addresses and programs, decided before anything is started."""
+"""The layout of an embedded cluster: nodes, addresses and programs, fixed before anything is started."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ WORKERS = 3
 
 @dataclass(frozen=True)
 class NodeLayout:
-    """One node: its name, its addresses among the nodes, and the ranges its pods get addresses from.
+    """One node: its name, its addresses and its pod CIDRs.
 
-    There is one of each for every IP family of the cluster, that of the primary family first.
+    There is one address and one pod CIDR per IP family of the cluster, those of the primary family first.
     """
 
     name: str
@@ -32,13 +32,13 @@ class NodeLayout:
 
     @property
     def address(self) -> str:
-        """The address of the primary family."""
+        """The node's address of the primary family."""
         return self.addresses[0]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What is fixed about a cluster when it starts. ``deadline_scale`` multiplies its deadlines."""
+    """Everything about a cluster that is fixed at its start; ``programs`` are paths by program name."""
 
     name: str
     kubernetes: str
@@ -46,13 +46,12 @@ class Layout:
     programs: dict[str, str]
     image_archive: str
     nodes: tuple[NodeLayout, ...]
-    proxy_origin: str = "the cluster's own"
     ip_family: str = DEFAULT_IP_FAMILY
     deadline_scale: float = 1.0
 
     @property
     def deadlines(self) -> Deadlines:
-        """The deadlines of this cluster."""
+        """The deadlines of this cluster, multiplied by ``deadline_scale``."""
         return DEFAULTS.scaled(self.deadline_scale)
 
     @property
@@ -62,25 +61,25 @@ class Layout:
 
     @property
     def pod_range(self) -> str:
-        """The range of all pods, one a family with a comma between, as Kubernetes takes it."""
+        """The cluster CIDR: one range per family, comma-separated, as Kubernetes options expect it."""
         return ",".join(ranges.pods for ranges in ranges_of(self.ip_family))
 
     @property
     def service_range(self) -> str:
-        """The range of cluster IPs, in the same form."""
+        """The Service CIDR, in the same form."""
         return ",".join(ranges.services for ranges in ranges_of(self.ip_family))
 
-    def service_addresses(self, number: int) -> tuple[str, ...]:
-        """Return one cluster IP of each family, by its place in the range."""
-        return tuple(ranges.service_address(number) for ranges in ranges_of(self.ip_family))
+    def service_addresses(self, index: int) -> tuple[str, ...]:
+        """Return the cluster IP of each family at this index of the Service range."""
+        return tuple(ranges.service_address(index) for ranges in ranges_of(self.ip_family))
 
     def write(self, file: Path) -> None:
-        """Store for the keeper and for later runs."""
+        """Store the layout for the supervisor and for later runs."""
         file.write_text(json.dumps(asdict(self), indent=1))
 
     @classmethod
     def read(cls, file: Path) -> Layout:
-        """Load what ``write`` stored; raises ClusterError when another version of the suite did."""
+        """Return the layout in a file; raises ClusterError when another version of the suite wrote it."""
         try:
             data: dict[str, Any] = json.loads(file.read_text())
             return cls(**{**data, "nodes": tuple(_node(node) for node in data["nodes"])})
@@ -97,17 +96,18 @@ def _node(data: dict[str, Any]) -> NodeLayout:
 
 
 def node_layouts(cluster: str, workers: int = WORKERS, ip_family: str = DEFAULT_IP_FAMILY) -> tuple[NodeLayout, ...]:
-    """Lay out one control plane and its workers, named and numbered as kind does it.
+    """Return one control plane and its workers, named as kind names them.
 
-    Node N has the pod range 10.10.N.0/24, so that the chain names of the walk this suite began with come out the same.
+    Node N has the IPv4 pod CIDR 10.10.N.0/24. kube-proxy derives chain names from endpoint addresses, so fixed ranges
+    make chain names the same in every cluster.
     """
     ranges = ranges_of(ip_family)
     names = [f"{cluster}-control-plane", f"{cluster}-worker", *(f"{cluster}-worker{n}" for n in range(2, workers + 1))]
     return tuple(
         NodeLayout(
             name,
-            tuple(one.node_address(number) for one in ranges),
-            tuple(one.pods_of_node(number) for one in ranges),
+            tuple(family_ranges.node_address(number) for family_ranges in ranges),
+            tuple(family_ranges.pods_of_node(number) for family_ranges in ranges),
             control_plane=number == 0,
         )
         for number, name in enumerate(names[: workers + 1])

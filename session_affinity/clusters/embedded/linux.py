@@ -1,6 +1,6 @@
-"""The few system calls that Python 3.11 does not offer: namespaces, mounts, the parent's death.
+"""System calls that Python 3.11 lacks: namespaces, mounts and prctl, called through libc.
 
-``os.unshare`` and ``os.setns`` came with Python 3.12; Debian 12 has 3.11.
+``os.unshare`` and ``os.setns`` exist since Python 3.12; Debian 12 has 3.11.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ MS_NOEXEC = 0x8
 MS_BIND = 0x1000
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000
-MNT_DETACH = 0x2
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
@@ -39,12 +38,12 @@ def _call(name: str, *arguments: object) -> None:
 
 
 def unshare(flags: int) -> None:
-    """Leave the namespaces named by ``flags``; with CLONE_NEWPID it takes effect for the next child."""
+    """Move this process into new namespaces; with CLONE_NEWPID only its next children are in the new one."""
     _call("unshare", flags)
 
 
 def enter_network_namespace(pid: int) -> None:
-    """Move this process into the network namespace of another."""
+    """Move this process into the network namespace of another process."""
     with Path(f"/proc/{pid}/ns/net").open() as namespace:
         _call("setns", namespace.fileno(), CLONE_NEWNET)
 
@@ -57,32 +56,30 @@ def mount(source: str, target: Path | str, kind: str, flags: int = 0, options: s
 
 
 def bind(source: Path | str, target: Path | str) -> None:
-    """Make a directory visible at a second place, with all that is mounted below it."""
+    """Bind-mount ``source`` on ``target``, with everything that is mounted below it."""
     mount(str(source), target, "none", MS_BIND | MS_REC)
 
 
 def make_mounts_private() -> None:
-    """Keep what is mounted from here on inside this mount namespace (systemd makes / shared)."""
+    """Stop mount propagation to and from this mount namespace; systemd makes / shared."""
     mount("none", "/", "none", MS_REC | MS_PRIVATE)
 
 
-def unmount(target: Path | str) -> None:
-    """Take a mount off, at once from sight and for good when nobody uses it any more."""
-    _call("umount2", str(target).encode(), MNT_DETACH)
-
-
 def die_with_parent() -> None:
-    """Have the kernel send SIGKILL to this process when the thread that forked it ends."""
+    """Let the kernel send SIGKILL to this process when the thread that forked it ends (PR_SET_PDEATHSIG)."""
     _call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def set_process_name(name: str) -> None:
-    """Set what ``ps`` and ``top`` show for this process (15 characters)."""
+    """Set the name of this process in ``ps`` and ``top``, cut to 15 bytes."""
     _call("prctl", _PR_SET_NAME, name.encode()[:15], 0, 0, 0)
 
 
 def start_time(pid: int) -> int | None:
-    """When a process began, in clock ticks since boot: with the pid it names a process for good. None if it is gone."""
+    """Return the start of a process in clock ticks since boot, or None when it has ended.
+
+    A PID can be reused; the pair of PID and start time identifies a process.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""A node of the embedded cluster, entered through its first process."""
+"""A node of the embedded cluster: commands run in the namespaces of its first process."""
 
 from __future__ import annotations
 
@@ -22,19 +22,22 @@ _NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
 
 @dataclass(frozen=True)
 class EmbeddedNode:
-    """A node whose namespaces are those of a process on this machine."""
+    """A node of an embedded cluster; ``process`` is its first process, as the host sees it."""
 
     name: str
     process: ProcessId
     program_directories: tuple[str, ...]
 
     def argv(self, command: Sequence[str]) -> list[str]:
-        """Return the command line that runs ``command`` inside the node; raises NodeError when the node is gone.
+        """Return the command line that runs ``command`` inside the node; raises NodeError when the node has ended.
 
-        The environment is the node's: a login session's XDG_RUNTIME_DIR or TMPDIR names places a node does not have.
+        The command gets a clean environment, as the caller's XDG_RUNTIME_DIR or TMPDIR may not exist in the node.
         """
         if not self.process.is_alive:
-            raise NodeError(f"{self.name}: its first process {self.process.pid} has ended")
+            raise NodeError(
+                f"{self.name}: the first process of the node, {self.process.pid}, has ended",
+                next_step="start the cluster again",
+            )
         path = ":".join((*self.program_directories, PATH))
         environment = [
             "env",
@@ -47,7 +50,7 @@ class EmbeddedNode:
         return ["nsenter", f"--target={self.process.pid}", *_NAMESPACES, "--wdns=/", "--", *environment, *command]
 
     def run(self, argv: Sequence[str], *, timeout: float = 30.0, stdin: str | None = None) -> Completed:
-        """Run a command in the node's namespaces (see ``nodes.node.Node``)."""
+        """Run a command in the node's namespaces; see ``nodes.node.Node``."""
         process = subprocess.Popen(
             self.argv(argv),
             stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
@@ -62,10 +65,10 @@ class EmbeddedNode:
         except subprocess.TimeoutExpired as error:
             raise NodeError(f"{self.name}: {shown_command(argv)} did not end within {timeout:g} s") from error
         finally:
-            # nsenter waits for a child inside the node: both are in the group that is named after nsenter.
+            # nsenter waits for its child inside the node; both are in the process group that nsenter leads.
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         if process.returncode and not self.process.is_alive:
-            raise NodeError(f"{self.name}: ended while it ran {shown_command(argv)}")
+            raise NodeError(f"{self.name}: the node ended while it ran {shown_command(argv)}")
         return Completed(self.name, tuple(argv), process.returncode, stdout, stderr)

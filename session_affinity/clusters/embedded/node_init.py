@@ -1,7 +1,7 @@
-"""The first process of a node: makes the node's namespaces its own, then starts and reaps what runs there.
+"""The first process of a node: creates the node's namespaces, starts its programs and reaps processes.
 
-It is forked, not executed, from the cluster's first process, so that four nodes cost four forks and not four Pythons.
-Nothing here writes to the host's file system but the logs: /run, /var/lib and /var/log are the node's own memory.
+It is forked from the cluster's first process without exec, because starting a Python interpreter per node is slow.
+On the host's file system it writes only logs and state: /run, /var/lib and /var/log of a node are tmpfs.
 """
 
 from __future__ import annotations
@@ -32,25 +32,26 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.model import Family
 
 _POLL_SECONDS = 0.02
-START_AGAIN = signal.SIGUSR1
-"""Tells a node's first process to start again what was killed."""
-_SIGNALS = 512
-"""How many signals are read at once."""
-_OWN_DIRECTORIES = ("/run", "/var/lib", "/var/log")
-_MADE_INSIDE = (
+RESTART_SIGNAL = signal.SIGUSR1
+"""Makes a node's first process restart the programs that were killed by a signal."""
+_SIGNAL_BUFFER_BYTES = 512
+"""The number of signal numbers, one byte each, that one read returns at most."""
+_TMPFS_DIRECTORIES = ("/run", "/var/lib", "/var/log")
+_DIRECTORIES = (
     "/run/lock", "/run/netns", "/run/containerd", "/run/home",
     "/var/lib/kubelet", "/var/lib/cni", "/var/lib/containerd", "/var/lib/etcd", "/var/log/pods", "/var/log/containers",
 )  # fmt: skip
 _SYSCTLS: dict[Family, dict[str, str]] = {
     "IPv4": {"net/ipv4/ip_forward": "1", "net/ipv4/conf/all/rp_filter": "0", "net/ipv4/conf/default/rp_filter": "0"},
-    # Links to pods come later and have their addresses at once: nobody else can have them (dad_transmits).
+    # dad_transmits=0: the veth links of pods get their addresses without duplicate address detection.
     "IPv6": {
         "net/ipv6/conf/all/disable_ipv6": "0", "net/ipv6/conf/default/disable_ipv6": "0",
         "net/ipv6/conf/all/forwarding": "1", "net/ipv6/conf/default/dad_transmits": "0",
     },
 }  # fmt: skip
-# Of the whole machine, not of a namespace: kubelet sets them where they differ (setupKernelTunables), and here reads
-# what it wants from files laid over them. The host keeps its own.
+# These sysctls belong to the whole machine. Kubelet sets them when they differ from what it expects
+# (setupKernelTunables in pkg/kubelet/cm/container_manager_linux.go); in a node it reads bind-mounted files with the
+# expected values, and the host's values stay as they are.
 _SHADOWED_SYSCTLS = {
     "vm/overcommit_memory": "1", "vm/panic_on_oom": "0", "kernel/panic": "10", "kernel/panic_on_oops": "1",
     "kernel/keys/root_maxkeys": "1000000", "kernel/keys/root_maxbytes": "25000000",
@@ -58,7 +59,7 @@ _SHADOWED_SYSCTLS = {
 
 
 class NodeInit:
-    """What one node's first process does, in the order it does it."""
+    """The first process of one node; ``run`` does its steps in order."""
 
     def __init__(self, layout: Layout, node: NodeLayout, state: StateDirectory, cgroups: ClusterCgroups) -> None:
         self._layout = layout
@@ -66,20 +67,20 @@ class NodeInit:
         self._state = state
         self._cgroups = cgroups
         self._running: dict[int, Process] = {}
-        self._record: dict[str, dict[str, float | int]] = {}
-        self._ended: dict[str, int] = {}
-        self._open: set[Gate] = set()
+        self._records: dict[str, dict[str, float | int]] = {}
+        self._exit_codes: dict[str, int] = {}
+        self._open_gates: set[Gate] = set()
         self._killed: dict[str, Process] = {}
 
     def run(self, processes: Sequence[Process], *, entered: int, wired: int) -> NoReturn:
-        """Be the node until killed.
+        """Set up the node and supervise its programs until killed.
 
-        ``entered`` is a pipe to write to once the network namespace is there, ``wired`` one to read from until the
-        node has its link.
+        ``entered`` is a pipe to write to when the network namespace exists; ``wired`` is a pipe to read from until the
+        node has its network link.
         """
         linux.die_with_parent()
         linux.set_process_name(f"node {self._node.name}")
-        self._cgroups.become_node(self._node.name)
+        self._cgroups.enter_node(self._node.name)
         linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC | linux.CLONE_NEWNET)
         os.write(entered, b"1")
         os.close(entered)
@@ -88,23 +89,24 @@ class NodeInit:
         os.close(wired)
         self._set_sysctls()
         fabric.configure_node(self._node, self._layout)
-        self._supervise(list(processes), _told())
+        self._supervise(list(processes), _signal_pipe())
 
     def _mount(self) -> None:
         linux.make_mounts_private()
-        kept = {path: os.open(path, os.O_PATH) for path in self._needed_directories()}
+        # Opened before /run, /var/lib and /var/log are covered: programs, images and state may lie below them.
+        host_directories = {path: os.open(path, os.O_PATH) for path in self._needed_directories()}
         linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
-        for directory in _OWN_DIRECTORIES:
+        for directory in _TMPFS_DIRECTORIES:
             linux.mount("tmpfs", directory, "tmpfs", linux.MS_NODEV, "mode=755")
-        for directory in _MADE_INSIDE:
+        for directory in _DIRECTORIES:
             Path(directory).mkdir(parents=True, exist_ok=True)
-        for path, descriptor in kept.items():
-            if not path.exists():  # it lay below one of the directories that are the node's own now
+        for path, descriptor in host_directories.items():
+            if not path.exists():
                 path.mkdir(parents=True)
                 linux.bind(f"/proc/self/fd/{descriptor}", path)
             os.close(descriptor)
         self._shadow_sysctls()
-        # A new sysfs shows this network namespace's devices, and hides the host's cgroup and security file systems.
+        # A new sysfs shows the devices of this network namespace and hides the host's cgroupfs and securityfs.
         linux.mount("sysfs", "/sys", "sysfs")
         self._cgroups.mount_in_node()
         socket.sethostname(self._node.name)
@@ -128,8 +130,8 @@ class NodeInit:
         files = [Path(p).resolve() for p in (*self._layout.programs.values(), self._layout.image_archive)]
         return {self._state.root, *(file.parent for file in files)}
 
-    def _supervise(self, waiting: list[Process], told: int) -> NoReturn:
-        """Start what waits once it can be, and reap what ends; ``told`` is where the numbers of signals can be read."""
+    def _supervise(self, waiting: list[Process], signals: int) -> NoReturn:
+        """Start each waiting process when its gates are open, and reap children; ``signals`` is the signal pipe."""
         began = time.monotonic()
         while True:
             for process in self._ready(waiting):
@@ -137,28 +139,28 @@ class NodeInit:
                 self._start(process)
             self._reap()
             seconds = growing_pause(time.monotonic() - began, _POLL_SECONDS) if waiting else None
-            if select.select([told], [], [], seconds)[0] and START_AGAIN in os.read(told, _SIGNALS):
+            if select.select([signals], [], [], seconds)[0] and RESTART_SIGNAL in os.read(
+                signals, _SIGNAL_BUFFER_BYTES
+            ):
                 self._reap()
-                self._start_again()
+                self._restart_killed()
 
     def _ready(self, waiting: Sequence[Process]) -> list[Process]:
-        """Return the processes whose gates are open; each is asked once, however many wait for it, until it is open."""
-        closed = {gate for process in waiting for gate in process.after} - self._open
-        self._open |= {gate for gate in closed if gate.is_open(self._ended)}
-        return [process for process in waiting if self._open.issuperset(process.after)]
+        """Return the processes whose gates are all open; checks each closed gate once and an open gate never again."""
+        closed = {gate for process in waiting for gate in process.after} - self._open_gates
+        self._open_gates |= {gate for gate in closed if gate.is_open(self._exit_codes)}
+        return [process for process in waiting if self._open_gates.issuperset(process.after)]
 
-    def _start_again(self) -> None:
-        """Start what was killed; what ended by itself has a reason for it that starting would not mend."""
+    def _restart_killed(self) -> None:
+        """Restart the programs that were killed by a signal; a program that exited by itself would exit again."""
         killed, self._killed = self._killed, {}
         for process in killed.values():
-            del self._ended[process.name]
+            del self._exit_codes[process.name]
             self._start(process)
 
     def _start(self, process: Process) -> None:
         directories = dict.fromkeys(str(Path(p).parent) for p in self._layout.programs.values())
-        environment = {
-            "PATH": ":".join((*directories, PATH)), "HOME": "/run/home", "LANG": "C", **process.environment
-        }  # fmt: skip
+        environment = {"PATH": ":".join((*directories, PATH)), "HOME": "/run/home", "LANG": "C"}
         log = self._state.log(self._node.name, process.name)
         with log.open("ab") as stream:
             child = subprocess.Popen(
@@ -170,38 +172,39 @@ class NodeInit:
                 cwd="/",
                 start_new_session=True,
             )
-        # Popen must not wait for a child that is reaped below.
+        # _reap waits for this child, so Popen must not.
         child.returncode = 0
         self._running[child.pid] = process
-        self._record[process.name] = {"pid": child.pid, "started": time.time()}
-        self._write_record()
+        self._records[process.name] = {"pid": child.pid, "started": time.time()}
+        self._write_records()
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
-            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                pid, status = ended
+            while (child := os.waitpid(-1, os.WNOHANG))[0]:
+                pid, status = child
                 process = self._running.pop(pid, None)
-                if process is None:  # an orphan of a container runtime, handed to the first process
+                if process is None:  # an orphan of a container runtime, reparented to the first process
                     continue
                 code = os.waitstatus_to_exitcode(status)
-                self._ended[process.name] = code
+                self._exit_codes[process.name] = code
                 if code < 0:
                     self._killed[process.name] = process
-                self._record[process.name] |= {"ended": time.time(), "code": code}
-                self._write_record()
+                self._records[process.name] |= {"ended": time.time(), "code": code}
+                self._write_records()
 
-    def _write_record(self) -> None:
-        self._state.write_processes(self._node.name, json.dumps(self._record))
+    def _write_records(self) -> None:
+        self._state.write_node_processes(self._node.name, json.dumps(self._records))
 
 
-def _told() -> int:
-    """Return a pipe from which the numbers of the signals that came can be read.
+def _signal_pipe() -> int:
+    """Return the reading end of a pipe to which the number of each received signal is written.
 
-    What they ask for is done in the one loop, between other things and not amid them.
+    The main loop handles signals from this pipe, so that a handler never interrupts its work.
     """
-    told, teller = os.pipe()
-    os.set_blocking(teller, False)
-    signal.set_wakeup_fd(teller, warn_on_full_buffer=False)  # in place of the keeper's, whom it would tell to end
-    for number in (signal.SIGCHLD, START_AGAIN):
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    # Replaces the inherited pipe of the supervisor, which ends the cluster when a signal arrives there.
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    for number in (signal.SIGCHLD, RESTART_SIGNAL):
         signal.signal(number, lambda *_: None)
-    return told
+    return reader

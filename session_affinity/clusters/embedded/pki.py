@@ -1,6 +1,6 @@
-"""The cluster's own certificate authority, its certificates, and the kubeconfigs made of them.
+"""The certificate authority of a cluster, its certificates, and kubeconfigs with them.
 
-Elliptic-curve keys, valid for a year: a cluster lives minutes, and a kept one should not die of its certificates.
+Keys are elliptic-curve keys (P-256). Certificates are valid for a year, so that a kept cluster does not outlive them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Credential:
 
 
 def write_private(file: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, from its first byte on."""
+    """Write a file with mode 0600; the mode is set at creation, before any content is in it."""
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
         stream.write(content)
 
@@ -53,7 +53,7 @@ def _name(common_name: str, organization: str = "") -> x509.Name:
 
 
 class Authority:
-    """Signs the certificates of one cluster and writes them below ``directory``."""
+    """The certificate authority of one cluster; writes certificates and keys to ``directory``."""
 
     def __init__(self, directory: Path, common_name: str) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,7 @@ class Authority:
     def issue(
         self, file: str, common_name: str, organization: str = "", *, names: Iterable[str] = (), server: bool = False
     ) -> Credential:
-        """Sign a certificate for clients, and for servers at ``names`` (addresses or host names) where asked."""
+        """Issue a client certificate; with ``server`` also for serving at ``names`` (addresses or host names)."""
         key = ec.generate_private_key(ec.SECP256R1())
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if server else [])]
         builder = self._builder(
@@ -110,7 +110,7 @@ class Authority:
         return self._store(file, builder.sign(self._key, hashes.SHA256()), key)
 
     def key_pair(self, file: str) -> Credential:
-        """Make a bare key pair (service-account tokens are signed with one); ``certificate`` is the public key."""
+        """Create a key pair without certificate, for service-account tokens; ``certificate`` is the public key."""
         key = ec.generate_private_key(ec.SECP256R1())
         pair = Credential(self._directory / f"{file}.pub", self._directory / f"{file}.key")
         pair.certificate.write_bytes(
@@ -120,7 +120,7 @@ class Authority:
         return pair
 
     def kubeconfig(self, file: Path, cluster: str, server: str, user: str, credential: Credential) -> Path:
-        """Write a kubeconfig (mode 0600) that carries all it needs, so that it can be copied anywhere."""
+        """Write a kubeconfig (mode 0600) with embedded certificates and key, so that it can be copied."""
 
         def data(path: Path) -> str:
             return base64.b64encode(path.read_bytes()).decode()

@@ -1,7 +1,7 @@
-"""What a machine needs before an embedded cluster can start on it, checked before anything is created.
+"""Checks that this machine can run an embedded cluster, before anything is created.
 
-Kernel features are tried, not looked up: in a network namespace that ends with the check, with the very matches and
-targets that kube-proxy uses, so modules are loaded by the kernel on demand or their absence is named.
+Kernel features are tested by using them, in a temporary network namespace, with the matches and targets that kube-proxy
+uses: the kernel loads modules on demand, and a missing module is named.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 _IPV6_SETTINGS = Path("/proc/sys/net/ipv6/conf")
 _INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
 INOTIFY_PER_NODE = 13
-"""As counted on running clusters: containerd, its shims, kubelet and kube-proxy."""
-PLENTY_OF_INOTIFY = 1000
-"""With so many instances left over there is no need to count those in use."""
+"""Inotify instances per node, counted on running clusters: containerd, its shims, kubelet and kube-proxy."""
+AMPLE_INOTIFY = 1000
+"""A limit this far above the need is accepted without counting the instances in use, which takes time."""
 
 
 @dataclass(frozen=True)
 class RequiredTool:
-    """A program of the host, and the Debian package that has it."""
+    """A program that the host must have, and its Debian package."""
 
     name: str
     package: str
@@ -58,7 +58,7 @@ _NFTABLES_TOOL = RequiredTool("nft", "nftables")
 
 @dataclass(frozen=True)
 class Feature:
-    """A kernel feature: commands that need it, fed to ``iptables-restore`` or run, and what provides it."""
+    """A kernel feature: a command with its standard input that needs it, and the modules that provide it."""
 
     name: str
     argv: tuple[str, ...]
@@ -92,7 +92,7 @@ _NETWORK = (
 )
 _IPTABLES = (
     _iptables(
-        "match `recent`, which is how kube-proxy remembers clients",
+        "match `recent`, which kube-proxy uses for session affinity",
         "-m recent --rcheck --seconds 30 --reap --name TRY --mask 255.255.255.255 --rsource -j RETURN",
         "module xt_recent (CONFIG_NETFILTER_XT_MATCH_RECENT)",
     ),
@@ -122,41 +122,41 @@ _NFTABLES_IPV6 = (_nft("ip6", "[::1]", "modules nf_tables_ipv6, nft_nat, nft_dyn
 
 
 def check(proxy_mode: str, nodes: int = 4, families: Sequence[Family] = ("IPv4",)) -> None:
-    """Raise PreflightError naming everything that is missing for these IP families, and how to get it."""
+    """Raise PreflightError naming what this machine lacks for the proxy mode and IP families, and how to get it."""
     if platform.system() != "Linux":
         raise PreflightError(
-            f"the embedded cluster is made of Linux namespaces, and this is {platform.system()}",
-            next_step="run it in a Linux virtual machine",
+            f"the embedded cluster needs Linux namespaces, and this machine runs {platform.system()}",
+            next_step="run in a Linux virtual machine, or use --cluster kind or external",
         )
     if os.geteuid() != 0:
         raise PreflightError(
-            "the embedded cluster needs root: it makes network, mount and PID namespaces for its nodes",
+            "the embedded cluster needs root: it creates network, mount and PID namespaces for its nodes",
             next_step="run the same command as root (sudo)",
         )
-    of_mode = (_NFTABLES_TOOL,) if proxy_mode == "nftables" else ()
-    tools = (*_TOOLS, *of_mode, *(_IPV6_TOOLS if "IPv6" in families else ()))
+    mode_tools = (_NFTABLES_TOOL,) if proxy_mode == "nftables" else ()
+    tools = (*_TOOLS, *mode_tools, *(_IPV6_TOOLS if "IPv6" in families else ()))
     missing = [tool for tool in tools if shutil.which(tool.name) is None]
     if missing:
         packages = " ".join(dict.fromkeys(tool.package for tool in missing))
         raise PreflightError(
-            f"not found: {', '.join(tool.name for tool in missing)}",
-            next_step=f"make setup, or on Debian: apt-get install {packages}",
+            f"programs not found on PATH: {', '.join(tool.name for tool in missing)}",
+            next_step=f"run make setup, or on Debian: apt-get install {packages}",
         )
     cgroups.require_controllers()
     _require_overlay()
     _require_inotify(nodes)
     if "IPv6" in families:
         _require_ipv6()
-    refused = refusals((*_NETWORK, *_features(proxy_mode, families)))
-    if refused:
+    lacking = missing_features((*_NETWORK, *_features(proxy_mode, families)))
+    if lacking:
         raise PreflightError(
-            "this kernel lacks:\n" + "\n".join(f"    {line}" for line in refused),
-            next_step="load the modules named (modprobe), or boot a kernel that has them",
+            "this kernel lacks:\n" + "\n".join(f"    {line}" for line in lacking),
+            next_step="load the named modules with modprobe, or boot a kernel that has them",
         )
 
 
 def _features(proxy_mode: str, families: Sequence[Family]) -> tuple[Feature, ...]:
-    """Return what kube-proxy needs of the kernel; it programs IPv4 whatever the cluster's families are."""
+    """Return the kernel features that kube-proxy needs; it programs IPv4 in clusters of every IP family."""
     ipv4, ipv6 = (_NFTABLES, _NFTABLES_IPV6) if proxy_mode == "nftables" else (_IPTABLES, _IP6TABLES)
     return (*ipv4, *(ipv6 if "IPv6" in families else ()))
 
@@ -164,22 +164,25 @@ def _features(proxy_mode: str, families: Sequence[Family]) -> tuple[Feature, ...
 def _require_ipv6() -> None:
     if not _IPV6_SETTINGS.exists():
         raise PreflightError(
-            "IPv6 is disabled in this kernel: it was built without, or booted with ipv6.disable=1",
-            next_step="boot it with IPv6, or use --ip-family ipv4",
+            "IPv6 is disabled in this kernel: it was built without IPv6, or booted with ipv6.disable=1",
+            next_step="boot with IPv6 enabled, or use --ip-family ipv4",
         )
 
 
 def _require_inotify(nodes: int) -> None:
-    """Kubelets and container runtimes watch files, and end when they may not: several clusters use up the default."""
+    """Raise PreflightError when too few inotify instances are free: kubelet and containerd exit without them.
+
+    Two or three clusters use up the usual default of fs.inotify.max_user_instances, 128.
+    """
     limit = int(_INOTIFY_LIMIT.read_text())
     needed = nodes * INOTIFY_PER_NODE
-    if limit >= PLENTY_OF_INOTIFY + needed:
+    if limit >= AMPLE_INOTIFY + needed:
         return
     used = sum(map(_is_inotify, Path("/proc").glob("[0-9]*/fd/*")))
     if used + needed > limit:
         raise PreflightError(
             f"{used} of {limit} inotify instances are in use, and a cluster of {nodes} nodes needs about {needed} more",
-            next_step="sysctl -w fs.inotify.max_user_instances=1024, or take another cluster down first",
+            next_step="run sysctl -w fs.inotify.max_user_instances=1024, or take another cluster down",
         )
 
 
@@ -199,17 +202,17 @@ def _require_overlay() -> None:
     ):
         return
     raise PreflightError(
-        "this kernel has no overlay file system, which containers are stacked on",
-        next_step="modprobe overlay, or boot a kernel with CONFIG_OVERLAY_FS",
+        "this kernel has no overlay file system, which containerd needs for the layers of images",
+        next_step="run modprobe overlay, or boot a kernel with CONFIG_OVERLAY_FS",
     )
 
 
-def refusals(features: tuple[Feature, ...]) -> list[str]:
-    """Try features in one new network namespace and return a line for each that this kernel refuses."""
-    refused = []
+def missing_features(features: tuple[Feature, ...]) -> list[str]:
+    """Test each feature in a new network namespace; return a line for each that this kernel lacks."""
+    missing = []
     for feature in features:
-        # A mount namespace too: iptables locks a file below /run, which must not be the host's.
-        done = subprocess.run(
+        # In a mount namespace too, for the lock file of iptables below /run.
+        completed = subprocess.run(
             ("unshare", "--net", "--mount", "--", *feature.argv),
             input=feature.stdin,
             capture_output=True,
@@ -217,7 +220,7 @@ def refusals(features: tuple[Feature, ...]) -> list[str]:
             check=False,
             timeout=DEFAULTS.preflight_try,
         )
-        if done.returncode != 0:
-            said = (done.stderr or done.stdout).strip().splitlines()
-            refused.append(f"{feature.name}: {feature.provided_by}; {said[0] if said else 'no message'}")
-    return refused
+        if completed.returncode != 0:
+            lines = (completed.stderr or completed.stdout).strip().splitlines()
+            missing.append(f"{feature.name}: {feature.provided_by}; {lines[0] if lines else 'no message'}")
+    return missing

@@ -1,4 +1,4 @@
-"""From what a cluster is asked to be to all that it starts with: the release, its programs, its images."""
+"""Prepares a requested cluster: checks the machine, gets programs and images, and makes the layout."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ MAX_WORKERS = 100
 
 
 @dataclass(frozen=True)
-class Request:
-    """What a cluster is asked to be.
+class ClusterRequest:
+    """The cluster to start.
 
-    ``kubernetes`` is a minor or a release (the newest listed minor if empty); ``kube_proxy`` a binary of the user's to
-    run instead of the release's; ``deadline_scale`` stretches all deadlines on slow machines.
+    ``kubernetes`` is a minor or a full version, empty for the default minor; ``kube_proxy`` is a binary to run instead
+    of the release's; ``deadline_scale`` multiplies all deadlines, for slow machines.
     """
 
     name: str = "myk8s"
@@ -39,31 +39,31 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A layout whose programs and images are all there, and the facts worth reporting about them."""
+class PreparedCluster:
+    """The layout of a cluster whose programs and images are in the cache, and facts about them for the report."""
 
     layout: Layout
     facts: dict[str, str]
 
 
-def prepare(request: Request, progress: Progress) -> Prepared:
-    """Check the request and the machine, then find, fetch or build what the cluster runs; nothing is started.
+def prepare(request: ClusterRequest, progress: Progress) -> PreparedCluster:
+    """Check the request and the machine, then find, download or build programs and images; start nothing.
 
     Raises UsageError, PreflightError or BinaryError.
     """
     release = resolve(request)
-    with progress.step("machine"):
+    with progress.step("machine check"):
         preflight.check(request.proxy_mode, request.workers + 1, families_of(request.ip_family))
     with progress.step("programs"):
         programs = binaries.ensure(release, progress)
-    with progress.step("images"):
+    with progress.step("container images"):
         image_set = images.ensure_images(progress.note)
     paths = {name: str(path) for name, path in programs.paths.items()}
     facts = {f"program {name}": origin for name, origin in programs.origins.items()}
     facts |= {f"image {image.name}": f"{image.digest} ({image.description})" for image in image_set.images}
     if request.kube_proxy is not None:
         paths["kube-proxy"] = str(request.kube_proxy.resolve())
-        facts["program kube-proxy"] = f"the user's own: {request.kube_proxy}"
+        facts["program kube-proxy"] = f"from --kube-proxy: {request.kube_proxy}"
     layout = Layout(
         name=request.name,
         kubernetes=release,
@@ -74,20 +74,20 @@ def prepare(request: Request, progress: Progress) -> Prepared:
         nodes=node_layouts(request.name, request.workers, request.ip_family),
         ip_family=request.ip_family,
     )
-    return Prepared(layout, facts)
+    return PreparedCluster(layout, facts)
 
 
-def resolve(request: Request) -> str:
-    """Return the release a request means; raises UsageError for what no cluster could be."""
+def resolve(request: ClusterRequest) -> str:
+    """Return the full Kubernetes version of a request; raises UsageError when an option of it is not possible."""
     if request.proxy_mode not in PROXY_MODES:
-        raise UsageError(f"proxy mode {request.proxy_mode!r} is not known; there are: {', '.join(PROXY_MODES)}")
+        raise UsageError(f"unknown proxy mode {request.proxy_mode!r}", next_step=f"use one of {', '.join(PROXY_MODES)}")
     families_of(request.ip_family)
     if not 1 <= request.workers <= MAX_WORKERS:
-        raise UsageError(f"{request.workers} workers: a cluster has 1 to {MAX_WORKERS}")
+        raise UsageError(f"{request.workers} workers are not possible", next_step=f"use 1 to {MAX_WORKERS} workers")
     binary = request.kube_proxy
     if binary is not None and not (binary.is_file() and os.access(binary, os.X_OK)):
         raise UsageError(
-            f"--kube-proxy {binary} is not a file that can be executed",
-            next_step="name a kube-proxy binary for this machine, as `go build ./cmd/kube-proxy` makes it",
+            f"--kube-proxy {binary} is not an executable file",
+            next_step="give the path of a kube-proxy binary for this machine (go build ./cmd/kube-proxy)",
         )
     return versions.resolve(request.kubernetes or None).release

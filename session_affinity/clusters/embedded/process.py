@@ -1,34 +1,35 @@
-"""What a node's first process starts, and what each of them waits for."""
+"""The programs that a node's first process starts, and the conditions of their start."""
 
 from __future__ import annotations
 
 import http.client
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from session_affinity.deadlines import DEFAULTS
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""Where a node's own programs are looked for, after the cluster's."""
+"""The part of a node's PATH behind the directories of the cluster's programs."""
 
 
 @dataclass(frozen=True)
 class Gate:
-    """A condition before a process is started.
+    """A condition that must hold before a process is started.
 
-    ``socket``: a unix socket at ``target`` takes connections; ``ready``: the API server at ``target`` (host:port) says
-    that it is ready, its certificate checked against ``authority``; ``done``: the process of that name ended with 0.
+    ``socket``: the unix socket ``target`` accepts connections. ``ready``: /readyz of the API server at ``target``
+    (host:port) answers 200; ``authority`` is the CA file of its certificate. ``done``: the process named ``target`` has
+    ended with exit code 0.
     """
 
     kind: Literal["socket", "ready", "done"]
     target: str
     authority: str = ""
 
-    def is_open(self, ended: dict[str, int]) -> bool:
-        """Whether the condition holds now; ``ended`` has the exit codes so far."""
+    def is_open(self, exit_codes: dict[str, int]) -> bool:
+        """Whether the condition holds now; ``exit_codes`` are those of the node's processes that have ended."""
         if self.kind == "done":
-            return ended.get(self.target) == 0
+            return exit_codes.get(self.target) == 0
         try:
             return self._socket_accepts() if self.kind == "socket" else self._api_is_ready()
         except (OSError, http.client.HTTPException):
@@ -56,10 +57,9 @@ class Gate:
 
 @dataclass(frozen=True)
 class Process:
-    """A program on a node: ``once`` for one that ends by itself."""
+    """A program of a node, started when the gates ``after`` are open; ``once`` for one that exits after its work."""
 
     name: str
     argv: tuple[str, ...]
     after: tuple[Gate, ...] = ()
     once: bool = False
-    environment: dict[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The embedded cluster as a run of the suite uses it: new, or the kept one of the same name."""
+"""Opens the embedded cluster of a run: a running cluster of the same name, or a new one."""
 
 from __future__ import annotations
 
@@ -17,22 +17,24 @@ if TYPE_CHECKING:
     from session_affinity.clusters.options import ClusterOptions
     from session_affinity.progress import Progress
 
-_UNDER_TEST = "kube-proxy"
+_PROGRAM_UNDER_TEST = "kube-proxy"
 
 
 @contextlib.contextmanager
 def open_embedded(options: ClusterOptions, progress: Progress) -> Iterator[EmbeddedCluster]:
-    """Yield a running cluster that fits the options (see ``choice.open_cluster``)."""
+    """Yield a running cluster that matches the options; see ``choice.open_cluster``."""
     kept = clusters.find(options.name)
     if kept is not None and _usable(kept, progress):
         _require_same(kept, options)
-        progress.note(f"cluster {kept.name}: found running, Kubernetes {kept.layout.kubernetes}, left running")
+        progress.note(
+            f"cluster {kept.name}: found running, Kubernetes {kept.layout.kubernetes}; it is not taken down at the end"
+        )
         yield kept
         return
-    # Only a cluster that has to be started needs these; a kept one is found without.
-    from session_affinity.clusters.embedded.prepare import Request, prepare
+    # Imported here because only a new cluster needs these modules, and importing them takes time.
+    from session_affinity.clusters.embedded.prepare import ClusterRequest, prepare
 
-    request = Request(
+    request = ClusterRequest(
         name=options.name,
         kubernetes=options.kubernetes or "",
         proxy_mode=options.proxy_mode or "iptables",
@@ -41,38 +43,38 @@ def open_embedded(options: ClusterOptions, progress: Progress) -> Iterator[Embed
         deadline_scale=options.deadlines.scale,
     )
     prepared = prepare(request, progress)
-    with clusters.Starting(prepared.layout, progress, facts=prepared.facts) as starting:
+    with clusters.EphemeralCluster(prepared.layout, progress, facts=prepared.facts) as ephemeral:
         if options.keep:
-            starting.keep()
-        yield starting.cluster
+            ephemeral.keep()
+        yield ephemeral.cluster
         if not options.keep:
             progress.note(f"cluster {options.name}: taking it down")
 
 
 def _usable(kept: EmbeddedCluster, progress: Progress) -> bool:
-    """Whether a running cluster can be judged; a kube-proxy that is gone is for the claims to find, not to mend."""
-    dead = kept.dead()
-    for what in dead:
-        progress.note(f"cluster {kept.name}: not running: {what}")
-    if all(_UNDER_TEST in what for what in dead):
+    """Whether a running cluster can be used: only kube-proxies may be missing, because the claims report those."""
+    missing = kept.missing_processes()
+    for process in missing:
+        progress.note(f"cluster {kept.name}: not running: {process}")
+    if all(_PROGRAM_UNDER_TEST in process for process in missing):
         return True
-    progress.note(f"cluster {kept.name}: started anew")
+    progress.note(f"cluster {kept.name}: replacing it with a new cluster")
     clusters.down(kept.name)
     return False
 
 
 def _require_same(kept: EmbeddedCluster, options: ClusterOptions) -> None:
-    """Raise UsageError when a kept cluster is not what the options ask for."""
-    asked = {
+    """Raise UsageError when a running cluster differs from the options."""
+    options_and_layout = {
         "--kubernetes": (options.kubernetes and versions.resolve(options.kubernetes).release, kept.layout.kubernetes),
         "--proxy-mode": (options.proxy_mode, kept.layout.proxy_mode),
         "--ip-family": (options.ip_family, kept.layout.ip_family),
         "--kube-proxy": (options.kube_proxy and str(options.kube_proxy.resolve()), kept.layout.programs["kube-proxy"]),
     }
-    for option, (wanted, there) in asked.items():
-        if wanted and wanted != there:
+    for option, (wanted, actual) in options_and_layout.items():
+        if wanted and wanted != actual:
             raise UsageError(
-                f"{option} {wanted}: the running cluster {kept.name} has {there}",
+                f"{option} {wanted}: the running cluster {kept.name} has {actual}",
                 next_step=f"take it down (session-affinity cluster down --name {kept.name})"
                 " or use another --cluster-name",
             )

@@ -1,7 +1,8 @@
-"""Carries connections from the host's loopback to the API server inside the cluster's network.
+"""A TCP relay from the host's loopback to the API server in the cluster's network namespaces.
 
-A socket belongs to the network namespace it was made in: the keeper makes the listener on the host, this process
-takes it along into the control plane's namespace. So the host needs no link, route or address of the cluster.
+A socket stays in the network namespace in which it was created: the supervisor creates the listener on the host, and
+the relay inherits it and enters the control plane's namespace. So the host needs no link, route or address for the
+cluster.
 """
 
 from __future__ import annotations
@@ -29,13 +30,14 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 def serve(listener: socket.socket, host: str, port: int) -> NoReturn:
     """Relay every connection to ``host``:``port`` until killed."""
-    # asyncio itself lets go of the task of a connection that one side has ended, while the other may have more to say.
-    under_way: set[asyncio.Task[None]] = set()
+    # The event loop has only weak references to tasks, and asyncio's stream protocol drops its own when one side of a
+    # connection has closed, although the other side may still send.
+    tasks: set[asyncio.Task[None]] = set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.get_running_loop().create_task(handle(reader, writer))
-        under_way.add(task)
-        task.add_done_callback(under_way.discard)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

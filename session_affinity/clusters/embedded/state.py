@@ -1,4 +1,4 @@
-"""What a cluster keeps on disk: one directory a cluster, below the user's state directory."""
+"""The state of embedded clusters on disk: one directory per cluster below the user's state directory, and its lock."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEEP = b"keep"
-"""What the starter of a cluster writes to its keeper to let it live on."""
+"""Written to the supervisor by the process that started the cluster, so that the cluster outlives that process."""
 FREE_BYTES = 4 * 2**20
-"""What the files of a cluster may grow to: that the disk is full is said before anything is started, not after."""
+"""Space for the files of a cluster; checked before anything is started, so that a full disk is reported early."""
 _PAUSE_SECONDS = 0.02
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
 
 @dataclass(frozen=True)
 class ProcessId:
-    """A process of this machine, named for good: a number can be given again, with another start time."""
+    """A process of this machine, identified by PID and start time, because the kernel reuses PIDs."""
 
     pid: int
     start: int
 
     @classmethod
     def of(cls, pid: int) -> ProcessId:
-        """Name a process that is alive; raises ClusterError if it is not."""
+        """Return the identity of a running process; raises ClusterError when it has ended."""
         start = linux.start_time(pid)
         if start is None:
             raise ClusterError(f"process {pid} has ended")
@@ -47,77 +47,79 @@ class ProcessId:
 
     @property
     def is_alive(self) -> bool:
-        """Whether that very process still runs."""
+        """Whether this process is still running."""
         return linux.start_time(self.pid) == self.start
 
 
 @dataclass(frozen=True)
-class Running:
-    """What the keeper says once all nodes have their first process."""
+class ClusterProcesses:
+    """The processes of a running cluster, stored by the supervisor when all nodes have their first process."""
 
-    keeper: ProcessId
+    supervisor: ProcessId
     first_process: ProcessId
     nodes: dict[str, ProcessId]
     api_port: int
 
 
 def states_root() -> Path:
-    """Return where the state of all clusters is."""
+    """Return the directory with the state of all clusters."""
     return state_directory() / "clusters"
 
 
 @contextlib.contextmanager
-def writing(where: Path) -> Iterator[None]:
-    """Say what keeps the state of a cluster from being written; raises PreflightError."""
+def write_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError of the block into a PreflightError that names ``path`` and the next step."""
     try:
         yield
     except OSError as error:
         raise PreflightError(
-            f"the state of the cluster cannot be written to {where}: {error.strerror or error}",
-            next_step=f"make room, or name another directory in {STATE_VARIABLE}",
+            f"cannot write the state of the cluster to {path}: {error.strerror or error}",
+            next_step=f"free some space, or set {STATE_VARIABLE} to another directory",
         ) from error
 
 
 def require_room(directory: Path, size: int) -> None:
-    """Raise OSError when a disk has less than so many bytes free."""
+    """Raise OSError (ENOSPC) when the file system of a directory has less than ``size`` bytes free."""
     if shutil.disk_usage(directory).free < size:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class StateDirectory:
-    """The files of one cluster.
+    """The files of one cluster, in the directory ``NAME`` of ``states_root``.
 
-    ``layout.json`` what it was asked to be; ``running.json`` its processes; ``kubeconfig``; ``pki/``; ``nodes/NAME/``
-    configuration and the record of processes; ``logs/NAME/``; ``lock`` held by every process that is part of it.
+    ``layout.json`` its layout; ``running.json`` its processes; ``facts.json``; ``kubeconfig``; ``pki/``;
+    ``nodes/NODE/`` configuration and processes of a node; ``logs/supervisor.log`` and ``logs/NODE/``. Beside the
+    directory is ``NAME.lock``, which every process of the cluster has locked.
     """
 
     def __init__(self, name: str) -> None:
         if not _NAME.fullmatch(name):
             raise UsageError(
-                f"{name!r} cannot name a cluster: at most 40 lower-case letters, digits and inner dashes",
+                f"{name!r} cannot name a cluster",
+                next_step="use at most 40 lower-case letters, digits and dashes, without a dash at either end",
             )
         self.name = name
         self.root = states_root() / name
         self.layout = self.root / "layout.json"
-        self.running = self.root / "running.json"
+        self.processes = self.root / "running.json"
         self.kubeconfig = self.root / "kubeconfig"
         self.pki = self.root / "pki"
         self.facts = self.root / "facts.json"
-        self.keeper_log = self.root / "logs" / "keeper.log"
-        # Beside the directory, not in it: it must outlive the directory that it guards.
+        self.supervisor_log = self.root / "logs" / "supervisor.log"
+        # Beside the directory, because the lock must outlive the directory that it protects.
         self._lock_file = self.root.with_name(f"{name}.lock")
 
     def node(self, name: str) -> Path:
-        """Return the directory with a node's configuration."""
+        """Return the directory with the configuration of a node."""
         return self.root / "nodes" / name
 
     def log(self, node: str, process: str) -> Path:
-        """Return the log of a process on a node."""
+        """Return the log file of a process on a node."""
         return self.root / "logs" / node / f"{process}.log"
 
     def create(self, nodes: tuple[str, ...]) -> None:
-        """Make the directories, readable by their owner only; raises PreflightError."""
-        with writing(self.root):
+        """Create the directories, readable only by their owner; raises PreflightError when they cannot be written."""
+        with write_errors(self.root):
             self.root.mkdir(parents=True, mode=0o700)
             require_room(self.root, FREE_BYTES)
             for name in nodes:
@@ -125,46 +127,46 @@ class StateDirectory:
                 self.log(name, "x").parent.mkdir(parents=True)
 
     def exists(self) -> bool:
-        """Whether anything of such a cluster is on disk."""
+        """Whether the cluster has a directory, left by a dead cluster or used by a running one."""
         return self.root.exists()
 
     def remove(self) -> None:
-        """Remove all files of the cluster but its lock."""
+        """Remove all files of the cluster except its lock; raises ClusterError when something remains."""
         shutil.rmtree(self.root, ignore_errors=True)
         if self.root.exists():
             raise ClusterError(
-                f"the state of cluster {self.name} cannot be removed: {self.root}",
-                next_step="look at what is mounted or open below it: findmnt, lsof",
+                f"cannot remove the state of cluster {self.name}: {self.root}",
+                next_step="find what is mounted or open below it with findmnt and lsof",
             )
 
-    def claim(self, seconds: float = DEFAULTS.cluster_claim) -> int:
-        """Take the cluster for this process and those it hands the descriptor to, and return the descriptor.
+    def lock(self, seconds: float = DEFAULTS.cluster_lock) -> int:
+        """Lock the cluster and return the file descriptor of the lock, waiting up to ``seconds`` for it.
 
-        The lock belongs to the open file: it lasts until the last process that inherited it has ended, so a lock that
-        can be taken means that nothing of the cluster is alive. Raises ClusterError when it is held,
-        PreflightError when it cannot be made.
+        A flock(2) lock belongs to the open file description, so it lasts until the last process that inherited the
+        descriptor has ended: when the lock is free, no process of the cluster is alive. Raises ClusterError when
+        another process has the lock, PreflightError when the lock file cannot be written.
         """
-        with writing(self._lock_file):
+        with write_errors(self._lock_file):
             self._lock_file.parent.mkdir(parents=True, exist_ok=True)
             self._lock_file.touch(0o600)
         descriptor: int | None = None
 
-        def is_locked() -> bool:
+        def is_acquired() -> bool:
             nonlocal descriptor
             descriptor = self._try_lock()
             return descriptor is not None
 
-        poll(is_locked, seconds, pause=_PAUSE_SECONDS)
+        poll(is_acquired, seconds, pause=_PAUSE_SECONDS)
         if descriptor is None:
             raise ClusterError(
-                f"cluster {self.name} is in use, or is being started or taken down, by another process"
+                f"cluster {self.name} is running, or another process is starting or removing it"
                 f" (lock {self._lock_file})",
-                next_step=f"wait for it, take it down, or use another name than {self.name}",
+                next_step=f"wait for that process, take the cluster down, or use another name than {self.name}",
             )
         return descriptor
 
-    def is_claimed(self) -> bool:
-        """Whether a process of the cluster, or one that is starting it, is alive."""
+    def is_locked(self) -> bool:
+        """Whether a process of the cluster is alive, or a process that is starting or removing it."""
         if not self._lock_file.exists():
             return False
         descriptor = self._try_lock()
@@ -172,15 +174,15 @@ class StateDirectory:
             os.close(descriptor)
         return descriptor is None
 
-    def forget_lock(self) -> None:
-        """Remove the lock file of a cluster that is gone; to be called by the holder of the lock."""
+    def remove_lock_file(self) -> None:
+        """Remove the lock file of a removed cluster; the caller must have the lock."""
         self._lock_file.unlink(missing_ok=True)
 
     def _try_lock(self) -> int | None:
         descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The holder before us may have removed the file between our open and our lock.
+            # The previous owner of the lock may have removed the file between open and flock.
             if os.fstat(descriptor).st_ino == self._lock_file.stat().st_ino:
                 return descriptor
         except (BlockingIOError, FileNotFoundError):
@@ -188,44 +190,49 @@ class StateDirectory:
         os.close(descriptor)
         return None
 
-    def write_running(self, running: Running) -> None:
-        """Say that the nodes are there."""
-        _write_whole(self.running, json.dumps(asdict(running), indent=1))
+    def write_cluster_processes(self, processes: ClusterProcesses) -> None:
+        """Store the processes of the cluster; this makes it visible as running."""
+        _write_whole(self.processes, json.dumps(asdict(processes), indent=1))
 
-    def read_running(self) -> Running | None:
-        """Return the processes of the cluster, or None when it never came that far."""
+    def read_cluster_processes(self) -> ClusterProcesses | None:
+        """Return the processes of the cluster, or None when its nodes have not started."""
         try:
-            data = json.loads(self.running.read_text())
+            data = json.loads(self.processes.read_text())
         except FileNotFoundError:
             return None
-        return Running(
-            ProcessId(**data["keeper"]),
+        return ClusterProcesses(
+            # "keeper": its name in earlier versions, whose clusters must be found to be taken down.
+            ProcessId(**(data.get("supervisor") or data["keeper"])),
             ProcessId(**data["first_process"]),
             {name: ProcessId(**process) for name, process in data["nodes"].items()},
             data["api_port"],
         )
 
-    def write_processes(self, node: str, record: str) -> None:
-        """Store what runs on a node; called by the node's first process."""
-        _write_whole(self.node(node) / "processes.json", record)
+    def write_node_processes(self, node: str, records: str) -> None:
+        """Store the records of a node's processes; called by the node's first process."""
+        _write_whole(self.node(node) / "processes.json", records)
 
-    def read_processes(self, node: str) -> dict[str, dict[str, float]]:
-        """Return what was started on a node: pid inside it, start, and end and exit code of what has ended."""
+    def read_node_processes(self, node: str) -> dict[str, dict[str, float]]:
+        """Return a node's processes by name, each with ``pid``, ``started``, and after its end ``ended`` and ``code``.
+
+        The PID is that in the node, times are in seconds since the epoch, and a negative code is the number of the
+        signal that killed the process.
+        """
         try:
-            record: dict[str, dict[str, float]] = json.loads((self.node(node) / "processes.json").read_text())
+            records: dict[str, dict[str, float]] = json.loads((self.node(node) / "processes.json").read_text())
         except FileNotFoundError:
             return {}
-        return record
+        return records
 
 
 def _write_whole(file: Path, text: str) -> None:
-    """Replace a file in one step, so that a reader never sees half of it."""
+    """Replace a file atomically, so that a reader never sees a partial file."""
     draft = file.with_suffix(".new")
     draft.write_text(text)
     draft.replace(file)
 
 
 def cluster_names() -> tuple[str, ...]:
-    """Return the names of all clusters that have anything on disk."""
+    """Return the names of all clusters with a directory on disk, running or dead."""
     root = states_root()
     return tuple(sorted(d.name for d in root.iterdir() if d.is_dir())) if root.exists() else ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from session_affinity.clusters.images import by_tag, renamed
+from session_affinity.clusters.images import by_tag, rename_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,7 +27,7 @@ class ImageSource:
 
     def spec(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Return a pod's spec with all its images taken from here."""
-        return renamed(spec, self.named)
+        return rename_images(spec, self.named)
 
 
 AS_NAMED: Final = ImageSource()

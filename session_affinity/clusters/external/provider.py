@@ -10,7 +10,7 @@ import yaml
 from session_affinity import bundle
 from session_affinity.clusters.external import access, agent, discovery, images, lease, namespace, placement
 from session_affinity.clusters.external.cluster import ExternalCluster
-from session_affinity.clusters.interrupts import ending_orderly, uninterrupted
+from session_affinity.clusters.interrupts import interrupts_ignored, sigterm_as_interrupt
 from session_affinity.dataplane.backends import BACKENDS
 from session_affinity.errors import ClusterError, UsageError
 from session_affinity.kube.api import Api, ApiError
@@ -103,7 +103,7 @@ def _namespace(api: Api, options: ClusterOptions, progress: Progress) -> Iterato
     """Yield a namespace made for this run; it is removed whatever happens, also when the process is told to end."""
     name = namespace.new_name()
     level = namespace.PRIVILEGED if options.node_access == "agent" else namespace.BASELINE
-    with lease.lease(name), ending_orderly(), contextlib.ExitStack() as at_end:
+    with lease.lease(name), sigterm_as_interrupt(), contextlib.ExitStack() as at_end:
         # Before it is made: an interrupt may come when the cluster has it already and this process does not know.
         at_end.callback(_remove, api, name, options, progress)
         try:
@@ -116,7 +116,7 @@ def _namespace(api: Api, options: ClusterOptions, progress: Progress) -> Iterato
 
 
 def _remove(api: Api, name: str, options: ClusterOptions, progress: Progress) -> None:
-    with uninterrupted(lambda _: progress.note(f"namespace {name} is being removed: a few seconds more")):
+    with interrupts_ignored(lambda _: progress.note(f"namespace {name} is being removed: a few seconds more")):
         namespace.remove(api, name, progress, deadlines=options.deadlines)
 
 

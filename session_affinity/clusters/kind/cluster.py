@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from session_affinity.clusters.addresses import families_of
 from session_affinity.clusters.cluster import OwnCluster
-from session_affinity.clusters.interrupts import uninterrupted
+from session_affinity.clusters.interrupts import interrupts_ignored
 from session_affinity.clusters.kind import configuration, images, ready
 from session_affinity.clusters.kind.manager import KindManager
 from session_affinity.clusters.kind.node import KindNode
@@ -188,7 +188,7 @@ class ClusterLifetime:
         Until it is gone it is remembered, so that the next run can finish this.
         """
         record = self._state.record()
-        with uninterrupted(self._progress.note), self._progress.step("kind delete cluster"):
+        with interrupts_ignored(self._progress.note), self._progress.step("kind delete cluster"):
             left: tuple[Container, ...] = ()
 
             def is_removed() -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from session_affinity.clusters.interrupts import ending_orderly
+from session_affinity.clusters.interrupts import sigterm_as_interrupt
 from session_affinity.clusters.kind import cluster as clusters
 from session_affinity.clusters.kind import configuration, preflight
 from session_affinity.clusters.kind.cluster import ClusterLifetime
@@ -33,7 +33,7 @@ def open_kind(options: ClusterOptions, progress: Progress) -> Iterator[KindClust
         engine = detect()
         step.update(f"kind {kind}, {engine.program} {engine.version}")
     life = ClusterLifetime(engine, state, progress, failed=options.failed, results=options.results)
-    with state.held(), ending_orderly(), life:
+    with state.held(), sigterm_as_interrupt(), life:
         found = _found(life, engine, state, options, progress)
         if found is not None:
             yield found

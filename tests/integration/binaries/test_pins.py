@@ -1,4 +1,4 @@
-"""The pinned components say where every program comes from, on both processors."""
+"""The pinned components: sources of every program on both architectures."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("arch", ["amd64", "arm64"])
 def test_every_program_has_a_release_with_a_checksum_and_a_module(arch: str) -> None:
-    found = pins.components("1.36.3", arch)
+    components = pins.components("1.36.3", arch)
 
-    assert {program.name for component in found for program in component.programs} == PROGRAMS
-    for component in found:
+    assert {program.name for component in components for program in component.programs} == PROGRAMS
+    for component in components:
         assert sorted(name for download in component.downloads for name, _ in download.programs) == sorted(
             program.name for program in component.programs
         )
@@ -42,7 +42,7 @@ def test_every_program_has_a_release_with_a_checksum_and_a_module(arch: str) -> 
             assert "{" not in repr(download)
 
 
-def test_the_kubernetes_version_is_the_one_asked_for() -> None:
+def test_the_kubernetes_component_has_the_requested_version() -> None:
     kubernetes = pins.components("1.36.3", "arm64")[-1]
 
     assert kubernetes.version == "1.36.3"
@@ -52,26 +52,26 @@ def test_the_kubernetes_version_is_the_one_asked_for() -> None:
     assert len(kubernetes.downloads) == 6
 
 
-def test_a_recipe_is_of_what_is_built() -> None:
-    one, other = pins.components("1.36.3", "arm64")[-1], pins.components("1.37.2", "arm64")[-1]
+def test_a_recipe_depends_on_the_version() -> None:
+    recipe, other = pins.components("1.36.3", "arm64")[-1].recipe, pins.components("1.37.2", "arm64")[-1].recipe
 
-    assert one.recipe == pins.components("1.36.3", "arm64")[-1].recipe
-    assert one.recipe != other.recipe
+    assert recipe == pins.components("1.36.3", "arm64")[-1].recipe
+    assert recipe != other
 
 
-def test_a_processor_nobody_publishes_for_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unsupported_architecture_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
 
-    with pytest.raises(BinaryError, match="no programs for the processor riscv64"):
+    with pytest.raises(BinaryError, match="published for the architecture riscv64"):
         pins.components("1.37.2")
 
 
 @pytest.mark.parametrize(
-    ("wanted", "kinds"),
+    ("value", "kinds"),
     [("", [Releases, GoModules]), ("auto", [Releases, GoModules]), ("release", [Releases]), ("build", [GoModules])],
 )
-def test_the_environment_chooses_the_sources(cache: Cache, progress: Progress, wanted: str, kinds: list[type]) -> None:
-    assert [type(source) for source in _sources(cache, progress, {"SESSION_AFFINITY_SOURCE": wanted})] == kinds
+def test_the_environment_chooses_the_sources(cache: Cache, progress: Progress, value: str, kinds: list[type]) -> None:
+    assert [type(source) for source in _sources(cache, progress, {"SESSION_AFFINITY_SOURCE": value})] == kinds
 
 
 def test_an_unknown_source_is_refused(cache: Cache, progress: Progress) -> None:
@@ -79,6 +79,6 @@ def test_an_unknown_source_is_refused(cache: Cache, progress: Progress) -> None:
         _sources(cache, progress, {"SESSION_AFFINITY_SOURCE": "magic"})
 
 
-def test_the_command_tells_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_the_error_and_its_next_step(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cluster", "build", "--tool", "actionlint", "--kubernetes", "1.2"]) == 4
     assert "choose one of 1.33" in capsys.readouterr().err

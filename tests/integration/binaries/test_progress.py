@@ -1,4 +1,4 @@
-"""What is told of long work, and that its times are kept."""
+"""The progress lines of steps, and the record of their times."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from session_affinity.progress import Progress, quiet
 pytestmark = pytest.mark.unit
 
 
-def test_a_quick_step_is_one_line(progress: Progress, said: io.StringIO) -> None:
+def test_a_short_step_is_one_line(progress: Progress, progress_output: io.StringIO) -> None:
     with progress.step("start etcd", position=(2, 5)) as step:
         step.update("ready [1]")
 
-    assert re.fullmatch(r"\[2/5\] start etcd: \d\.\d s \(ready \[1\]\)\n", said.getvalue())
+    assert re.fullmatch(r"\[2/5\] start etcd: \d\.\d s \(ready \[1\]\)\n", progress_output.getvalue())
 
 
-def test_a_long_step_tells_how_far_it_is(said: io.StringIO) -> None:
-    progress = Progress(console=Console(file=said, width=80), heartbeat=0.02)
+def test_a_long_step_prints_its_detail_while_it_lasts(progress_output: io.StringIO) -> None:
+    progress = Progress(console=Console(file=progress_output, width=80), heartbeat=0.02)
 
     with progress.step("build kubelet") as step:
         step.update("812 packages")
         time.sleep(0.05)
 
-    first, *_, last = said.getvalue().splitlines()
+    first, *_, last = progress_output.getvalue().splitlines()
     assert re.fullmatch(r"build kubelet: \d\.\d s, 812 packages", first)
     assert re.fullmatch(r"build kubelet: \d\.\d s \(812 packages\)", last)
 
 
-def test_a_step_that_fails_says_so_and_is_timed(progress: Progress, said: io.StringIO) -> None:
+def test_a_failed_step_is_marked_and_timed(progress: Progress, progress_output: io.StringIO) -> None:
     with pytest.raises(KeyError), progress.step("build kubelet"):
         raise KeyError
 
-    assert re.fullmatch(r"build kubelet: failed after \d\.\d s\n", said.getvalue())
+    assert re.fullmatch(r"build kubelet: failed after \d\.\d s\n", progress_output.getvalue())
     assert [name for name, _ in progress.timings] == ["build kubelet"]
 
 
-def test_times_are_recorded_quietly_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_times_are_recorded_in_quiet_mode_too(capsys: pytest.CaptureFixture[str]) -> None:
     progress = quiet()
 
     with progress.step("outer"), progress.step("inner"):

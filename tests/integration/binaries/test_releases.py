@@ -1,4 +1,4 @@
-"""Whatever a release server does, only verified files reach the cache, and the build is there for the rest."""
+"""Only verified files reach the cache; when a release cannot be used, the component is built."""
 
 from __future__ import annotations
 
@@ -30,40 +30,42 @@ ONE, TWO = "/example.test/v1.2.3/one", "/example.test/v1.2.3/two"
 
 @pytest.fixture
 def releases(cache: Cache, progress: Progress, server: Any) -> Releases:
-    """The official releases as mirrored by the local server."""
+    """The source of official releases, with the local server as mirror."""
     user = {"SESSION_AFFINITY_RELEASES": f"http://127.0.0.1:{server.port}/"}
     return Releases(cache, progress, user, stall_seconds=5.0)
 
 
 @pytest.fixture
-def got(cache: Cache, progress: Progress, releases: Releases, builder: Any, tool: Component) -> Callable[[], Binaries]:
-    """Get the component as a run does, the build coming second."""
+def ensure_tool(
+    cache: Cache, progress: Progress, releases: Releases, builder: Any, tool: Component
+) -> Callable[[], Binaries]:
+    """A function that ensures the component as a run does, from releases first and a build second."""
     return lambda: ensure("1.37.2", progress, cache=cache, sources=(releases, builder), components=(tool,))
 
 
 def files_of(cache: Cache, name: str) -> list[bytes]:
-    """Every copy of that program anywhere in the cache."""
+    """Return the content of every copy of a program in the cache."""
     return [file.read_bytes() for file in cache.root.rglob(name) if file.is_file()]
 
 
 def test_a_verified_release_is_installed(
-    got: Callable[[], Binaries], server: Any, builder: Any, content: bytes, tool: Component
+    ensure_tool: Callable[[], Binaries], server: Any, builder: Any, content: bytes, tool: Component
 ) -> None:
     server.publish(ONE, content)
     server.publish(TWO, content)
 
-    binaries = got()
+    binaries = ensure_tool()
 
     assert binaries["one"].read_bytes() == content
     assert binaries["two"].stat().st_mode & 0o777 == 0o755
     assert binaries.origins == {
-        "tool": f"1.2.3, official release by way of http://127.0.0.1:{server.port} ({tool.downloads[0].url})"
+        "tool": f"1.2.3, official release from the mirror http://127.0.0.1:{server.port} ({tool.downloads[0].url})"
     }
-    assert builder.asked == []
+    assert builder.components == []
 
 
 def half(content: bytes) -> Callable[[BaseHTTPRequestHandler], None]:
-    """Announce all of it, send half and close."""
+    """Return an answer that announces the whole content, sends half of it and closes the connection."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
@@ -75,27 +77,27 @@ def half(content: bytes) -> Callable[[BaseHTTPRequestHandler], None]:
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "reason"),
     [
-        pytest.param("checksum", "published is 0000", id="wrong-checksum"),
+        pytest.param("checksum", "the published one is 0000", id="wrong-checksum"),
         pytest.param("truncated", "of 35000 bytes", id="truncated"),
-        pytest.param("stalled", "stalled: no byte for 0.1 s", id="stalled"),
+        pytest.param("stalled", "stalled: no data for 0.1 s", id="stalled"),
         pytest.param("missing", "HTTP 404", id="missing"),
         pytest.param("no checksum", "HTTP 404", id="checksum-missing"),
-        pytest.param("not a checksum", "holds no SHA-256 of one", id="checksum-is-something-else"),
+        pytest.param("not a checksum", "contains no SHA-256 of one", id="checksum-is-something-else"),
         pytest.param("not a program", "is not a Linux program", id="verified-but-no-program"),
     ],
 )
-def test_a_bad_release_leaves_nothing_and_is_built_instead(
+def test_a_bad_release_is_not_kept_and_the_component_is_built(
     *,
-    got: Callable[[], Binaries],
+    ensure_tool: Callable[[], Binaries],
     releases: Releases,
     server: Any,
     builder: Any,
     cache: Cache,
-    said: io.StringIO,
+    progress_output: io.StringIO,
     fault: str,
-    told: str,
+    reason: str,
 ) -> None:
     bad = b"bad" * 11666 + b"!!"
     server.publish(ONE, bad, checksum="0" * 64 if fault == "checksum" else "")
@@ -112,15 +114,15 @@ def test_a_bad_release_leaves_nothing_and_is_built_instead(
         releases._stall_seconds = 0.1
         server.files[ONE] = lambda handler: (half(bad)(handler), handler.wfile.flush(), server.ended.wait(5))
 
-    binaries = got()
+    binaries = ensure_tool()
 
-    assert builder.asked == ["tool"]
+    assert builder.components == ["tool"]
     assert binaries.origins == {"tool": "1.2.3, built with go1.0 (a test)"}
-    assert told.replace("35000", str(len(bad))) in said.getvalue()
-    assert [found for found in files_of(cache, "*") if b"badbad" in found] == []
+    assert reason.replace("35000", str(len(bad))) in progress_output.getvalue()
+    assert [content for content in files_of(cache, "*") if b"badbad" in content] == []
 
 
-def test_a_release_broken_off_is_resumed_with_the_file_that_was_not_done(
+def test_an_interrupted_download_resumes_with_the_unfinished_file(
     *, cache: Cache, progress: Progress, releases: Releases, server: Any, content: bytes, tool: Component
 ) -> None:
     server.publish(ONE, content)
@@ -130,43 +132,46 @@ def test_a_release_broken_off_is_resumed_with_the_file_that_was_not_done(
 
     ensure("1.37.2", progress, cache=cache, sources=(releases,), components=(tool,))
 
-    assert server.asked.count(ONE) == 1
+    assert server.requests.count(ONE) == 1
 
 
-def test_no_way_to_the_releases_is_said_once_and_remembered(
-    cache: Cache, progress: Progress, builder: Any, said: io.StringIO, tool: Component
+def test_unreachable_releases_are_reported_once_and_not_tried_again(
+    cache: Cache, progress: Progress, builder: Any, progress_output: io.StringIO, tool: Component
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     releases = Releases(cache, progress, {"SESSION_AFFINITY_RELEASES": f"http://127.0.0.1:{port}"})
     other = replace(tool, name="other")
-    probed: list[str] = []
+    attempts: list[str] = []
     probe = releases._probe
 
     def counted(url: str) -> None:
-        probed.append(url)
+        attempts.append(url)
         probe(url)
 
     releases._probe = counted  # type: ignore[method-assign]
 
     ensure("1.37.2", progress, cache=cache, sources=(releases, builder), components=(tool, other))
 
-    assert builder.asked == ["tool", "other"]
-    assert len(probed) == 1
-    assert said.getvalue().count("no way to the official releases") == 1
+    assert builder.components == ["tool", "other"]
+    assert len(attempts) == 1
+    assert progress_output.getvalue().count("the official releases cannot be reached") == 1
 
 
-def test_a_refusal_by_a_proxy_is_no_way_to_the_releases(
-    got: Callable[[], Binaries], server: Any, said: io.StringIO
+def test_releases_refused_by_a_proxy_count_as_unreachable(
+    ensure_tool: Callable[[], Binaries], server: Any, progress_output: io.StringIO
 ) -> None:
     server.files[f"{ONE}.sha256"] = lambda handler: handler.send_error(403)
 
-    got()
+    ensure_tool()
 
-    assert "no way to the official releases from here (127.0.0.1: HTTP 403 Forbidden)" in said.getvalue()
+    assert (
+        "the official releases cannot be reached from here (127.0.0.1: HTTP 403 Forbidden)"
+        in progress_output.getvalue()
+    )
 
 
-def test_programs_are_taken_out_of_an_archive(
+def test_programs_are_extracted_from_an_archive(
     *, cache: Cache, progress: Progress, releases: Releases, server: Any, content: bytes, tool: Component
 ) -> None:
     url = "https://example.test/tool.tgz"
@@ -180,20 +185,20 @@ def test_programs_are_taken_out_of_an_archive(
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "reason"),
     [
-        pytest.param(gzip.compress(b"no archive"), "cannot be unpacked", id="no-archive"),
-        pytest.param(None, "does not hold bin/one", id="lacks-one"),
+        pytest.param(gzip.compress(b"no archive"), "cannot unpack", id="no-archive"),
+        pytest.param(None, "does not contain bin/one", id="lacks-one"),
     ],
 )
-def test_an_archive_that_is_of_no_use_is_refused(
-    *, cache: Cache, progress: Progress, releases: Releases, server: Any, tool: Component, content: bytes, told: str
+def test_an_invalid_or_incomplete_archive_is_refused(
+    *, cache: Cache, progress: Progress, releases: Releases, server: Any, tool: Component, content: bytes, reason: str
 ) -> None:
     url = "https://example.test/tool.tgz"
     packed = replace(tool, downloads=(Download(url, f"{url}.sha256", (("one", "bin/one"),)),))
     server.publish("/example.test/tool.tgz", content or archive({"bin/two": b""}))
 
-    with pytest.raises(ReleaseError, match=told):
+    with pytest.raises(ReleaseError, match=reason):
         ensure("1.37.2", progress, cache=cache, sources=(releases,), components=(packed,))
 
 
@@ -208,11 +213,11 @@ def archive(members: dict[str, bytes]) -> bytes:
     return packed.getvalue()
 
 
-def test_checksums_are_found_in_every_published_form() -> None:
-    mine, other = "a" * 64, "b" * 64
+def test_checksums_are_read_in_every_published_format() -> None:
+    expected, other = "a" * 64, "b" * 64
 
-    assert checksum_of("kubelet", mine) == mine
-    assert checksum_of("runc.amd64", f"{other} *runc.arm64\n{mine} *runc.amd64\n") == mine
-    assert checksum_of("x.tgz", f"{other}  ./dist/y.tgz\n{mine.upper()}  ./dist/x.tgz\n") == mine
+    assert checksum_of("kubelet", expected) == expected
+    assert checksum_of("runc.amd64", f"{other} *runc.arm64\n{expected} *runc.amd64\n") == expected
+    assert checksum_of("x.tgz", f"{other}  ./dist/y.tgz\n{expected.upper()}  ./dist/x.tgz\n") == expected
     assert checksum_of("x.tgz", f"{other}  y.tgz\n") == ""
     assert checksum_of("x.tgz", "a" * 128) == ""

@@ -1,4 +1,4 @@
-"""The cache holds whole programs or none, whatever happened to it, and however many runs use it."""
+"""The cache contains complete components only, also after damage and with several runs at once."""
 
 from __future__ import annotations
 
@@ -27,98 +27,100 @@ pytestmark = pytest.mark.unit
 
 
 @pytest.fixture
-def got(cache: Cache, progress: Progress, builder: Any, tool: Component) -> Callable[[], Binaries]:
-    """Get the component as a run does."""
+def ensure_tool(cache: Cache, progress: Progress, builder: Any, tool: Component) -> Callable[[], Binaries]:
+    """A function that ensures the component as a run does."""
     return lambda: ensure("1.37.2", progress, cache=cache, sources=(builder,), components=(tool,))
 
 
-def test_a_second_run_finds_the_programs_without_reading_them(
-    got: Callable[[], Binaries], builder: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_second_run_uses_the_cache_without_reading_the_programs(
+    ensure_tool: Callable[[], Binaries], builder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = got()
+    first = ensure_tool()
     monkeypatch.setattr(store, "digest", lambda file: pytest.fail(f"{file} was read"))
 
-    second = got()
+    second = ensure_tool()
 
     assert second.paths == first.paths
     assert second.origins == {"tool": "1.2.3, cache: built with go1.0 (a test)"}
-    assert builder.asked == ["tool"]
+    assert builder.components == ["tool"]
 
 
 def truncate(file: Path) -> None:
-    """Lose the end of it, as on a full disk."""
+    """Cut off the end of a file, as a full disk does."""
     os.truncate(file, 100)
 
 
 def flip(file: Path) -> None:
-    """Change one byte of it and nothing else that is quickly seen."""
+    """Change one byte of a file and keep its size."""
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
 
 
-@pytest.mark.parametrize("harm", [truncate, flip, Path.unlink])
-def test_a_program_that_is_not_what_was_installed_is_made_again(
-    got: Callable[[], Binaries], builder: Any, harm: Callable[[Path], None], content: bytes
+@pytest.mark.parametrize("damage", [truncate, flip, Path.unlink])
+def test_a_damaged_program_is_installed_again(
+    ensure_tool: Callable[[], Binaries], builder: Any, damage: Callable[[Path], None], content: bytes
 ) -> None:
-    harm(got()["two"])
+    damage(ensure_tool()["two"])
 
-    assert got()["two"].read_bytes() == content
-    assert builder.asked == ["tool", "tool"]
+    assert ensure_tool()["two"].read_bytes() == content
+    assert builder.components == ["tool", "tool"]
 
 
-def test_a_cache_restored_with_other_times_is_read_once_and_kept(
-    got: Callable[[], Binaries], builder: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_cache_restored_with_other_times_is_read_once_and_used(
+    ensure_tool: Callable[[], Binaries], builder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    os.utime(got()["one"], (1, 1))
-    got()
+    os.utime(ensure_tool()["one"], (1, 1))
+    ensure_tool()
     monkeypatch.setattr(store, "digest", lambda file: pytest.fail(f"{file} was read again"))
 
-    got()
+    ensure_tool()
 
-    assert builder.asked == ["tool"]
+    assert builder.components == ["tool"]
 
 
 @pytest.mark.parametrize("manifest", ["", "{}", '{"version": 1}', "[]"])
-def test_an_entry_with_a_broken_manifest_is_made_again(
-    got: Callable[[], Binaries], builder: Any, manifest: str
+def test_a_component_with_a_broken_manifest_is_installed_again(
+    ensure_tool: Callable[[], Binaries], builder: Any, manifest: str
 ) -> None:
-    (got().directories["tool"] / store.MANIFEST).write_text(manifest, encoding="utf-8")
+    (ensure_tool().directories["tool"] / store.MANIFEST).write_text(manifest, encoding="utf-8")
 
-    got()
+    ensure_tool()
 
-    assert builder.asked == ["tool", "tool"]
+    assert builder.components == ["tool", "tool"]
 
 
-def test_a_build_by_another_recipe_is_made_again(got: Callable[[], Binaries], builder: Any) -> None:
-    file = got().directories["tool"] / store.MANIFEST
+def test_a_build_with_another_recipe_is_replaced(ensure_tool: Callable[[], Binaries], builder: Any) -> None:
+    file = ensure_tool().directories["tool"] / store.MANIFEST
     file.write_text(json.dumps({**json.loads(file.read_text(encoding="utf-8")), "recipe": "older"}), encoding="utf-8")
 
-    got()
+    ensure_tool()
 
-    assert builder.asked == ["tool", "tool"]
+    assert builder.components == ["tool", "tool"]
 
 
-def test_remains_of_dead_runs_are_removed(got: Callable[[], Binaries], cache: Cache, tool: Component) -> None:
-    remains = cache.entry(tool).with_name(f".{tool.arch}.discarded-1")
-    remains.mkdir(parents=True)
+def test_leftovers_of_killed_runs_are_removed(
+    ensure_tool: Callable[[], Binaries], cache: Cache, tool: Component
+) -> None:
+    leftover = cache.entry(tool).with_name(f".{tool.arch}.discarded-1")
+    leftover.mkdir(parents=True)
 
-    entry = got().directories["tool"]
+    entry = ensure_tool().directories["tool"]
 
     assert sorted(path.name for path in entry.parent.iterdir()) == [tool.arch]
     assert sorted(path.name for path in entry.iterdir()) == [store.MANIFEST, "one", "two"]
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "reason"),
     [
         pytest.param(b"#!/bin/sh\necho 1.2.3\n", "is not a Linux program for", id="a-script"),
         pytest.param(b"\x7fELF" + b"\0" * 14 + b"\x08\0" + b"\0" * 40, "is not a Linux program for", id="for-mips"),
-        pytest.param(None, "was not among what was downloaded or built", id="not-there"),
+        pytest.param(None, "is not among the downloaded or built files", id="not-there"),
     ],
 )
-def test_what_is_no_program_of_this_machine_is_not_installed(
-    cache: Cache, tool: Component, content: bytes | None, told: str
+def test_a_file_that_is_not_a_program_for_this_machine_is_not_installed(
+    cache: Cache, tool: Component, content: bytes | None, reason: str
 ) -> None:
     staging = store.Staging(cache, tool, "build", "key")
     for name in ("one", "two"):
@@ -126,32 +128,32 @@ def test_what_is_no_program_of_this_machine_is_not_installed(
             (staging.work / name).write_bytes(content)
             staging.add(name, staging.work / name)
 
-    with pytest.raises(BinaryError, match=told):
+    with pytest.raises(BinaryError, match=reason):
         staging.install(Origin("built", "here"))
     assert not cache.entry(tool).exists()
     assert not staging.has("one")
 
 
-def test_a_program_that_tells_another_version_is_not_installed(cache: Cache, tool: Component, content: bytes) -> None:
+def test_a_program_that_prints_another_version_is_not_installed(cache: Cache, tool: Component, content: bytes) -> None:
     staging = store.Staging(cache, tool, "build", "key")
     (staging.work / "one").write_bytes(content)
     staging.add("one", staging.work / "one")
 
-    with pytest.raises(BinaryError, match=r"does not tell 1\.2\.4"):
+    with pytest.raises(BinaryError, match=r"does not contain 1\.2\.4"):
         staging.install(Origin("built", "here"), version="1.2.4")
 
 
 @pytest.mark.parametrize(
-    ("number", "told"), [(errno.ENOSPC, "is full"), (errno.EROFS, "is read-only"), (errno.EACCES, "may not be written")]
+    ("number", "reason"), [(errno.ENOSPC, "is full"), (errno.EROFS, "is read-only"), (errno.EACCES, "is not writable")]
 )
-def test_a_refusing_file_system_is_named(
-    cache: Cache, progress: Progress, tool: Component, number: int, told: str
+def test_a_file_system_that_cannot_be_written_is_named(
+    cache: Cache, progress: Progress, tool: Component, number: int, reason: str
 ) -> None:
     class Refused:
         def obtain(self, component: Component) -> Any:
             raise OSError(number, os.strerror(number), str(component))
 
-    with pytest.raises(BinaryError, match=re.escape(f"the cache {cache.root} {told}")) as caught:
+    with pytest.raises(BinaryError, match=re.escape(f"the cache {cache.root} {reason}")) as caught:
         ensure("1.37.2", progress, cache=cache, sources=(Refused(),), components=(tool,))
     assert "SESSION_AFFINITY_CACHE" in caught.value.next_step
 
@@ -164,7 +166,7 @@ def test_a_cache_that_is_a_file_is_named(tmp_path: Path, progress: Progress, bui
         ensure("1.37.2", progress, cache=Cache(file), sources=(builder,), components=(tool,))
 
 
-def test_the_cache_is_where_the_environment_says(tmp_path: Path) -> None:
+def test_the_environment_sets_the_cache_directory(tmp_path: Path) -> None:
     assert Cache.of_user({"SESSION_AFFINITY_CACHE": str(tmp_path)}).root == tmp_path
     assert Cache.of_user({}).root.name == "session-affinity"
 
@@ -189,12 +191,13 @@ cache = Cache(Path({root!r}, "cache"))
 print("ready", flush=True)
 sys.stdin.readline()
 tool = conftest.make_component("one", "two")
-found = ensure("1.37.2", Progress(console=Console(width=400)), cache=cache, sources=(Slow(cache),), components=(tool,))
-print(found["one"])
+progress = Progress(console=Console(width=400))
+binaries = ensure("1.37.2", progress, cache=cache, sources=(Slow(cache),), components=(tool,))
+print(binaries["one"])
 """
 
 
-def test_of_two_runs_at_once_one_builds_and_the_other_says_whom_it_waits_for(tmp_path: Path) -> None:
+def test_of_two_runs_at_once_one_builds_and_the_other_names_the_process_it_waits_for(tmp_path: Path) -> None:
     code = WORKER.format(here=str(Path(__file__).parent), root=str(tmp_path))
     runs = [
         subprocess.Popen(

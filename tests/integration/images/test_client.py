@@ -1,4 +1,4 @@
-"""The client's image runs on its own: its tools find their libraries in it. Needs root, for chroot."""
+"""The tools of the client's image run with the image's own libraries. Needs root, for chroot."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="chroot needs root")
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The client's root directory, unpacked from the archive that nodes import."""
+    """The root directory of the client's image, unpacked from the archive that nodes import."""
     target = tmp_path_factory.mktemp("client")
     with tarfile.open(ensure_images().archive) as archive:
 
         def load(name: str) -> Any:
             return json.load(archive.extractfile(name))  # type: ignore[arg-type]
 
-        [image] = [one for one in load("manifest.json") if one["RepoTags"] == [build.NETSHOOT]]
+        [image] = [entry for entry in load("manifest.json") if entry["RepoTags"] == [build.NETSHOOT]]
         with tarfile.open(fileobj=archive.extractfile(image["Layers"][0])) as layer:
-            # Links are absolute on purpose: they are followed inside of the image only.
+            # "fully_trusted": the image has absolute links, which are followed inside the chroot only.
             layer.extractall(target, filter="fully_trusted")
     return target
 
 
 @pytest.mark.parametrize(
-    ("script", "said"),
+    ("script", "output"),
     [
         ("curl -V", "curl "),
         ("echo $((1+1))", "2"),
@@ -46,8 +46,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("mktemp /tmp/XXXXXX", "/tmp/"),
     ],
 )
-def test_a_command_line_works_with_nothing_of_the_host(root: Path, script: str, said: str) -> None:
-    done = subprocess.run(
+def test_command_lines_work_in_the_image(root: Path, script: str, output: str) -> None:
+    completed = subprocess.run(
         ["chroot", str(root), "/bin/bash", "-euo", "pipefail", "-c", script],
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
         capture_output=True,
@@ -55,5 +55,5 @@ def test_a_command_line_works_with_nothing_of_the_host(root: Path, script: str, 
         check=False,
         timeout=20,
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(said)
+    assert completed.returncode == 0, completed.stderr
+    assert completed.stdout.startswith(output)

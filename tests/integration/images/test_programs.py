@@ -1,4 +1,4 @@
-"""The programs of the images, built and run on this machine's loopback; no cluster is started."""
+"""The programs of the images, built and run on the loopback of this machine, without a cluster."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ AT_ONCE_SECONDS = 1.0
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both programs, built as the images have them."""
+    """The directory with both programs, built as for the images."""
     target = tmp_path_factory.mktemp("programs")
     cache = Cache.of_user()
     go = programs.find_go(cache, print)
@@ -49,36 +49,36 @@ def running(*argv: str) -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.fixture
 def port(built: Path) -> Iterator[int]:
-    """The port of a whoami that answers."""
+    """The port of a running whoami."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        chosen: int = probe.getsockname()[1]
-    with running(str(built / "whoami"), "-port", str(chosen)) as process:
+        free_port: int = probe.getsockname()[1]
+    with running(str(built / "whoami"), "-port", str(free_port)) as process:
 
         def listens() -> bool:
             assert process.poll() is None, f"whoami ended with {process.returncode}"
             try:
-                socket.create_connection(("127.0.0.1", chosen), 1).close()
+                socket.create_connection(("127.0.0.1", free_port), 1).close()
             except OSError:
                 return False
             return True
 
         wait_until(listens, START_SECONDS, what="whoami to listen", pause=0.02)
-        yield chosen
+        yield free_port
 
 
 def connect(port: int) -> closing[HTTPConnection]:
     return closing(HTTPConnection("127.0.0.1", port, timeout=5))
 
 
-def ask(connection: HTTPConnection, path: str = "/") -> list[str]:
+def request(connection: HTTPConnection, path: str = "/") -> list[str]:
     connection.request("GET", path, headers={"User-Agent": "test", "X-B": "2", "Accept": "*/*"})
     return connection.getresponse().read().decode().splitlines()
 
 
-def test_the_answer_has_the_lines_of_traefik_whoami_in_their_order(port: int) -> None:
+def test_an_answer_has_the_lines_and_the_order_of_traefik_whoami(port: int) -> None:
     with connect(port) as connection:
-        lines = ask(connection, "/some/path?n=1")
+        lines = request(connection, "/some/path?n=1")
         client = connection.sock.getsockname()
     addresses = [line for line in lines if line.startswith("IP: ")]
     assert lines[0] == f"Hostname: {socket.gethostname()}"
@@ -96,33 +96,33 @@ def test_the_answer_has_the_lines_of_traefik_whoami_in_their_order(port: int) ->
     ]
 
 
-def test_an_answer_waits_when_it_is_asked_to(port: int) -> None:
+def test_an_answer_waits_for_the_duration_in_the_request(port: int) -> None:
     with connect(port) as connection:
         began = time.monotonic()
-        ask(connection, "/?wait=300ms&number=1")
+        request(connection, "/?wait=300ms&number=1")
         waited = time.monotonic() - began
-        ask(connection, "/?wait=never")
+        request(connection, "/?wait=never")
     assert 0.3 <= waited < 0.3 + AT_ONCE_SECONDS
 
 
-def test_a_connection_is_kept_for_further_requests(port: int) -> None:
+def test_a_connection_is_reused_for_further_requests(port: int) -> None:
     with connect(port) as connection:
-        ask(connection)
+        request(connection)
         first = connection.sock
-        ask(connection)
+        request(connection)
         assert first is not None
         assert connection.sock is first
 
 
-def test_many_connections_are_answered_while_others_are_open_and_silent(port: int) -> None:
-    def one(_: int) -> str:
+def test_many_connections_are_answered_while_others_are_idle(port: int) -> None:
+    def answer_line(_: int) -> str:
         with connect(port) as connection:
-            return ask(connection)[0]
+            return request(connection)[0]
 
-    with ExitStack() as silent, ThreadPoolExecutor(50) as clients:
+    with ExitStack() as idle, ThreadPoolExecutor(50) as clients:
         for _ in range(100):
-            silent.enter_context(socket.create_connection(("127.0.0.1", port), 5))
-        answers = list(clients.map(one, range(200)))
+            idle.enter_context(socket.create_connection(("127.0.0.1", port), 5))
+        answers = list(clients.map(answer_line, range(200)))
     assert answers == [f"Hostname: {socket.gethostname()}"] * 200
 
 
@@ -136,22 +136,32 @@ def test_a_datagram_is_answered_with_the_host_name(port: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["pause", "whoami"])
-def test_the_program_is_static_and_ends_at_once_when_told(built: Path, name: str) -> None:
+def test_a_program_is_static_and_exits_at_once_on_sigterm(built: Path, name: str) -> None:
     headers = subprocess.run(
         ["ldd", str(built / name)], capture_output=True, text=True, check=False, env={"LC_ALL": "C"}, timeout=10
     )
     assert re.search("not a dynamic executable|statically linked", headers.stdout + headers.stderr)
     arguments = ("-port", "0") if name == "whoami" else ()
     with running(str(built / name), *arguments) as process:
-        # Caught once the runtime has installed its handlers; an uncaught SIGTERM would be another exit code.
-        what = f"{name} to catch SIGTERM"
-        wait_until(lambda: caught(process.pid, signal.SIGTERM), START_SECONDS, what=what, pause=0.01)
-        time.sleep(0.1)
+        # Before the program has its handlers, SIGTERM gives another exit code. The Go runtime catches every signal from
+        # its start, so the program must also have come to the point where it waits for signals.
+        wait_until(
+            lambda: catches(process.pid, signal.SIGTERM) and is_idle(process.pid),
+            START_SECONDS,
+            what=f"{name} to wait for signals",
+            pause=0.1,
+        )
         process.terminate()
         assert process.wait(AT_ONCE_SECONDS) == 0
 
 
-def caught(pid: int, number: signal.Signals) -> bool:
-    """Whether the process has a handler for the signal, by its /proc/PID/status."""
-    found = re.search(r"^SigCgt:\s+([0-9a-f]+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    return bool(found and int(found[1], 16) >> (number - 1) & 1)
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Whether the process has a handler for the signal, as SigCgt in /proc/PID/status shows."""
+    mask = re.search(r"^SigCgt:\s+([0-9a-f]+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return bool(mask and int(mask[1], 16) >> (number - 1) & 1)
+
+
+def is_idle(pid: int) -> bool:
+    """Whether all threads of the process are sleeping."""
+    stats = [file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(stat.rpartition(")")[2].split()[0] == "S" for stat in stats)

@@ -67,7 +67,7 @@ def test_the_provider_and_why(changes: dict[str, object], machine: Machine, prov
             "--ip-family says nothing to --cluster external: it belongs to embedded or kind\n  next: leave out --ip-f",
         ),
         ({"kubeconfig": FILE, "ip_family": "ipv6"}, "no provider takes --kubeconfig and --ip-family together"),
-        ({"ip_family": "ipx"}, "IP family 'ipx' is not known; there are: ipv4, ipv6, dual"),
+        ({"ip_family": "ipx"}, r"unknown IP family 'ipx'\n  next: use one of ipv4, ipv6, dual"),
         ({"kubernetes": "1.12"}, "Kubernetes '1.12' is not a supported version"),
         (
             {"cluster": "kind", "kubernetes": "1.37.9"},

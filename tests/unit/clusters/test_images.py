@@ -1,4 +1,4 @@
-"""Names of images, and that the manifests pin what they run."""
+"""Parts of image names, and the pinned images of the manifests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_name_has_a_repository_a_tag_and_a_digest(image: str, tag: str, name: 
     assert (by_tag(image), repository(image), digest(image)) == (tag, name, pinned)
 
 
-def test_every_manifest_pins_its_images_and_all_of_them_pin_the_same() -> None:
+def test_every_manifest_pins_its_images_and_each_image_has_one_pin() -> None:
     texts = [file.read_text() for file in MANIFESTS.glob("*.yaml")]
     images = {image for text in texts for image in re.findall(r"^\s+(?:- )?image: (\S+)$", text, re.MULTILINE)}
 

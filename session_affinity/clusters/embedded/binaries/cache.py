@@ -1,4 +1,4 @@
-"""Where everything is kept, who may write there now, and what it means when the file system says no."""
+"""The cache directory of a user: its paths, its locks, and messages for file system errors."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ if TYPE_CHECKING:
 
 CACHE_VARIABLE: Final = "SESSION_AFFINITY_CACHE"
 LOCK_POLL_SECONDS: Final = 0.1
-REFUSALS: Final = {
+_WRITE_ERRORS: Final = {
     errno.ENOSPC: "is full",
     errno.EDQUOT: "is over its quota",
     errno.EROFS: "is read-only",
-    errno.EACCES: "may not be written by this user",
-    errno.EPERM: "may not be written by this user",
-    errno.ENOTDIR: "is not a directory, or something in it is not",
-    errno.EEXIST: "is not a directory, or something in it is not",
+    errno.EACCES: "is not writable by this user",
+    errno.EPERM: "is not writable by this user",
+    errno.ENOTDIR: "is not a directory, or contains a file in place of a directory",
+    errno.EEXIST: "is not a directory, or contains a file in place of a directory",
 }
 
 
 @dataclass(frozen=True)
 class Cache:
-    """A directory per user, shared by every run: programs, Go's caches and toolchain, locks and logs."""
+    """A directory shared by all runs of a user: programs, images, Go's caches and toolchains, locks and logs."""
 
     root: Path
 
     @classmethod
     def of_user(cls, environment: Mapping[str, str] | None = None) -> Cache:
-        """Return the directory SESSION_AFFINITY_CACHE names, else the platform's cache directory of this user."""
-        named = (os.environ if environment is None else environment).get(CACHE_VARIABLE)
-        if named:
-            return cls(Path(named).expanduser().absolute())
+        """Return the cache at SESSION_AFFINITY_CACHE, by default in the platform's cache directory of this user."""
+        directory = (os.environ if environment is None else environment).get(CACHE_VARIABLE)
+        if directory:
+            return cls(Path(directory).expanduser().absolute())
         return cls(user_cache_path("session-affinity"))
 
     def entry(self, component: Component) -> Path:
-        """Where the programs of a component are once they are whole."""
+        """Return the directory of an installed component."""
         return self.root / "bin" / component.name / component.version / component.arch
 
     @property
@@ -59,56 +59,59 @@ class Cache:
 
     @property
     def logs(self) -> Path:
-        """What the steps of the builds said."""
+        """The logs of builds."""
         return self.root / "log"
 
     @contextmanager
     def locked(self, name: str, purpose: str, progress: Progress) -> Iterator[None]:
-        """Hold the lock of that name; while another process has it, say which one and wait."""
+        """Take the lock of a name for the block; show a progress step while another process has it.
+
+        ``purpose`` begins the step's name.
+        """
         locks = self.root / "locks"
-        with self.refusals():
+        with self.write_errors():
             locks.mkdir(parents=True, exist_ok=True)
-            holder = locks / f"{name}.pid"
+            owner_file = locks / f"{name}.pid"
             lock = FileLock(locks / f"{name}.lock")
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                with progress.step(f"{purpose}: wait for {_holder(holder)}"):
+                with progress.step(f"{purpose}: wait for {_owner(owner_file)}"):
                     lock.acquire(timeout=-1, poll_interval=LOCK_POLL_SECONDS)
         try:
             with suppress(OSError):
-                holder.write_text(str(os.getpid()), encoding="ascii")
+                owner_file.write_text(str(os.getpid()), encoding="ascii")
             yield
         finally:
             with suppress(OSError):
-                holder.unlink()
+                owner_file.unlink()
             lock.release()
 
     @contextmanager
-    def refusals(self) -> Iterator[None]:
-        """Turn a full, read-only or forbidden file system into a BinaryError that says so."""
+    def write_errors(self) -> Iterator[None]:
+        """Turn an OSError of the block (disk full, read-only, no permission) into a BinaryError with the next step."""
         try:
             yield
         except OSError as error:
-            if error.errno not in REFUSALS:
+            if error.errno not in _WRITE_ERRORS:
                 raise
             place = f"{error.filename}: " if error.filename else ""
             raise BinaryError(
-                f"the cache {self.root} {REFUSALS[error.errno]} ({place}{error.strerror})",
-                next_step=f"make room or give write access there, or name another directory in {CACHE_VARIABLE}",
+                f"the cache {self.root} {_WRITE_ERRORS[error.errno]} ({place}{error.strerror})",
+                next_step=f"free some space or allow writing there, or set {CACHE_VARIABLE} to another directory",
             ) from error
 
 
-def _holder(file: Path) -> str:
-    """Return the process that holds a lock: it writes its number just after it got the lock, so look more than once."""
+def _owner(file: Path) -> str:
+    """Return the owner of a lock, ``process PID``; waits a moment, as the PID is written after the lock is taken."""
     name = "another process"
 
-    def is_named() -> bool:
+    def has_pid() -> bool:
         nonlocal name
         with suppress(OSError, ValueError):
             name = f"process {int(file.read_text(encoding='ascii'))}"
             return True
         return False
 
-    poll(is_named, 2 * LOCK_POLL_SECONDS, pause=LOCK_POLL_SECONDS)
+    poll(has_pid, 2 * LOCK_POLL_SECONDS, pause=LOCK_POLL_SECONDS)
     return name

@@ -1,8 +1,7 @@
-"""What the embedded cluster runs: the pinned components, their programs and the two places each can come from.
+"""The pinned components of the embedded cluster: versions, programs, Go modules and official releases.
 
-``pins.json`` is the list. In its texts ``{version}``, ``{major}``, ``{minor}``, ``{arch}``, ``{program}`` and
-``{kubernetes}`` stand for the component's version and its first two numbers, Go's name of the processor, the program
-and the Kubernetes version asked for.
+The list is ``pins.json``. Placeholders in its strings: ``{version}``, ``{major}`` and ``{minor}`` of the component,
+``{arch}`` in Go's naming (``amd64``), ``{program}``, and ``{kubernetes}``, the Kubernetes version of the cluster.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ ARCHITECTURES: Final = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64",
 
 @dataclass(frozen=True)
 class Program:
-    """One executable, the Go package it is built from and the arguments that make it tell its version.
+    """An executable: the Go package it is built from, and the arguments that make it print its version.
 
-    ``says`` is what it tells besides: runc without libseccomp starts, and then starts no pod, as the kubelet asks for a
-    seccomp profile for every sandbox.
+    ``says`` are strings that its output must contain besides the version. For runc that is libseccomp: without it runc
+    starts but no pod does, because kubelet requests a seccomp profile for every sandbox.
     """
 
     name: str
@@ -37,7 +36,7 @@ class Program:
 
 @dataclass(frozen=True)
 class Module:
-    """How the component is built from its Go module; ``libraries`` are those pkg-config must know for that."""
+    """How a component is built from its Go module; ``libraries`` are C libraries that pkg-config must find."""
 
     path: str
     version: str
@@ -49,9 +48,9 @@ class Module:
 
 @dataclass(frozen=True)
 class Download:
-    """One published file, the published checksum of it, and the programs it holds by their names inside.
+    """A published file, the URL of its checksum, and its programs as pairs of program and archive member.
 
-    The name inside is empty where the file is the program itself.
+    The archive member is empty when the file is the program itself.
     """
 
     url: str
@@ -60,8 +59,8 @@ class Download:
 
 
 @dataclass(frozen=True)
-class OnPath:
-    """A program of the user's that will do where there is no compiler to build one."""
+class HostProgram:
+    """A program on PATH, and its oldest accepted version, used where no compiler can build the component."""
 
     program: str
     at_least: str
@@ -69,7 +68,7 @@ class OnPath:
 
 @dataclass(frozen=True)
 class Component:
-    """A pinned version of a project, for one processor architecture (in Go's naming)."""
+    """A pinned version of a project for one processor architecture, in Go's naming."""
 
     name: str
     version: str
@@ -77,36 +76,39 @@ class Component:
     programs: tuple[Program, ...]
     module: Module
     downloads: tuple[Download, ...]
-    on_path: OnPath | None = None
+    on_path: HostProgram | None = None
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
 
     @property
     def recipe(self) -> str:
-        """A digest of everything that decides what a build makes, but for the Go version."""
+        """A digest of all inputs of a build except the Go version.
+
+        It is computed from ``repr``: renaming a field or class of a module or program makes cached builds invalid.
+        """
         return sha256(repr((self.module, self.arch, self.programs)).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class GoPin:
-    """The PyPI distribution that brings a Go toolchain, and its version."""
+    """A PyPI distribution that contains a Go toolchain, and its version."""
 
     distribution: str
     version: str
 
 
 def components(kubernetes: str, arch: str = "") -> tuple[Component, ...]:
-    """Return the components of a cluster of that Kubernetes release (``1.37.2``), those soon built first."""
+    """Return the components of a cluster of a Kubernetes release (``1.37.2``), those that build fast first."""
     arch = arch or machine_arch()
     return tuple(_component(entry, kubernetes, arch) for entry in _document()["components"])
 
 
 def tool(name: str, arch: str = "") -> Component:
-    """Return a program that no cluster runs but the project's own checks do; raises UsageError when there is none."""
+    """Return a tool of the project's own checks, such as actionlint; raises UsageError for an unknown name."""
     entries = {entry["name"]: entry for entry in _document()["tools"]}
     if name not in entries:
-        raise UsageError(f"{PINS_FILE.name} has no tool {name}", next_step=f"choose from {', '.join(entries)}")
+        raise UsageError(f"{PINS_FILE.name} has no tool {name}", next_step=f"use one of {', '.join(entries)}")
     return _component(entries[name], "", arch or machine_arch())
 
 
@@ -116,11 +118,11 @@ def go_pin() -> GoPin:
 
 
 def machine_arch() -> str:
-    """Return Go's name of this machine's processor; raises BinaryError where nothing is published for it."""
+    """Return Go's name of this machine's architecture; raises BinaryError when no programs are published for it."""
     machine = platform.machine()
     if machine not in ARCHITECTURES:
         raise BinaryError(
-            f"the embedded cluster has no programs for the processor {machine}",
+            f"no programs of the embedded cluster are published for the architecture {machine}",
             next_step="run on amd64 or arm64, or use --cluster external",
         )
     return ARCHITECTURES[machine]
@@ -134,7 +136,7 @@ def _document() -> Any:
 def _component(entry: dict[str, Any], kubernetes: str, arch: str) -> Component:
     version = entry["version"].format(kubernetes=kubernetes)
     major, minor = version.split(".")[:2]
-    words = {"version": version, "major": major, "minor": minor, "arch": arch}
+    values = {"version": version, "major": major, "minor": minor, "arch": arch}
     programs = tuple(
         Program(name, program["package"], tuple(program.get("check", ["--version"])), tuple(program.get("says", [])))
         for name, program in entry["programs"].items()
@@ -145,18 +147,18 @@ def _component(entry: dict[str, Any], kubernetes: str, arch: str) -> Component:
         cgo=entry["module"].get("cgo", False),
         libraries=tuple(entry["module"].get("libraries", [])),
         tags=tuple(entry["module"].get("tags", [])),
-        ldflags=tuple(flag.format(**words) for flag in entry["module"].get("ldflags", [])),
+        ldflags=tuple(flag.format(**values) for flag in entry["module"].get("ldflags", [])),
     )
-    on_path = OnPath(**entry["on_path"]) if "on_path" in entry else None
-    return Component(entry["name"], version, arch, programs, module, _downloads(entry, words), on_path)
+    on_path = HostProgram(**entry["on_path"]) if "on_path" in entry else None
+    return Component(entry["name"], version, arch, programs, module, _downloads(entry, values), on_path)
 
 
-def _downloads(entry: dict[str, Any], words: dict[str, str]) -> tuple[Download, ...]:
+def _downloads(entry: dict[str, Any], values: dict[str, str]) -> tuple[Download, ...]:
     release = entry["release"]
-    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    programs_of: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for program in entry["programs"]:
         file, checksum, member = (
-            release.get(key, "").format(program=program, **words) for key in ("file", "checksum", "member")
+            release.get(key, "").format(program=program, **values) for key in ("file", "checksum", "member")
         )
-        found.setdefault((file, checksum), []).append((program, member))
-    return tuple(Download(file, checksum, tuple(programs)) for (file, checksum), programs in found.items())
+        programs_of.setdefault((file, checksum), []).append((program, member))
+    return tuple(Download(file, checksum, tuple(programs)) for (file, checksum), programs in programs_of.items())

@@ -1,4 +1,4 @@
-"""Official releases, taken only with the checksum their projects publish."""
+"""Downloads official releases and verifies them with the checksums that their projects publish."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, NoReturn
 from urllib.parse import urlsplit
 
-from session_affinity.clusters.embedded.binaries.store import Installed, Origin, Staging
+from session_affinity.clusters.embedded.binaries.store import InstalledComponent, Origin, Staging
 from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import BinaryError
 
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
 MIRROR_VARIABLE: Final = "SESSION_AFFINITY_RELEASES"
 CHUNK_BYTES: Final = 1 << 18
 CHECKSUMS_BYTES: Final = 1 << 20
-REFUSED_BY_A_PROXY: Final = frozenset({403, 407, 511})
+PROXY_REFUSALS: Final = frozenset({403, 407, 511})
 
 
 class ReleaseError(BinaryError):
-    """An official release could not be had; the next source may."""
+    """An official release could not be downloaded or verified; another source may have the component."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(what, next_step=f"name a mirror in {MIRROR_VARIABLE}, or set SESSION_AFFINITY_SOURCE=build")
+        super().__init__(what, next_step=f"set {MIRROR_VARIABLE} to a mirror, or set SESSION_AFFINITY_SOURCE=build")
 
 
 class Releases:
-    """The source that is quick where the network has it, and is given up at once for this run where it has not.
+    """The source that downloads official releases; after the first failed connection it fails at once in this run.
 
-    A mirror holds the files under the host and path of their official addresses:
+    A mirror has the files under the host and path of their official URLs:
     ``MIRROR/dl.k8s.io/v1.37.2/bin/linux/amd64/kubelet``.
     """
 
@@ -52,24 +52,24 @@ class Releases:
         self,
         cache: Cache,
         progress: Progress,
-        user: Mapping[str, str],
+        environment: Mapping[str, str],
         *,
         connect_seconds: float = DEFAULTS.download_connect,
         stall_seconds: float = DEFAULTS.download_stall,
     ) -> None:
         self._cache = cache
         self._progress = progress
-        self._mirror = user.get(MIRROR_VARIABLE, "").rstrip("/")
+        self._mirror = environment.get(MIRROR_VARIABLE, "").rstrip("/")
         self._connect_seconds = connect_seconds
         self._stall_seconds = stall_seconds
-        self._how = f"official release by way of {self._mirror}" if self._mirror else "official release"
+        self._how = f"official release from the mirror {self._mirror}" if self._mirror else "official release"
         self._unreachable = ""
         self._opener = urllib.request.build_opener()
 
-    def obtain(self, component: Component) -> Installed:
-        """Download, verify and install the component; under its lock.
+    def obtain(self, component: Component) -> InstalledComponent:
+        """Download, verify and install the component; the caller must have its lock.
 
-        Raises ReleaseError and leaves nothing unverified behind.
+        Raises ReleaseError; unverified files are not kept.
         """
         if self._unreachable:
             raise ReleaseError(self._unreachable)
@@ -96,7 +96,7 @@ class Releases:
             text = self._read(url, response, CHECKSUMS_BYTES).decode(errors="replace")
         checksum = checksum_of(_file_name(download.url), text)
         if not checksum:
-            raise ReleaseError(f"{url} holds no SHA-256 of {_file_name(download.url)}")
+            raise ReleaseError(f"{url} contains no SHA-256 of {_file_name(download.url)}")
         return checksum
 
     def _download(self, download: Download, expected: str, file: Path, step: ProgressStep) -> None:
@@ -112,7 +112,7 @@ class Releases:
         if size and received != size:
             raise ReleaseError(f"{url} ended after {received} of {size} bytes")
         if hashed.hexdigest() != expected:
-            raise ReleaseError(f"{url} has SHA-256 {hashed.hexdigest()}, published is {expected}: not used")
+            raise ReleaseError(f"{url} has SHA-256 {hashed.hexdigest()}, the published one is {expected}")
 
     def _address(self, url: str) -> str:
         return f"{self._mirror}/{url.split('://', 1)[1]}" if self._mirror else url
@@ -123,25 +123,28 @@ class Releases:
             response: http.client.HTTPResponse = self._opener.open(url, timeout=self._stall_seconds)
         except urllib.error.HTTPError as error:
             with error:
-                if error.code in REFUSED_BY_A_PROXY:
+                if error.code in PROXY_REFUSALS:
                     self._give_up(url, f"HTTP {error.code} {error.reason}", error)
                 raise ReleaseError(f"{url}: HTTP {error.code} {error.reason}") from error
         except urllib.error.URLError as error:
             self._give_up(url, str(error.reason), error)
         except (OSError, http.client.HTTPException) as error:
-            raise ReleaseError(f"{url}: {_told(error)}") from error
+            raise ReleaseError(f"{url}: {_message(error)}") from error
         return response
 
     def _read(self, url: str, response: http.client.HTTPResponse, size: int) -> bytes:
         try:
             return response.read(size)
         except TimeoutError as error:
-            raise ReleaseError(f"{url} stalled: no byte for {self._stall_seconds:g} s") from error
+            raise ReleaseError(f"{url} stalled: no data for {self._stall_seconds:g} s") from error
         except (OSError, http.client.HTTPException) as error:
-            raise ReleaseError(f"{url} broke off: {_told(error)}") from error
+            raise ReleaseError(f"{url} was interrupted: {_message(error)}") from error
 
     def _probe(self, url: str) -> None:
-        """Give up within the connect deadline where there is no way; a resolver alone can take far longer to say so."""
+        """Raise ReleaseError when no connection is possible within the connect deadline.
+
+        The attempt runs in a thread, because resolving a name can take much longer than that deadline.
+        """
         host, port = self._first_hop(url)
         outcome: list[OSError | None] = []
 
@@ -168,13 +171,16 @@ class Releases:
             parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
         return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
-    def _give_up(self, url: str, why: str, cause: BaseException | None) -> NoReturn:
-        self._unreachable = f"no way to the official releases from here ({urlsplit(url).hostname}: {why})"
+    def _give_up(self, url: str, reason: str, cause: BaseException | None) -> NoReturn:
+        self._unreachable = f"the official releases cannot be reached from here ({urlsplit(url).hostname}: {reason})"
         raise ReleaseError(self._unreachable) from cause
 
 
 def checksum_of(name: str, text: str) -> str:
-    """Return the SHA-256 of that file in a published list of them, or in a file that is nothing but one checksum."""
+    """Return the SHA-256 of a file from a published list of checksums, or from a file with a single checksum.
+
+    Empty when the text has none.
+    """
     for line in text.splitlines():
         words = line.split()
         if not words or len(words[0]) != 64 or set(words[0].lower()) - set("0123456789abcdef"):
@@ -188,26 +194,26 @@ def _unpack(download: Download, file: Path, staging: Staging) -> None:
     if not download.programs[0][1]:
         staging.add(download.programs[0][0], file)
         return
-    wanted = {member: program for program, member in download.programs}
+    missing = {member: program for program, member in download.programs}
     try:
         with tarfile.open(file) as archive:
             for member in archive:
-                program = wanted.get(os.path.normpath(member.name))
+                program = missing.get(os.path.normpath(member.name))
                 content = archive.extractfile(member) if program and member.isfile() else None
                 if program and content:
                     unpacked = staging.work / program
                     with content, unpacked.open("wb") as target:
                         shutil.copyfileobj(content, target)
                     staging.add(program, unpacked)
-                    del wanted[os.path.normpath(member.name)]
+                    del missing[os.path.normpath(member.name)]
     except (tarfile.TarError, EOFError) as error:
-        raise ReleaseError(f"{download.url} cannot be unpacked: {error}") from error
+        raise ReleaseError(f"cannot unpack {download.url}: {error}") from error
     file.unlink()
-    if wanted:
-        raise ReleaseError(f"{download.url} does not hold {', '.join(wanted)}")
+    if missing:
+        raise ReleaseError(f"{download.url} does not contain {', '.join(missing)}")
 
 
-def _told(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 

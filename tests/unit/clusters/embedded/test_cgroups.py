@@ -1,4 +1,4 @@
-"""Which cgroup trees a host has, from its mount table."""
+"""The cgroup hierarchies of a host, read from its mount table."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ _V1 = (
 _HYBRID = _V1 + "34 30 0:30 / /sys/fs/cgroup/unified rw shared:13 - cgroup2 cgroup2 rw\n"
 
 
-def test_the_unified_tree_is_used_where_it_is_the_only_one() -> None:
-    found = cgroups.hierarchies(_V2)
+def test_cgroup_v2_is_used_when_it_is_mounted_at_the_root() -> None:
+    mounted = cgroups.hierarchies(_V2)
 
-    assert [(str(h.mount_point), h.is_v2) for h in found] == [("/sys/fs/cgroup", True)]
-
-
-def test_v1_trees_keep_their_controllers_and_their_names() -> None:
-    found = {h.mount_point.name: h.options for h in cgroups.hierarchies(_V1)}
-
-    assert found == {"systemd": "none,name=systemd", "cpu,cpuacct": "cpu,cpuacct", "cpuset": "cpuset"}
+    assert [(str(h.mount_point), h.is_v2) for h in mounted] == [("/sys/fs/cgroup", True)]
 
 
-def test_a_hybrid_hosts_unified_tree_is_left_alone() -> None:
+def test_v1_hierarchies_have_their_controllers_and_names_as_options() -> None:
+    options = {h.mount_point.name: h.options for h in cgroups.hierarchies(_V1)}
+
+    assert options == {"systemd": "none,name=systemd", "cpu,cpuacct": "cpu,cpuacct", "cpuset": "cpuset"}
+
+
+def test_the_v2_hierarchy_of_a_hybrid_host_is_not_used() -> None:
     assert cgroups.hierarchies(_HYBRID) == cgroups.hierarchies(_V1)
 
 
-def test_a_host_without_cgroups_has_no_tree() -> None:
+def test_a_host_without_cgroups_has_no_hierarchy() -> None:
     assert cgroups.hierarchies("22 1 8:1 / / rw - ext4 /dev/sda1 rw\n") == ()

@@ -1,4 +1,4 @@
-"""What the programs of a cluster are told of its IP families."""
+"""The configuration of a cluster's programs in each IP family."""
 
 from __future__ import annotations
 
@@ -25,51 +25,51 @@ PROGRAMS = (
 
 
 @dataclass(frozen=True)
-class Written:
-    """A cluster's configuration on disk."""
+class WrittenConfiguration:
+    """The configuration of a cluster on disk."""
 
     layout: Layout
     state: StateDirectory
 
     def options(self, program: str) -> dict[str, str]:
-        """Return the options of a program of the control plane, by name."""
+        """Return the command line options of a program of the control plane, by name."""
         processes = processes_of(self.layout, self.layout.control_plane, self.state)
         argv = next(process.argv for process in processes if process.name == program)
         return dict(word.lstrip("-").split("=", 1) for word in argv if "=" in word)
 
     def file(self, name: str) -> dict[str, Any]:
-        """Return a file of the first worker's configuration."""
-        found: dict[str, Any] = json.loads((self.state.node(self.layout.nodes[1].name) / name).read_text())
-        return found
+        """Return a configuration file of the first worker."""
+        content: dict[str, Any] = json.loads((self.state.node(self.layout.nodes[1].name) / name).read_text())
+        return content
 
-    def certified(self, name: str) -> set[str]:
-        """Return the addresses that a certificate is for."""
+    def certificate_addresses(self, name: str) -> set[str]:
+        """Return the IP addresses in a certificate's subject alternative names."""
         certificate = x509.load_pem_x509_certificate((self.state.pki / f"{name}.crt").read_bytes())
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         return {str(address) for address in names.get_values_for_type(x509.IPAddress)}
 
 
 @pytest.fixture(scope="module")
-def clusters(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Written]:
-    """The configuration of a cluster of each ``--ip-family``, written once: keys and certificates take time."""
+def clusters(tmp_path_factory: pytest.TempPathFactory) -> dict[str, WrittenConfiguration]:
+    """The configuration of a cluster of each ``--ip-family``, written once because keys and certificates take time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(STATE_VARIABLE, str(tmp_path_factory.mktemp("state")))
         return {ip_family: _write(ip_family) for ip_family in IP_FAMILIES}
 
 
-def _write(ip_family: str) -> Written:
+def _write(ip_family: str) -> WrittenConfiguration:
     programs = {name: f"/x/{name}" for name in PROGRAMS}
     nodes = node_layouts(ip_family, 1, ip_family)
     layout = Layout(ip_family, "1.37.2", "iptables", programs, "images.tar", nodes, ip_family=ip_family)
     state = StateDirectory(ip_family)
     state.create(tuple(node.name for node in nodes))
     write_configuration(layout, state, 6443)
-    return Written(layout, state)
+    return WrittenConfiguration(layout, state)
 
 
 @pytest.fixture
-def written(request: pytest.FixtureRequest, clusters: dict[str, Written]) -> Written:
-    """The configuration of the cluster that a test is about."""
+def written(request: pytest.FixtureRequest, clusters: dict[str, WrittenConfiguration]) -> WrittenConfiguration:
+    """The configuration of the cluster with the test's ``--ip-family``."""
     return clusters[str(request.param)]
 
 
@@ -82,14 +82,16 @@ def written(request: pytest.FixtureRequest, clusters: dict[str, Written]) -> Wri
     ],
     indirect=["written"],
 )
-def test_every_program_is_told_the_ranges_of_all_families(written: Written, pods: str, services: str) -> None:
+def test_programs_are_configured_with_the_ranges_of_all_families(
+    written: WrittenConfiguration, pods: str, services: str
+) -> None:
     assert written.options("kube-apiserver")["service-cluster-ip-range"] == services
     assert written.options("kube-controller-manager")["cluster-cidr"] == pods
     assert written.file("kube-proxy.yaml")["clusterCIDR"] == pods
 
 
 @pytest.mark.parametrize("written", ["dual"], indirect=True)
-def test_the_settings_of_kube_proxy_are_read_from_the_file_of_its_node(written: Written) -> None:
+def test_the_settings_of_kube_proxy_are_read_from_the_file_of_its_node(written: WrittenConfiguration) -> None:
     config = ProxyConfig.from_configuration(read_kube_proxy(written.state, written.layout.nodes[1].name))
 
     assert config == ProxyConfig("iptables", written.layout.pod_range, sync_period=30.0, min_sync_period=1.0)
@@ -98,18 +100,18 @@ def test_the_settings_of_kube_proxy_are_read_from_the_file_of_its_node(written: 
 
 
 @pytest.mark.parametrize("written", ["ipv4", "ipv6", "dual"], indirect=True)
-def test_pods_get_an_address_and_a_way_out_in_each_family(written: Written) -> None:
+def test_pods_get_an_address_and_a_default_route_in_each_family(written: WrittenConfiguration) -> None:
     addresses = written.file("cni/10-pods.conflist")["plugins"][0]["ipam"]
     node = written.layout.nodes[1]
     versions = [ipaddress.ip_network(pods).version for pods in node.pod_cidrs]
 
-    assert [one[0]["subnet"] for one in addresses["ranges"]] == list(node.pod_cidrs)
+    assert [ranges[0]["subnet"] for ranges in addresses["ranges"]] == list(node.pod_cidrs)
     assert [ipaddress.ip_network(route["dst"]).version for route in addresses["routes"]] == versions
     assert all(ipaddress.ip_network(route["dst"]).prefixlen == 0 for route in addresses["routes"])
 
 
 @pytest.mark.parametrize("written", ["ipv4", "ipv6", "dual"], indirect=True)
-def test_a_node_has_an_address_of_each_family(written: Written) -> None:
+def test_a_node_has_an_address_of_each_family(written: WrittenConfiguration) -> None:
     node = written.layout.control_plane
 
     assert written.options("kubelet")["node-ip"] == ",".join(node.addresses)
@@ -117,12 +119,12 @@ def test_a_node_has_an_address_of_each_family(written: Written) -> None:
 
 
 @pytest.mark.parametrize("written", ["ipv4", "ipv6", "dual"], indirect=True)
-def test_certificates_are_for_every_address(written: Written) -> None:
+def test_certificates_are_valid_for_every_address(written: WrittenConfiguration) -> None:
     control_plane, worker = written.layout.nodes
-    first = {ranges.service_address(1) for ranges in map(RANGES.__getitem__, _families(written.layout))}
+    api_service = {ranges.service_address(1) for ranges in map(RANGES.__getitem__, _families(written.layout))}
 
-    assert written.certified("apiserver") == {"127.0.0.1", *control_plane.addresses, *first}
-    assert written.certified(f"kubelet-{worker.name}") == set(worker.addresses)
+    assert written.certificate_addresses("apiserver") == {"127.0.0.1", *control_plane.addresses, *api_service}
+    assert written.certificate_addresses(f"kubelet-{worker.name}") == set(worker.addresses)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +132,7 @@ def test_certificates_are_for_every_address(written: Written) -> None:
     [("ipv4", "172.30.0.2"), ("ipv6", f"[{RANGES['IPv6'].node_address(0)}]"), ("dual", "172.30.0.2")],
     indirect=["written"],
 )
-def test_the_api_server_is_reached_by_the_primary_family(written: Written, host: str) -> None:
+def test_the_api_server_is_reached_at_its_primary_address(written: WrittenConfiguration, host: str) -> None:
     kubeconfig = yaml.safe_load((written.state.node(written.layout.nodes[1].name) / "kubelet.kubeconfig").read_text())
     processes = processes_of(written.layout, written.layout.nodes[1], written.state)
     gates = {gate.target for process in processes for gate in process.after if gate.kind == "ready"}

@@ -1,4 +1,4 @@
-"""What a node starts when, and how often it asks."""
+"""When a node starts its programs, and how often it checks the conditions of their start."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ IMPORTED = Gate("done", "import-images")
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> dict[Gate, list[bool]]:
-    """The answers each gate will give, the last first; a gate without answers must not be asked."""
-    answers: dict[Gate, list[bool]] = {}
-    monkeypatch.setattr(Gate, "is_open", lambda gate, _: answers[gate].pop())
-    return answers
+def gate_states(monkeypatch: pytest.MonkeyPatch) -> dict[Gate, list[bool]]:
+    """The results of checking each gate, the last one first; a gate without results must not be checked."""
+    states: dict[Gate, list[bool]] = {}
+    monkeypatch.setattr(Gate, "is_open", lambda gate, _: states[gate].pop())
+    return states
 
 
 @pytest.fixture
@@ -34,30 +34,32 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NodeInit:
     return NodeInit(layout, layout.nodes[1], StateDirectory("unit"), ClusterCgroups("unit"))
 
 
-def test_a_gate_is_asked_once_however_many_wait_for_it(node: NodeInit, asked: dict[Gate, list[bool]]) -> None:
+def test_a_gate_is_checked_once_for_all_programs_that_wait_for_it(
+    node: NodeInit, gate_states: dict[Gate, list[bool]]
+) -> None:
     kubelet, proxy = Process("kubelet", (), after=(IMPORTED, API)), Process("kube-proxy", (), after=(API,))
-    asked |= {API: [True, False], IMPORTED: [False, False]}
+    gate_states |= {API: [True, False], IMPORTED: [False, False]}
 
     assert node._ready([kubelet, proxy]) == []
     assert node._ready([kubelet, proxy]) == [proxy]
-    assert asked == {API: [], IMPORTED: []}
+    assert gate_states == {API: [], IMPORTED: []}
 
 
-def test_an_open_gate_is_not_asked_again(node: NodeInit, asked: dict[Gate, list[bool]]) -> None:
+def test_an_open_gate_is_not_checked_again(node: NodeInit, gate_states: dict[Gate, list[bool]]) -> None:
     kubelet = Process("kubelet", (), after=(IMPORTED, API))
-    asked |= {API: [True], IMPORTED: [True, False]}
+    gate_states |= {API: [True], IMPORTED: [True, False]}
 
     assert node._ready([kubelet]) == []
     assert node._ready([kubelet]) == [kubelet]
 
 
-def test_what_waits_for_nothing_is_started_at_once(node: NodeInit) -> None:
+def test_a_program_without_gates_is_started_at_once(node: NodeInit) -> None:
     containerd = Process("containerd", ())
 
     assert node._ready([containerd]) == [containerd]
 
 
-def test_what_was_killed_is_started_again_and_what_ended_by_itself_is_not(
+def test_a_killed_program_is_restarted_and_one_that_exited_is_not(
     node: NodeInit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[str] = []
@@ -65,13 +67,13 @@ def test_what_was_killed_is_started_again_and_what_ended_by_itself_is_not(
     statuses = {"kube-proxy": 9, "kubelet": 1 << 8}  # killed by signal 9; ended with code 1
     for pid, (name, status) in enumerate(statuses.items(), 100):
         node._running[pid] = Process(name, ())
-        node._record[name] = {}
-        ended = iter([(pid, status), (0, 0)])
-        monkeypatch.setattr("os.waitpid", lambda *_, ended=ended: next(ended))
-        monkeypatch.setattr(node, "_write_record", lambda: None)
+        node._records[name] = {}
+        children = iter([(pid, status), (0, 0)])
+        monkeypatch.setattr("os.waitpid", lambda *_, children=children: next(children))
+        monkeypatch.setattr(node, "_write_records", lambda: None)
         node._reap()
 
-    node._start_again()
-    node._start_again()
+    node._restart_killed()
+    node._restart_killed()
 
     assert started == ["kube-proxy"]

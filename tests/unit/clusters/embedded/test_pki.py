@@ -1,4 +1,4 @@
-"""Certificates: who they are for, who signed them, and who can read their keys."""
+"""Certificates: their names and usages, their issuer, and the modes of their keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _read(file: Path) -> x509.Certificate:
     return x509.load_pem_x509_certificate(file.read_bytes())
 
 
-def test_a_server_certificate_names_its_addresses_and_is_signed_by_the_authority(tmp_path: Path) -> None:
+def test_a_server_certificate_has_its_addresses_and_is_issued_by_the_authority(tmp_path: Path) -> None:
     authority = Authority(tmp_path, "test")
     issued = authority.issue("server", "me", "group", names=("10.0.0.1", "name"), server=True)
 
@@ -32,7 +32,7 @@ def test_a_server_certificate_names_its_addresses_and_is_signed_by_the_authority
     assert names.get_values_for_type(x509.DNSName) == ["name"]
 
 
-def test_a_client_certificate_cannot_serve(tmp_path: Path) -> None:
+def test_a_client_certificate_is_not_valid_for_a_server(tmp_path: Path) -> None:
     issued = Authority(tmp_path, "test").issue("client", "me")
 
     usage = _read(issued.certificate).extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
@@ -40,7 +40,7 @@ def test_a_client_certificate_cannot_serve(tmp_path: Path) -> None:
     assert list(usage) == [ExtendedKeyUsageOID.CLIENT_AUTH]
 
 
-def test_keys_and_kubeconfigs_are_private(tmp_path: Path) -> None:
+def test_keys_and_kubeconfigs_are_readable_only_by_their_owner(tmp_path: Path) -> None:
     authority = Authority(tmp_path / "pki", "test")
     issued = authority.issue("client", "me")
     pair = authority.key_pair("tokens")
@@ -51,7 +51,7 @@ def test_keys_and_kubeconfigs_are_private(tmp_path: Path) -> None:
     assert (tmp_path / "pki").stat().st_mode & 0o777 == 0o700
 
 
-def test_a_kubeconfig_carries_all_it_needs(tmp_path: Path) -> None:
+def test_a_kubeconfig_contains_its_certificates_and_key(tmp_path: Path) -> None:
     authority = Authority(tmp_path, "test")
     file = authority.kubeconfig(tmp_path / "kubeconfig", "c", "https://127.0.0.1:1", "me", authority.issue("x", "me"))
 

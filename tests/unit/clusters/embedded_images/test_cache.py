@@ -1,4 +1,4 @@
-"""The images are made once for the same inputs, and made again when one of them changes."""
+"""Images are built once for the same inputs, and again when an input changes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.unit
 
 
-class Maker:
-    """Images of small stand-in inputs, in a cache and from a source tree of the test's own."""
+class FakeInputs:
+    """Small stand-ins for the inputs of the images, with a cache and a source tree in a temporary directory."""
 
     def __init__(self, root: Path) -> None:
         self.cache = Cache(root / "cache")
@@ -35,19 +35,19 @@ class Maker:
         self.tool.write_bytes(b"curl")
         self.library = root / "libcurl.so.4"
         self.library.write_bytes(b"libcurl")
-        self.built: list[str] = []
-        self.asked_for_libraries = 0
+        self.builds: list[str] = []
+        self.ldd_runs = 0
 
     @property
     def tools(self) -> tuple[Tool, ...]:
         return (Tool("curl", self.tool),)
 
     def libraries(self, _: object) -> tuple[Path, ...]:
-        self.asked_for_libraries += 1
+        self.ldd_runs += 1
         return (self.library,)
 
     def program(self, name: str, target: Path, **_: object) -> bytes:
-        self.built.append(name)
+        self.builds.append(name)
         (target / name).write_bytes(name.encode())
         return name.encode()
 
@@ -56,127 +56,128 @@ class Maker:
 
 
 @pytest.fixture
-def maker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Maker:
-    made = Maker(tmp_path)
-    monkeypatch.setattr(hosttools, "locate", lambda: made.tools)
-    monkeypatch.setattr(hosttools, "libraries", made.libraries)
-    monkeypatch.setattr(programs, "SOURCE", made.source)
-    monkeypatch.setattr(programs, "build", made.program)
+def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeInputs:
+    fake = FakeInputs(tmp_path)
+    monkeypatch.setattr(hosttools, "locate", lambda: fake.tools)
+    monkeypatch.setattr(hosttools, "libraries", fake.libraries)
+    monkeypatch.setattr(programs, "SOURCE", fake.source)
+    monkeypatch.setattr(programs, "build", fake.program)
     monkeypatch.setattr(programs, "find_go", lambda *_: Go(tmp_path / "go", "1.26.8"))
-    return made
+    return fake
 
 
-def test_the_archive_holds_the_three_images_that_the_manifests_ask_for(maker: Maker) -> None:
-    made = maker()
-    names = [image.name for image in made.images]
+def test_the_archive_contains_the_three_images_of_the_manifests(inputs: FakeInputs) -> None:
+    image_set = inputs()
+    names = [image.name for image in image_set.images]
     assert names == [
         "registry.k8s.io/pause:3.10",
         build.WHOAMI,
         build.NETSHOOT,
     ]
-    with tarfile.open(made.archive) as tar:
+    with tarfile.open(image_set.archive) as tar:
         index = json.loads(tar.extractfile("index.json").read())  # type: ignore[union-attr]
-    assert [one["digest"] for one in index["manifests"]] == [image.digest for image in made.images]
-    assert made.images[1].stand_in_for == "traefik/whoami"
-    assert "stand-in for traefik/whoami" in made.images[1].description
+    assert [manifest["digest"] for manifest in index["manifests"]] == [image.digest for image in image_set.images]
+    assert image_set.images[1].stand_in_for == "traefik/whoami"
+    assert "stand-in for traefik/whoami" in image_set.images[1].description
 
 
-def test_a_second_run_makes_nothing(maker: Maker) -> None:
-    first = maker()
-    assert maker() == first
-    assert maker.built == ["pause", "whoami"]
-    assert maker.asked_for_libraries == 1
+def test_a_second_run_builds_nothing(inputs: FakeInputs) -> None:
+    first = inputs()
+    assert inputs() == first
+    assert inputs.builds == ["pause", "whoami"]
+    assert inputs.ldd_runs == 1
 
 
-def test_a_changed_source_makes_other_images(maker: Maker) -> None:
-    first = maker()
-    (maker.source / "whoami/main.go").write_text("package main // changed\n")
-    assert maker().archive != first.archive
-    assert len(maker.built) == 4
+def test_a_changed_source_gives_new_images(inputs: FakeInputs) -> None:
+    first = inputs()
+    (inputs.source / "whoami/main.go").write_text("package main // changed\n")
+    assert inputs().archive != first.archive
+    assert len(inputs.builds) == 4
 
 
-def test_a_changed_tool_makes_other_images_and_asks_for_its_libraries(maker: Maker) -> None:
-    first = maker()
-    maker.tool.write_bytes(b"curl, upgraded")
-    assert maker().archive != first.archive
-    assert maker.asked_for_libraries == 2
+def test_a_changed_tool_gives_new_images_and_a_new_list_of_libraries(inputs: FakeInputs) -> None:
+    first = inputs()
+    inputs.tool.write_bytes(b"curl, upgraded")
+    assert inputs().archive != first.archive
+    assert inputs.ldd_runs == 2
 
 
-def test_what_changes_on_the_host_asks_for_no_compiler(maker: Maker) -> None:
-    """So a cache that is carried to another machine has all that is needed there."""
-    maker()
-    maker.tool.write_bytes(b"curl, upgraded")
-    maker()
-    assert maker.built == ["pause", "whoami"]
+def test_a_change_on_the_host_builds_no_program(inputs: FakeInputs) -> None:
+    """So a cache that is copied to another machine works there without Go."""
+    inputs()
+    inputs.tool.write_bytes(b"curl, upgraded")
+    inputs()
+    assert inputs.builds == ["pause", "whoami"]
 
 
 @pytest.mark.parametrize("damage", ["pause", "whoami", "programs.json"])
-def test_damaged_programs_are_built_again(maker: Maker, damage: str) -> None:
-    first = maker()
-    [kept] = first.archive.parents[1].glob("programs-*")
-    (kept / damage).write_text("{}")
-    maker.tool.write_bytes(b"curl, upgraded")
-    maker()
-    assert len(maker.built) == 4
-    assert (kept / "pause").read_bytes() == b"pause"
+def test_damaged_programs_are_built_again(inputs: FakeInputs, damage: str) -> None:
+    first = inputs()
+    [entry] = first.archive.parents[1].glob("programs-*")
+    (entry / damage).write_text("{}")
+    inputs.tool.write_bytes(b"curl, upgraded")
+    inputs()
+    assert len(inputs.builds) == 4
+    assert (entry / "pause").read_bytes() == b"pause"
 
 
-def test_a_changed_library_makes_other_images(maker: Maker) -> None:
-    first = maker()
-    os.utime(maker.library, ns=(0, 0))
-    assert maker().archive != first.archive
-    assert maker.asked_for_libraries == 2
+def test_a_changed_library_gives_new_images(inputs: FakeInputs) -> None:
+    first = inputs()
+    os.utime(inputs.library, ns=(0, 0))
+    assert inputs().archive != first.archive
+    assert inputs.ldd_runs == 2
 
 
-def test_a_damaged_list_of_libraries_is_made_again(maker: Maker) -> None:
-    first = maker()
-    [memory] = first.archive.parents[1].glob("libraries-*.json")
-    memory.write_text("[]")
-    assert maker() == first
-    assert maker.asked_for_libraries == 2
+def test_a_damaged_list_of_libraries_is_replaced(inputs: FakeInputs) -> None:
+    first = inputs()
+    [list_file] = first.archive.parents[1].glob("libraries-*.json")
+    list_file.write_text("[]")
+    assert inputs() == first
+    assert inputs.ldd_runs == 2
 
 
 @pytest.mark.parametrize("damage", ["images.tar", "images.json"])
-def test_a_damaged_entry_is_made_again(maker: Maker, damage: str) -> None:
-    first = maker()
+def test_a_damaged_archive_is_built_again(inputs: FakeInputs, damage: str) -> None:
+    first = inputs()
     content = first.archive.read_bytes()
     first.archive.with_name(damage).write_text("{}")
-    assert maker() == first
+    assert inputs() == first
     assert first.archive.read_bytes() == content
 
 
-def test_a_failed_build_leaves_nothing_behind(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_build_leaves_nothing_behind(inputs: FakeInputs, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> bytes:
         raise BinaryError("no")
 
     monkeypatch.setattr(programs, "build", fail)
     with pytest.raises(BinaryError):
-        maker()
-    assert [path.name for path in (maker.cache.root / "images").iterdir() if path.is_dir()] == []
+        inputs()
+    assert [path.name for path in (inputs.cache.root / "images").iterdir() if path.is_dir()] == []
 
 
-def test_what_a_killed_run_left_is_removed(maker: Maker) -> None:
-    left = maker.cache.root / "images/.draft-killed"
-    left.mkdir(parents=True)
-    maker()
-    assert not left.exists()
+def test_drafts_of_a_killed_run_are_removed(inputs: FakeInputs) -> None:
+    draft = inputs.cache.root / "images/.draft-killed"
+    draft.mkdir(parents=True)
+    inputs()
+    assert not draft.exists()
 
 
-def test_the_programs_are_built_static_with_the_toolchain_that_was_found(
+def test_the_programs_are_built_statically_with_the_given_toolchain(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go = tmp_path / "go"
-    go.write_text('#!/bin/sh\nenv > "$GO_SAID"\nwhile [ "$1" != -o ]; do shift; done\necho "$3" > "$2"\n')
+    go.write_text('#!/bin/sh\nenv > "$ENVIRONMENT_FILE"\nwhile [ "$1" != -o ]; do shift; done\necho "$3" > "$2"\n')
     go.chmod(0o755)
     monkeypatch.setattr(programs, "SOURCE", tmp_path)
-    said = tmp_path / "environment"
-    monkeypatch.setattr(Go, "environment", lambda *_: {"GO_SAID": str(said), "PATH": os.defpath, "GOFLAGS": "-mod=mod"})
-    made = programs.build("pause", tmp_path, go=Go(go, "1.26.8"), cache=Cache(tmp_path), architecture="amd64")
-    assert made == b"./pause\n"
-    assert {"CGO_ENABLED=0", "GOPROXY=off", "GOFLAGS="} <= set(said.read_text().splitlines())
+    file = tmp_path / "environment"
+    environment = {"ENVIRONMENT_FILE": str(file), "PATH": os.defpath, "GOFLAGS": "-mod=mod"}
+    monkeypatch.setattr(Go, "environment", lambda *_: environment)
+    program = programs.build("pause", tmp_path, go=Go(go, "1.26.8"), cache=Cache(tmp_path), architecture="amd64")
+    assert program == b"./pause\n"
+    assert {"CGO_ENABLED=0", "GOPROXY=off", "GOFLAGS="} <= set(file.read_text().splitlines())
 
 
-def test_the_key_of_the_real_source_covers_the_go_programs_and_the_builder(tmp_path: Path) -> None:
+def test_the_key_depends_on_the_go_programs_and_the_python_modules(tmp_path: Path) -> None:
     for name in ("whoami/main.go", "pause/main.go", "go.mod", "oci.py"):
         copy = tmp_path / name.replace("/", "-")
         for file in programs.SOURCE.rglob("*"):
@@ -189,5 +190,5 @@ def test_the_key_of_the_real_source_covers_the_go_programs_and_the_builder(tmp_p
         assert keys.source_digest(copy) != before, name
 
 
-def test_every_image_says_that_it_is_a_stand_in() -> None:
-    assert all("stand-in" in spec.description for spec in build.specs(b"p", b"w", ()))
+def test_the_description_of_every_image_contains_stand_in() -> None:
+    assert all("stand-in" in spec.description for spec in build.image_specs(b"p", b"w", ()))

@@ -1,4 +1,4 @@
-"""The client's image is made of the host's tools and of what they need to run."""
+"""The client's image contains tools of the host and their libraries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ for file; do echo "$file:"; cat "$file.needs" 2>/dev/null || echo "	not a dynami
 
 
 class Host:
-    """A machine's tools in a directory, and the directory as the only place that is looked through."""
+    """A host whose tools are in one directory, the first one that is searched."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -39,19 +39,19 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    made = Host(tmp_path)
-    # The stand-in for ldd is a script that needs a real cat.
-    monkeypatch.setattr(hosttools, "SYSTEM_PATH", (str(made.bin), *os.defpath.split(os.pathsep)))
+    fake = Host(tmp_path)
+    # The fake ldd is a script that needs the real cat.
+    monkeypatch.setattr(hosttools, "SYSTEM_PATH", (str(fake.bin), *os.defpath.split(os.pathsep)))
     monkeypatch.setenv("LD_LIBRARY_PATH", "/somewhere/of/the/caller")
-    made.program("ldd", LDD)
-    return made
+    fake.program("ldd", LDD)
+    return fake
 
 
 def by_path(tools: tuple[Tool, ...], shared: tuple[Path, ...] = ()) -> dict[str, object]:
     return {entry.path: entry for entry in hosttools.entries(tools, shared)}
 
 
-def test_every_missing_command_is_named_at_once_with_its_debian_package(host: Host) -> None:
+def test_all_missing_commands_are_named_with_their_debian_packages(host: Host) -> None:
     host.program("there-1")
     required = {"there-1": "there", "absent-1": "package-a", "absent-2": "package-b", "absent-3": "package-a"}
     with pytest.raises(PreflightError, match="absent-1, absent-2, absent-3") as caught:
@@ -60,22 +60,22 @@ def test_every_missing_command_is_named_at_once_with_its_debian_package(host: Ho
     assert "there-1" not in caught.value.what
 
 
-def test_an_optional_command_is_taken_where_it_is_and_not_missed_where_it_is_not(host: Host) -> None:
+def test_an_optional_command_may_be_missing(host: Host) -> None:
     host.program("must-1")
     host.program("may-1")
-    found = hosttools.locate({"must-1": "must"}, ("may-1", "may-2"))
-    assert [tool.name for tool in found] == ["may-1", "must-1"]
+    tools = hosttools.locate({"must-1": "must"}, ("may-1", "may-2"))
+    assert [tool.name for tool in tools] == ["may-1", "must-1"]
 
 
-def test_system_directories_come_before_those_of_the_caller(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = host.program("tool-1")
+def test_system_directories_come_before_the_path_of_the_caller(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    system_tool = host.program("tool-1")
     wrapper = Host(host.root / "home")
     wrapper.program("tool-1", "#!/bin/sh\n")
     monkeypatch.setenv("PATH", str(wrapper.bin))
-    assert hosttools.locate({"tool-1": "tool"}, ()) == (Tool("tool-1", wanted),)
+    assert hosttools.locate({"tool-1": "tool"}, ()) == (Tool("tool-1", system_tool),)
 
 
-def test_a_link_is_followed_to_the_file_and_kept_as_a_link_in_the_image(host: Host) -> None:
+def test_a_link_is_resolved_and_kept_as_a_link_in_the_image(host: Host) -> None:
     file = host.program("nc.real")
     (host.bin / "nc-1").symlink_to("nc.real")
     tools = hosttools.locate({"nc-1": "netcat"}, ())
@@ -85,15 +85,17 @@ def test_a_link_is_followed_to_the_file_and_kept_as_a_link_in_the_image(host: Ho
     assert content[str(file)] == File(str(file), b"program")
 
 
-def test_libraries_are_those_that_the_loader_names_each_once(host: Host) -> None:
-    one = host.program(
-        "one",
+def test_libraries_are_those_that_ldd_prints_without_duplicates(host: Host) -> None:
+    first = host.program(
+        "first",
         needs="\tlinux-vdso.so.1 (0x7ffd)\n\tlibc.so.6 => /lib/x/libc.so.6 (0x7f10)\n\t/lib64/ld.so.2 (0x7f11)\n",
     )
-    two = host.program("two", needs="\tlibz.so.1 => /opt/z/libz.so.1 (0x1)\n\tlibc.so.6 => /lib/x/libc.so.6 (0x2)\n")
+    second = host.program(
+        "second", needs="\tlibz.so.1 => /opt/z/libz.so.1 (0x1)\n\tlibc.so.6 => /lib/x/libc.so.6 (0x2)\n"
+    )
     static = host.program("static")
-    found = hosttools.libraries([Tool("one", one), Tool("two", two), Tool("static", static)])
-    assert found == (Path("/lib/x/libc.so.6"), Path("/lib64/ld.so.2"), Path("/opt/z/libz.so.1"))
+    libraries = hosttools.libraries([Tool("first", first), Tool("second", second), Tool("static", static)])
+    assert libraries == (Path("/lib/x/libc.so.6"), Path("/lib64/ld.so.2"), Path("/opt/z/libz.so.1"))
 
 
 def test_a_library_that_the_host_lacks_is_named(host: Host) -> None:
@@ -112,24 +114,24 @@ def test_a_library_that_the_host_lacks_is_named(host: Host) -> None:
         ("/library/x", "/library/x"),
     ],
 )
-def test_split_and_merged_hosts_give_one_layout(host_path: str, image_path: str) -> None:
+def test_split_and_merged_hosts_give_the_same_layout(host_path: str, image_path: str) -> None:
     assert hosttools._merged(Path(host_path)) == image_path
 
 
-def test_paths_of_a_split_host_lead_into_the_tree_of_the_image(host: Host) -> None:
+def test_the_image_has_links_for_the_paths_of_a_split_host(host: Host) -> None:
     content = by_path((Tool("tool-1", host.program("tool-1")),))
     assert content["/bin"] == Link("/bin", "usr/bin")
     assert content["/lib64"] == Link("/lib64", "usr/lib64")
 
 
-def test_bash_answers_to_zsh_only_where_there_is_no_zsh(host: Host) -> None:
+def test_zsh_is_a_link_to_bash_only_when_the_host_has_no_zsh(host: Host) -> None:
     bash = Tool("bash", host.program("bash"))
     assert by_path((bash,))["/usr/bin/zsh"] == Link("/usr/bin/zsh", "bash")
     zsh = Tool("zsh", host.program("zsh"))
     assert by_path((bash, zsh))["/usr/bin/zsh"] == Link("/usr/bin/zsh", str(zsh.path))
 
 
-def test_extensions_of_iptables_come_with_its_library(host: Host) -> None:
+def test_the_extensions_of_iptables_are_included_with_libxtables(host: Host) -> None:
     directory = host.root / "lib"
     (directory / "xtables").mkdir(parents=True)
     extension = directory / "xtables" / "libxt_recent.so"

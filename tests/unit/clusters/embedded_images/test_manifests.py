@@ -1,4 +1,4 @@
-"""The manifests are those of the walk, and ask for images that the embedded cluster has."""
+"""The sample manifests: their pods, their Service, and images that the embedded cluster has."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def documents(name: str) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all((MANIFESTS / name).read_text()))
 
 
-def complete(image: str) -> str:
-    """Return what the kubelet makes of the short name by which an embedded cluster's pods ask for an image."""
+def full_name(image: str) -> str:
+    """Return the full name, with registry, of an image in the pods of an embedded cluster."""
     return f"docker.io/{OwnCluster().image_name(image)}"
 
 
@@ -37,7 +37,7 @@ def test_each_worker_has_one_endpoint() -> None:
     assert all({**pod["spec"], "nodeName": ""} == {**pods[0]["spec"], "nodeName": ""} for pod in pods)
 
 
-def test_the_client_waits_on_the_control_plane_and_is_no_endpoint() -> None:
+def test_the_client_idles_on_the_control_plane_and_is_not_an_endpoint() -> None:
     [pod] = documents("net-pod.yaml")
     [container] = pod["spec"]["containers"]
     assert pod["spec"]["nodeName"] == "myk8s-control-plane"
@@ -45,7 +45,7 @@ def test_the_client_waits_on_the_control_plane_and_is_no_endpoint() -> None:
     assert [*container["command"], *container["args"]] == ["tail", "-f", "/dev/null"]
 
 
-def test_the_service_selects_the_endpoints_and_leaves_affinity_to_the_default() -> None:
+def test_the_service_selects_the_endpoints_and_sets_no_affinity() -> None:
     [service] = documents("svc-clusterip.yaml")
     assert service["spec"] == {
         "type": "ClusterIP",
@@ -55,11 +55,11 @@ def test_the_service_selects_the_endpoints_and_leaves_affinity_to_the_default() 
 
 
 @pytest.mark.parametrize(("name", "image"), [("webpods.yaml", build.WHOAMI), ("net-pod.yaml", build.NETSHOOT)])
-def test_pods_ask_for_an_image_that_is_there_and_end_at_once(name: str, image: str) -> None:
+def test_pods_use_an_existing_image_and_terminate_without_grace_period(name: str, image: str) -> None:
     for pod in documents(name):
         spec = pod["spec"]
         [container] = spec["containers"]
-        assert complete(container["image"]) == image
+        assert full_name(container["image"]) == image
         assert container["imagePullPolicy"] == "IfNotPresent"
         assert spec["terminationGracePeriodSeconds"] == 0
         assert spec["automountServiceAccountToken"] is False

@@ -1,4 +1,4 @@
-"""The archive is an OCI image layout, and the same bytes for the same content."""
+"""The archive is an OCI image layout, and the same content gives the same bytes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from session_affinity.clusters.embedded.images import oci
 
 pytestmark = pytest.mark.unit
 
-ONE = oci.Spec(
+ONE = oci.ImageSpec(
     "registry.example/one:1.0",
     "one",
     "the first",
     entries=(oci.File("/one", b"program"), oci.Link("/bin", "usr/bin"), oci.Directory("/tmp", 0o1777)),
     entrypoint=("/one",),
 )
-TWO = oci.Spec("docker.io/two/two:latest", "two", "the second", entries=(oci.File("/opt/a/two", b"2", 0o644),))
+TWO = oci.ImageSpec("docker.io/two/two:latest", "two", "the second", entries=(oci.File("/opt/a/two", b"2", 0o644),))
 
 
-def archive(*specs: oci.Spec) -> bytes:
+def archive(*specs: oci.ImageSpec) -> bytes:
     file = io.BytesIO()
     oci.write_archive([oci.build(spec, "amd64") for spec in specs], file)
     return file.getvalue()
@@ -37,11 +37,13 @@ def members(content: bytes) -> dict[str, tuple[tarfile.TarInfo, bytes]]:
 
 
 def layer_of(content: bytes, name: str) -> dict[str, tuple[tarfile.TarInfo, bytes]]:
-    """Follow the layout from the index to the layer of the image of that name, as a reader does."""
+    """Return the layer of the named image, found from the index as a reader of the layout does."""
     files = members(content)
     index = json.loads(files["index.json"][1])
-    [chosen] = [one for one in index["manifests"] if one["annotations"]["io.containerd.image.name"] == name]
-    manifest = json.loads(blob(files, chosen))
+    [descriptor] = [
+        manifest for manifest in index["manifests"] if manifest["annotations"]["io.containerd.image.name"] == name
+    ]
+    manifest = json.loads(blob(files, descriptor))
     [layer] = manifest["layers"]
     return members(blob(files, layer))
 
@@ -52,12 +54,14 @@ def blob(files: dict[str, tuple[tarfile.TarInfo, bytes]], descriptor: dict[str, 
     return content
 
 
-def test_the_same_content_gives_the_same_bytes_in_whatever_order_it_is_named() -> None:
-    turned = oci.Spec(ONE.name, ONE.title, ONE.description, entries=ONE.entries[::-1], entrypoint=ONE.entrypoint)
-    assert archive(ONE, TWO) == archive(turned, TWO)
+def test_the_same_content_gives_the_same_bytes_in_any_order() -> None:
+    reversed_entries = oci.ImageSpec(
+        ONE.name, ONE.title, ONE.description, entries=ONE.entries[::-1], entrypoint=ONE.entrypoint
+    )
+    assert archive(ONE, TWO) == archive(reversed_entries, TWO)
 
 
-def test_every_blob_has_the_digest_it_is_named_by() -> None:
+def test_every_blob_is_named_by_its_digest() -> None:
     blobs = {
         name: content for name, (_, content) in members(archive(ONE, TWO)).items() if name.startswith("blobs/sha256/")
     }
@@ -65,15 +69,15 @@ def test_every_blob_has_the_digest_it_is_named_by() -> None:
     assert all(hashlib.sha256(content).hexdigest() == name.rpartition("/")[2] for name, content in blobs.items())
 
 
-def test_the_layout_says_its_version_and_the_index_names_each_image_and_its_tag() -> None:
+def test_the_layout_has_its_version_and_the_index_names_each_image_and_tag() -> None:
     files = members(archive(ONE, TWO))
     assert json.loads(files["oci-layout"][1]) == {"imageLayoutVersion": "1.0.0"}
-    named = [one["annotations"] for one in json.loads(files["index.json"][1])["manifests"]]
-    assert [one["io.containerd.image.name"] for one in named] == [ONE.name, TWO.name]
-    assert [one["org.opencontainers.image.ref.name"] for one in named] == ["1.0", "latest"]
+    annotations = [manifest["annotations"] for manifest in json.loads(files["index.json"][1])["manifests"]]
+    assert [entry["io.containerd.image.name"] for entry in annotations] == [ONE.name, TWO.name]
+    assert [entry["org.opencontainers.image.ref.name"] for entry in annotations] == ["1.0", "latest"]
 
 
-def test_the_configuration_tells_what_runs_where_and_what_the_image_is() -> None:
+def test_the_configuration_has_platform_entrypoint_environment_and_labels() -> None:
     files = members(archive(ONE))
     [manifest] = json.loads(files["index.json"][1])["manifests"]
     parts = json.loads(blob(files, manifest))
@@ -86,26 +90,26 @@ def test_the_configuration_tells_what_runs_where_and_what_the_image_is() -> None
     assert "Cmd" not in config["config"]
 
 
-def test_docker_finds_the_same_configuration_and_layer() -> None:
+def test_the_docker_manifest_refers_to_the_same_configuration_and_layer() -> None:
     files = members(archive(ONE, TWO))
-    one, two = json.loads(files["manifest.json"][1])
-    assert (one["RepoTags"], two["RepoTags"]) == ([ONE.name], [TWO.name])
-    assert json.loads(files[one["Config"]][1])["config"]["Entrypoint"] == ["/one"]
-    assert "opt/a/two" in members(files[two["Layers"][0]][1])
+    first, second = json.loads(files["manifest.json"][1])
+    assert (first["RepoTags"], second["RepoTags"]) == ([ONE.name], [TWO.name])
+    assert json.loads(files[first["Config"]][1])["config"]["Entrypoint"] == ["/one"]
+    assert "opt/a/two" in members(files[second["Layers"][0]][1])
 
 
-def test_a_layer_has_parents_before_children_and_modes_but_no_owner_and_no_time() -> None:
-    found = layer_of(archive(TWO, ONE), TWO.name)
-    assert list(found) == ["opt", "opt/a", "opt/a/two"]
-    assert found["opt/a/two"][1] == b"2"
-    assert [oct(member.mode) for member, _ in found.values()] == ["0o755", "0o755", "0o644"]
-    assert {(member.uid, member.gid, member.mtime) for member, _ in found.values()} == {(0, 0, 0)}
+def test_a_layer_has_parents_first_with_modes_root_as_owner_and_time_zero() -> None:
+    layer = layer_of(archive(TWO, ONE), TWO.name)
+    assert list(layer) == ["opt", "opt/a", "opt/a/two"]
+    assert layer["opt/a/two"][1] == b"2"
+    assert [oct(member.mode) for member, _ in layer.values()] == ["0o755", "0o755", "0o644"]
+    assert {(member.uid, member.gid, member.mtime) for member, _ in layer.values()} == {(0, 0, 0)}
 
 
-def test_links_and_special_modes_survive() -> None:
-    found = layer_of(archive(ONE), ONE.name)
-    assert (found["bin"][0].issym(), found["bin"][0].linkname) == (True, "usr/bin")
-    assert (found["tmp"][0].isdir(), oct(found["tmp"][0].mode)) == (True, "0o1777")
+def test_links_and_special_modes_are_kept() -> None:
+    layer = layer_of(archive(ONE), ONE.name)
+    assert (layer["bin"][0].issym(), layer["bin"][0].linkname) == (True, "usr/bin")
+    assert (layer["tmp"][0].isdir(), oct(layer["tmp"][0].mode)) == (True, "0o1777")
 
 
 def test_a_path_longer_than_a_plain_tar_header_is_kept() -> None:

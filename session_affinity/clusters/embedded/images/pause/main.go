@@ -1,5 +1,5 @@
-// Command pause is the first process of a pod: it holds the pod's namespaces, collects
-// orphaned children and ends at once when it is told to.
+// Command pause is the first process of a pod sandbox: it holds the pod's namespaces, reaps
+// orphaned processes and exits at once on SIGTERM or SIGINT.
 package main
 
 import (
@@ -15,12 +15,12 @@ func main() {
 		if received != syscall.SIGCHLD {
 			os.Exit(0)
 		}
-		collect()
+		reap()
 	}
 }
 
-// collect waits for every child that has ended; one SIGCHLD can stand for several.
-func collect() {
+// reap waits for all children that have ended; one SIGCHLD can stand for several of them.
+func reap() {
 	for {
 		pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
 		if err == syscall.EINTR {

@@ -1,11 +1,10 @@
-// Command whoami tells a client which pod answered.
+// Command whoami answers requests with the name of the pod it runs in.
 //
 // It is a stand-in for the image traefik/whoami where no registry can be reached. Over HTTP it
-// answers every path with the host name, the addresses, the client's address and the request as it
-// arrived, in the lines and the order that traefik/whoami has, and like it waits before it answers
-// a request with ?wait=DURATION. One thing is an extension of this
-// project, and absent from traefik/whoami: a datagram to the same port number over UDP is answered
-// with the lines "Hostname:" and "RemoteAddr:".
+// answers every path with the host name, the addresses, the client's address and the received
+// request, in the lines and the order of traefik/whoami, and like traefik/whoami it waits before
+// it answers a request with ?wait=DURATION. Unlike traefik/whoami it also answers datagrams to the
+// same UDP port, with the lines "Hostname:" and "RemoteAddr:".
 package main
 
 import (
@@ -65,14 +64,14 @@ func run(port int) error {
 
 	failed := make(chan error, 2)
 	go func() { failed <- answerDatagrams(packets, host) }()
-	// No timeout of any kind: a client may hold a connection open and silent for longer than the
-	// affinity timeout, and the server must not be the one that ends it.
+	// No timeouts: a client may keep an idle connection open for longer than the affinity timeout,
+	// and the server must not close it.
 	server := &http.Server{Handler: answer(identity)}
 	go func() { failed <- server.Serve(listener) }()
 	return <-failed
 }
 
-// describe is the part of the answer that is the same for every client.
+// describe returns the part of the answer that is the same for every client.
 func describe(host string, addresses []net.Addr) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "Hostname: %s\n", host)
@@ -84,10 +83,10 @@ func describe(host string, addresses []net.Addr) string {
 	return text.String()
 }
 
-// answer tells who answers and shows the request as it arrived.
+// answer returns a handler that writes the identity of this pod and the received request.
 func answer(identity string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// What is no duration is no wish to wait.
+		// An invalid duration is ignored.
 		if wait, err := time.ParseDuration(r.URL.Query().Get("wait")); err == nil {
 			time.Sleep(wait)
 		}
@@ -98,7 +97,7 @@ func answer(identity string) http.Handler {
 		for _, agent := range r.Header["User-Agent"] {
 			fmt.Fprintf(&body, "User-Agent: %s\r\n", agent)
 		}
-		// Writing to memory does not fail; the rest of the headers come sorted by name.
+		// Writing to a buffer does not fail; WriteSubset sorts the other headers by name.
 		_ = r.Header.WriteSubset(&body, map[string]bool{"User-Agent": true})
 		fmt.Fprint(&body, "\r\n")
 
@@ -109,7 +108,7 @@ func answer(identity string) http.Handler {
 	})
 }
 
-// answerDatagrams sends one answer for every datagram, whatever it holds.
+// answerDatagrams sends one answer to every datagram, whatever its content.
 func answerDatagrams(packets *net.UDPConn, host string) error {
 	datagram := make([]byte, 64*1024)
 	for {
@@ -121,7 +120,7 @@ func answerDatagrams(packets *net.UDPConn, host string) error {
 			log.Printf("UDP: %v", err)
 			continue
 		}
-		// The socket takes both families, so a v4 client looks like ::ffff:10.10.0.6.
+		// The socket is dual-stack, so an IPv4 client has an address like ::ffff:10.10.0.6.
 		shown := net.UDPAddr{IP: client.Addr().Unmap().AsSlice(), Port: int(client.Port())}
 		text := fmt.Sprintf("Hostname: %s\nRemoteAddr: %s\n", host, shown.String())
 		if _, err := packets.WriteToUDPAddrPort([]byte(text), client); err != nil {

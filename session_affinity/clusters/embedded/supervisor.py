@@ -1,15 +1,16 @@
-"""Owns one embedded cluster: makes its namespaces, and takes everything away again when it is time.
+"""The supervisor process of an embedded cluster: creates cgroups and namespaces, and removes everything at the end.
 
-    keeper (host namespaces; listens on the host's loopback, holds the cgroups)
-    +- first process (its own PID, mount and network namespace; the network between the nodes)
+    supervisor (host namespaces; listens on the host's loopback, owns the cgroups)
+    +- first process (own PID, mount and network namespace; the bridge between the nodes)
        +- relay (in the control plane's network namespace)
-       +- one parent a node
+       +- one parent process per node
           +- the node's first process (see node_init)
              +- containerd, kubelet, kube-proxy, ...
 
-Ending any process of that chain ends, by the kernel's hand, all that is below it. Namespaces, mounts and links have no
-name outside, so they go with the last process. What can be left after a kill -9 of the keeper is empty cgroups and
-files, which the next start or stop removes.
+When a process of this tree ends, the kernel kills everything below it: each child sets PR_SET_PDEATHSIG, and a PID
+namespace ends with its first process. No namespace, mount or link has a name on the host, so they vanish with their
+last process. After a kill -9 of the supervisor only empty cgroups and files remain; the next ``up`` or ``down`` removes
+them.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from session_affinity.clusters.embedded.cgroups import ClusterCgroups
 from session_affinity.clusters.embedded.configuration import processes_of
 from session_affinity.clusters.embedded.layout import API_PORT, Layout
 from session_affinity.clusters.embedded.node_init import NodeInit
-from session_affinity.clusters.embedded.state import KEEP, ProcessId, Running, StateDirectory
+from session_affinity.clusters.embedded.state import KEEP, ClusterProcesses, ProcessId, StateDirectory
 from session_affinity.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 
 def _fork(work: Callable[[], None]) -> int:
-    """Run ``work`` in a child that ends with it, whatever happens, and return the child's pid."""
+    """Run ``work`` in a child process that exits afterwards, also after an exception; return the child's PID."""
     pid = os.fork()
     if pid:
         return pid
@@ -48,61 +49,63 @@ def _fork(work: Callable[[], None]) -> int:
     try:
         work()
         code = 0
-    except BaseException:  # noqa: BLE001 - the child must never return into its parent's code
+    except BaseException:  # noqa: BLE001 - the child must not return into the code of its parent
         traceback.print_exc()
     finally:
         sys.stderr.flush()
         os._exit(code)
 
 
-class Keeper:
-    """The process that a cluster lives and dies with."""
+class Supervisor:
+    """The top process of a cluster; the cluster ends with it."""
 
-    def __init__(self, state: StateDirectory, listener: socket.socket, owner: int) -> None:
+    def __init__(self, state: StateDirectory, listener: socket.socket, owner_pipe: int) -> None:
         self._state = state
         self._listener = listener
         self._port: int = listener.getsockname()[1]
-        self._owner = owner
+        self._owner_pipe = owner_pipe
         self._layout = Layout.read(state.layout)
         self._cgroups = ClusterCgroups(state.name)
 
     def run(self) -> int:
-        """Start the cluster and keep it until its owner ends, a signal comes, or it ends by itself."""
+        """Run the cluster until its owner ends, a signal arrives, or the cluster ends by itself; return 0."""
         signals, signal_writer = os.pipe()
         os.set_blocking(signal_writer, False)
         signal.set_wakeup_fd(signal_writer)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: None)
         self._cgroups.create(tuple(node.name for node in self._layout.nodes))
-        names, names_writer = os.pipe()
+        pids, pids_writer = os.pipe()
         linux.unshare(linux.CLONE_NEWPID)
-        first = _fork(lambda: FirstProcess(self._state, self._layout, self._cgroups, self._listener).run(names_writer))
-        os.close(names_writer)
+        first = _fork(lambda: FirstProcess(self._state, self._layout, self._cgroups, self._listener).run(pids_writer))
+        os.close(pids_writer)
         self._listener.close()
         first_handle = os.pidfd_open(first)
         try:
-            self._announce(first, names)
-            by_itself = self._wait(first_handle, signals)
+            self._record_processes(first, pids)
+            ended_by_itself = self._wait(first_handle, signals)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(first_handle, signal.SIGKILL)
             os.waitpid(first, 0)
             self._cgroups.remove()
-        if not by_itself:  # what a cluster said that died by itself is still wanted
+        if not ended_by_itself:  # the logs of a cluster that ended by itself are kept
             self._state.remove()
-            self._state.forget_lock()
+            self._state.remove_lock_file()
         return 0
 
-    def _announce(self, first: int, names: int) -> None:
-        """Wait until every node has its first process, then say on disk which they are, as the host sees them."""
-        with os.fdopen(names) as stream:
-            said = stream.readline()  # the nodes inherit the other end: it does not close while they live
-        if not said:
-            raise ClusterError(f"nodes could not be started, see {self._state.keeper_log}")
-        host = _host_pids(json.loads(said), first)
-        self._state.write_running(
-            Running(
-                keeper=ProcessId.of(os.getpid()),
+    def _record_processes(self, first: int, pids: int) -> None:
+        """Wait until every node has its first process, then store the processes, as the host sees them."""
+        with os.fdopen(pids) as stream:
+            line = stream.readline()  # not read(): the nodes inherit the writing end, so it stays open
+        if not line:
+            raise ClusterError(
+                f"cluster {self._state.name}: the nodes did not start", next_step=f"read {self._state.supervisor_log}"
+            )
+        host = _host_pids(json.loads(line), first)
+        self._state.write_cluster_processes(
+            ClusterProcesses(
+                supervisor=ProcessId.of(os.getpid()),
                 first_process=ProcessId.of(first),
                 nodes={name: ProcessId.of(pid) for name, pid in host.items()},
                 api_port=self._port,
@@ -110,20 +113,19 @@ class Keeper:
         )
 
     def _wait(self, first: int, signals: int) -> bool:
-        """Return when the cluster is to end: a signal came, its owner ended, or (True) it ended by itself."""
-        watched = [first, signals, self._owner]
+        """Wait until the cluster has ended by itself (True), or its owner has ended or a signal has arrived (False)."""
+        watched = [first, signals, self._owner_pipe]
         while True:
             ready, _, _ = select.select(watched, [], [])
             if first in ready or signals in ready:
                 return first in ready
-            said = os.read(self._owner, len(KEEP))
-            if said != KEEP:
+            if os.read(self._owner_pipe, len(KEEP)) != KEEP:  # closed: the owner has ended
                 return False
-            watched.remove(self._owner)
+            watched.remove(self._owner_pipe)
 
 
 class FirstProcess:
-    """The first process of the cluster's own PID namespace."""
+    """The first process of the cluster's PID namespace; its end ends all processes of the cluster."""
 
     def __init__(self, state: StateDirectory, layout: Layout, cgroups: ClusterCgroups, listener: socket.socket) -> None:
         self._state = state
@@ -131,8 +133,8 @@ class FirstProcess:
         self._cgroups = cgroups
         self._listener = listener
 
-    def run(self, names: int) -> None:
-        """Start the nodes, wire them, start the relay, write their pids to ``names``, and wait for the end."""
+    def run(self, pids: int) -> None:
+        """Start the nodes, connect them, start the relay, write the nodes' PIDs to ``pids``, and reap children."""
         linux.die_with_parent()
         linux.set_process_name(f"cluster {self._state.name}")
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -151,8 +153,8 @@ class FirstProcess:
             os.close(descriptor)
         self._start_relay(nodes[self._layout.control_plane.name])
         self._listener.close()
-        os.write(names, f"{json.dumps(nodes)}\n".encode())
-        os.close(names)
+        os.write(pids, f"{json.dumps(nodes)}\n".encode())
+        os.close(pids)
         while True:
             try:
                 pid, status = os.wait()
@@ -161,13 +163,13 @@ class FirstProcess:
             print(f"process {pid} ended with status {status}", flush=True)
 
     def _start_node(self, name: str) -> tuple[int, int]:
-        """Return the pid of the node's first process and a pipe to write to when it has its link."""
-        node = next(n for n in self._layout.nodes if n.name == name)
+        """Return the PID of the node's first process, and a pipe to write to when the node has its network link."""
+        node = next(node for node in self._layout.nodes if node.name == name)
         wired_reader, wired = os.pipe()
         entered, entered_writer = os.pipe()
         pids, pids_writer = os.pipe()
 
-        def be_parent() -> None:
+        def run_parent() -> None:
             linux.die_with_parent()
             linux.unshare(linux.CLONE_NEWPID)
             init = NodeInit(self._layout, node, self._state, self._cgroups)
@@ -180,7 +182,7 @@ class FirstProcess:
             os.close(pids_writer)
             os.waitpid(child, 0)
 
-        _fork(be_parent)
+        _fork(run_parent)
         for descriptor in (wired_reader, entered_writer, pids_writer):
             os.close(descriptor)
         pid = os.read(pids, 32)
@@ -188,37 +190,45 @@ class FirstProcess:
         os.close(pids)
         os.close(entered)
         if not ready:
-            raise ClusterError(f"node {name} could not enter its namespaces")
+            raise ClusterError(
+                f"node {name}: its first process ended before it had its namespaces",
+                next_step=f"read {self._state.supervisor_log}",
+            )
         return int(pid), wired
 
     def _start_relay(self, control_plane: int) -> None:
         address = self._layout.control_plane.address
 
-        def work() -> None:
+        def run_relay() -> None:
             linux.die_with_parent()
             linux.set_process_name("api relay")
             linux.enter_network_namespace(control_plane)
             relay.serve(self._listener, address, API_PORT)
 
-        _fork(work)
+        _fork(run_relay)
 
 
 def _host_pids(inner: dict[str, int], first: int) -> dict[str, int]:
-    """Translate pids of the cluster's PID namespace to this one's, for processes that are first in one of their own."""
-    wanted = {(pid, 1): name for name, pid in inner.items()}
-    found: dict[str, int] = {}
+    """Return the host's PIDs of the nodes' first processes, given their PIDs in the cluster's PID namespace.
+
+    ``NSpid`` in /proc/PID/status lists a process's PIDs from the outermost to the innermost namespace (proc(5)); in its
+    own namespace a node's first process is 1.
+    """
+    names = {(pid, 1): name for name, pid in inner.items()}
+    host: dict[str, int] = {}
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
             fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
         except (FileNotFoundError, ProcessLookupError):
             continue
         pids = [int(p) for p in fields.get("NSpid", "").split()]
-        name = wanted.get((pids[-2], pids[-1])) if len(pids) > 2 else None
+        name = names.get((pids[-2], pids[-1])) if len(pids) > 2 else None
         if name is not None and _parent(_parent(int(fields["Pid"]))) == first:
-            found[name] = int(fields["Pid"])
-    if found.keys() != inner.keys():
-        raise ClusterError(f"the first processes of {sorted(inner.keys() - found.keys())} are not there")
-    return found
+            host[name] = int(fields["Pid"])
+    if host.keys() != inner.keys():
+        missing = ", ".join(sorted(inner.keys() - host.keys()))
+        raise ClusterError(f"no first process of {missing} in /proc of the host: it ended during the start")
+    return host
 
 
 def _parent(pid: int) -> int:
@@ -229,17 +239,19 @@ def _parent(pid: int) -> int:
 
 
 def main() -> int:
-    """Keep the cluster named on the command line; started by ``session_affinity.clusters.embedded.cluster``."""
+    """Run the supervisor of the named cluster; started by ``session_affinity.clusters.embedded.cluster``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name")
-    parser.add_argument("--listener", type=int, required=True, help="descriptor of the listening socket")
-    parser.add_argument("--owner", type=int, required=True, help="descriptor of a pipe that closes with the owner")
+    parser.add_argument("--listener", type=int, required=True, help="file descriptor of the listening socket")
+    parser.add_argument(
+        "--owner", type=int, required=True, help="file descriptor of a pipe that closes when the owner ends"
+    )
     arguments = parser.parse_args()
-    linux.set_process_name(f"keeper {arguments.name}")
+    linux.set_process_name(f"supervisor {arguments.name}")
     state = StateDirectory(arguments.name)
     began = time.monotonic()
     with socket.socket(fileno=arguments.listener) as listener:
-        code = Keeper(state, listener, arguments.owner).run()
+        code = Supervisor(state, listener, arguments.owner).run()
     print(f"cluster {arguments.name} ended after {time.monotonic() - began:.0f} s", flush=True)
     return code
 
