@@ -1,7 +1,7 @@
-"""A Service dataplane that is not kube-proxy: it keeps the API's promises in nftables tables of its own making.
+"""A Service dataplane other than kube-proxy, which keeps the promises of the Service API with nftables.
 
-Runs on each node in kube-proxy's place. Every Service has a table, written anew in one transaction when the Service or
-its endpoints change; with ClientIP each endpoint has a set of clients that forgets them when the timeout is over.
+It runs on each node in place of kube-proxy. Each Service has a table, replaced by one transaction when the Service or
+its endpoints change. With ClientIP affinity each endpoint has a set of clients with the affinity timeout.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _POLL_SECONDS: Final = 0.3
 
 
 def table(service: ServiceState) -> str:
-    """Return the table of a Service with a cluster IP and endpoints."""
+    """Return the nftables table of a Service with a cluster IP and endpoints."""
     (port,) = service.ports
-    endpoints = "".join(_endpoint(number, one, service) for number, one in enumerate(port.endpoints))
-    keep = "".join(
+    endpoints = "".join(_endpoint(number, endpoint, service) for number, endpoint in enumerate(port.endpoints))
+    affinity = "".join(
         f"    ip saddr @clients-{number} goto endpoint-{number}\n"
         for number in range(len(port.endpoints))
         if service.has_affinity
@@ -39,7 +39,7 @@ def table(service: ServiceState) -> str:
     choice = ", ".join(f"{number} : goto endpoint-{number}" for number in range(len(port.endpoints)))
     return (
         f"table ip {PREFIX}{service.namespace}-{service.name} {{\n{endpoints}"
-        f"  chain service {{\n{keep}    numgen random mod {len(port.endpoints)} vmap {{ {choice} }}\n  }}\n"
+        f"  chain service {{\n{affinity}    numgen random mod {len(port.endpoints)} vmap {{ {choice} }}\n  }}\n"
         f"{_hook('prerouting', 'dstnat', service, port)}{_hook('output', '-100', service, port)}}}\n"
     )
 
@@ -48,10 +48,10 @@ def _endpoint(number: int, endpoint: Endpoint, service: ServiceState) -> str:
     clients = (
         f"  set clients-{number} {{ type ipv4_addr; flags dynamic,timeout; timeout {service.timeout_seconds}s; }}\n"
     )
-    remember = f"update @clients-{number} {{ ip saddr }} "
+    update = f"update @clients-{number} {{ ip saddr }} "
     if not service.has_affinity:
-        clients = remember = ""
-    return f"{clients}  chain endpoint-{number} {{ meta l4proto tcp {remember}dnat to {endpoint.at}; }}\n"
+        clients = update = ""
+    return f"{clients}  chain endpoint-{number} {{ meta l4proto tcp {update}dnat to {endpoint.at}; }}\n"
 
 
 def _hook(name: str, priority: str, service: ServiceState, port: ServicePort) -> str:
@@ -59,31 +59,35 @@ def _hook(name: str, priority: str, service: ServiceState, port: ServicePort) ->
     return f"  chain {name} {{ type nat hook {name} priority {priority}; {match}; }}\n"
 
 
-def synchronise(api: Api, written: dict[str, ServiceState]) -> None:
-    """Bring this node's tables to what the API says; ``written`` is what they are, by Service."""
+def sync(api: Api, programmed: dict[str, ServiceState]) -> None:
+    """Program this node's tables as the API has the Services; ``programmed`` are the Services of the last sync."""
     slices = api.objects(ENDPOINT_SLICES)
-    states = (ServiceState.from_objects(one, slices) for one in api.objects(SERVICES))
-    wanted = {one.key.replace("/", "-"): one for one in states if one.cluster_ips and len(one.ports) == 1}
-    wanted = {name: one for name, one in wanted.items() if one.endpoints}
-    for name in (written.keys() | wanted.keys()) - {name for name in wanted if written.get(name) == wanted[name]}:
-        # To add what may not be there, so that deleting it cannot fail.
+    states = (ServiceState.from_objects(service, slices) for service in api.objects(SERVICES))
+    services = {
+        state.key.replace("/", "-"): state
+        for state in states
+        if state.cluster_ips and len(state.ports) == 1 and state.endpoints
+    }
+    unchanged = {name for name, state in services.items() if programmed.get(name) == state}
+    for name in (programmed.keys() | services.keys()) - unchanged:
+        # Adding the table first keeps the deletion from failing when there is none.
         transaction = f"add table ip {PREFIX}{name}\ndelete table ip {PREFIX}{name}\n"
-        transaction += table(wanted[name]) if name in wanted else ""
+        transaction += table(services[name]) if name in services else ""
         subprocess.run(("nft", "-f", "-"), input=transaction, text=True, check=True)
-    written.clear()
-    written.update(wanted)
+    programmed.clear()
+    programmed.update(services)
 
 
 def main() -> None:
-    """Serve Services until ended; takes kube-proxy's own option, and reads from its file how to reach the API."""
+    """Serve Services until killed; takes kube-proxy's --config and reads the kubeconfig's path from that file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
     configuration = yaml.safe_load(parser.parse_args().config.read_text())
     api = Api(Path(configuration["clientConnection"]["kubeconfig"]))
-    written: dict[str, ServiceState] = {}
+    programmed: dict[str, ServiceState] = {}
     while True:
         try:
-            synchronise(api, written)
+            sync(api, programmed)
         except ClusterError as error:
             sys.stderr.write(f"{error}\n")
         time.sleep(_POLL_SECONDS)
