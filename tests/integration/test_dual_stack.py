@@ -69,7 +69,7 @@ def test_a_running_cluster_of_another_family_is_refused(embedded: CommandLine) -
     refused = check_claims(embedded, "C02", "--ip-family=ipv6")
     accepted = check_claims(embedded, "C02 or C60")
 
-    assert "iptables, dual, 3 workers; asked for were" in output
+    assert "iptables, dual, 3 workers; requested were" in output
     assert refused.returncode == pytest.ExitCode.USAGE_ERROR
     assert f"--ip-family ipv6: the running cluster {NAME} has dual" in refused.stdout + refused.stderr
     assert "2 passed" in accepted.stdout, accepted.stdout
