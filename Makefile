@@ -1,7 +1,7 @@
 # Two commands do everything: `make affinity` is the main job, `make test` checks the project itself.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help affinity matrix report merge test lint types unit component workflows integration defects fast-defects \
+.PHONY: help affinity matrix report reports merge test lint types unit component workflows integration defects fast-defects \
 	behaviour docs environment setup report-tools lock clean distclean
 
 PYTHON ?= python3
@@ -42,6 +42,9 @@ matrix: setup report-tools ## check several legs one after another: VERSIONS='1.
 report: report-tools ## generate the HTML report of the last run, and serve it
 	@$(RUN) -m ci.matrix report $(if $(filter command line,$(origin RESULTS)),$(RESULTS))
 
+reports: setup ## make kube-proxy's conformance reports in reports/, one a leg: VERSIONS=1.37 MODES=iptables FAMILIES=dual
+	@$(RUN) -m ci.reports --versions $(VERSIONS) --modes $(MODES) --families $(FAMILIES)
+
 merge: report-tools ## one report of the legs below RESULTS, judged by the plan for EVENT (CI)
 	@$(RUN) -m ci.matrix merge $(RESULTS) --event $(EVENT) --provider $(or $(CLUSTER),kind) -- $(ARGS)
 
@@ -77,8 +80,9 @@ behaviour: setup ## inject the same defects and check behaviour alone; updates t
 	$(RUN) -m pytest tests/defects --behaviour $(ARGS)
 	$(RUN) -m ci.claims_page
 
-docs: environment ## write docs/claims.md from the claims that pytest collects
+docs: environment ## write docs/claims.md from the claims that pytest collects, docs/implementations.md from reports/
 	$(RUN) -m ci.claims_page
+	$(RUN) -m ci.implementations_page
 
 workflows: environment ## actionlint, zizmor and shellcheck on what CI runs
 	@scripts/lint-workflows.sh $(VENV)

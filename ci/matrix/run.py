@@ -77,10 +77,10 @@ def run_all(
             *("--alluredir", str(directory / RESULTS), f"--junitxml={directory / 'junit.xml'}"),
         ]
         began = time.monotonic()
-        yield LegRun(leg, _exit_code(command), time.monotonic() - began)
+        yield LegRun(leg, run_command(command), time.monotonic() - began)
 
 
-def _exit_code(command: Sequence[str]) -> int:
+def run_command(command: Sequence[str]) -> int:
     """Run a command and return its exit code; on KeyboardInterrupt, let it clean up before the exception goes on."""
     with sigterm_as_interrupt(), subprocess.Popen(command) as process:
         try:

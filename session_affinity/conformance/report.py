@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
+from session_affinity.claims import Promise
 from session_affinity.conformance.implementation import Implementation
-from session_affinity.conformance.profiles import Profile, feature_of, profiles
+from session_affinity.conformance.profiles import Profile, ProfileOutcome, feature_of, profiles
 from session_affinity.conformance.result import Outcome, SkipReason, digest, require_complete
 from session_affinity.errors import SuiteError, UsageError
 
@@ -148,13 +149,47 @@ def _inconsistencies(report: Mapping[str, Any], catalogue: Mapping[str, ClaimTes
         yield f"claims: {len(set(ids))} of the catalogue's {report['suite']['claims']} claims are there"
     if catalogue is not None and report["suite"]["catalogueDigest"] == digest(catalogue.values()):
         yield from (f"claims: {claim_id} is missing" for claim_id in catalogue if claim_id not in ids)
+        yield from (f"claims: {claim_id} is no claim of the catalogue" for claim_id in ids if claim_id not in catalogue)
     for outcome, count in report["summary"].items():
         if count != (listed := sum(claim["result"] == outcome for claim in report["claims"])):
             yield f"summary: {count} {outcome}, and {listed} in the list of claims"
+    claims = {claim["id"]: claim for claim in report["claims"]}
+    for profile in report["profiles"]:
+        yield from (f"profile {profile['name']}: {problem}" for problem in _profile_inconsistencies(profile, claims))
     try:
         Implementation(version=str(report["implementation"].get("version", "")))
     except UsageError as error:
         yield f"implementation: {error.what}"
+
+
+def _profile_inconsistencies(
+    profile: Mapping[str, Any], claims: Mapping[str, Mapping[str, Any]]
+) -> Iterator[str]:
+    """Yield where a profile contradicts the list of claims or itself."""
+    lists = {outcome: profile[outcome] for outcome in (Outcome.FAILED, Outcome.UNDETERMINED, Outcome.DIFFERS)}
+    lists[Outcome.SKIPPED] = [claim_id for ids in profile["skipped"].values() for claim_id in ids]
+    for outcome, ids in lists.items():
+        if profile["core"].get(outcome, 0) != len(ids):
+            yield f"{profile['core'].get(outcome, 0)} {outcome} of the core, and {len(ids)} in its list"
+        for claim_id in ids:
+            if claims.get(claim_id, {}).get("result") != outcome:
+                yield f"{claim_id} is {outcome} in it, and not in the list of claims"
+    for feature in profile["supportedFeatures"]:
+        if set(profile["extended"].get(feature, ())) != {Outcome.PASSED}:
+            yield f"the feature {feature} is supported, and not all of its claims passed"
+    if profile["result"] != (outcome := _core_outcome(profile, claims)):
+        yield f"its result is {profile['result']}, and its claims make it {outcome}"
+
+
+def _core_outcome(profile: Mapping[str, Any], claims: Mapping[str, Mapping[str, Any]]) -> ProfileOutcome:
+    """Return the result that the lists of a profile make: the rules of ``Profile.outcome``."""
+    promised = [claim_id for claim_id in profile["differs"] if claims.get(claim_id, {}).get("promisedBy") == Promise.API]
+    if profile["failed"] or promised:
+        return ProfileOutcome.FAILURE
+    if profile["undetermined"]:
+        return ProfileOutcome.UNDETERMINED
+    partial = any(reason in profile["skipped"] for reason in (SkipReason.DESELECTED, SkipReason.NO_ACCESS))
+    return ProfileOutcome.PARTIAL if partial else ProfileOutcome.SUCCESS
 
 
 def _doubled(ids: Iterable[str]) -> set[str]:

@@ -54,6 +54,10 @@ def test_a_report_is_valid_and_survives_writing_and_reading(
         (lambda it: it.update(edited=True), "'edited' was unexpected"),
         (lambda it: it["claims"][2].pop("reason"), "'reason' is a required property"),
         (lambda it: it.update(date="yesterday"), "'yesterday' does not match"),
+        (lambda it: it["profiles"][0].update(result="partial"), "its result is partial, and its claims make it success"),
+        (lambda it: it["profiles"][0]["failed"].append("C10"), "C10 is failed in it, and not in the list of claims"),
+        (lambda it: it["profiles"][0]["failed"].append("C10"), "0 failed of the core, and 1 in its list"),
+        (lambda it: it["profiles"][0]["supportedFeatures"].append("dualStack"), "the feature dualStack is supported"),
     ],
 )
 def test_a_report_that_was_edited_is_refused(
@@ -74,7 +78,10 @@ def test_a_claim_that_was_exchanged_is_missed(document: dict[str, Any], catalogu
     document["claims"][0]["id"] = "C99"
 
     assert report.problems(document) == ()
-    assert report.problems(document, catalogue) == ("claims: C10 is missing",)
+    assert report.problems(document, catalogue) == (
+        "claims: C10 is missing",
+        "claims: C99 is no claim of the catalogue",
+    )
 
 
 def test_results_that_lack_a_claim_make_no_report(
