@@ -34,8 +34,8 @@ def commands() -> list[Any]:
     ]
 
 
-def test_there_are_the_three_workflows() -> None:
-    assert [file.stem for file in WORKFLOWS] == ["conformance", "tests", "versions"]
+def test_there_are_the_five_workflows() -> None:
+    assert [file.stem for file in WORKFLOWS] == ["conformance", "kind-and-cni", "release", "tests", "versions"]
 
 
 @pytest.mark.parametrize("command", commands())
@@ -59,9 +59,9 @@ def test_every_job_has_permissions_and_a_timeout(job: dict[str, Any]) -> None:
     assert job["timeout-minutes"] <= 90
 
 
-@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", [*WORKFLOWS, ROOT / "action.yml"], ids=lambda file: file.stem)
 def test_actions_are_pinned_to_a_commit_with_the_version_in_a_comment(file: Path) -> None:
-    used = re.findall(r"uses: (.*)", file.read_text())
+    used = re.findall(r"uses: (?!\./\.session-affinity )(.*)", file.read_text())
 
     assert used
     assert [action for action in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action)] == []
