@@ -106,7 +106,7 @@ def render_readme(stored: Sequence[StoredReport], current: str) -> str:
     """Return the README of kube-proxy's reports, ending with a newline; ``current`` is the catalogue's digest."""
     reports = [report for report in stored if report.file.parent == KUBE_PROXY]
     table = _lines(overview.table(reports, current, lambda report: report.file.name))
-    return "\n".join((_README, table, _REPRODUCE))
+    return f"{_README}\n{table}\n{_REPRODUCE}"
 
 
 def pages() -> dict[Path, str]:

@@ -1,7 +1,7 @@
 """Makes the conformance reports of kube-proxy: a run on an embedded cluster for each leg.
 
-``python -m ci.reports`` (``make reports``) writes ``reports/kubernetes-kube-proxy/VERSION-MODE-report.yaml``, and then the
-pages about them (``ci.implementations_page``).
+``python -m ci.reports`` (``make reports``) writes ``reports/kubernetes-kube-proxy/VERSION-MODE-report.yaml``, and then
+the pages about them (``ci.implementations_page``).
 """
 
 from __future__ import annotations

@@ -67,7 +67,9 @@ def run(command: list[str], log: Path) -> int:
     token = secrets.token_hex(16)
     print(f"::stop-commands::{token}", flush=True)
     with (
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as child,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        ) as child,
         log.open("w", encoding="utf-8") as file,
     ):
         for number in (signal.SIGINT, signal.SIGTERM):

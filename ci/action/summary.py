@@ -1,4 +1,4 @@
-"""Shows a run of the action: the summary of the step as Markdown, and an annotation for each claim that did not pass.
+"""Shows a run of the action: the summary of the step as Markdown, and annotations of claims that did not pass.
 
 From the environment: RESULT, LOG and REPORT, which are outputs of ``check.py``, and GITHUB_STEP_SUMMARY.
 """
@@ -31,22 +31,22 @@ def markdown(result: str, report: Mapping[str, Any] | None, output: str) -> Iter
     yield ""
     if report is not None:
         yield from _profiles(report["profiles"])
-        yield from _not_passed(report["claims"])
+        yield from _not_passed_table(report["claims"])
     text = terminal_summary(output)
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
     yield from ("<details><summary>Summary of the run</summary>", "", f"{fence}text", text, fence, "", "</details>", "")
 
 
-def annotations(result: str, report: Mapping[str, Any] | None, output: str) -> Iterator[str]:
+def annotation_lines(result: str, report: Mapping[str, Any] | None, output: str) -> Iterator[str]:
     """Yield GitHub's commands that annotate the run."""
     if report is None:
         last = terminal_summary(output).strip().rpartition("\n")[2]
         yield _annotation("error", f"Session affinity: {result}", last or "the suite printed nothing")
         return
-    for claim in report["claims"]:
-        if kind := ANNOTATIONS.get(claim["result"]):
-            title = f"{claim['id']} {claim['result']}: {claim['title']}"
-            yield _annotation(kind, title, claim.get("message") or claim["title"])
+    for (outcome, message), claims in _not_passed(report["claims"]).items():
+        ids = ", ".join(claim["id"] for claim in claims)
+        title = f"{ids} {outcome}: {claims[0]['title']}" if len(claims) == 1 else f"{len(claims)} {outcome}: {ids}"
+        yield _annotation(ANNOTATIONS[outcome], title, message or claims[0]["title"])
     for claim_id in report["passesAfterAll"]:
         yield _annotation("notice", f"{claim_id} passes after all", "take it out of the file of known differences")
 
@@ -68,16 +68,26 @@ def _profiles(profiles: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     yield ""
 
 
-def _not_passed(claims: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    rows = [claim for claim in claims if claim["result"] in ANNOTATIONS]
-    if not rows:
+def _not_passed_table(claims: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    groups = _not_passed(claims)
+    if not groups:
         return
     yield _row(("claim", "title", "result", "what was observed"))
     yield _row("---" for _ in range(4))
-    for claim in rows:
-        message = str(claim.get("message", "")).strip().partition("\n")[0]
-        yield _row((claim["id"], _escaped(claim["title"]), claim["result"], _escaped(message)))
+    for (outcome, message), members in groups.items():
+        ids = ", ".join(claim["id"] for claim in members)
+        title = _escaped(members[0]["title"]) if len(members) == 1 else f"{len(members)} claims"
+        yield _row((ids, title, outcome, _escaped(message.strip().partition("\n")[0])))
     yield ""
+
+
+def _not_passed(claims: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
+    """Return the claims that did not pass by result and message: what ends a run is the message of many claims."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for claim in claims:
+        if claim["result"] in ANNOTATIONS:
+            groups.setdefault((claim["result"], str(claim.get("message", ""))), []).append(claim)
+    return groups
 
 
 def _annotation(kind: str, title: str, message: str) -> str:
@@ -108,7 +118,7 @@ def main() -> int:
     output = log.read_text(encoding="utf-8")
     with Path(os.environ["GITHUB_STEP_SUMMARY"]).open("a", encoding="utf-8") as stream:
         stream.writelines(f"{line}\n" for line in markdown(result, report, output))
-    for line in annotations(result, report, output):
+    for line in annotation_lines(result, report, output):
         print(line)
     return 0
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PROFILES: Final = (API, f"{KUBE_PROXY}-iptables", f"{KUBE_PROXY}-nftables")
 """The profiles that a report may have, in the order of the table's columns."""
 FILE_NAMES: Final = ("*report.yaml", "*report.json")
-ABSENT: Final = "–"
+ABSENT: Final = "-"
 """What a cell shows where a report has nothing to say."""
 _NOT_PASSED: Final = (Outcome.FAILED, Outcome.DIFFERS, Outcome.UNDETERMINED)
 _LISTED: Final = (*_NOT_PASSED, Outcome.SKIPPED)
@@ -63,7 +63,11 @@ class StoredReport:
     def order(self) -> tuple[Any, ...]:
         """The sort key: implementation, then version with numbers compared as numbers, then mode."""
         parts = re.findall(r"\d+|\D+", self.version)
-        return self.implementation, [(part.isdigit(), int(part) if part.isdigit() else part) for part in parts], self.mode
+        return (
+            self.implementation,
+            [(part.isdigit(), int(part) if part.isdigit() else part) for part in parts],
+            self.mode,
+        )
 
     def profile(self, name: str) -> Mapping[str, Any] | None:
         """Return one of its profiles; None when the report has no profile of that name."""

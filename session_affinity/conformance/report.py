@@ -162,9 +162,7 @@ def _inconsistencies(report: Mapping[str, Any], catalogue: Mapping[str, ClaimTes
         yield f"implementation: {error.what}"
 
 
-def _profile_inconsistencies(
-    profile: Mapping[str, Any], claims: Mapping[str, Mapping[str, Any]]
-) -> Iterator[str]:
+def _profile_inconsistencies(profile: Mapping[str, Any], claims: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Yield where a profile contradicts the list of claims or itself."""
     lists = {outcome: profile[outcome] for outcome in (Outcome.FAILED, Outcome.UNDETERMINED, Outcome.DIFFERS)}
     lists[Outcome.SKIPPED] = [claim_id for ids in profile["skipped"].values() for claim_id in ids]
@@ -177,13 +175,15 @@ def _profile_inconsistencies(
     for feature in profile["supportedFeatures"]:
         if set(profile["extended"].get(feature, ())) != {Outcome.PASSED}:
             yield f"the feature {feature} is supported, and not all of its claims passed"
-    if profile["result"] != (outcome := _core_outcome(profile, claims)):
-        yield f"its result is {profile['result']}, and its claims make it {outcome}"
+    if profile["result"] != (expected := _core_outcome(profile, claims)):
+        yield f"its result is {profile['result']}, and its claims make it {expected}"
 
 
 def _core_outcome(profile: Mapping[str, Any], claims: Mapping[str, Mapping[str, Any]]) -> ProfileOutcome:
     """Return the result that the lists of a profile make: the rules of ``Profile.outcome``."""
-    promised = [claim_id for claim_id in profile["differs"] if claims.get(claim_id, {}).get("promisedBy") == Promise.API]
+    promised = [
+        claim_id for claim_id in profile["differs"] if claims.get(claim_id, {}).get("promisedBy") == Promise.API
+    ]
     if profile["failed"] or promised:
         return ProfileOutcome.FAILURE
     if profile["undetermined"]:

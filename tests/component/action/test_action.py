@@ -84,7 +84,10 @@ class Step:
         """Return the outputs as GitHub reads them."""
         text = self.outputs_file.read_text()
         blocks = re.findall(r"^([\w-]+)<<(\w+)\n(.*?)\n\2$", text, re.MULTILINE | re.DOTALL)
-        return {**dict(re.findall(r"^([\w-]+)=(.*)$", text, re.MULTILINE)), **{name: value for name, _, value in blocks}}
+        return {
+            **dict(re.findall(r"^([\w-]+)=(.*)$", text, re.MULTILINE)),
+            **{name: value for name, _, value in blocks},
+        }
 
     def arguments(self) -> list[str]:
         """Return the arguments that the suite was given."""
@@ -198,10 +201,20 @@ def test_the_summary_has_profiles_claims_and_the_terminal_summary(report: dict[s
 def test_a_claim_that_did_not_pass_is_an_annotation(report: dict[str, Any]) -> None:
     report["claims"][1]["message"] = "50% of: 2\nlines"
 
-    lines = list(summary.annotations("violated", report, OUTPUT))
+    lines = list(summary.annotation_lines("violated", report, OUTPUT))
 
     assert "::error title=C24 failed%3A A client expires::50%25 of: 2%0Alines" in lines
     assert [line.split(" ")[0] for line in lines] == ["::error", "::notice", "::warning", "::notice"]
+
+
+def test_claims_with_one_cause_are_one_annotation(report: dict[str, Any]) -> None:
+    for claim in report["claims"][:2]:
+        claim.update(result="undetermined", message="no cluster")
+
+    lines = list(summary.annotation_lines("undetermined", report, OUTPUT))
+
+    assert "::warning title=2 undetermined%3A C10%2C C24::no cluster" in lines
+    assert "| C10, C24 | 2 claims | undetermined | no cluster |" in summary.markdown("undetermined", report, OUTPUT)
 
 
 def test_a_run_without_a_report_shows_its_last_line(step: Step) -> None:
@@ -246,8 +259,11 @@ def test_the_version_says_what_is_installed(tmp_path: Path, version: str, packag
     done = subprocess.run(
         (str(SCRIPTS / "install.sh"),),
         env={
-            **{"PATH": os.environ["PATH"], "PYTHON": str(python), "VERSION": version},
-            **{"RUNNER_TEMP": str(tmp_path), "GITHUB_OUTPUT": str(outputs)},
+            "PATH": os.environ["PATH"],
+            "PYTHON": str(python),
+            "VERSION": version,
+            "RUNNER_TEMP": str(tmp_path),
+            "GITHUB_OUTPUT": str(outputs),
         },
         capture_output=True,
         text=True,
@@ -280,7 +296,8 @@ def test_the_workflow_configures_the_cluster_it_is_asked_for(step: Step) -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("KUBERNETES", "1.2"), ("PROXY_MODE", "x"), ("WORKERS", "0"), ("IP_FAMILY", ""), ("WORKERS", "a")]
+    ("name", "value"),
+    [("KUBERNETES", "1.2"), ("PROXY_MODE", "x"), ("WORKERS", "0"), ("IP_FAMILY", ""), ("WORKERS", "a")],
 )
 def test_a_cluster_that_cannot_be_is_refused(step: Step, name: str, value: str) -> None:
     variables = {"KUBERNETES": "", "PROXY_MODE": "none", "IP_FAMILY": "dual", "WORKERS": "2", "DEFAULT_CNI": "false"}

@@ -48,7 +48,7 @@ def test_the_table_has_a_row_for_each_report_in_the_order_of_versions(
 
     assert head.startswith("| implementation | version | mode |")
     assert [row.split(" | ")[1] for row in rows] == ["[v1.9.1](v1.9.1-report.yaml)", "[v1.10.0](v1.10.0-report.yaml)"]
-    assert "success (2 of 2) | success (1 of 1) | – | loadBalancerAddress, recovery | 0.2.0 |" in rows[0]
+    assert "success (2 of 2) | success (1 of 1) | - | loadBalancerAddress, recovery | 0.2.0 |" in rows[0]
 
 
 def test_a_report_of_another_catalogue_is_marked(description: RunDescription, tmp_path: Path) -> None:

@@ -54,7 +54,10 @@ def test_a_report_is_valid_and_survives_writing_and_reading(
         (lambda it: it.update(edited=True), "'edited' was unexpected"),
         (lambda it: it["claims"][2].pop("reason"), "'reason' is a required property"),
         (lambda it: it.update(date="yesterday"), "'yesterday' does not match"),
-        (lambda it: it["profiles"][0].update(result="partial"), "its result is partial, and its claims make it success"),
+        (
+            lambda it: it["profiles"][0].update(result="partial"),
+            "its result is partial, and its claims make it success",
+        ),
         (lambda it: it["profiles"][0]["failed"].append("C10"), "C10 is failed in it, and not in the list of claims"),
         (lambda it: it["profiles"][0]["failed"].append("C10"), "0 failed of the core, and 1 in its list"),
         (lambda it: it["profiles"][0]["supportedFeatures"].append("dualStack"), "the feature dualStack is supported"),
