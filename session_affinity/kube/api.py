@@ -76,9 +76,11 @@ class Api:
         """Return the reply to a request for an object."""
         return self._send("GET", resource.path(namespace, name))
 
-    def objects(self, resource: Resource, namespace: str = "", *, labels: str = "") -> list[Object]:
-        """Return the objects of a namespace, or of all namespaces, that match a label selector."""
-        query = {"labelSelector": labels} if labels else {}
+    def objects(self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Object]:
+        """Return the objects of a namespace, or of all namespaces, that match a label and a field selector."""
+        query = {
+            name: selector for name, selector in (("labelSelector", labels), ("fieldSelector", fields)) if selector
+        }
         return list(self._request("GET", resource.path(namespace), query=query).get("items") or ())
 
     def create(self, manifest: Mapping[str, Any], resource: Resource | None = None) -> Object:

@@ -36,6 +36,8 @@ SERVICE_ACCOUNTS: Final = Resource("v1", "serviceaccounts")
 EVENTS: Final = Resource("v1", "events")
 DAEMON_SETS: Final = Resource("apps/v1", "daemonsets")
 NETWORK_POLICIES: Final = Resource("networking.k8s.io/v1", "networkpolicies")
+INGRESSES: Final = Resource("networking.k8s.io/v1", "ingresses")
+HTTP_ROUTES: Final = Resource("gateway.networking.k8s.io/v1", "httproutes")
 ENDPOINT_SLICES: Final = Resource("discovery.k8s.io/v1", "endpointslices")
 
 _BY_KIND: Final = {

@@ -78,6 +78,11 @@ def require_answer(access: Access, *, deadlines: Deadlines = DEFAULTS) -> str:
         raise _explained(access, error) from error
 
 
+def default_namespace(access: Access) -> str:
+    """Return the namespace of the context; empty when it names none."""
+    return str(_context(_content(access.kubeconfig), access.context).get("namespace") or "")
+
+
 def _content(kubeconfig: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(kubeconfig.read_text())
@@ -94,8 +99,12 @@ def _content(kubeconfig: Path) -> dict[str, Any]:
 
 
 def _user(content: dict[str, Any], context: str) -> str:
-    chosen = next(one for one in content["contexts"] if str(one.get("name")) == context)
-    return str((chosen.get("context") or {}).get("user") or "nobody")
+    return str(_context(content, context).get("user") or "nobody")
+
+
+def _context(content: dict[str, Any], context: str) -> dict[str, Any]:
+    chosen = next(each for each in content["contexts"] if str(each.get("name")) == context)
+    return chosen.get("context") or {}
 
 
 def _require_listener(access: Access, seconds: float) -> None:

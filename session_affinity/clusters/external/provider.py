@@ -61,6 +61,20 @@ def open_external(options: ClusterOptions, progress: Progress) -> Iterator[Exter
         )
 
 
+@contextlib.contextmanager
+def open_agents(api: Api, options: ClusterOptions, progress: Progress) -> Iterator[dict[str, AgentNode]]:
+    """Yield access to the nodes through agents in a namespace of their own, which is removed at the end.
+
+    Raises RefusedError when this user may create no namespace, ClusterError when the agents do not run.
+    """
+    candidates, _ = _survey(api)
+    with _namespace(api, options, progress) as name, contextlib.ExitStack() as open_shells:
+        nodes = _agents(api, name, candidates, options, progress)
+        for node in nodes.values():
+            open_shells.callback(node.shell.close)
+        yield nodes
+
+
 def require_usable(options: ClusterOptions) -> None:
     """Raise UsageError for what ``choice.check`` leaves to the provider."""
     if options.keep:

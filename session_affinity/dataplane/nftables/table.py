@@ -35,12 +35,17 @@ class Element:
 
 @dataclass(frozen=True)
 class NftSet:
-    """A set; ``type`` has the types of a key's parts, ``timeout`` is in seconds, None when the set has none."""
+    """A set.
+
+    ``type`` has the types of a key's parts, ``timeout`` is in seconds, None when the set has none. ``size`` is how many
+    elements it has room for, None for no limit.
+    """
 
     name: str
     type: Key = ()
     timeout: float | None = None
     elements: Mapping[Key, Element] = field(default_factory=dict)
+    size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,7 @@ def _set(item: Mapping[str, Any]) -> NftSet:
         types,
         item.get("timeout"),
         MappingProxyType({element.key: element for element in elements}),
+        item.get("size"),
     )
 
 
