@@ -15,7 +15,7 @@ from session_affinity.inspection.objects import EXTERNAL_NAME
 from session_affinity.inspection.observation import ClientKind, RulesState
 from session_affinity.inspection.result import Verdict
 from session_affinity.inspection.spread import spread_of
-from session_affinity.text import first_lines, listed
+from session_affinity.text import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,12 +63,12 @@ def as_text(inspection: Inspection) -> RenderableType:
     facts.add_column(no_wrap=True, style="bold")
     facts.add_column(overflow="fold")
     for name, lines in (
-        ("Service", _service(observation.objects)),
-        ("Promised", _promise(observation.objects)),
-        ("Rules", _rules(observation)),
+        ("Service", list(_service(observation.objects))),
+        ("Promised", list(_promise(observation.objects))),
+        ("Rules", list(_rules(observation))),
         ("Clients", _clients(observation)),
-        ("Spread", _spread(observation)),
-        ("Room", _room(observation)),
+        ("Spread", list(_spread(observation))),
+        ("Room", list(_room(observation))),
         ("Not read", [f"{unread.what}: {unread.why}" for unread in observation.unread]),
     ):
         if lines:
@@ -89,7 +89,7 @@ def headline_of(inspection: Inspection) -> str:
     if inspection.verdict is Verdict.BROKEN:
         return f"affinity does not work as requested: {_count(broken, 'cause')}{also}"
     if inspection.verdict is Verdict.UNDETERMINED:
-        return f"undetermined: {'; '.join(first_lines(inspection.undetermined, 2))}{also}"
+        return f"undetermined: nothing found that keeps affinity from working, but not everything could be read{also}"
     nodes = len(inspection.observation.nodes)
     return f"all {nodes} nodes have the expected rules, and nothing keeps affinity from working{also}"
 
@@ -119,7 +119,7 @@ def _service(objects: Objects) -> Iterator[str]:
         for name in ("internalTrafficPolicy", "externalTrafficPolicy", "trafficDistribution")
         if spec.get(name)
     ]
-    addresses = ", ".join(objects.cluster_ips) or "no cluster IP"
+    addresses = ", ".join(objects.cluster_ips) or "without cluster IP (headless)"
     yield "; ".join((f"{objects.type} {addresses}", ports or "no ports", "/".join(objects.families), *policies))
     ready = {endpoint.address for state in objects.states.values() for endpoint in state.endpoints}
     unready = len(list(objects.unready_endpoints()))
@@ -130,7 +130,10 @@ def _service(objects: Objects) -> Iterator[str]:
 
 def _promise(objects: Objects) -> Iterator[str]:
     if not objects.has_affinity:
-        yield "sessionAffinity None: nothing"
+        yield "nothing, for sessionAffinity is None"
+        return
+    if not objects.cluster_ips:
+        yield "nothing, for ClientIP is about connections to a cluster IP"
         return
     timeout = objects.timeout_seconds or 0
     yield f"sessionAffinity ClientIP, timeoutSeconds {timeout}: all connections from one address go to one endpoint,"
@@ -140,8 +143,7 @@ def _promise(objects: Objects) -> Iterator[str]:
 def _rules(observation: Observation) -> Iterator[str]:
     nodes = observation.nodes
     if not nodes:
-        mode = ", ".join(observation.modes)
-        yield f"nodes were not read; kube-proxy's mode: {mode} ({observation.mode_source})"
+        yield f"no node was read; kube-proxy's mode: {', '.join(observation.modes)} ({observation.mode_source})"
         return
     modes = ", ".join(dict.fromkeys(node.mode for node in nodes))
     for state in RulesState:
@@ -151,11 +153,12 @@ def _rules(observation: Observation) -> Iterator[str]:
         which = f"all {len(nodes)} nodes" if len(names) == len(nodes) else f"{len(names)} of {len(nodes)} nodes"
         where = "" if state is RulesState.EXPECTED else f": {listed(names)}"
         yield f"{which} {state}{where} ({modes} mode)"
+    yield from dict.fromkeys(node.not_read or node.not_compared for node in nodes if node.not_read or node.not_compared)
 
 
 def _clients(observation: Observation) -> list[str | Table]:
     bindings = observation.live_bindings
-    if not observation.reads_nodes or not observation.objects.has_affinity:
+    if not observation.binds_clients:
         return []
     if not bindings:
         return ["none is bound on any node"]

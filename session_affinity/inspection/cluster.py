@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from session_affinity import extras
 from session_affinity.clusters import choice
 from session_affinity.clusters.external import access, discovery, provider
 from session_affinity.dataplane.proxy_config import ProxyConfigs
 from session_affinity.errors import ClusterError, SuiteError, UsageError
+from session_affinity.inspection.clock import provide_clock
 from session_affinity.inspection.observation import Unread
 from session_affinity.kube.api import Api
 from session_affinity.nodes.nodes import Nodes
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from session_affinity.nodes.node import Node
     from session_affinity.progress import Progress
 
-DEFAULT_NAMESPACE = "default"
+DEFAULT_NAMESPACE: Final = "default"
+_NODES: Final = "rules and affinity entries on the nodes"
 
 
 @dataclass(frozen=True)
@@ -67,15 +69,21 @@ def _external(options: ClusterOptions, progress: Progress) -> Iterator[Inspected
     api = Api(route.kubeconfig, context=route.context, request_seconds=options.deadlines.api_request)
     namespace = access.default_namespace(route) or DEFAULT_NAMESPACE
     with contextlib.ExitStack() as at_end:
-        nodes: Mapping[str, Node] = {}
-        unread = [Unread("rules and affinity entries on the nodes", discovery.NO_ACCESS)]
+        agents, unread = None, [Unread(_NODES, discovery.NO_ACCESS)]
         if options.node_access == "agent":
             try:
-                nodes = at_end.enter_context(provider.open_agents(api, options, progress))
-                unread = []
+                agents, unread = at_end.enter_context(provider.open_agents(api, options, progress)), []
             except SuiteError as error:
-                unread = [Unread("rules and affinity entries on the nodes", f"{error.what}; {error.next_step}")]
-        yield replace(_discovered(api, nodes, options, unread), namespace=namespace)
+                unread = [Unread(_NODES, f"{error.what}; {error.next_step}")]
+        cluster = _discovered(api, agents.nodes if agents else {}, options, unread)
+        if agents is not None:
+            try:
+                provide_clock(api, agents.namespace, cluster.nodes, cluster.proxy_configs, options.deadlines)
+            except ClusterError as error:
+                cluster = replace(
+                    cluster, unread=(*cluster.unread, Unread("the nodes' clocks", error.what, is_decisive=False))
+                )
+        yield replace(cluster, namespace=namespace)
 
 
 def _discovered(api: Api, nodes: Mapping[str, Node], options: ClusterOptions, unread: list[Unread]) -> InspectedCluster:

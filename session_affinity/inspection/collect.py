@@ -114,6 +114,9 @@ class _Reader:
         if readings and any(node.rules is RulesState.DIFFER for node in readings):
             objects, readings = self._after_a_sync(objects, configs)
         addresses = {binding.client for node in readings for binding in node.bindings if binding.is_live}
+        if any(binding.seconds_left is None for node in readings for binding in node.bindings):
+            why = "/proc/timer_list is masked on the nodes, so that expired entries cannot be distinguished either"
+            self._unread.append(Unread("when clients connected", why, is_decisive=False))
         pods, sees_all_pods = self._client_pods(objects, readings, addresses)
         return Observation(
             objects,

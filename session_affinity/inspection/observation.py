@@ -153,6 +153,11 @@ class Observation:
         """Whether at least one node was read."""
         return any(not node.not_read for node in self.nodes)
 
+    @property
+    def binds_clients(self) -> bool:
+        """Whether nodes were read that may have affinity entries of the Service."""
+        return self.reads_nodes and self.objects.has_affinity and bool(self.objects.cluster_ips)
+
     def client(self, address: str) -> ClientIdentity:
         """Return whose address a client has."""
         return self.clients.get(address, UNKNOWN_CLIENT)

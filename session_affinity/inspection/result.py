@@ -60,7 +60,7 @@ class Inspection:
 
     @property
     def undetermined(self) -> tuple[str, ...]:
-        """Why it cannot be said that affinity works, in words; empty when it can."""
+        """The reasons why nobody can say that affinity works, in words; empty when everything decisive was read."""
         nodes = self.observation.nodes
         reasons = [f"{unread.what}: {unread.why}" for unread in self.observation.unread if unread.is_decisive]
         for state in (RulesState.NOT_READ, RulesState.NOT_COMPARED):

@@ -24,7 +24,7 @@ class EndpointShare:
 
 def spread_of(observation: Observation) -> tuple[EndpointShare, ...]:
     """Return the share of every endpoint of every port, in kube-proxy's order; empty where no node was read."""
-    if not observation.reads_nodes or not observation.objects.has_affinity:
+    if not observation.binds_clients:
         return ()
     counts = Counter((binding.family, binding.port, binding.endpoint.at) for binding in observation.live_bindings)
     return tuple(

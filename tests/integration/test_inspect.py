@@ -1,4 +1,4 @@
-"""``session-affinity inspect`` on an embedded cluster: a healthy Service, and four that do not work for their reasons."""
+"""``session-affinity inspect`` on an embedded cluster: a healthy Service, and four with a trouble each."""
 
 from __future__ import annotations
 
@@ -79,7 +79,12 @@ class Shop:
                 "apiVersion": "v1",
                 "kind": "Service",
                 "metadata": {"name": name, "namespace": NAMESPACE},
-                "spec": {"ports": [port], "sessionAffinity": "ClientIP", **({"selector": labels} if labels else {}), **spec},
+                "spec": {
+                    "ports": [port],
+                    "sessionAffinity": "ClientIP",
+                    **({"selector": labels} if labels else {}),
+                    **spec,
+                },
             }
         )
         return self.wait(name) if labels else ServiceState.from_objects(self.api.get(SERVICES, name, NAMESPACE), [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
@@ -61,8 +62,16 @@ def open_external(options: ClusterOptions, progress: Progress) -> Iterator[Exter
         )
 
 
+@dataclass(frozen=True)
+class Agents:
+    """Access to nodes through the agents in a namespace."""
+
+    namespace: str
+    nodes: Mapping[str, AgentNode]
+
+
 @contextlib.contextmanager
-def open_agents(api: Api, options: ClusterOptions, progress: Progress) -> Iterator[dict[str, AgentNode]]:
+def open_agents(api: Api, options: ClusterOptions, progress: Progress) -> Iterator[Agents]:
     """Yield access to the nodes through agents in a namespace of their own, which is removed at the end.
 
     Raises RefusedError when this user may create no namespace, ClusterError when the agents do not run.
@@ -72,7 +81,7 @@ def open_agents(api: Api, options: ClusterOptions, progress: Progress) -> Iterat
         nodes = _agents(api, name, candidates, options, progress)
         for node in nodes.values():
             open_shells.callback(node.shell.close)
-        yield nodes
+        yield Agents(name, nodes)
 
 
 def require_usable(options: ClusterOptions) -> None:

@@ -49,7 +49,7 @@ def rules_differ(observation: Observation) -> Iterator[Diagnosis]:
     yield Diagnosis(
         "rules-differ",
         Severity.BROKEN,
-        f"{len(nodes)} of {len(observation.nodes)} nodes do not have the expected rules:"
+        f"The rules differ from the expected ones on {len(nodes)} of {len(observation.nodes)} nodes:"
         f" {listed([node.node for node in nodes])}.",
         "see the log of kube-proxy on these nodes, and which other programs write rules there; a restart of kube-proxy"
         " writes them again",
@@ -66,7 +66,7 @@ def other_dataplane(observation: Observation) -> Iterator[Diagnosis]:
     for mode in observation.modes:
         nodes_of_mode.setdefault(mode, [])
     for mode, nodes in nodes_of_mode.items():
-        if mode in BACKENDS or not mode:
+        if mode in BACKENDS or (mode == UNKNOWN and not nodes):
             continue
         where = f" on {listed(nodes)}" if nodes and len(nodes_of_mode) > 1 else ""
         if mode == IPVS:
