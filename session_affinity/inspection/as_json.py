@@ -30,6 +30,7 @@ def as_json(inspection: Inspection) -> dict[str, Any]:
         ],
         "spread": [
             {
+                "family": share.family,
                 "port": share.port,
                 "endpoint": share.endpoint.at,
                 "pod": share.endpoint.pod or None,

@@ -121,10 +121,10 @@ def _service(objects: Objects) -> Iterator[str]:
     ]
     addresses = ", ".join(objects.cluster_ips) or "without cluster IP (headless)"
     yield "; ".join((f"{objects.type} {addresses}", ports or "no ports", "/".join(objects.families), *policies))
-    ready = {endpoint.address for state in objects.states.values() for endpoint in state.endpoints}
+    ready = max(len({endpoint.address for endpoint in state.endpoints}) for state in objects.states.values())
     unready = len(list(objects.unready_endpoints()))
     selector = ",".join(f"{name}={value}" for name, value in (spec.get("selector") or {}).items())
-    endpoints = "endpoints not read" if objects.slices is None else f"{_count(len(ready), 'ready endpoint')}"
+    endpoints = "endpoints not read" if objects.slices is None else f"{_count(ready, 'ready endpoint')}"
     yield f"selector {selector or 'none'}; {endpoints}" + (f", {unready} not ready" if unready else "")
 
 
@@ -196,11 +196,14 @@ def client_in_words(observation: Observation, binding: Binding) -> str:
 
 def _spread(observation: Observation) -> Iterator[str]:
     shares = spread_of(observation)
-    ports = list(dict.fromkeys(share.port for share in shares))
-    for port in ports:
-        of_port = sorted((share for share in shares if share.port == port), key=lambda share: -share.clients)
-        counts = [f"{share.endpoint.pod or share.endpoint.at} {share.clients}" for share in of_port]
-        yield (f"{port}: " if len(ports) > 1 else "") + f"clients by endpoint: {listed(counts, MOST_ENDPOINTS)}"
+    places = list(dict.fromkeys((share.family, share.port) for share in shares))
+    for place in places:
+        of_place = sorted(
+            (share for share in shares if (share.family, share.port) == place), key=lambda share: -share.clients
+        )
+        counts = [f"{share.endpoint.pod or share.endpoint.at} {share.clients}" for share in of_place]
+        name = f"{' '.join(place)}: " if len(places) > 1 else ""
+        yield f"{name}clients by endpoint: {listed(counts, MOST_ENDPOINTS)}"
 
 
 def _room(observation: Observation) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from session_affinity.inspection.observation import port_in_words
 
 if TYPE_CHECKING:
-    from session_affinity.dataplane.model import Endpoint
+    from session_affinity.dataplane.model import Endpoint, Family
     from session_affinity.inspection.observation import Observation
 
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 class EndpointShare:
     """The number of clients that nodes bind to an endpoint; a client that two nodes bind counts twice."""
 
+    family: Family
     port: str
     endpoint: Endpoint
     clients: int
@@ -28,7 +29,7 @@ def spread_of(observation: Observation) -> tuple[EndpointShare, ...]:
         return ()
     counts = Counter((binding.family, binding.port, binding.endpoint.at) for binding in observation.live_bindings)
     return tuple(
-        EndpointShare(port_in_words(port), endpoint, counts[family, port_in_words(port), endpoint.at])
+        EndpointShare(family, port_in_words(port), endpoint, counts[family, port_in_words(port), endpoint.at])
         for family, state in observation.objects.states.items()
         for port in state.ports
         for endpoint in port.endpoints
