@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -105,6 +106,7 @@ class _Reader:
         self._cluster = cluster
         self._pool = pool
         self._unread: list[Unread] = list(cluster.unread)
+        self._began = time.monotonic()
 
     def observe(self, service: Object) -> Observation:
         reads = self._pool.submit(self._read_nodes, Objects(service).families) if self._nodes.names else None
@@ -218,7 +220,7 @@ class _Reader:
         )
 
     def _after_a_sync(self, objects: Objects, configs: ProxyConfigs) -> tuple[Objects, tuple[NodeReading, ...]]:
-        """Read Service and nodes again until nothing differs, at most for ``DIFFERENCE_SECONDS``.
+        """Read Service and nodes again until nothing differs, until ``DIFFERENCE_SECONDS`` after the first read.
 
         Differences are those of a change that kube-proxy is about to write, unless they last.
         """
@@ -231,7 +233,7 @@ class _Reader:
             readings = self._readings(objects, configs, self._read_nodes(objects.families))
             return not any(node.rules is RulesState.DIFFER for node in readings)
 
-        poll(as_expected, DIFFERENCE_SECONDS, pause=0.3)
+        poll(as_expected, max(self._began + DIFFERENCE_SECONDS - time.monotonic(), 0.0), pause=0.3)
         return objects, readings
 
     def _client_pods(

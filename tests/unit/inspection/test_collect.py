@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from session_affinity.clusters.options import ClusterOptions
 from session_affinity.dataplane.iptables import expected as iptables_expected
 from session_affinity.dataplane.iptables.expected import endpoint_chains
 from session_affinity.dataplane.proxy_config import ProxyConfig, ProxyConfigs
 from session_affinity.errors import NodeError, UsageError
 from session_affinity.inspection import collect as collect_module
-from session_affinity.inspection.cluster import InspectedCluster, open_cluster
+from session_affinity.inspection.cluster import InspectedCluster
 from session_affinity.inspection.collect import collect
 from session_affinity.inspection.observation import ClientKind, RulesState, Unread
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.resources import ENDPOINT_SLICES, EVENTS, INGRESSES, NODES, PODS, SERVICES, Resource
 from session_affinity.nodes.node import Completed
 from session_affinity.nodes.nodes import Nodes
-from session_affinity.progress import quiet
 from tests.unit.inspection.conftest import ENDPOINTS, WORKERS, endpoint_slice, node, objects, pod, service
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.unit
 
@@ -205,14 +200,3 @@ def test_what_the_cluster_lacks_is_passed_on() -> None:
     lacking = Unread("the nodes", "no access")
 
     assert collect(cluster_of(unread=(lacking,)), "shop", "cart").unread == (lacking,)
-
-
-def test_without_a_running_cluster_and_kubeconfig_nothing_is_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SESSION_AFFINITY_STATE", str(tmp_path))
-    with (
-        pytest.raises(UsageError, match=r"no embedded cluster gone runs here.*\n  next: .*--kubeconfig FILE"),
-        open_cluster(ClusterOptions(cluster="embedded", name="gone"), quiet()),
-    ):
-        pass
