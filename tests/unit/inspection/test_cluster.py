@@ -61,9 +61,7 @@ def test_a_cluster_of_another_kind_is_not_taken_in_its_place() -> None:
 
 
 def test_without_a_running_cluster_and_kubeconfig_nothing_is_taken() -> None:
-    with pytest.raises(
-        UsageError, match=r"no cluster gone runs here.*\n  next: .*--kubeconfig"
-    ):
+    with pytest.raises(UsageError, match=r"no cluster gone runs here.*\n  next: .*--kubeconfig"):
         opened(name="gone")
 
 
