@@ -33,7 +33,7 @@ SCHEMA_FILE: Final = "report-v1alpha1.schema.json"
 
 
 @dataclass(frozen=True)
-class Access:
+class RunAccess:
     """What the run had access to.
 
     ``nodes`` is ``none``, ``agent`` or ``own``, ``location`` is ``outside`` or ``in-cluster``.
@@ -52,7 +52,7 @@ class RunDescription:
     suite_version: str
     suite_commit: str
     implementation: Implementation
-    access: Access
+    access: RunAccess
     cluster: Mapping[str, Any]
     proxy_mode: str
     command: str = ""

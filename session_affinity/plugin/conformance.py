@@ -218,10 +218,10 @@ def _message(report: pytest.TestReport) -> str:
     return str(report.longrepr or "").strip().partition("\n\n")[0]
 
 
-def _access(config: pytest.Config) -> reports.Access:
+def _access(config: pytest.Config) -> reports.RunAccess:
     options = cluster_options_of(config)
     nodes = options.node_access if is_asked_for(options) else "own"
-    return reports.Access(nodes, bool(config.getoption("--only-behaviour")))
+    return reports.RunAccess(nodes, bool(config.getoption("--only-behaviour")))
 
 
 def _cluster(facts: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from session_affinity.claims import API, BOTH_MODES, IPTABLES, KUBE_PROXY, Claim, sources
 from session_affinity.claims.catalogue import ClaimTest
 from session_affinity.conformance.implementation import Implementation
-from session_affinity.conformance.report import Access, RunDescription
+from session_affinity.conformance.report import RunAccess, RunDescription
 from session_affinity.conformance.result import ClaimResult, Outcome, RunResult, SkipReason
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def description() -> RunDescription:
         suite_version="0.2.0",
         suite_commit="abc1234",
         implementation=Implementation("kubernetes", "kube-proxy", "https://kubernetes.io", "v1.37.2", ("sig-network",)),
-        access=Access("own"),
+        access=RunAccess("own"),
         cluster=cluster,
         proxy_mode="iptables",
     )
