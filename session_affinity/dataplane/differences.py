@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from session_affinity.dataplane.model import Endpoint, ServiceState
 
@@ -26,6 +26,10 @@ class Aspect(StrEnum):
     PROBABILITY = "balancing probability"
     TRANSLATION = "affinity update and DNAT"
     AFFINITY_STORE = "type and timeout of an affinity set"
+    REFUSAL = "refusal of traffic that no endpoint can take"
+    FIREWALL = "source ranges of a load balancer"
+    HEALTH_CHECK = "health check node port"
+    FORWARDING = "forwarding of Service traffic"
     LEFTOVER = "leftover"
     UNEXPECTED_RULE = "unexpected rule"
 
@@ -50,6 +54,27 @@ class Difference:
     def __str__(self) -> str:
         where = f"{self.node} {self.chain}" + (f" rule {self.rule}" if self.rule else "")
         return f"{where}: {self.seen}, expected {self.expected} ({self.reason})"
+
+
+def nearest(service: ServiceState, alternatives: Iterable[tuple[Difference, ...]]) -> tuple[Difference, ...]:
+    """Return the fewest differences that a Service's alternatives have; none as soon as one alternative has none.
+
+    ``alternatives`` are the differences from each state that kube-proxy may have (``ServiceState.alternatives``), drawn
+    one by one. Where not all of them are tried, only the differences that all tried ones have are returned.
+    """
+    tried: list[tuple[Difference, ...]] = []
+    for differences in alternatives:
+        if not differences:
+            return ()
+        tried.append(differences)
+    fewest = min(tried, key=len)
+    if service.has_untried_orders:
+        fewest = tuple(difference for difference in fewest if all(difference in other for other in tried))
+    if not service.undefined_endpoints:
+        return fewest
+    undefined = ", ".join(service.undefined_endpoints)
+    note = f"slices disagree about {undefined}; the rules of any order of the slices would do"
+    return tuple(replace(difference, reason=f"{difference.reason}; {note}") for difference in fewest)
 
 
 def explain(differences: Sequence[Difference], service: ServiceState, affinity_stores: Mapping[str, Endpoint]) -> str:

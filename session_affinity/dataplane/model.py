@@ -3,22 +3,51 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import permutations
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 Family = Literal["IPv4", "IPv6"]
 FAMILIES: Final[tuple[Family, ...]] = ("IPv4", "IPv6")
 
 CLIENT_IP = "ClientIP"
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+HEADLESS_LABEL = "service.kubernetes.io/headless"
+PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
+
+NEWEST_RELEASE: Final = (1, 37)
+"""The newest release of kube-proxy whose source was read for this module."""
 
 
 def host_port(address: str, port: int) -> str:
     """Return ``address:port``, with an IPv6 address in brackets."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def canonical_address(address: str) -> str:
+    """Return an address as Go's ``net.IP.String`` writes it; kube-proxy parses every address and writes it again.
+
+    Leading zeros of an IPv4 address are decimal, and an IPv4 address in IPv6 notation is an IPv4 address (ParseIPSloppy
+    in k8s.io/utils/net). Raises ValueError when it is not an IP address.
+    """
+    if ":" not in address:
+        address = ".".join(part.lstrip("0") or "0" if part.isdigit() else part for part in address.split("."))
+    parsed = ipaddress.ip_address(address)
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return str(mapped or parsed)
+
+
+def canonical_range(cidr: str) -> str:
+    """Return a range with the bits of hosts cleared, as Go's ``net.IPNet.String`` writes it; ValueError for others."""
+    address, slash, length = cidr.strip().partition("/")
+    if not slash:
+        raise ValueError(f"{cidr!r} is not a range in CIDR notation")
+    return str(ipaddress.ip_network(f"{canonical_address(address)}/{length}", strict=False))
 
 
 def family_of(address: str) -> Family:
@@ -46,7 +75,8 @@ class Endpoint:
     for_zones: tuple[str, ...] = ()
     for_nodes: tuple[str, ...] = ()
 
-    @property
+    # Cached: names and order of every comparison derive from it.
+    @cached_property
     def at(self) -> str:
         """``ip:port`` as kube-proxy writes it: the DNAT target; chain names and endpoint order derive from it."""
         return host_port(self.address, self.port)
@@ -57,11 +87,59 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
+class EndpointEntry:
+    """One entry of an ``ip:port`` in EndpointSlices, with what its conditions amount to.
+
+    ``slice_number`` is the place of its slice among those of the Service. ``is_draining`` is serving and terminating.
+    """
+
+    slice_number: int
+    endpoint: Endpoint
+    is_ready: bool
+    is_draining: bool
+    is_terminating: bool
+
+
+@dataclass(frozen=True)
+class Twin:
+    """The entries of one ``ip:port`` that EndpointSlices list more than once, and not alike.
+
+    kube-proxy keeps one of them: the first, or the last that is not terminating. Until 1.35 it is the first, or the
+    last on its own node, which ``prefers_local`` says (pkg/proxy/endpointslicecache.go, addEndpoints).
+    """
+
+    entries: tuple[EndpointEntry, ...]
+    prefers_local: bool = False
+
+    def entry(self, order: Sequence[int], node: str = "") -> EndpointEntry:
+        """Return the entry that the kube-proxy of a node keeps when it goes through the slices in this order."""
+        by_slice = sorted(self.entries, key=lambda entry: order.index(entry.slice_number))
+        replaces = [
+            entry
+            for entry in by_slice
+            if (bool(node) and entry.endpoint.node == node if self.prefers_local else not entry.is_terminating)
+        ]
+        return replaces[-1] if replaces else by_slice[0]
+
+    @property
+    def slices(self) -> frozenset[int]:
+        """The numbers of the slices that list it."""
+        return frozenset(entry.slice_number for entry in self.entries)
+
+    @property
+    def at(self) -> str:
+        """The ``ip:port``."""
+        return self.entries[0].endpoint.at
+
+
+@dataclass(frozen=True)
 class ServicePort:
     """A port of a Service with its endpoints; ``protocol`` is TCP, UDP or SCTP, ``name`` is empty when unnamed.
 
     ``node_port`` is 0 when the port has none. ``serving_terminating`` are the endpoints that are terminating and still
-    serving; while no endpoint is ready, ``endpoints`` has them too.
+    serving; while no endpoint is ready, ``endpoints`` has them too. ``twins`` are the endpoints that are listed more
+    than once and not alike, as the given order of the slices decides them in the other fields. ``entry_count`` is the
+    number of distinct ``ip:port``, ready or not.
     """
 
     name: str
@@ -70,20 +148,53 @@ class ServicePort:
     endpoints: tuple[Endpoint, ...] = ()
     node_port: int = 0
     serving_terminating: tuple[Endpoint, ...] = ()
+    twins: tuple[Twin, ...] = ()
+    entry_count: int = 0
+
+    @property
+    def has_ready_endpoints(self) -> bool:
+        """Whether ``endpoints`` are ready, and not the terminating ones that replace them."""
+        return bool(self.endpoints) and self.endpoints[0] not in self.serving_terminating
+
+    def without_endpoints(self) -> ServicePort:
+        """Return the port as it is when nothing backs it."""
+        return replace(self, endpoints=(), serving_terminating=(), twins=(), entry_count=0)
+
+    def in_order(self, order: Sequence[int], node: str = "") -> ServicePort:
+        """Return the port with the endpoints that a node's kube-proxy has when it reads the slices in this order."""
+        listed = {twin.at for twin in self.twins}
+        kept = [twin.entry(order, node) for twin in self.twins]
+        ready = self.endpoints if self.has_ready_endpoints else ()
+        return replace(
+            self,
+            **_used(
+                (*(e for e in ready if e.at not in listed), *(k.endpoint for k in kept if k.is_ready)),
+                (
+                    *(e for e in self.serving_terminating if e.at not in listed),
+                    *(k.endpoint for k in kept if k.is_draining and not k.is_ready),
+                ),
+            ),
+        )
 
     def __str__(self) -> str:
         name = f"{self.name} " if self.name else ""
         return f"{name}{self.port}/{self.protocol}" + (f" at node port {self.node_port}" if self.node_port else "")
 
 
+_MOST_ORDERS: Final = 120
+"""How many orders of slices are tried: all of five slices that disagree about endpoints."""
+
+
 @dataclass(frozen=True)
 class ServiceState:
     """The fields of one Service and its endpoints that decide a node's rules in one IP family.
 
-    Addresses of the other family are left out. ``cluster_ips`` is empty for a headless Service. ``timeout_seconds`` is
-    None without session affinity. ``external_policy`` is empty for a Service that cannot be reached from outside the
-    cluster. ``external_ips`` is spec.externalIPs. ``balancer_ips`` are the load balancer addresses that nodes handle
-    themselves (ipMode VIP); if there are ``source_ranges``, only clients in these ranges may use them.
+    Addresses of the other family are left out. ``cluster_ips`` is empty for a Service that kube-proxy does not proxy:
+    headless, ExternalName, or of another proxy. ``timeout_seconds`` is None without session affinity.
+    ``external_policy`` is empty for a Service that cannot be reached from outside the cluster. ``external_ips`` is
+    spec.externalIPs. ``balancer_ips`` are the load balancer addresses that nodes handle themselves (ipMode VIP); if
+    there are ``source_ranges``, only clients in these ranges may use them. ``health_check_node_port`` is 0 when nodes
+    do not answer the load balancer's health checks.
     """
 
     namespace: str
@@ -98,43 +209,57 @@ class ServiceState:
     external_ips: tuple[str, ...] = ()
     balancer_ips: tuple[str, ...] = ()
     source_ranges: tuple[str, ...] = ()
+    health_check_node_port: int = 0
 
     @classmethod
     def from_objects(
-        cls, service: Mapping[str, Any], slices: Sequence[Mapping[str, Any]], *, family: Family = "IPv4"
+        cls,
+        service: Mapping[str, Any],
+        slices: Sequence[Mapping[str, Any]],
+        *,
+        family: Family = "IPv4",
+        release: tuple[int, int] = NEWEST_RELEASE,
     ) -> ServiceState:
         """Build the state from a Service and EndpointSlices as the API's JSON; slices of other Services are ignored.
 
-        An endpoint is used when its ``ready`` condition is true or absent; while there is none, the terminating
-        endpoints that still serve are used (pkg/proxy/topology.go, CategorizeEndpoints). A slice belongs to a port when
-        name and protocol are equal, an endpoint is represented by its first address, an endpoint in two slices counts
-        once, and endpoints are sorted by their ``ip:port`` strings (pkg/proxy/endpointslicecache.go).
+        A slice belongs to a port when name and protocol are equal, an endpoint is represented by its first address, and
+        endpoints are sorted by their ``ip:port`` strings (pkg/proxy/endpointslicecache.go). Of an ``ip:port`` that is
+        listed more than once one entry counts (``Twin``). An endpoint is used when its ``ready`` condition is true or
+        absent; while there is none, the terminating endpoints that still serve are used, and ``serving`` counts as true
+        when it is absent (pkg/proxy/topology.go, CategorizeEndpoints; addEndpoints).
+
+        ``release`` is kube-proxy's. Until 1.33 a source range of length 0 is a range like others; until 1.35 kube-proxy
+        watches neither Services labelled headless nor slices labelled for another proxy (cmd/kube-proxy/app/server.go).
         """
         meta, spec = service["metadata"], service["spec"]
-        addresses = spec.get("clusterIPs") or [spec.get("clusterIP")]
         balancer = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
         affinity = spec.get("sessionAffinity") or "None"
         client_ip = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
+        ignored = {HEADLESS_LABEL} if release >= (1, 36) else {HEADLESS_LABEL, PROXY_NAME_LABEL}
         service_slices = [
             endpoint_slice
             for endpoint_slice in slices
             if endpoint_slice.get("addressType", family) == family
             and _belongs(endpoint_slice, meta["namespace"], meta["name"])
+            and not ignored & _labels(endpoint_slice).keys()
         ]
-        balancer_ips = [ingress.get("ip") for ingress in balancer if ingress.get("ipMode", "VIP") == "VIP"]
+        balancer_ips = [ingress.get("ip") for ingress in balancer if (ingress.get("ipMode") or "VIP") == "VIP"]
+        external_policy = (spec.get("externalTrafficPolicy") or "Cluster") if _reachable_from_outside(spec) else ""
+        has_health_check = spec.get("type") == "LoadBalancer" and external_policy == "Local"
         return cls(
             namespace=meta["namespace"],
             name=meta["name"],
-            cluster_ips=_of_family(family, addresses),
+            cluster_ips=_of_family(family, _cluster_ips(service, release)),
             session_affinity=affinity,
             timeout_seconds=client_ip.get("timeoutSeconds") if affinity == CLIENT_IP else None,
-            ports=tuple(_service_port(port, service_slices) for port in spec.get("ports") or ()),
+            ports=tuple(_service_port(port, service_slices, release) for port in spec.get("ports") or ()),
             family=family,
             internal_policy=spec.get("internalTrafficPolicy") or "Cluster",
-            external_policy=(spec.get("externalTrafficPolicy") or "Cluster") if _reachable_from_outside(spec) else "",
+            external_policy=external_policy,
             external_ips=_of_family(family, spec.get("externalIPs") or ()),
             balancer_ips=_of_family(family, balancer_ips),
-            source_ranges=_of_family(family, spec.get("loadBalancerSourceRanges") or ()),
+            source_ranges=_source_ranges(family, spec.get("loadBalancerSourceRanges") or (), release),
+            health_check_node_port=int(spec.get("healthCheckNodePort") or 0) if has_health_check else 0,
         )
 
     @property
@@ -152,15 +277,52 @@ class ServiceState:
         """The endpoints of all ports."""
         return tuple(endpoint for port in self.ports for endpoint in port.endpoints)
 
-    @property
-    def uses_cluster_endpoints(self) -> bool:
-        """Whether nodes use the endpoints of all nodes (pkg/proxy/serviceport.go, UsesClusterEndpoints)."""
-        return self.internal_policy != "Local" or bool(self.external_policy)
+    def is_external(self, port: ServicePort) -> bool:
+        """Whether a port can be reached from outside the cluster (pkg/proxy/serviceport.go, ExternallyAccessible).
+
+        That is a matter of its addresses: a LoadBalancer without node ports and without an address is not external.
+        """
+        return bool(port.node_port or self.external_ips or self.balancer_ips)
+
+    def uses_cluster_endpoints(self, port: ServicePort) -> bool:
+        """Whether nodes use the endpoints of all nodes for a port (pkg/proxy/serviceport.go, UsesClusterEndpoints)."""
+        return self.internal_policy != "Local" or self.is_external(port)
+
+    def uses_local_endpoints(self, port: ServicePort) -> bool:
+        """Whether nodes use their local endpoints separately (pkg/proxy/serviceport.go, UsesLocalEndpoints)."""
+        return self.internal_policy == "Local" or (self.external_policy == "Local" and self.is_external(port))
 
     @property
-    def uses_local_endpoints(self) -> bool:
-        """Whether nodes use their local endpoints separately (pkg/proxy/serviceport.go, UsesLocalEndpoints)."""
-        return "Local" in (self.internal_policy, self.external_policy)
+    def undefined_endpoints(self) -> tuple[str, ...]:
+        """The ``ip:port`` whose use the order of the slices decides, which kube-proxy draws anew at every update.
+
+        They are listed in several slices with conditions, nodes or hints that differ (kubernetes/kubernetes#121556).
+        """
+        return tuple(dict.fromkeys(twin.at for port in self.ports for twin in port.twins if len(_outcomes(twin)) > 1))
+
+    def alternatives(self, node: str) -> Iterator[ServiceState]:
+        """Yield the states that a node's kube-proxy may have: this one unless slices disagree about an endpoint.
+
+        One state per order of the slices that disagree; of more than five slices only some orders are tried.
+        """
+        twins = [twin for port in self.ports for twin in port.twins]
+        if not twins:
+            yield self
+            return
+        numbers = sorted(frozenset[int]().union(*(twin.slices for twin in twins)))
+        states: dict[tuple[ServicePort, ...], None] = {}
+        for tried, order in enumerate(permutations(numbers)):
+            ports = tuple(port.in_order(order, node) for port in self.ports)
+            if ports not in states:
+                states[ports] = None
+                yield replace(self, ports=ports)
+            if tried + 1 >= _MOST_ORDERS:
+                return
+
+    @property
+    def has_untried_orders(self) -> bool:
+        """Whether ``alternatives`` leaves orders out, as more than five slices disagree."""
+        return len(frozenset[int]().union(*(twin.slices for port in self.ports for twin in port.twins))) > 5
 
     def port_name(self, port: ServicePort) -> str:
         """Return ``namespace/name:port``, or ``namespace/name`` for an unnamed port; chain names derive from it."""
@@ -176,67 +338,121 @@ class ServiceState:
         )
 
 
+def _labels(api_object: Mapping[str, Any]) -> Mapping[str, str]:
+    return (api_object.get("metadata") or {}).get("labels") or {}
+
+
 def _belongs(endpoint_slice: Mapping[str, Any], namespace: str, name: str) -> bool:
     meta = endpoint_slice.get("metadata") or {}
-    labels = meta.get("labels") or {}
-    return (meta.get("namespace", namespace), labels.get(SERVICE_NAME_LABEL, name)) == (namespace, name)
+    return (meta.get("namespace", namespace), _labels(endpoint_slice).get(SERVICE_NAME_LABEL)) == (namespace, name)
+
+
+def _cluster_ips(service: Mapping[str, Any], release: tuple[int, int]) -> Sequence[str | None]:
+    """Return the cluster IPs of both families; none of a Service that kube-proxy leaves alone."""
+    spec = service["spec"]
+    ignored = {PROXY_NAME_LABEL} if release >= (1, 36) else {HEADLESS_LABEL, PROXY_NAME_LABEL}
+    if spec.get("type") == "ExternalName" or ignored & _labels(service).keys():
+        return ()
+    return spec.get("clusterIPs") or [spec.get("clusterIP")]
 
 
 def _of_family(family: Family, addresses: Iterable[str | None]) -> tuple[str, ...]:
-    return tuple(
-        address
-        for address in addresses
-        if address and address != "None" and family_of(address.partition("/")[0]) == family
-    )
+    return tuple(address for address in _readable(canonical_address, addresses) if family_of(address) == family)
+
+
+def _source_ranges(family: Family, ranges: Iterable[str], release: tuple[int, int]) -> tuple[str, ...]:
+    """Return the ranges of a family; none when one of them is any address (serviceport.go, newBaseServiceInfo)."""
+    of_family = tuple(cidr for cidr in _readable(canonical_range, ranges) if family_of_range(cidr) == family)
+    is_open = release >= (1, 34) and any(cidr.endswith("/0") for cidr in of_family)
+    return () if is_open else of_family
+
+
+def _readable(canonical: Callable[[str], str], texts: Iterable[str | None]) -> Iterator[str]:
+    """Yield the canonical forms; what cannot be parsed is skipped as kube-proxy does (MapIPsByIPFamily)."""
+    for text in texts:
+        with suppress(ValueError):
+            yield canonical(text or "")
 
 
 def _reachable_from_outside(spec: Mapping[str, Any]) -> bool:
     return spec.get("type") in ("NodePort", "LoadBalancer") or bool(spec.get("externalIPs"))
 
 
-def _service_port(port: Mapping[str, Any], slices: Sequence[Mapping[str, Any]]) -> ServicePort:
+def _service_port(
+    port: Mapping[str, Any], slices: Sequence[Mapping[str, Any]], release: tuple[int, int]
+) -> ServicePort:
     name, protocol = port.get("name") or "", port.get("protocol") or "TCP"
-    ready, serving_terminating = (
-        {endpoint.at: endpoint for part in parts for endpoint in _endpoints(part, name, protocol)}
-        for parts in (slices, [_serving_terminating(part) for part in slices])
-    )
-    in_use = ready or serving_terminating
-    return ServicePort(
+    by_address: dict[str, list[EndpointEntry]] = {}
+    for number, endpoint_slice in enumerate(slices):
+        for entry in _entries(number, endpoint_slice, name, protocol):
+            by_address.setdefault(entry.endpoint.at, []).append(entry)
+    several = [Twin(tuple(entries), release < (1, 36)) for entries in by_address.values() if len(entries) > 1]
+    service_port = ServicePort(
         name,
         protocol,
         int(port["port"]),
-        tuple(in_use[at] for at in sorted(in_use)),
-        int(port.get("nodePort") or 0),
-        serving_terminating=tuple(serving_terminating[at] for at in sorted(serving_terminating)),
+        node_port=int(port.get("nodePort") or 0),
+        entry_count=len(by_address),
+        twins=tuple(twin for twin in several if len(set(map(_decisive, twin.entries))) > 1),
+        **_used(
+            [entries[0].endpoint for entries in by_address.values() if entries[0].is_ready],
+            [entries[0].endpoint for entries in by_address.values() if entries[0].is_draining],
+        ),
     )
+    return service_port.in_order(range(len(slices)))
 
 
-def _serving_terminating(endpoint_slice: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a slice with only its serving and terminating endpoints, as if they were ready."""
-    conditions = ((endpoint, endpoint.get("conditions") or {}) for endpoint in endpoint_slice.get("endpoints") or ())
-    serving = [
-        {**endpoint, "conditions": {}}
-        for endpoint, condition in conditions
-        if condition.get("ready") is False and condition.get("serving") and condition.get("terminating")
+def _used(ready: Iterable[Endpoint], draining: Iterable[Endpoint]) -> dict[str, Any]:
+    """Return the fields of a port: the endpoints in use, and those that serve while they terminate."""
+    ready, draining = (tuple(sorted(endpoints, key=lambda endpoint: endpoint.at)) for endpoints in (ready, draining))
+    return {"endpoints": ready or draining, "serving_terminating": draining}
+
+
+def _decisive(entry: EndpointEntry) -> tuple[object, ...]:
+    """Return what rules depend on: the conditions, the node and the hints."""
+    endpoint = entry.endpoint
+    state = "ready" if entry.is_ready else "draining" if entry.is_draining else ""
+    return state, endpoint.node, endpoint.for_zones, endpoint.for_nodes
+
+
+def _outcomes(twin: Twin) -> set[tuple[object, ...]]:
+    """Return what may become of a twin: the slice that is read first or last decides which entry is kept."""
+    numbers = sorted(twin.slices)
+    nodes = {entry.endpoint.node for entry in twin.entries} if twin.prefers_local else {""}
+    orders = [
+        (*(number for number in numbers if number < edge), *(number for number in numbers if number > edge))
+        for edge in numbers
     ]
-    return {**endpoint_slice, "endpoints": serving}
+    tried = [order for edge, rest in zip(numbers, orders, strict=True) for order in ((edge, *rest), (*rest, edge))]
+    by_node = [{_decisive(twin.entry(order, node)) for order in tried} for node in nodes]
+    return max(by_node, key=len)
 
 
-def _endpoints(endpoint_slice: Mapping[str, Any], name: str, protocol: str) -> Iterator[Endpoint]:
+def _entries(number: int, endpoint_slice: Mapping[str, Any], name: str, protocol: str) -> Iterator[EndpointEntry]:
+    """Yield the entries of a slice for the port of this name and protocol."""
     for port in endpoint_slice.get("ports") or ():
         if (port.get("name") or "", port.get("protocol") or "TCP") != (name, protocol) or not port.get("port"):
             continue
-        for endpoint in endpoint_slice.get("endpoints") or ():
-            addresses = endpoint.get("addresses")
-            if addresses and (endpoint.get("conditions") or {}).get("ready") is not False:
-                target = endpoint.get("targetRef") or {}
-                pod = target.get("name", "") if target.get("kind", "Pod") == "Pod" else ""
-                hints = endpoint.get("hints") or {}
-                yield Endpoint(
-                    address=addresses[0],
+        for listed in endpoint_slice.get("endpoints") or ():
+            addresses = listed.get("addresses")
+            if not addresses:
+                continue
+            target = listed.get("targetRef") or {}
+            hints = listed.get("hints") or {}
+            conditions = listed.get("conditions") or {}
+            is_terminating = bool(conditions.get("terminating"))
+            is_ready = conditions.get("ready") is not False
+            yield EndpointEntry(
+                number,
+                Endpoint(
+                    address=canonical_address(addresses[0]),
                     port=int(port["port"]),
-                    pod=pod,
-                    node=endpoint.get("nodeName") or "",
+                    pod=target.get("name", "") if target.get("kind", "Pod") == "Pod" else "",
+                    node=listed.get("nodeName") or "",
                     for_zones=tuple(sorted(zone["name"] for zone in hints.get("forZones") or ())),
                     for_nodes=tuple(sorted(node["name"] for node in hints.get("forNodes") or ())),
-                )
+                ),
+                is_ready,
+                not is_ready and is_terminating and conditions.get("serving") is not False,
+                is_terminating,
+            )

@@ -27,6 +27,10 @@ class RuleKind(StrEnum):
     UPDATE = "affinity update"
     TRANSLATE = "DNAT"
     EXTERNAL = "external"
+    REFUSE = "refusal"
+    FIREWALL = "source range"
+    HEALTH_CHECK = "health check"
+    FORWARD = "forwarding"
     OTHER = "other"
 
 
@@ -46,12 +50,16 @@ RuleT = TypeVar("RuleT", bound=NumberedRule)
 
 @dataclass(frozen=True)
 class ExpectedRule(Generic[RuleT]):
-    """A rule, its purpose, and the endpoint or port that it serves (``about`` has it as text)."""
+    """A rule, its purpose, and the endpoint or port that it serves (``about`` has it as text).
+
+    A rule that is ``optional`` may be missing: whether kube-proxy writes it depends on something that is not known.
+    """
 
     kind: RuleKind
     rule: RuleT
     about: str
     endpoint: Endpoint | None = None
+    optional: bool = False
 
 
 def pair_rules(

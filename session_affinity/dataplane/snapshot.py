@@ -44,6 +44,9 @@ legacy() {
 program= rules=
 save ip@6@tables-save || save ip@6@tables-nft-save || { legacy && save ip@6@tables-legacy-save; }
 [ -z "$program" ] || { say rules "$program"; printf '%s\n' "$rules"; }
+case $rules in *:KUBE-SERVICES*)
+  text=$("$program" -t filter 2>/dev/null) && { say filter; printf '%s\n' "$text"; } || say failed "$program -t filter"
+esac
 """
 # Where /proc/timer_list is masked, writing to a recent list still stamps an entry. 192.0.2.1 is for documentation.
 _STAMP: Final = r"""
@@ -119,6 +122,7 @@ READ_LISTS_ARGV: Final = _argv("IPv4", "say() { printf '@@affinity %s\\n' \"$*\"
 class NodeSnapshot:
     """The dataplane of one node at one moment.
 
+    ``ruleset`` has the nat table, and where kube-proxy's rules are in it the filter table too.
     ``program`` is the save program that printed the rules and ``variant`` its kernel backend, nf_tables or legacy; both
     are empty when no save program ran. ``lists`` are the recent lists by name, empty ones included. ``flows`` is None
     when conntrack entries were not requested or cannot be read. ``nftables`` is kube-proxy's table, None when it does
@@ -187,7 +191,7 @@ def _snapshot(node: str, sections: Mapping[str, tuple[str, str]]) -> NodeSnapsho
     flows = sections.get("flows")
     return NodeSnapshot(
         node=node,
-        ruleset=save.parse(rules),
+        ruleset=_ruleset(rules, sections.get("filter")),
         lists=_lists(*sections.get("lists", nothing)),
         flows=conntrack.parse(flows[1]) if flows else None,
         nftables=table.parse(_json(nft[1])) if nft else None,
@@ -198,6 +202,15 @@ def _snapshot(node: str, sections: Mapping[str, tuple[str, str]]) -> NodeSnapsho
         variant=_variant(rules) if program else "",
         missing=tuple(head for head in sections if head.startswith(("missing ", "failed "))),
     )
+
+
+def _ruleset(rules: str, filter_section: tuple[str, str] | None) -> Ruleset:
+    """Return both tables; the filter table is empty, and not absent, when it was read and does not exist."""
+    nat = save.parse(rules)
+    if filter_section is None:
+        return nat
+    tables = save.parse(filter_section[1]).tables
+    return save.Ruleset(MappingProxyType({**nat.tables, "filter": tables.get("filter", {})}))
 
 
 def _lists(paths: str, text: str) -> Mapping[str, RecentList]:

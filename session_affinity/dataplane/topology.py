@@ -25,10 +25,14 @@ class UsableEndpoints:
 
 
 def usable_endpoints(service: ServiceState, port: ServicePort, node: str, zone: str = "") -> UsableEndpoints:
-    """Return the endpoints of a port that a node uses; ``zone`` is the node's, empty when it has none."""
+    """Return the endpoints of a port that a node uses; ``zone`` is the node's, empty when it has none.
+
+    Hints choose among ready endpoints only: terminating endpoints that replace them are used whatever their hints are.
+    """
+    cluster = _hinted(port.endpoints, node, zone) if port.has_ready_endpoints else port.endpoints
     return UsableEndpoints(
-        _hinted(port.endpoints, node, zone) if service.uses_cluster_endpoints else (),
-        local_endpoints(port, node) if service.uses_local_endpoints else (),
+        cluster if service.uses_cluster_endpoints(port) else (),
+        local_endpoints(port, node) if service.uses_local_endpoints(port) else (),
     )
 
 

@@ -2,56 +2,22 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from session_affinity.dataplane import xt_recent
 from session_affinity.dataplane.backend import AffinityEntry
 from session_affinity.dataplane.chain_names import CLUSTER_CHAIN
 from session_affinity.dataplane.iptables import compare, expected, queries
-from session_affinity.dataplane.iptables.compare import destination
-from session_affinity.dataplane.iptables.expected import NODE_PORTS_CHAIN, SERVICES_CHAIN, endpoint_chains, port_chains
-from session_affinity.dataplane.iptables.save import Chain, Ruleset
+from session_affinity.dataplane.iptables.expected import endpoint_chains, port_chains
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from session_affinity.dataplane.differences import Difference
     from session_affinity.dataplane.iptables.expected import ExpectedChains
-    from session_affinity.dataplane.iptables.save import Rule
     from session_affinity.dataplane.model import Endpoint, ServiceState
     from session_affinity.dataplane.proxy_config import ProxyConfig
     from session_affinity.dataplane.snapshot import NodeSnapshot
-
-
-class RulesByService:
-    """Index a node's rules by Service, so that a comparison for many Services does not scan all rules for each.
-
-    Chains of former endpoints are left out: a claim about leftovers needs the node's whole ruleset.
-    """
-
-    def __init__(self, ruleset: Ruleset) -> None:
-        self._chains = ruleset.chains()
-        self._entries: dict[str, list[Rule]] = defaultdict(list)
-        self._node_ports: dict[tuple[str, ...], list[Rule]] = defaultdict(list)
-        self._to_node_ports = [rule for rule in ruleset.rules(SERVICES_CHAIN) if rule.target == NODE_PORTS_CHAIN]
-        for rule in ruleset.rules(SERVICES_CHAIN):
-            self._entries[(rule.value("-d") or "").partition("/")[0]].append(rule)
-        for rule in ruleset.rules(NODE_PORTS_CHAIN):
-            self._node_ports[destination(rule)[1:]].append(rule)
-
-    def of(self, service: ServiceState) -> Ruleset:
-        """Return the rules of one Service."""
-        names = (*port_chains(service), *endpoint_chains(service))
-        addresses = (*service.cluster_ips, *service.external_ips, *service.balancer_ips)
-        ports = [(port.protocol.lower(), str(port.node_port)) for port in service.ports if port.node_port]
-        entry_rules = [rule for address in addresses for rule in self._entries.get(address, ())]
-        entries = {
-            SERVICES_CHAIN: [*entry_rules, *self._to_node_ports],
-            NODE_PORTS_CHAIN: [rule for port in ports for rule in self._node_ports.get(port, ())],
-        }
-        chains = {name: self._chains[name] for name in names if name in self._chains}
-        return Ruleset({"nat": {**{name: Chain(name, tuple(rules)) for name, rules in entries.items()}, **chains}})
 
 
 class Iptables:
@@ -66,15 +32,14 @@ class Iptables:
         return expected.expected(service, proxy, node)
 
     def compare(self, snapshot: NodeSnapshot, service: ServiceState, proxy: ProxyConfig) -> tuple[Difference, ...]:
-        """Return the differences of a node's nat rules for a Service, chains of former endpoints included."""
+        """Return the differences of a node's rules for a Service, chains of former endpoints included."""
         return compare.compare(snapshot.node, service, proxy, snapshot.ruleset)
 
     def compare_many(
         self, snapshot: NodeSnapshot, services: Iterable[ServiceState], proxy: ProxyConfig
     ) -> dict[ServiceState, tuple[Difference, ...]]:
-        """Compare the nat rules of many Services; chains of former endpoints are overlooked."""
-        rules = RulesByService(snapshot.ruleset)
-        return {service: compare.compare(snapshot.node, service, proxy, rules.of(service)) for service in services}
+        """Return the differences of a node's rules for many Services, chains of former endpoints included."""
+        return compare.compare_many(snapshot.node, services, proxy, snapshot.ruleset)
 
     def has_service(self, snapshot: NodeSnapshot, service: ServiceState) -> bool:
         """Return whether a node has the KUBE-SVC chains of a Service."""

@@ -1,4 +1,4 @@
-"""Compare a Service's actual nat rules on a node with the expected ones.
+"""Compare the actual rules of Services on a node with the expected ones, in the tables nat and filter.
 
 Rules are paired by purpose and target chain, never by position, so that one missing rule is one difference
 (``dataplane.pairing``). Paired rules are then compared option by option. Comments are ignored: kube-proxy omits them in
@@ -7,29 +7,36 @@ large clusters.
 
 from __future__ import annotations
 
-import ipaddress
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from session_affinity.dataplane import chain_names
-from session_affinity.dataplane.differences import Aspect, Difference
+from session_affinity.dataplane.differences import Aspect, Difference, nearest
 from session_affinity.dataplane.iptables.expected import (
     ENTRY_CHAINS,
+    EXTERNAL_SERVICES_CHAIN,
+    FILTER,
+    FILTER_CHAINS,
     FULL_MASK,
+    NAT,
     NODE_PORTS_CHAIN,
+    PROXY_FIREWALL_CHAIN,
     SERVICES_CHAIN,
     ExpectedChains,
     classify,
     endpoint_chains,
     expected,
     port_chains,
+    shared_rules,
 )
-from session_affinity.dataplane.iptables.queries import dnat_target, endpoint_chain_targets
-from session_affinity.dataplane.iptables.save import Match
+from session_affinity.dataplane.iptables.index import Destination, RuleIndex, destination
+from session_affinity.dataplane.iptables.save import Match, network
 from session_affinity.dataplane.pairing import OUTSIDE_ORDER, ExpectedRule, RuleKind, out_of_order_pairs, pair_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from session_affinity.dataplane.iptables.save import Option, Rule, Ruleset
     from session_affinity.dataplane.model import ServiceState
@@ -42,6 +49,10 @@ _MISSING: Final = {
     RuleKind.BALANCE: Aspect.BALANCING,
     RuleKind.TRANSLATE: Aspect.TRANSLATION,
     RuleKind.EXTERNAL: Aspect.EXTERNAL,
+    RuleKind.REFUSE: Aspect.REFUSAL,
+    RuleKind.FIREWALL: Aspect.FIREWALL,
+    RuleKind.HEALTH_CHECK: Aspect.HEALTH_CHECK,
+    RuleKind.FORWARD: Aspect.FORWARDING,
     RuleKind.OTHER: Aspect.UNEXPECTED_RULE,
 }
 """The aspect of a rule that is missing or surplus."""
@@ -56,11 +67,119 @@ _LEAVES_THE_CHAIN: Final = {
 PROBABILITY_TOLERANCE: Final = 1e-6
 """The kernel stores a probability as a fraction of 2^31, so the printed value differs from the written one."""
 _IMPLIED_MODULES: Final = ("", "tcp", "udp", "sctp")
+_UNCOMPARED: Final = ("comment", "nfacct")
+"""Matches that change nothing: kube-proxy omits comments in large clusters, and nfacct where the kernel has none."""
+_EVERY: Final = "every Service"
+_EMPTY: Final = "a rule without matches and target"
 
 
 def compare(node: str, service: ServiceState, proxy: ProxyConfig, ruleset: Ruleset) -> tuple[Difference, ...]:
-    """Return every difference between a node's nat rules and the expected rules of a Service; empty when equal."""
-    return tuple(_RulesetComparison(node, service, expected(service, proxy, node), ruleset).differences())
+    """Return every difference between a node's rules and the expected rules of a Service; empty when equal.
+
+    The filter table is compared where it was read.
+    """
+    return compare_many(node, [service], proxy, ruleset)[service]
+
+
+def compare_many(
+    node: str, services: Iterable[ServiceState], proxy: ProxyConfig, ruleset: Ruleset
+) -> dict[ServiceState, tuple[Difference, ...]]:
+    """Return the differences of many Services; empty for one whose rules are right.
+
+    Where kube-proxy leaves open which rules it writes, any of them is right: when slices disagree about an endpoint
+    (``ServiceState.alternatives``), and when two of the Services have the same address and port.
+    """
+    index = RuleIndex(ruleset)
+    states = {service: tuple(service.alternatives(node)) for service in services}
+    wanted = {
+        state: expected(state, proxy, node) for states_of_service in states.values() for state in states_of_service
+    }
+    chains = {name for chains in wanted.values() for name in chains.chains}
+    former = index.former_endpoints(tuple(states), chains)
+    shared = tuple(shared_differences(node, proxy, ruleset))
+    others = _EntriesOfOthers(wanted)
+
+    def differences(service: ServiceState, state: ServiceState) -> tuple[Difference, ...]:
+        comparison = _RulesetComparison(node, state, wanted[state], index, former.get(service, {}), others)
+        return (*(shared if state.cluster_ips else ()), *comparison.differences())
+
+    return {
+        service: nearest(service, (differences(service, state) for state in alternatives))
+        for service, alternatives in states.items()
+    }
+
+
+@dataclass(frozen=True)
+class _EntriesOfOthers:
+    """The rules that Services call for in shared chains, to tell which rules at an address are another Service's."""
+
+    wanted: Mapping[ServiceState, ExpectedChains]
+
+    @cached_property
+    def _owners(self) -> Mapping[tuple[str, str, Destination, str], set[str]]:
+        owners: dict[tuple[str, str, Destination, str], set[str]] = defaultdict(set)
+        for service, chains in self.wanted.items():
+            for table, rules in ((NAT, chains.entries), (FILTER, chains.filters)):
+                for expected_rule in rules:
+                    owners[_entry_key(table, expected_rule.rule)].add(service.key)
+        return owners
+
+    def call_for(self, table: str, rule: Rule, service: ServiceState) -> bool:
+        """Whether a Service other than this one calls for a rule."""
+        return bool(self._owners.get(_entry_key(table, rule), set()) - {service.key})
+
+
+def _entry_key(table: str, rule: Rule) -> tuple[str, str, Destination, str]:
+    return table, rule.chain, destination(rule), rule.target
+
+
+def shared_differences(node: str, proxy: ProxyConfig, ruleset: Ruleset) -> Iterator[Difference]:
+    """Yield the differences of the rules that every Service needs."""
+    tables = [table for table in (NAT, FILTER) if table in ruleset.tables]
+    shared = shared_rules(proxy)
+    for (table, chain), rules in shared.chains.items():
+        if table not in tables:
+            continue
+        seen = list(ruleset.rules(chain, table))
+        for expected_rule in rules:
+            match = next((rule for rule in seen if not any(unequal_options(expected_rule.rule, rule))), None)
+            if match:
+                seen.remove(match)
+            elif not expected_rule.optional:
+                yield _shared_difference(node, table, expected_rule, ruleset)
+        for rule in seen:
+            place = _place(table, chain)
+            yield Difference(
+                node, place, rule.number, Aspect.UNEXPECTED_RULE, "no such rule", rule.spec or _EMPTY, _EVERY
+            )
+        numbers = [rule.number for rule in _paired(rules, ruleset.rules(chain, table))]
+        if numbers != sorted(numbers):
+            aspect = _MISSING[rules[0].kind]
+            wanted = ", then ".join(expected_rule.rule.spec for expected_rule in rules if not expected_rule.optional)
+            yield Difference(node, _place(table, chain), None, aspect, wanted, "another order of these rules", _EVERY)
+    for table, expected_rule in shared.jumps:
+        seen_rules = ruleset.rules(expected_rule.rule.chain, table) if table in tables else ()
+        if table in tables and not any(not any(unequal_options(expected_rule.rule, rule)) for rule in seen_rules):
+            yield _shared_difference(node, table, expected_rule, ruleset)
+
+
+def _paired(wanted: Sequence[ExpectedRule[Rule]], seen: Sequence[Rule]) -> Iterator[Rule]:
+    """Yield the seen rules in the order of the expected rules that they equal."""
+    for expected_rule in wanted:
+        yield from [rule for rule in seen if not any(unequal_options(expected_rule.rule, rule))][:1]
+
+
+def _shared_difference(node: str, table: str, expected_rule: ExpectedRule[Rule], ruleset: Ruleset) -> Difference:
+    rule = expected_rule.rule
+    same_target = [seen for seen in ruleset.rules(rule.chain, table) if seen.target == rule.target]
+    seen = same_target[0].spec if same_target else f"no {_purpose(expected_rule)}"
+    number = same_target[0].number if same_target else None
+    return Difference(node, _place(table, rule.chain), number, _MISSING[expected_rule.kind], rule.spec, seen, _EVERY)
+
+
+def _place(table: str, chain: str) -> str:
+    """Return the name of a chain; the tables nat and filter both have a KUBE-SERVICES."""
+    return chain if table == NAT else f"{table} {chain}"
 
 
 @dataclass(frozen=True)
@@ -68,11 +187,20 @@ class _RulesetComparison:
     node: str
     service: ServiceState
     expected: ExpectedChains
-    ruleset: Ruleset
+    index: RuleIndex
+    former: Mapping[str, str]
+    others: _EntriesOfOthers
+
+    @property
+    def ruleset(self) -> Ruleset:
+        return self.index.ruleset
 
     def differences(self) -> Iterator[Difference]:
         for chain in ENTRY_CHAINS:
-            yield from self._entries(chain)
+            yield from self._entries(NAT, chain, self.expected.entries)
+        if FILTER in self.ruleset.tables:
+            for chain in FILTER_CHAINS:
+                yield from self._entries(FILTER, chain, self.expected.filters)
         yield from self._jump_to_node_ports()
         for chain, rules in self.expected.chains.items():
             if self.ruleset.chain(chain) is None:
@@ -80,7 +208,7 @@ class _RulesetComparison:
                 reason = ", ".join((self._service, *endpoints))
                 wanted, seen = "a chain of this name", "no such chain"
                 yield self._at(chain, Aspect.CHAIN_NAMES, wanted=wanted, seen=seen, reason=reason)
-            else:
+            elif not _same_text(rules, self.ruleset.rules(chain)):
                 yield from sorted(self._chain(chain, rules), key=lambda difference: difference.rule or 0)
         yield from self._leftover_chains()
 
@@ -99,35 +227,49 @@ class _RulesetComparison:
             wanted = f"a rule with target {NODE_PORTS_CHAIN}"
             yield self._at(SERVICES_CHAIN, Aspect.EXTERNAL, wanted=wanted, seen="no such rule")
 
-    def _entries(self, chain: str) -> Iterator[Difference]:
-        """Yield the differences of the Service's rules in KUBE-SERVICES or KUBE-NODEPORTS."""
-        wanted = [entry for entry in self.expected.entries if entry.rule.chain == chain]
+    def _entries(self, table: str, chain: str, rules: Iterable[ExpectedRule[Rule]]) -> Iterator[Difference]:
+        """Yield the differences of the Service's rules in a chain that all Services share."""
+        wanted = [entry for entry in rules if entry.rule.chain == chain]
+        seen = self.index.entries(table, chain, self._destinations(table, chain), self._targets(table))
+        if _same_text(wanted, seen):
+            return
         pairs, missing, surplus = pair_rules(
             wanted,
-            [rule for rule in self.ruleset.rules(chain) if self._is_entry(rule) and not self._is_for_loopback(rule)],
+            [rule for rule in seen if not self._is_for_loopback(rule)],
             lambda rule: (*destination(rule), rule.target),
             destination,
             lambda rule: rule.target,
         )
-        yield from self._paired_and_missing(pairs, missing)
+        for difference in self._paired_and_missing(pairs, missing):
+            yield replace(difference, chain=_place(table, chain))
         for rule in surplus:
+            if self.others.call_for(table, rule, self.service):
+                continue
             aspect = _MISSING[wanted[0].kind] if wanted else Aspect.LEFTOVER
+            if table == FILTER and rule.target in ("REJECT", "DROP"):
+                aspect = Aspect.FIREWALL if chain == PROXY_FIREWALL_CHAIN else Aspect.REFUSAL
             reason = self._service if self.service.endpoints else f"{self._service} has no ready endpoint"
-            yield self._at(rule, aspect, wanted="no such rule", seen=rule.spec, reason=reason)
+            difference = self._at(rule, aspect, wanted="no such rule", seen=rule.spec, reason=reason)
+            yield replace(difference, chain=_place(table, chain))
 
-    def _is_entry(self, rule: Rule) -> bool:
-        """Whether a rule leads to the Service's chains, or matches one of its addresses and ports."""
-        if rule.target in port_chains(self.service):
-            return True
-        address, *port = destination(rule)
-        if rule.chain == NODE_PORTS_CHAIN:
-            node_ports = [
-                [service_port.protocol.lower(), str(service_port.node_port)] for service_port in self.service.ports
-            ]
-            return not address and port in node_ports
-        addresses = (*self.service.cluster_ips, *self.service.external_ips, *self.service.balancer_ips)
-        ports = [[service_port.protocol.lower(), str(service_port.port)] for service_port in self.service.ports]
-        return address in map(network, addresses) and port in ports
+    def _targets(self, table: str) -> tuple[str, ...]:
+        """Return the chains of the Service: a rule that leads there is the Service's, whatever it matches."""
+        return self.expected.port_chains if table == NAT else ()
+
+    def _destinations(self, table: str, chain: str) -> set[Destination]:
+        """Return the destinations whose rules in a shared chain are the Service's."""
+        if table == FILTER and chain == NODE_PORTS_CHAIN:
+            number = self.service.health_check_node_port
+            return {("", "tcp", str(number))} if number else set()
+        by_address = {
+            (network(address), port.protocol.lower(), str(port.port))
+            for address in (*self.service.cluster_ips, *self.service.external_ips, *self.service.balancer_ips)
+            for port in self.service.ports
+        }
+        node_ports = {("", port.protocol.lower(), str(port.node_port)) for port in self.service.ports if port.node_port}
+        if chain == NODE_PORTS_CHAIN:
+            return node_ports
+        return by_address | (node_ports if chain == EXTERNAL_SERVICES_CHAIN else set())
 
     def _is_for_loopback(self, rule: Rule) -> bool:
         """Whether a rule only counts traffic to a node port of a loopback address.
@@ -184,7 +326,12 @@ class _RulesetComparison:
                 reason = self._reason(expected_rule, with_timeout="--seconds" in seen)
                 yield self._at(rule, self._wrong(expected_rule, module), wanted=wanted, seen=seen, reason=reason)
         for expected_rule in missing:
-            wanted, seen = expected_rule.rule.spec, f"no {_purpose(expected_rule)}"
+            if expected_rule.optional:
+                continue
+            wanted, seen = (
+                expected_rule.rule.spec or "a rule without matches and target",
+                f"no {_purpose(expected_rule)}",
+            )
             yield self._at(expected_rule.rule.chain, _MISSING[expected_rule.kind], wanted=wanted, seen=seen)
 
     def _wrong(self, expected_rule: ExpectedRule[Rule], module: str) -> Aspect:
@@ -206,30 +353,42 @@ class _RulesetComparison:
                 aspect, reason = Aspect.LEFTOVER, f"{self._service}, {self._former_endpoint(rule.target)}"
         elif rule.match("recent") and rule.option("--set"):
             aspect, reason = Aspect.TRANSLATION, f"{self._service}, --set belongs in the DNAT rule"
-        seen = rule.spec or "a rule without matches and target"
+        seen = rule.spec or _EMPTY
         return self._at(rule, aspect, wanted="no such rule", seen=seen, reason=reason)
 
     def _former_endpoint(self, chain: str) -> str:
-        what = dnat_target(chain, self.ruleset) or f"{chain} (no DNAT rule)"
+        what = self.index.endpoint_targets.get(chain, f"{chain} (no DNAT rule)")
         return f"{what} is not one of its {len(self.service.endpoints)} ready endpoints"
 
     def _leftover_chains(self) -> Iterator[Difference]:
         for chain in self.expected.port_chains:
-            if chain in self.expected.external_chains:
-                yield from (self._surplus(rule) for rule in self.ruleset.rules(chain) if rule.match("recent"))
-            elif chain not in self.expected.chains and self.ruleset.chain(chain):
+            if chain not in self.expected.chains and self.ruleset.chain(chain):
                 seen = f"a chain with {len(self.ruleset.rules(chain))} rules"
                 reason = f"{self._service}, {len(self.service.endpoints)} ready endpoints"
                 yield self._at(chain, Aspect.LEFTOVER, wanted="no such chain", seen=seen, reason=reason)
-        for chain, target in endpoint_chain_targets(self.service, self.ruleset).items():
-            if chain not in self.expected.chains:
-                seen, reason = f"a chain with DNAT to {target}", f"{self._service}, {self._former_endpoint(chain)}"
-                yield self._at(chain, Aspect.LEFTOVER, wanted="no such chain", seen=seen, reason=reason)
+        for chain, target in self.former.items() if not self._is_cleanup_deferred else ():
+            seen, reason = f"a chain with DNAT to {target}", f"{self._service}, {self._former_endpoint(chain)}"
+            yield self._at(chain, Aspect.LEFTOVER, wanted="no such chain", seen=seen, reason=reason)
+
+    @property
+    def _is_cleanup_deferred(self) -> bool:
+        """Whether kube-proxy may rightly keep unused chains of the Service: it wrote its rules above 1000 endpoints.
+
+        It then omits comments, and deletes unused chains in the first sync later than its syncPeriod after the last
+        cleanup (pkg/proxy/iptables/proxier.go, largeClusterMode and lastIPTablesCleanup).
+        """
+        chains = [chain for chain in self.expected.chains if self.ruleset.rules(chain)]
+        return not self.index.is_commented(chains) if chains else self.index.has_uncommented_rules
 
     def _reason(self, expected_rule: ExpectedRule[Rule], *, with_timeout: bool = False) -> str:
         if with_timeout:
             return f"{self._service}, timeoutSeconds {self.service.timeout_seconds}"
         return f"{self._service}, {'endpoint ' if expected_rule.endpoint else ''}{expected_rule.about}"
+
+
+def _same_text(wanted: Sequence[ExpectedRule[Rule]], seen: Sequence[Rule]) -> bool:
+    """Whether rules are equal as text, in this order; most are, and need not be parsed."""
+    return [expected_rule.rule.plain for expected_rule in wanted] == [rule.plain for rule in seen]
 
 
 def _purpose(expected_rule: ExpectedRule[Rule]) -> str:
@@ -278,10 +437,10 @@ def _texts(name: str, wanted: Option | None, seen: Option | None) -> tuple[str, 
 
 
 def _by_module(rule: Rule) -> dict[str, Match]:
-    """Return the matches by module, without comments; a module that is named twice has a second key."""
+    """Return the matches by module, without comments and counters; a module that is named twice has a second key."""
     matches = {"": Match("")}
     for match in rule.matches:
-        if match.module != "comment" and (match.options or match.module not in _IMPLIED_MODULES):
+        if match.module not in _UNCOMPARED and (match.options or match.module not in _IMPLIED_MODULES):
             key = f"{match.module} again" if match.module and match.module in matches else match.module
             matches[key] = match
     return matches
@@ -298,16 +457,3 @@ def _equal(wanted: Option | None, seen: Option | None) -> bool:
     if wanted.name in ("-s", "-d"):
         return network(wanted.value) == network(seen.value)
     return wanted.values == seen.values
-
-
-def network(text: str) -> str:
-    """Return an address or prefix in one spelling; other text is returned as it is."""
-    try:
-        return str(ipaddress.ip_network(text, strict=False))
-    except ValueError:
-        return text
-
-
-def destination(rule: Rule) -> tuple[str, str, str]:
-    """Return the destination address, protocol and port that a rule matches; empty where it matches none."""
-    return network(rule.value("-d") or ""), rule.value("-p") or "", rule.value("--dport") or ""

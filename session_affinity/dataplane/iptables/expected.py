@@ -1,18 +1,19 @@
-"""Compute the nat rules that kube-proxy in iptables mode writes for one Service.
+"""Compute the rules of the tables nat and filter that kube-proxy in iptables mode writes for one Service.
 
-Source: kube-proxy's pkg/proxy/iptables/proxier.go (syncProxyRules, writeServiceToEndpointRules), unchanged in this part
-from 1.24 on. Of the chains that filter by the source ranges of a load balancer (KUBE-FW) only the names are computed,
-not the rules.
+Source: kube-proxy's pkg/proxy/iptables/proxier.go (syncProxyRules, writeServiceToEndpointRules, iptablesJumpChains),
+read for 1.33 to 1.37, where this part is unchanged. Rules are spelled as iptables-save 1.8 prints them, so that most
+of a node's rules are equal as text.
 """
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from session_affinity.dataplane import chain_names
-from session_affinity.dataplane.iptables.save import Rule, parse_rule
+from session_affinity.dataplane.iptables.save import Rule
 from session_affinity.dataplane.pairing import ExpectedRule, RuleKind
 from session_affinity.dataplane.topology import usable_endpoints
 
@@ -22,11 +23,19 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.model import Endpoint, ServicePort, ServiceState
     from session_affinity.dataplane.proxy_config import ProxyConfig
 
+NAT: Final = "nat"
+FILTER: Final = "filter"
 SERVICES_CHAIN: Final = "KUBE-SERVICES"
 NODE_PORTS_CHAIN: Final = "KUBE-NODEPORTS"
 ENTRY_CHAINS: Final = (SERVICES_CHAIN, NODE_PORTS_CHAIN)
 """The shared chains with the rules that lead to the chains of Services."""
+EXTERNAL_SERVICES_CHAIN: Final = "KUBE-EXTERNAL-SERVICES"
+PROXY_FIREWALL_CHAIN: Final = "KUBE-PROXY-FIREWALL"
+FORWARD_CHAIN: Final = "KUBE-FORWARD"
+FILTER_CHAINS: Final = (SERVICES_CHAIN, EXTERNAL_SERVICES_CHAIN, PROXY_FIREWALL_CHAIN, NODE_PORTS_CHAIN)
+"""The shared chains of the filter table with rules of Services."""
 MASQUERADE_CHAIN: Final = "KUBE-MARK-MASQ"
+POSTROUTING_CHAIN: Final = "KUBE-POSTROUTING"
 _FULL_LENGTH: Final = {"IPv4": 32, "IPv6": 128}
 _PREFIXES: Final = (
     chain_names.CLUSTER_CHAIN,
@@ -40,17 +49,17 @@ FULL_MASK: Final = {"IPv4": "255.255.255.255", "IPv6": "ffff:ffff:ffff:ffff:ffff
 
 @dataclass(frozen=True)
 class ExpectedChains:
-    """The expected nat rules of one Service on one node.
+    """The expected rules of one Service on one node.
 
-    ``entries`` are the Service's rules in KUBE-SERVICES and KUBE-NODEPORTS. ``chains`` belong to the Service alone:
-    first service chains, then endpoint chains. ``port_chains`` are all names that chains of its ports can have, whether
-    expected or not; ``external_chains`` those that may exist although their rules are not computed.
+    ``entries`` are the Service's rules in KUBE-SERVICES and KUBE-NODEPORTS of the nat table, ``filters`` those in
+    ``FILTER_CHAINS`` of the filter table. ``chains`` belong to the Service alone: first service chains, then endpoint
+    chains. ``port_chains`` are all names that chains of its ports can have, whether expected or not.
     """
 
     entries: tuple[ExpectedRule[Rule], ...]
+    filters: tuple[ExpectedRule[Rule], ...]
     chains: Mapping[str, tuple[ExpectedRule[Rule], ...]]
     port_chains: tuple[str, ...]
-    external_chains: tuple[str, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -59,18 +68,31 @@ class ExpectedChains:
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        """Every expected rule."""
+        """Every expected rule of the nat table."""
         chain_rules = (expected_rule for rules in self.chains.values() for expected_rule in rules)
         return tuple(expected_rule.rule for expected_rule in (*self.entries, *chain_rules))
+
+
+@dataclass(frozen=True)
+class SharedRules:
+    """The rules that every Service needs: jumps to the chains of kube-proxy, masquerading and forwarding.
+
+    ``chains`` are kube-proxy's own and have no other rules, by table and name; ``jumps`` are in built-in chains, whose
+    other rules are not kube-proxy's.
+    """
+
+    chains: Mapping[tuple[str, str], tuple[ExpectedRule[Rule], ...]]
+    jumps: tuple[tuple[str, ExpectedRule[Rule]], ...]
 
 
 def expected(service: ServiceState, proxy: ProxyConfig, node: str = "") -> ExpectedChains:
     """Return the expected rules of a Service; the node's name selects its zone and its local endpoints."""
     entries: list[ExpectedRule[Rule]] = []
+    filters: list[ExpectedRule[Rule]] = []
     services: dict[str, tuple[ExpectedRule[Rule], ...]] = {}
     endpoints: dict[str, tuple[ExpectedRule[Rule], ...]] = {}
     for port in service.ports if service.cluster_ips else ():
-        builder = _Builder(service, port, proxy)
+        builder = _Builder(service, port, proxy, node)
         usable = usable_endpoints(service, port, node, proxy.zones.get(node, ""))
         by_chain = {
             builder.chain(chain_names.CLUSTER_CHAIN): usable.cluster,
@@ -79,6 +101,8 @@ def expected(service: ServiceState, proxy: ProxyConfig, node: str = "") -> Expec
         internal = builder.chain(
             chain_names.LOCAL_CHAIN if service.internal_policy == "Local" else chain_names.CLUSTER_CHAIN
         )
+        has_external = bool(usable.local if service.external_policy == "Local" else port.endpoints)
+        filters += builder.filter_rules(has_internal=bool(by_chain[internal]), has_external=has_external)
         if by_chain[internal]:
             entries += builder.entries(internal)
         if builder.is_reached_from_outside:
@@ -86,16 +110,65 @@ def expected(service: ServiceState, proxy: ProxyConfig, node: str = "") -> Expec
             services[builder.chain(chain_names.EXTERNAL_CHAIN)] = tuple(
                 builder.external_rules(has_local=bool(usable.local))
             )
+        if builder.uses_firewall:
+            services[builder.chain(chain_names.FIREWALL_CHAIN)] = tuple(builder.firewall_rules())
         for chain, balanced in by_chain.items():
             if balanced:
                 services[chain] = tuple(builder.service_rules(chain, balanced, is_internal=chain == internal))
                 endpoints |= {builder.endpoint_chain(e): tuple(builder.endpoint_rules(e)) for e in balanced}
-    filtered = service.source_ranges and service.balancer_ips and service.endpoints
     return ExpectedChains(
-        tuple(entries),
-        MappingProxyType({**services, **endpoints}),
-        port_chains(service),
-        port_chains(service, chain_names.FIREWALL_CHAIN) if filtered else (),
+        tuple(entries), tuple(filters), MappingProxyType({**services, **endpoints}), port_chains(service)
+    )
+
+
+def shared_rules(proxy: ProxyConfig) -> SharedRules:
+    """Return the rules that every Service needs.
+
+    Whether packets in state INVALID are dropped depends on the node's nf_conntrack_tcp_be_liberal, so that rule is
+    optional. The chain KUBE-FIREWALL of the filter table is left out: kubelet writes the same rule.
+    """
+    mark = f"{1 << proxy.masquerade_bit:#x}"
+    masquerade, forward = "masquerading of Services", "forwarding of Services"
+    chains = {
+        (NAT, MASQUERADE_CHAIN): [(RuleKind.MASQUERADE, f"-j MARK --set-xmark {mark}/{mark}", masquerade)],
+        (NAT, POSTROUTING_CHAIN): [
+            (RuleKind.MASQUERADE, f"-m mark ! --mark {mark}/{mark} -j RETURN", masquerade),
+            (RuleKind.MASQUERADE, f"-j MARK --set-xmark {mark}/0x0", masquerade),
+            (RuleKind.MASQUERADE, "-j MASQUERADE --random-fully", masquerade),
+        ],
+        (FILTER, FORWARD_CHAIN): [
+            (RuleKind.FORWARD, "-m conntrack --ctstate INVALID -j DROP", "invalid packets"),
+            (RuleKind.FORWARD, f"-m mark --mark {mark}/{mark} -j ACCEPT", forward),
+            (RuleKind.FORWARD, "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", forward),
+        ],
+    }
+    new = "-m conntrack --ctstate NEW "
+    jumps = [
+        (NAT, "PREROUTING", "", SERVICES_CHAIN, RuleKind.ENTRY),
+        (NAT, "OUTPUT", "", SERVICES_CHAIN, RuleKind.ENTRY),
+        (NAT, "POSTROUTING", "", POSTROUTING_CHAIN, RuleKind.MASQUERADE),
+        (FILTER, "INPUT", new, EXTERNAL_SERVICES_CHAIN, RuleKind.REFUSE),
+        (FILTER, "FORWARD", new, EXTERNAL_SERVICES_CHAIN, RuleKind.REFUSE),
+        (FILTER, "INPUT", "", NODE_PORTS_CHAIN, RuleKind.HEALTH_CHECK),
+        (FILTER, "FORWARD", new, SERVICES_CHAIN, RuleKind.REFUSE),
+        (FILTER, "OUTPUT", new, SERVICES_CHAIN, RuleKind.REFUSE),
+        (FILTER, "FORWARD", "", FORWARD_CHAIN, RuleKind.FORWARD),
+        (FILTER, "INPUT", new, PROXY_FIREWALL_CHAIN, RuleKind.FIREWALL),
+        (FILTER, "OUTPUT", new, PROXY_FIREWALL_CHAIN, RuleKind.FIREWALL),
+        (FILTER, "FORWARD", new, PROXY_FIREWALL_CHAIN, RuleKind.FIREWALL),
+    ]
+    return SharedRules(
+        {
+            (table, chain): tuple(
+                ExpectedRule(kind, Rule(chain, number, text), about, optional="INVALID" in text)
+                for number, (kind, text, about) in enumerate(rules, 1)
+            )
+            for (table, chain), rules in chains.items()
+        },
+        tuple(
+            (table, ExpectedRule(kind, Rule(chain, 1, f"{matches}-j {target}"), f"the jump to {target}"))
+            for table, chain, matches, target, kind in jumps
+        ),
     )
 
 
@@ -132,6 +205,8 @@ def classify(rule: Rule) -> RuleKind:
         return RuleKind.AFFINITY if rule.match("recent") else RuleKind.BALANCE
     if rule.target.startswith((chain_names.CLUSTER_CHAIN, chain_names.LOCAL_CHAIN)):
         return RuleKind.EXTERNAL
+    if rule.chain.startswith(chain_names.FIREWALL_CHAIN):
+        return RuleKind.FIREWALL
     return RuleKind.OTHER
 
 
@@ -142,6 +217,7 @@ class _Builder:
     service: ServiceState
     port: ServicePort
     proxy: ProxyConfig
+    node: str
 
     def chain(self, prefix: str) -> str:
         return chain_names.iptables_service_chain(self.service.port_name(self.port), self.port.protocol, prefix)
@@ -151,8 +227,12 @@ class _Builder:
 
     @property
     def is_reached_from_outside(self) -> bool:
-        outer = self.port.node_port or self.service.external_ips or self.service.balancer_ips
-        return bool(outer and self.port.endpoints)
+        return bool(self.service.is_external(self.port) and self.port.endpoints)
+
+    @property
+    def uses_firewall(self) -> bool:
+        """Whether the source ranges of a load balancer need a chain of their own."""
+        return bool(self.port.endpoints and self.service.balancer_ips and self.service.source_ranges)
 
     def entries(self, chain: str) -> Iterator[ExpectedRule[Rule]]:
         for address in self.service.cluster_ips:
@@ -161,7 +241,7 @@ class _Builder:
     def external_entries(self) -> Iterator[ExpectedRule[Rule]]:
         """Yield the rules from external addresses, load balancer addresses and the node port to the external chain."""
         chain = self.chain(chain_names.EXTERNAL_CHAIN)
-        filtering = self.chain(chain_names.FIREWALL_CHAIN) if self.service.source_ranges else chain
+        filtering = self.chain(chain_names.FIREWALL_CHAIN) if self.uses_firewall else chain
         leads = [(address, chain) for address in self.service.external_ips]
         leads += [(address, filtering) for address in self.service.balancer_ips]
         for address, target in leads:
@@ -189,6 +269,44 @@ class _Builder:
         if has_local:
             yield self._rule(RuleKind.EXTERNAL, chain, f"-j {self.chain(chain_names.LOCAL_CHAIN)}", self._about)
 
+    def firewall_rules(self) -> Iterator[ExpectedRule[Rule]]:
+        """Yield the rules of KUBE-FW: clients in the source ranges go on to KUBE-EXT, the last rule does nothing.
+
+        Where a range contains the node's own address, so do connections from the load balancer's address: the node's
+        own connections to it come back with that source.
+        """
+        chain, onward = self.chain(chain_names.FIREWALL_CHAIN), self.chain(chain_names.EXTERNAL_CHAIN)
+        for source in self.service.source_ranges:
+            yield self._rule(RuleKind.FIREWALL, chain, f"{self._from(source)}-j {onward}", f"source range {source}")
+        allows_node = includes(self.service.source_ranges, self.proxy.node_address(self.node, self.service.family))
+        for address in self.service.balancer_ips if allows_node is not False else ():
+            text, about = f"-s {self._host(address)} -j {onward}", f"the node's own connections to {address}"
+            yield self._rule(RuleKind.FIREWALL, chain, text, about, optional=allows_node is None)
+        yield self._rule(RuleKind.FIREWALL, chain, "", "all other sources")
+
+    def filter_rules(self, *, has_internal: bool, has_external: bool) -> Iterator[ExpectedRule[Rule]]:
+        """Yield the rules of the filter table: refusals, the end of the firewall chain, health checks.
+
+        Traffic that no endpoint on this node can take is rejected while no node has one, and dropped otherwise.
+        """
+        refusal = f"-j {'DROP' if self.port.endpoints else self._reject}"
+        refused = [(SERVICES_CHAIN, address) for address in (() if has_internal else self.service.cluster_ips)]
+        outer = (*self.service.external_ips, *self.service.balancer_ips)
+        if not has_external:
+            refused += [(EXTERNAL_SERVICES_CHAIN, address) for address in outer]
+        for chain, address in refused:
+            yield self._rule(RuleKind.REFUSE, chain, f"{self._to_port(address)} {refusal}", self._about)
+        for address in self.service.balancer_ips if self.uses_firewall else ():
+            yield self._rule(RuleKind.FIREWALL, PROXY_FIREWALL_CHAIN, f"{self._to_port(address)} -j DROP", self._about)
+        if self.port.node_port and not has_external:
+            protocol = self.port.protocol.lower()
+            local = f"-p {protocol} -m addrtype --dst-type LOCAL -m {protocol} --dport {self.port.node_port}"
+            about = f"node port {self.port.node_port}"
+            yield self._rule(RuleKind.REFUSE, EXTERNAL_SERVICES_CHAIN, f"{local} {refusal}", about)
+        if self.service.health_check_node_port:
+            text = f"-p tcp -m tcp --dport {self.service.health_check_node_port} -j ACCEPT"
+            yield self._rule(RuleKind.HEALTH_CHECK, NODE_PORTS_CHAIN, text, "health checks of the load balancer")
+
     def service_rules(
         self, chain: str, endpoints: tuple[Endpoint, ...], *, is_internal: bool
     ) -> Iterator[ExpectedRule[Rule]]:
@@ -202,7 +320,7 @@ class _Builder:
             text = f"{self._recent(f'--rcheck --seconds {self.service.timeout_seconds} --reap', target)} -j {target}"
             yield self._rule(RuleKind.AFFINITY, chain, text, str(endpoint), endpoint)
         for left, endpoint in zip(range(len(endpoints), 0, -1), endpoints, strict=True):
-            statistic = f"-m statistic --mode random --probability {1 / left:.11f} " if left > 1 else ""
+            statistic = f"-m statistic --mode random --probability {_probability(left)} " if left > 1 else ""
             text = f"{statistic}-j {self.endpoint_chain(endpoint)}"
             yield self._rule(RuleKind.BALANCE, chain, text, str(endpoint), endpoint)
 
@@ -218,10 +336,25 @@ class _Builder:
     def _about(self) -> str:
         return f"port {self.port.port}/{self.port.protocol}"
 
+    @property
+    def _reject(self) -> str:
+        return f"REJECT --reject-with {'icmp6' if self.service.family == 'IPv6' else 'icmp'}-port-unreachable"
+
     def _rule(
-        self, kind: RuleKind, chain: str, text: str, about: str, endpoint: Endpoint | None = None
+        self,
+        kind: RuleKind,
+        chain: str,
+        text: str,
+        about: str,
+        endpoint: Endpoint | None = None,
+        *,
+        optional: bool = False,
     ) -> ExpectedRule[Rule]:
-        return ExpectedRule(kind, parse_rule(f"-A {chain} {text}"), about, endpoint)
+        return ExpectedRule(kind, Rule(chain, 1, text), about, endpoint, optional)
+
+    def _from(self, source: str) -> str:
+        """Return the match on a range; iptables prints none for the range of all addresses."""
+        return "" if source.endswith("/0") else f"-s {source} "
 
     def _to_port(self, address: str) -> str:
         return f"-d {self._host(address)} {self._with_port(self.port.port)}"
@@ -235,3 +368,19 @@ class _Builder:
 
     def _host(self, address: str) -> str:
         return f"{address}/{_FULL_LENGTH[self.service.family]}"
+
+
+def includes(ranges: tuple[str, ...], address: str | None) -> bool | None:
+    """Return whether one of the ranges contains an address; None when the address is not known."""
+    if address is None:
+        return None
+    parsed = ipaddress.ip_address(address)
+    return any(parsed in ipaddress.ip_network(source) for source in ranges)
+
+
+def _probability(parts: int) -> str:
+    """Return one share of equal parts as iptables-save prints it.
+
+    kube-proxy writes ten digits, and the kernel keeps a multiple of 2^-31.
+    """
+    return f"{round(float(f'{1 / parts:.10f}') * (1 << 31)) / (1 << 31):.11f}"

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from session_affinity.dataplane import chain_names
 from session_affinity.dataplane.iptables.expected import ENTRY_CHAINS, balancing_chains, endpoint_chains, port_chains
+from session_affinity.dataplane.iptables.index import RuleIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from session_affinity.dataplane.iptables.save import Rule, Ruleset
     from session_affinity.dataplane.model import ServiceState
@@ -54,24 +55,13 @@ def objects_of(service: ServiceState, ruleset: Ruleset) -> tuple[str, ...]:
     return (*map(str, _entry_rules(chains, ruleset)), *(f"chain {chain}" for chain in chains))
 
 
-def endpoint_chain_targets(service: ServiceState, ruleset: Ruleset) -> dict[str, str]:
+def endpoint_chain_targets(service: ServiceState, ruleset: Ruleset) -> Mapping[str, str]:
     """Return the node's KUBE-SEP chains of a Service with their DNAT targets, those of former endpoints included.
 
     The name of a KUBE-SEP chain is the hash of Service port and DNAT target, so it can be verified without the
     endpoint (pkg/proxy/iptables/proxier.go, servicePortEndpointChainName).
     """
-    ports = [(service.port_name(port), port.protocol) for port in service.ports]
-    targets: dict[str, str] = {}
-    for chain in ruleset.chains():
-        target = dnat_target(chain, ruleset) if chain.startswith(chain_names.ENDPOINT_CHAIN) else None
-        if target and chain in {chain_names.iptables_endpoint_chain(*port, target) for port in ports}:
-            targets[chain] = target
-    return targets
-
-
-def dnat_target(chain: str, ruleset: Ruleset) -> str | None:
-    """Return the DNAT target of a chain; None when it has no DNAT rule."""
-    return next(filter(None, (rule.value("--to-destination") for rule in ruleset.rules(chain))), None)
+    return RuleIndex(ruleset).former_endpoints((service,), ()).get(service, {})
 
 
 def _entry_rules(chains: Iterable[str], ruleset: Ruleset) -> list[Rule]:

@@ -6,8 +6,10 @@ Rules are compared by options and never as text: versions differ in quoting, in 
 from __future__ import annotations
 
 import functools
+import ipaddress
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 _WORD = re.compile(r'"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>\S+)')
 _ESCAPED = re.compile(r"\\(.)")
+_COMMENT = re.compile(r' -m comment --comment (?:"(?:[^"\\]|\\.)*"|\S+)')
 _RULE = re.compile(r"(?:\[\d+:\d+\] ?)?-A (?P<chain>\S+)")
 _CHAIN = re.compile(r":(?P<name>\S+) \S+(?: \[\d+:\d+\])?")
 _JUMPS = ("-j", "--jump", "-g", "--goto")
@@ -64,19 +67,50 @@ class Match:
         return " ".join((*((f"-m {self.module}",) if self.module else ()), *map(str, self.options)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rule:
     """A rule of a chain, without its counters; ``number`` counts from 1 as ``iptables -L --line-numbers`` does.
 
-    ``target`` is empty for a rule without a target, ``jump`` is ``-j`` or ``-g``.
+    ``body`` is its text after the name of the chain. It is parsed on first use: a node has tens of thousands of rules,
+    and most of them are only compared as text.
     """
 
     chain: str
     number: int
-    matches: tuple[Match, ...] = ()
-    target: str = ""
-    target_options: tuple[Option, ...] = ()
-    jump: str = "-j"
+    body: str
+
+    @property
+    def matches(self) -> tuple[Match, ...]:
+        """The matches in order, each with its options."""
+        return _parse_body(self.body)[0]
+
+    @property
+    def target(self) -> str:
+        """The target, empty for a rule without one."""
+        return _parse_body(self.body)[1]
+
+    @property
+    def target_options(self) -> tuple[Option, ...]:
+        """The options of the target."""
+        return _parse_body(self.body)[2]
+
+    @property
+    def jump(self) -> str:
+        """``-j`` or ``-g``."""
+        return _parse_body(self.body)[3]
+
+    @cached_property
+    def plain(self) -> str:
+        """The text after the name of the chain without its comment, spelled as it was printed.
+
+        Rules with the same plain text are equal; equal rules may have another, as versions of iptables spell them.
+        """
+        return _COMMENT.sub("", self.body, count=1).strip()
+
+    @property
+    def has_comment(self) -> bool:
+        """Whether the rule has a comment; kube-proxy omits those of Service rules above 1000 endpoints."""
+        return " -m comment " in self.body
 
     def match(self, module: str) -> Match | None:
         """Return the first match of a module; None when the rule has none."""
@@ -102,8 +136,18 @@ class Rule:
             words += [f"{self.jump} {self.target}", *map(str, self.target_options)]
         return " ".join(filter(None, words))
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rule) and (self.chain, self.number, _parse_body(self.body)) == (
+            other.chain,
+            other.number,
+            _parse_body(other.body),
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.chain, self.number))
+
     def __str__(self) -> str:
-        return f"-A {self.chain} {self.spec}"
+        return f"-A {self.chain} {self.spec}".strip()
 
 
 @dataclass(frozen=True)
@@ -162,7 +206,7 @@ def parse_rule(line: str, number: int = 1) -> Rule:
     head = _RULE.match(line)
     if not head:
         raise NodeError(f"not a rule in the format of iptables-save: {line[:200]!r}")
-    return Rule(head["chain"], number, *_parse_body(line[head.end() :]))
+    return Rule(head["chain"], number, line[head.end() :])
 
 
 # Cached: nodes have the same rules, and each is read many times.
@@ -194,7 +238,7 @@ def _read(line: str, table: dict[str, list[Rule]]) -> bool:
         return bool(head)
     if head := _RULE.match(line):
         rules = table.setdefault(head["chain"], [])
-        rules.append(parse_rule(line, len(rules) + 1))
+        rules.append(Rule(head["chain"], len(rules) + 1, line[head.end() :]))
     return bool(head)
 
 
@@ -225,3 +269,11 @@ def _options(words: Iterable[tuple[str, bool]]) -> Iterator[Option]:
 
 def _quote(value: str) -> str:
     return f'"{value}"' if " " in value or not value else value
+
+
+def network(text: str) -> str:
+    """Return an address or prefix in one spelling; other text is returned as it is."""
+    try:
+        return str(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        return text

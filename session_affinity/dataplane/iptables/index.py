@@ -1,0 +1,118 @@
+"""An index of a node's rules, so that comparing many Services does not go through all rules for each of them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from base64 import b32encode
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from session_affinity.dataplane import chain_names
+from session_affinity.dataplane.iptables.expected import (
+    ENTRY_CHAINS,
+    FILTER,
+    FILTER_CHAINS,
+    NAT,
+)
+from session_affinity.dataplane.iptables.save import network
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from session_affinity.dataplane.iptables.save import Rule, Ruleset
+    from session_affinity.dataplane.model import ServiceState
+
+_DNAT = re.compile(r" --to-destination (\S+)")
+Destination = tuple[str, str, str]
+"""The destination address, protocol and port of a rule; empty where it matches none."""
+
+
+def destination(rule: Rule) -> Destination:
+    """Return the destination address, protocol and port that a rule matches; empty where it matches none."""
+    return network(rule.value("-d") or ""), rule.value("-p") or "", rule.value("--dport") or ""
+
+
+def dnat_target(rules: Iterable[Rule]) -> str | None:
+    """Return the DNAT target of a chain's rules; None when none of them is a DNAT rule."""
+    found = (_DNAT.search(rule.body) for rule in rules)
+    return next((match[1] for match in found if match), None)
+
+
+@dataclass(frozen=True)
+class RuleIndex:
+    """The rules of one node by what they match and where they lead."""
+
+    ruleset: Ruleset
+
+    @cached_property
+    def _shared(self) -> tuple[Mapping[tuple[str, str, Destination], list[Rule]], Mapping[tuple[str, str], list[Rule]]]:
+        by_destination: dict[tuple[str, str, Destination], list[Rule]] = defaultdict(list)
+        by_target: dict[tuple[str, str], list[Rule]] = defaultdict(list)
+        for table, chains in ((NAT, ENTRY_CHAINS), (FILTER, FILTER_CHAINS)):
+            for chain in chains:
+                for rule in self.ruleset.rules(chain, table):
+                    by_destination[table, chain, destination(rule)].append(rule)
+                    if table == NAT:
+                        by_target[chain, rule.target].append(rule)
+        return by_destination, by_target
+
+    def entries(
+        self, table: str, chain: str, destinations: Iterable[Destination], targets: Iterable[str] = ()
+    ) -> list[Rule]:
+        """Return the rules of a shared chain that match one of the destinations or lead to one of the targets."""
+        by_destination, by_target = self._shared
+        rules = {rule.number: rule for key in destinations for rule in by_destination.get((table, chain, key), ())} | {
+            rule.number: rule for target in targets for rule in by_target.get((chain, target), ())
+        }
+        return [rules[number] for number in sorted(rules)]
+
+    @cached_property
+    def endpoint_targets(self) -> Mapping[str, str]:
+        """The DNAT targets of the KUBE-SEP chains by chain; a chain without a DNAT rule is left out."""
+        targets = (
+            (name, dnat_target(chain.rules))
+            for name, chain in self.ruleset.chains().items()
+            if name.startswith(chain_names.ENDPOINT_CHAIN)
+        )
+        return {name: target for name, target in targets if target}
+
+    @cached_property
+    def has_uncommented_rules(self) -> bool:
+        """Whether a KUBE-SEP chain has a rule without a comment: it was written while there were 1000 endpoints."""
+        return any(not self.is_commented((name,)) for name in self.endpoint_targets)
+
+    def is_commented(self, chains: Iterable[str]) -> bool:
+        """Whether the rules of the chains of endpoints among these have comments; True when there is none."""
+        rules = (
+            rule
+            for chain in chains
+            if chain.startswith(chain_names.ENDPOINT_CHAIN)
+            for rule in self.ruleset.rules(chain)[:1]
+        )
+        return all(rule.has_comment for rule in rules)
+
+    def former_endpoints(
+        self, services: Sequence[ServiceState], wanted: Collection[str]
+    ) -> Mapping[ServiceState, Mapping[str, str]]:
+        """Return the KUBE-SEP chains that no Service calls for and their DNAT targets, by the Service they were of.
+
+        The name of such a chain is the hash of Service port and DNAT target, so it can be verified without the endpoint
+        (pkg/proxy/iptables/proxier.go, servicePortEndpointChainName).
+        """
+        former: dict[ServiceState, dict[str, str]] = {}
+        unwanted = [(chain, at) for chain, at in self.endpoint_targets.items() if chain not in wanted]
+        for service in services if unwanted else ():
+            chains = {chain: at for chain, at in unwanted if chain in set(_names(service, at))}
+            if chains:
+                former[service] = chains
+        return former
+
+
+def _names(service: ServiceState, at: str) -> Iterator[str]:
+    """Yield the names of the KUBE-SEP chains that a DNAT target would have; not cached, as most are of no Service."""
+    for port in service.ports:
+        text = f"{service.port_name(port)}{port.protocol.lower()}{at}"
+        yield chain_names.ENDPOINT_CHAIN + b32encode(hashlib.sha256(text.encode()).digest()).decode()[:16]
