@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from session_affinity.dataplane.differences import Difference
+    from session_affinity.dataplane.differences import Difference, Leftovers
     from session_affinity.dataplane.model import Endpoint, ServiceState
     from session_affinity.dataplane.proxy_config import ProxyConfig
     from session_affinity.dataplane.snapshot import NodeSnapshot
@@ -78,12 +78,21 @@ class Backend(Protocol):
         """Return what a node should have for a Service; ``node`` matters for Local policies, zones and hints."""
 
     def compare(self, snapshot: NodeSnapshot, service: ServiceState, proxy: ProxyConfig) -> tuple[Difference, ...]:
-        """Return every difference between a node and the expected state of a Service, leftovers included."""
+        """Return every difference between a node and the expected state of a Service, leftovers included.
+
+        Any state of ``ServiceState.alternatives`` is right. Rules that every Service needs are compared too.
+        """
 
     def compare_many(
         self, snapshot: NodeSnapshot, services: Iterable[ServiceState], proxy: ProxyConfig
     ) -> dict[ServiceState, tuple[Difference, ...]]:
-        """Compare a node for many Services, quickly; objects of former endpoints may be overlooked."""
+        """Return the differences of many Services, as ``compare`` does of one, and quickly.
+
+        Where two of the Services have the same address and port, what either calls for there is right.
+        """
+
+    def leftovers(self, snapshot: NodeSnapshot, services: Iterable[ServiceState], proxy: ProxyConfig) -> Leftovers:
+        """Return what the node has although none of the Services calls for it; they must be all of the cluster."""
 
     def has_service(self, snapshot: NodeSnapshot, service: ServiceState) -> bool:
         """Return whether a node has the balancing chains of a Service; only for a Service with ready endpoints."""

@@ -56,6 +56,18 @@ class Difference:
         return f"{where}: {self.seen}, expected {self.expected} ({self.reason})"
 
 
+@dataclass(frozen=True)
+class Leftovers:
+    """What a node has although no Service calls for it.
+
+    ``differences`` must not be there. ``deferred`` is what kube-proxy may rightly have for now: chains that no rule
+    leads to, whose deletion it puts off.
+    """
+
+    differences: tuple[Difference, ...] = ()
+    deferred: tuple[Difference, ...] = ()
+
+
 def nearest(service: ServiceState, alternatives: Iterable[tuple[Difference, ...]]) -> tuple[Difference, ...]:
     """Return the fewest differences that a Service's alternatives have; none as soon as one alternative has none.
 

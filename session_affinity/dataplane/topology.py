@@ -7,6 +7,7 @@ such a cluster follows them wherever the control plane writes them.
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,14 @@ def local_endpoints(port: ServicePort, node: str) -> tuple[Endpoint, ...]:
         for endpoints in (port.endpoints, port.serving_terminating)
     )
     return ready or serving_terminating
+
+
+def includes(ranges: tuple[str, ...], address: str | None) -> bool | None:
+    """Return whether one of a load balancer's source ranges contains an address; None when it is not known."""
+    if address is None:
+        return None
+    parsed = ipaddress.ip_address(address)
+    return any(parsed in ipaddress.ip_network(source) for source in ranges)
 
 
 def _hinted(endpoints: Sequence[Endpoint], node: str, zone: str) -> tuple[Endpoint, ...]:

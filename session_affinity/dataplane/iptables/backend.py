@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 from session_affinity.dataplane import xt_recent
 from session_affinity.dataplane.backend import AffinityEntry
 from session_affinity.dataplane.chain_names import CLUSTER_CHAIN
-from session_affinity.dataplane.iptables import compare, expected, queries
+from session_affinity.dataplane.iptables import compare, expected, leftovers, queries
 from session_affinity.dataplane.iptables.expected import endpoint_chains, port_chains
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from session_affinity.dataplane.differences import Difference
+    from session_affinity.dataplane.differences import Difference, Leftovers
     from session_affinity.dataplane.iptables.expected import ExpectedChains
     from session_affinity.dataplane.model import Endpoint, ServiceState
     from session_affinity.dataplane.proxy_config import ProxyConfig
@@ -40,6 +40,10 @@ class Iptables:
     ) -> dict[ServiceState, tuple[Difference, ...]]:
         """Return the differences of a node's rules for many Services, chains of former endpoints included."""
         return compare.compare_many(snapshot.node, services, proxy, snapshot.ruleset)
+
+    def leftovers(self, snapshot: NodeSnapshot, services: Iterable[ServiceState], proxy: ProxyConfig) -> Leftovers:
+        """Return the chains and rules that none of the cluster's Services calls for."""
+        return leftovers.leftovers(snapshot.node, services, proxy, snapshot.ruleset)
 
     def has_service(self, snapshot: NodeSnapshot, service: ServiceState) -> bool:
         """Return whether a node has the KUBE-SVC chains of a Service."""

@@ -31,7 +31,7 @@ from session_affinity.dataplane.iptables.expected import (
     port_chains,
     shared_rules,
 )
-from session_affinity.dataplane.iptables.index import Destination, RuleIndex, destination
+from session_affinity.dataplane.iptables.index import Destination, RuleIndex, chain_in, destination
 from session_affinity.dataplane.iptables.save import Match, network
 from session_affinity.dataplane.pairing import OUTSIDE_ORDER, ExpectedRule, RuleKind, out_of_order_pairs, pair_rules
 
@@ -148,7 +148,7 @@ def shared_differences(node: str, proxy: ProxyConfig, ruleset: Ruleset) -> Itera
             elif not expected_rule.optional:
                 yield _shared_difference(node, table, expected_rule, ruleset)
         for rule in seen:
-            place = _place(table, chain)
+            place = chain_in(table, chain)
             yield Difference(
                 node, place, rule.number, Aspect.UNEXPECTED_RULE, "no such rule", rule.spec or _EMPTY, _EVERY
             )
@@ -156,7 +156,7 @@ def shared_differences(node: str, proxy: ProxyConfig, ruleset: Ruleset) -> Itera
         if numbers != sorted(numbers):
             aspect = _MISSING[rules[0].kind]
             wanted = ", then ".join(expected_rule.rule.spec for expected_rule in rules if not expected_rule.optional)
-            yield Difference(node, _place(table, chain), None, aspect, wanted, "another order of these rules", _EVERY)
+            yield Difference(node, chain_in(table, chain), None, aspect, wanted, "another order of these rules", _EVERY)
     for table, expected_rule in shared.jumps:
         seen_rules = ruleset.rules(expected_rule.rule.chain, table) if table in tables else ()
         if table in tables and not any(not any(unequal_options(expected_rule.rule, rule)) for rule in seen_rules):
@@ -174,12 +174,7 @@ def _shared_difference(node: str, table: str, expected_rule: ExpectedRule[Rule],
     same_target = [seen for seen in ruleset.rules(rule.chain, table) if seen.target == rule.target]
     seen = same_target[0].spec if same_target else f"no {_purpose(expected_rule)}"
     number = same_target[0].number if same_target else None
-    return Difference(node, _place(table, rule.chain), number, _MISSING[expected_rule.kind], rule.spec, seen, _EVERY)
-
-
-def _place(table: str, chain: str) -> str:
-    """Return the name of a chain; the tables nat and filter both have a KUBE-SERVICES."""
-    return chain if table == NAT else f"{table} {chain}"
+    return Difference(node, chain_in(table, rule.chain), number, _MISSING[expected_rule.kind], rule.spec, seen, _EVERY)
 
 
 @dataclass(frozen=True)
@@ -241,7 +236,7 @@ class _RulesetComparison:
             lambda rule: rule.target,
         )
         for difference in self._paired_and_missing(pairs, missing):
-            yield replace(difference, chain=_place(table, chain))
+            yield replace(difference, chain=chain_in(table, chain))
         for rule in surplus:
             if self.others.call_for(table, rule, self.service):
                 continue
@@ -250,7 +245,7 @@ class _RulesetComparison:
                 aspect = Aspect.FIREWALL if chain == PROXY_FIREWALL_CHAIN else Aspect.REFUSAL
             reason = self._service if self.service.endpoints else f"{self._service} has no ready endpoint"
             difference = self._at(rule, aspect, wanted="no such rule", seen=rule.spec, reason=reason)
-            yield replace(difference, chain=_place(table, chain))
+            yield replace(difference, chain=chain_in(table, chain))
 
     def _targets(self, table: str) -> tuple[str, ...]:
         """Return the chains of the Service: a rule that leads there is the Service's, whatever it matches."""

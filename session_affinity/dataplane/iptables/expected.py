@@ -7,7 +7,6 @@ of a node's rules are equal as text.
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from session_affinity.dataplane import chain_names
 from session_affinity.dataplane.iptables.save import Rule
 from session_affinity.dataplane.pairing import ExpectedRule, RuleKind
-from session_affinity.dataplane.topology import usable_endpoints
+from session_affinity.dataplane.topology import includes, usable_endpoints
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -368,14 +367,6 @@ class _Builder:
 
     def _host(self, address: str) -> str:
         return f"{address}/{_FULL_LENGTH[self.service.family]}"
-
-
-def includes(ranges: tuple[str, ...], address: str | None) -> bool | None:
-    """Return whether one of the ranges contains an address; None when the address is not known."""
-    if address is None:
-        return None
-    parsed = ipaddress.ip_address(address)
-    return any(parsed in ipaddress.ip_network(source) for source in ranges)
 
 
 def _probability(parts: int) -> str:

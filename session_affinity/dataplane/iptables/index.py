@@ -11,12 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from session_affinity.dataplane import chain_names
-from session_affinity.dataplane.iptables.expected import (
-    ENTRY_CHAINS,
-    FILTER,
-    FILTER_CHAINS,
-    NAT,
-)
+from session_affinity.dataplane.iptables.expected import ENTRY_CHAINS, FILTER, FILTER_CHAINS, NAT
 from session_affinity.dataplane.iptables.save import network
 
 if TYPE_CHECKING:
@@ -33,6 +28,11 @@ Destination = tuple[str, str, str]
 def destination(rule: Rule) -> Destination:
     """Return the destination address, protocol and port that a rule matches; empty where it matches none."""
     return network(rule.value("-d") or ""), rule.value("-p") or "", rule.value("--dport") or ""
+
+
+def chain_in(table: str, chain: str) -> str:
+    """Return the name of a chain in messages; the tables nat and filter both have a KUBE-SERVICES."""
+    return chain if table == NAT else f"{table} {chain}"
 
 
 def dnat_target(rules: Iterable[Rule]) -> str | None:

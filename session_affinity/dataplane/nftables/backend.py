@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from session_affinity.dataplane.backend import AffinityEntry
-from session_affinity.dataplane.nftables import compare, expected
+from session_affinity.dataplane.differences import Leftovers
+from session_affinity.dataplane.nftables import compare, expected, leftovers
 from session_affinity.dataplane.nftables.layout import (
     CLUSTER_CHAIN,
     CLUSTER_IPS,
@@ -59,8 +60,12 @@ class Nftables:
     def compare_many(
         self, snapshot: NodeSnapshot, services: Iterable[ServiceState], proxy: ProxyConfig
     ) -> dict[ServiceState, tuple[Difference, ...]]:
-        """Compare for many Services; nothing is overlooked, because the names of chains and sets have the Service's."""
-        return {service: self.compare(snapshot, service, proxy) for service in services}
+        """Return the differences of many Services, objects of former endpoints included."""
+        return compare.compare_many(snapshot.node, services, proxy, _table(snapshot))
+
+    def leftovers(self, snapshot: NodeSnapshot, services: Iterable[ServiceState], proxy: ProxyConfig) -> Leftovers:
+        """Return the chains, sets and elements that none of the cluster's Services calls for; none is deferred."""
+        return Leftovers(tuple(leftovers.leftovers(snapshot.node, services, proxy, _table(snapshot))))
 
     def has_service(self, snapshot: NodeSnapshot, service: ServiceState) -> bool:
         """Return whether a node has the ``service-`` chains of a Service."""

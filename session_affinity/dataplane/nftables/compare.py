@@ -1,4 +1,4 @@
-"""Compare a Service's actual nftables objects on a node with the expected ones.
+"""Compare the actual nftables objects of Services on a node with the expected ones.
 
 Rules are paired by purpose and target chain, never by position, so that one missing rule is one difference
 (``dataplane.pairing``). An empty chain is not a leftover: kube-proxy flushes a stale chain at once and deletes it in a
@@ -7,17 +7,28 @@ later sync, because kernels before 6.2 count a chain as in use for a moment long
 
 from __future__ import annotations
 
-from collections import Counter
+import ipaddress
+from collections import Counter, defaultdict
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from session_affinity.dataplane.differences import Aspect, Difference
-from session_affinity.dataplane.nftables.expected import ExpectedElement, ExpectedTable, expected, numgen
+from session_affinity.dataplane.differences import Aspect, Difference, nearest
+from session_affinity.dataplane.nftables.expected import (
+    ExpectedElement,
+    ExpectedTable,
+    expected,
+    numgen,
+    shared_rules,
+)
 from session_affinity.dataplane.nftables.layout import (
+    CLUSTER_IPS_CHECK_CHAIN,
     EXTERNAL_CHAIN,
     NO_ENDPOINT_NODE_PORTS,
+    NODE_PORTS_CHECK_CHAIN,
     SERVICE_NODE_PORTS,
     SERVICES_CHAIN,
+    SET_SIZE,
     affinity_sets,
     canonical,
     classify,
@@ -29,9 +40,9 @@ from session_affinity.dataplane.nftables.rules import VERDICTS, Clause, NftRule
 from session_affinity.dataplane.pairing import OUTSIDE_ORDER, ExpectedRule, RuleKind, out_of_order_pairs, pair_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from session_affinity.dataplane.model import ServiceState
+    from session_affinity.dataplane.model import Family, ServiceState
     from session_affinity.dataplane.nftables.table import Key, Table
     from session_affinity.dataplane.proxy_config import ProxyConfig
 
@@ -43,6 +54,8 @@ _MISSING: Final = {
     RuleKind.UPDATE: Aspect.TRANSLATION,
     RuleKind.TRANSLATE: Aspect.TRANSLATION,
     RuleKind.EXTERNAL: Aspect.EXTERNAL,
+    RuleKind.REFUSE: Aspect.REFUSAL,
+    RuleKind.FIREWALL: Aspect.FIREWALL,
     RuleKind.OTHER: Aspect.UNEXPECTED_RULE,
 }
 """The aspect of a rule that is missing or surplus."""
@@ -62,8 +75,106 @@ Pair = tuple[ExpectedRule[NftRule], NftRule]
 
 def compare(node: str, service: ServiceState, proxy: ProxyConfig, table: Table) -> tuple[Difference, ...]:
     """Return every difference between a node's table and the expected objects of a Service; empty when equal."""
-    wanted = expected(service, proxy, node, layout_of(table))
-    return tuple(_TableComparison(node, service, wanted, table).differences())
+    return compare_many(node, [service], proxy, table)[service]
+
+
+def compare_many(
+    node: str, services: Iterable[ServiceState], proxy: ProxyConfig, table: Table
+) -> dict[ServiceState, tuple[Difference, ...]]:
+    """Return the differences of many Services; empty for one whose objects are right.
+
+    Where kube-proxy leaves open which objects it writes, any of them is right: when slices disagree about an endpoint
+    (``ServiceState.alternatives``), and when two of the Services have the same address and port.
+    """
+    layout = layout_of(table)
+    states = {service: tuple(service.alternatives(node)) for service in services}
+    wanted = {state: expected(state, proxy, node, layout) for alternatives in states.values() for state in alternatives}
+    others = _ElementsOfOthers(wanted)
+    shared: dict[Family, tuple[Difference, ...]] = {}
+
+    def differences(state: ServiceState) -> tuple[Difference, ...]:
+        family = state.family
+        if family not in shared:
+            shared[family] = tuple(shared_differences(node, family, proxy, table))
+        comparison = _TableComparison(node, state, wanted[state], table, others)
+        return (*(shared[family] if state.cluster_ips else ()), *comparison.differences())
+
+    return {service: nearest(service, map(differences, alternatives)) for service, alternatives in states.items()}
+
+
+@dataclass(frozen=True)
+class _ElementsOfOthers:
+    """The elements that Services call for, to tell which elements at an address are another Service's."""
+
+    wanted: Mapping[ServiceState, ExpectedTable]
+
+    @cached_property
+    def _owners(self) -> Mapping[tuple[str, Key, str], set[str]]:
+        owners: dict[tuple[str, Key, str], set[str]] = defaultdict(set)
+        for service, table in self.wanted.items():
+            for element in table.elements:
+                owners[element.container, element.key, element.verdict].add(service.key)
+        return owners
+
+    def call_for(self, container: str, key: Key, verdict: str, service: ServiceState) -> bool:
+        """Whether a Service other than this one calls for an element."""
+        return bool(self._owners.get((container, key, verdict), set()) - {service.key})
+
+
+def shared_differences(node: str, family: Family, proxy: ProxyConfig, table: Table) -> Iterator[Difference]:
+    """Yield the differences of the rules that every Service needs."""
+    shared = shared_rules(family, proxy, layout_of(table))
+    for chain, rules in shared.chains.items():
+        pairs, missing, surplus = pair_rules(
+            rules,
+            table.rules(chain),
+            lambda rule: rule.clauses,
+            lambda rule: rule.clauses[0] if rule.clauses else None,
+        )
+        yield from _shared_pairs(node, pairs, missing)
+        numbers = [rule.number for _, rule in pairs]
+        if numbers != sorted(numbers):
+            wanted = ", then ".join(expected_rule.rule.spec for expected_rule in rules)
+            aspect = _MISSING[rules[0].kind]
+            yield Difference(node, chain, None, aspect, wanted, "another order of these rules", _EVERY)
+        for rule in surplus:
+            if chain not in shared.open_chains or not _is_of_settings(rule):
+                yield Difference(
+                    node,
+                    chain,
+                    rule.number,
+                    Aspect.UNEXPECTED_RULE,
+                    "no such rule",
+                    rule.spec or "an empty rule",
+                    _EVERY,
+                )
+    for hook, expected_rule in shared.jumps:
+        chains = [chain for chain, seen in table.hooks.items() if seen == hook]
+        if not any(rule.clauses == expected_rule.rule.clauses for chain in chains for rule in table.rules(chain)):
+            place = chains[0] if chains else expected_rule.rule.chain
+            wanted, seen = expected_rule.rule.spec, f"no {_purpose(expected_rule)}"
+            yield Difference(node, place, None, _MISSING[expected_rule.kind], wanted, seen, _EVERY)
+    if not any(_looks_up(rule, NO_ENDPOINT_NODE_PORTS) for rule in table.rules(NODE_PORTS_CHECK_CHAIN)):
+        wanted = f"a rule with vmap @{NO_ENDPOINT_NODE_PORTS}"
+        yield Difference(node, NODE_PORTS_CHECK_CHAIN, None, Aspect.REFUSAL, wanted, "no such rule", _EVERY)
+
+
+def _shared_pairs(node: str, pairs: Sequence[Pair], missing: Sequence[ExpectedRule[NftRule]]) -> Iterator[Difference]:
+    for expected_rule, rule in pairs:
+        if rule.clauses != expected_rule.rule.clauses:
+            wanted, aspect = expected_rule.rule.spec, _WRONG[expected_rule.kind]
+            yield Difference(node, rule.chain, rule.number, aspect, wanted, rule.spec, _EVERY)
+    for expected_rule in missing:
+        chain, wanted = expected_rule.rule.chain, expected_rule.rule.spec
+        yield Difference(
+            node, chain, None, _MISSING[expected_rule.kind], wanted, f"no {_purpose(expected_rule)}", _EVERY
+        )
+
+
+def _is_of_settings(rule: NftRule) -> bool:
+    """Whether a rule depends on kube-proxy's nodePortAddresses or on the cluster's ServiceCIDRs."""
+    drops = rule.chain == CLUSTER_IPS_CHECK_CHAIN and rule.clause("drop") is not None
+    return drops or _looks_up(rule, SERVICE_NODE_PORTS)
 
 
 @dataclass(frozen=True)
@@ -72,18 +183,19 @@ class _TableComparison:
     service: ServiceState
     expected: ExpectedTable
     table: Table
+    others: _ElementsOfOthers
 
     def differences(self) -> Iterator[Difference]:
         yield from self._elements()
-        yield from self._shared()
+        yield from self._lookup_of_node_ports()
         for chain, rules in self.expected.chains.items():
-            if chain in self.table:
-                yield from sorted(self._chain(chain, rules), key=lambda difference: difference.rule or 0)
-            else:
+            if chain not in self.table:
                 endpoints = dict.fromkeys(str(rule.endpoint) for rule in rules if rule.endpoint)
                 reason = ", ".join((self._service, *endpoints))
                 wanted, seen = "a chain of this name", "no such chain"
                 yield self._at(chain, Aspect.CHAIN_NAMES, wanted=wanted, seen=seen, reason=reason)
+            elif [rule.rule.clauses for rule in rules] != [rule.clauses for rule in self.table.rules(chain)]:
+                yield from sorted(self._chain(chain, rules), key=lambda difference: difference.rule or 0)
         yield from self._sets()
         yield from self._leftovers()
 
@@ -99,13 +211,15 @@ class _TableComparison:
         wanted = {(element.container, element.key): element for element in self.expected.elements}
         for element in wanted.values():
             verdict = self._verdict(element)
+            if verdict is not None and self.others.call_for(element.container, element.key, verdict, self.service):
+                continue
             if verdict != element.verdict:
                 key_text = " . ".join(element.key)
                 seen = f"no element {key_text}" if verdict is None else f"{key_text} : {verdict}"
                 reason = f"{self._service}, {element.about}"
                 yield self._at(element.container, _MISSING[element.kind], wanted=str(element), seen=seen, reason=reason)
         for container, key, target in dict.fromkeys(self._seen_elements()):
-            if (container, key) not in wanted:
+            if (container, key) not in wanted and not self.others.call_for(container, key, target, self.service):
                 reason = self._service if self.service.endpoints else f"{self._service} has no ready endpoint"
                 seen = f"{' . '.join(key)} : {target}"
                 yield self._at(container, Aspect.LEFTOVER, wanted="no such element", seen=seen, reason=reason)
@@ -134,19 +248,10 @@ class _TableComparison:
         seen = self.table.sets.get(element.container)
         return "" if seen and element.key in seen.elements else None
 
-    def _shared(self) -> Iterator[Difference]:
-        """Yield the differences of the rules in ``services`` that every Service needs; others are ignored."""
-        pairs, missing, _ = pair_rules(
-            self.expected.shared,
-            self.table.rules(SERVICES_CHAIN),
-            lambda rule: rule.spec,
-            lambda rule: rule.clauses[0] if rule.clauses else None,
-        )
-        yield from self._paired_and_missing(pairs, missing)
-        yield from self._late(pairs)
+    def _lookup_of_node_ports(self) -> Iterator[Difference]:
+        """Yield that no rule looks up node ports; its other matches depend on kube-proxy's nodePortAddresses."""
         lookups = [rule for rule in self.table.rules(SERVICES_CHAIN) if _looks_up(rule, SERVICE_NODE_PORTS)]
         if any(port.node_port for port in self.service.ports) and not lookups:
-            # The other matches of this rule depend on kube-proxy's nodePortAddresses.
             wanted = f"a rule with vmap @{SERVICE_NODE_PORTS}"
             yield self._at(SERVICES_CHAIN, Aspect.EXTERNAL, wanted=wanted, seen="no such rule")
 
@@ -196,8 +301,16 @@ class _TableComparison:
         seen_clauses = {_role(clause): clause for clause in rule.clauses if clause not in optional}
         for role in dict.fromkeys((*expected_clauses, *seen_clauses)):
             wanted, seen = expected_clauses.get(role), seen_clauses.get(role)
+            if expected_rule.kind is RuleKind.FIREWALL and wanted and seen and self._same_sources(wanted, seen):
+                continue
             if wanted != seen and not (expected_rule.kind is RuleKind.BALANCE and wanted and role in _CHOICES):
                 yield str(wanted or f"no {seen}"), str(seen or f"no {wanted}")
+
+    def _same_sources(self, wanted: Clause, seen: Clause) -> bool:
+        """Whether two matches let in the same addresses; nft merges ranges that overlap and sorts them."""
+        optional = self.expected.optional_sources
+        expected_addresses, seen_addresses = (_addresses(clause.operand, optional) for clause in (wanted, seen))
+        return expected_addresses is not None and expected_addresses == seen_addresses
 
     def _unbalanced(self, expected_rule: ExpectedRule[NftRule], rule: NftRule) -> Iterator[Difference]:
         """Yield how a balancing rule differs from an even choice of an endpoint; the order of branches is ignored."""
@@ -265,6 +378,12 @@ class _TableComparison:
             if seen.type != (wanted.type,):
                 wanted_text, seen_text = f"type {wanted.type}", f"type {' . '.join(seen.type)}"
                 yield self._at(name, Aspect.AFFINITY_STORE, wanted=wanted_text, seen=seen_text, reason=reason)
+            if seen.size not in (None, SET_SIZE):
+                wanted_text, seen_text = f"size {SET_SIZE}", f"size {seen.size}"
+                yield self._at(name, Aspect.AFFINITY_STORE, wanted=wanted_text, seen=seen_text, reason=reason)
+            if not {"timeout"} <= set(seen.flags) <= {"timeout", "dynamic"}:
+                wanted_text, seen_text = "flags dynamic, timeout", f"flags {', '.join(seen.flags) or 'none'}"
+                yield self._at(name, Aspect.AFFINITY_STORE, wanted=wanted_text, seen=seen_text, reason=reason)
             if seen.timeout != wanted.timeout:
                 reason = f"{self._service}, timeoutSeconds {self.service.timeout_seconds}"
                 wanted_text = f"timeout {wanted.timeout} s"
@@ -272,7 +391,7 @@ class _TableComparison:
                 yield self._at(name, Aspect.AFFINITY_STORE, wanted=wanted_text, seen=seen_text, reason=reason)
 
     def _leftovers(self) -> Iterator[Difference]:
-        allowed = {*self.expected.names, *self.expected.external_chains}
+        allowed = set(self.expected.names)
         sets = affinity_sets(self.service)
         for name in self.table.named_after(self.service.key):
             rules = self.table.rules(name)
@@ -287,6 +406,32 @@ class _TableComparison:
 
 
 _CHOICES: Final = ("vmap", "dnat")
+_EVERY: Final = "every Service"
+
+
+def _addresses(operand: str, also: Sequence[str]) -> tuple[tuple[int, int], ...] | None:
+    """Return the addresses of ``!= { ... }`` and some more, as first and last of each stretch; None for other text."""
+    sources = operand.removeprefix("!= ").strip("{ }").split(", ")
+    try:
+        stretches = sorted(_stretch(source) for source in (*sources, *also))
+    except ValueError:
+        return None
+    merged: list[tuple[int, int]] = []
+    for first, last in stretches if operand.startswith("!= ") else ():
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], last))
+        else:
+            merged.append((first, last))
+    return tuple(merged)
+
+
+def _stretch(source: str) -> tuple[int, int]:
+    """Return the first and the last address of ``address``, ``address/length`` or ``first-last``, as numbers."""
+    if "-" in source:
+        first, last = map(ipaddress.ip_address, source.split("-"))
+        return int(first), int(last)
+    network = ipaddress.ip_network(source)
+    return int(network[0]), int(network[-1])
 
 
 def _choice(rule: NftRule) -> Clause:

@@ -1,45 +1,50 @@
 """Compute the map elements, chains and affinity sets that kube-proxy in nftables mode writes for one Service.
 
 Source: kube-proxy's pkg/proxy/nftables/proxier.go (setupNFTables, syncProxyRules, writeServiceToEndpointJumps and
--DNATs), read for 1.33 to 1.37. Of the chains that filter by the source ranges of a load balancer (firewall-) only the
-names are computed, not the rules.
+-DNATs), read for 1.33 to 1.37.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from session_affinity.dataplane import chain_names
 from session_affinity.dataplane.nftables.layout import (
     CLUSTER_CHAIN,
     CLUSTER_IPS,
+    CLUSTER_IPS_CHECK_CHAIN,
     DROP,
+    ENDPOINTS_CHECK_CHAIN,
     EXTERNAL_CHAIN,
     FIREWALL_CHAIN,
+    FIREWALL_CHECK_CHAIN,
     FIREWALL_IPS,
     HAIRPINS,
     LOCAL_CHAIN,
     MARK_CHAIN,
+    MASQUERADING_CHAIN,
     NO_ENDPOINT_NODE_PORTS,
     NO_ENDPOINTS,
+    NODE_PORTS_CHECK_CHAIN,
     REJECT,
+    REJECT_CHAIN,
     SERVICE_IPS,
     SERVICE_NODE_PORTS,
     SERVICES_CHAIN,
     TableLayout,
     canonical,
-    port_chains,
 )
 from session_affinity.dataplane.nftables.rules import Clause, NftRule
+from session_affinity.dataplane.nftables.table import Hook
 from session_affinity.dataplane.pairing import ExpectedRule, RuleKind
-from session_affinity.dataplane.topology import usable_endpoints
+from session_affinity.dataplane.topology import includes, usable_endpoints
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from session_affinity.dataplane.model import Endpoint, ServicePort, ServiceState
+    from session_affinity.dataplane.model import Endpoint, Family, ServicePort, ServiceState
     from session_affinity.dataplane.nftables.table import Key
     from session_affinity.dataplane.proxy_config import ProxyConfig
 
@@ -72,17 +77,16 @@ class ExpectedSet:
 class ExpectedTable:
     """The expected objects of one Service on one node.
 
-    ``elements`` are its elements in shared maps and sets, ``shared`` the rules of the chain ``services`` that every
-    Service needs. ``chains`` and ``sets`` belong to the Service alone; ``external_chains`` may exist although their
-    rules are not computed. ``optional`` are redundant clauses that some versions write in rules with a masquerade mark.
+    ``elements`` are its elements in shared maps and sets. ``chains`` and ``sets`` belong to the Service alone.
+    ``optional`` are redundant clauses that some versions write in rules with a masquerade mark. ``optional_sources``
+    are addresses that its firewall chains may let in or not, as the node's own address is not known.
     """
 
     elements: tuple[ExpectedElement, ...]
-    shared: tuple[ExpectedRule[NftRule], ...]
     chains: Mapping[str, tuple[ExpectedRule[NftRule], ...]]
     sets: Mapping[str, ExpectedSet]
-    external_chains: tuple[str, ...] = ()
     optional: frozenset[Clause] = field(default_factory=frozenset)
+    optional_sources: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -109,7 +113,9 @@ def expected(
         elements += builder.entries(internal, reached=bool(by_chain[internal]))
         elements += builder.external_entries(reached=bool(by_chain[builder.external_policy_chain]))
         elements += builder.hairpins(node, {*usable.cluster, *usable.local})
-        if builder.is_open and builder.port.endpoints:
+        if builder.uses_firewall:
+            services[builder.chain(FIREWALL_CHAIN)] = (builder.firewall_rule(node),)
+        if service.is_external(builder.port) and builder.port.endpoints:
             rules = tuple(builder.external_rules(reached=bool(by_chain[builder.external_policy_chain])))
             services[builder.chain(EXTERNAL_CHAIN)] = rules
         for chain, balanced in by_chain.items():
@@ -119,14 +125,112 @@ def expected(
                     endpoints[builder.endpoint_chain(endpoint)] = tuple(builder.endpoint_rules(endpoint))
                 for endpoint in balanced if service.has_affinity else ():
                     sets[builder.affinity_set(endpoint)] = builder.expected_set(endpoint)
+    knows_node = proxy.node_address(node, service.family) is not None
     return ExpectedTable(
         tuple(elements),
-        tuple(builders[0].shared_rules()) if builders else (),
         MappingProxyType({**services, **endpoints}),
         MappingProxyType(sets),
-        port_chains(service, FIREWALL_CHAIN) if service.source_ranges and service.balancer_ips else (),
         frozenset(Clause("match", f"{builder.protocol} dport", str(builder.port.port)) for builder in builders),
+        () if knows_node else service.balancer_ips,
     )
+
+
+@dataclass(frozen=True)
+class SharedRules:
+    """The rules that every Service needs.
+
+    ``chains`` have these rules and no others, but for rules that are ``optional`` and, in ``open_chains``, for those
+    that depend on settings. ``jumps`` are in base chains, found by their hook: versions name base chains differently.
+    """
+
+    chains: Mapping[str, tuple[ExpectedRule[NftRule], ...]]
+    open_chains: frozenset[str]
+    jumps: tuple[tuple[Hook, ExpectedRule[NftRule]], ...]
+
+
+def shared_rules(family: Family, proxy: ProxyConfig, layout: TableLayout) -> SharedRules:
+    """Return the rules that every Service needs (pkg/proxy/nftables/proxier.go, setupNFTables).
+
+    The rule that drops traffic to unallocated cluster IPs is not among them: it needs the ServiceCIDRs.
+    """
+    ip = "ip6" if family == "IPv6" else "ip"
+    mark = 1 << proxy.masquerade_bit
+    pods = proxy.pod_range(family)
+    by_address = f"{ip} daddr . meta l4proto . th dport"
+    set_mark = Clause("set", "meta mark", f"meta mark | {mark}")
+    clear_mark = Clause("set", "meta mark", f"meta mark ^ {mark}")
+    masquerade = Clause("masquerade", operand="fully-random")
+    cluster_ip = Clause("match", f"{ip} daddr", f"@{CLUSTER_IPS}")
+    services: list[tuple[RuleKind, str, tuple[Clause, ...]]] = [
+        (RuleKind.ENTRY, "all cluster IPs", (Clause("vmap", by_address, f"@{SERVICE_IPS}"),))
+    ]
+    chains = {SERVICES_CHAIN: services}
+    if layout is TableLayout.CHAIN_PER_STICKY_ENDPOINT:
+        if pods:
+            from_outside = Clause("match", f"{ip} saddr", f"!= {canonical(pods)}")
+            clauses = (cluster_ip, from_outside, set_mark)
+            services.insert(0, (RuleKind.MASQUERADE, "traffic from outside the cluster", clauses))
+        hairpin = f"{ip} saddr . {ip} daddr . meta l4proto . th dport"
+        marked = Clause("match", f"meta mark & {mark}", "!= 0")
+        chains[MASQUERADING_CHAIN] = [
+            (RuleKind.MASQUERADE, "marked traffic", (marked, clear_mark, masquerade)),
+            (
+                RuleKind.MASQUERADE,
+                "connections of an endpoint to itself",
+                (Clause("match", "ct status", "dnat"), Clause("match", hairpin, f"@{HAIRPINS}"), masquerade),
+            ),
+        ]
+    else:
+        unmarked = Clause("match", f"meta mark & {mark}", "0")
+        chains[MARK_CHAIN] = [(RuleKind.MASQUERADE, "traffic to be masqueraded", (set_mark,))]
+        chains[MASQUERADING_CHAIN] = [
+            (RuleKind.MASQUERADE, "traffic without the mark", (unmarked, Clause("return"))),
+            (RuleKind.MASQUERADE, "marked traffic", (clear_mark,)),
+            (RuleKind.MASQUERADE, "marked traffic", (masquerade,)),
+        ]
+    refusal = Clause("reject", operand="port-unreachable")
+    chains[ENDPOINTS_CHECK_CHAIN] = [
+        (RuleKind.REFUSE, "Services without endpoints", (Clause("vmap", by_address, f"@{NO_ENDPOINTS}"),))
+    ]
+    chains[FIREWALL_CHECK_CHAIN] = [
+        (RuleKind.FIREWALL, "load balancers with source ranges", (Clause("vmap", by_address, f"@{FIREWALL_IPS}"),))
+    ]
+    chains[REJECT_CHAIN] = [(RuleKind.REFUSE, "Services without endpoints", (refusal,))]
+    chains[CLUSTER_IPS_CHECK_CHAIN] = [(RuleKind.REFUSE, "other ports of cluster IPs", (cluster_ip, refusal))]
+    return SharedRules(
+        {
+            chain: tuple(
+                ExpectedRule(kind, NftRule(chain, number, clauses), about)
+                for number, (kind, about, clauses) in enumerate(rules, 1)
+            )
+            for chain, rules in chains.items()
+        },
+        frozenset({SERVICES_CHAIN, CLUSTER_IPS_CHECK_CHAIN}),
+        tuple(_jumps()),
+    )
+
+
+_JUMPS: Final = (
+    ("filter", "input", True, NODE_PORTS_CHECK_CHAIN, RuleKind.REFUSE),
+    ("filter", "input", True, ENDPOINTS_CHECK_CHAIN, RuleKind.REFUSE),
+    ("filter", "forward", True, ENDPOINTS_CHECK_CHAIN, RuleKind.REFUSE),
+    ("filter", "output", True, ENDPOINTS_CHECK_CHAIN, RuleKind.REFUSE),
+    ("filter", "prerouting", True, FIREWALL_CHECK_CHAIN, RuleKind.FIREWALL),
+    ("filter", "output", True, FIREWALL_CHECK_CHAIN, RuleKind.FIREWALL),
+    ("nat", "output", False, SERVICES_CHAIN, RuleKind.ENTRY),
+    ("nat", "prerouting", False, SERVICES_CHAIN, RuleKind.ENTRY),
+    ("nat", "postrouting", False, MASQUERADING_CHAIN, RuleKind.MASQUERADE),
+    ("filter", "forward", True, CLUSTER_IPS_CHECK_CHAIN, RuleKind.REFUSE),
+    ("filter", "output", True, CLUSTER_IPS_CHECK_CHAIN, RuleKind.REFUSE),
+)
+"""Kind and point of a hook, whether only new connections go there, the chain, and its purpose."""
+
+
+def _jumps() -> Iterator[tuple[Hook, ExpectedRule[NftRule]]]:
+    for kind, point, only_new, chain, purpose in _JUMPS:
+        new = (Clause("match", "ct state", "new"),) if only_new else ()
+        rule = NftRule(f"{kind}-{point}", 1, (*new, Clause("jump", operand=chain)))
+        yield Hook(kind, point), ExpectedRule(purpose, rule, f"the jump to {chain}")
 
 
 @dataclass(frozen=True)
@@ -168,9 +272,23 @@ class _TableBuilder:
             yield ExpectedElement(where, key, verdict, RuleKind.ENTRY, self._about)
 
     @property
-    def is_open(self) -> bool:
-        """Whether the port can be reached from outside the cluster."""
-        return bool(self.port.node_port or self.service.external_ips or self.service.balancer_ips)
+    def uses_firewall(self) -> bool:
+        """Whether source ranges of a load balancer need a chain; it exists without endpoints too."""
+        return bool(self.service.source_ranges and self.service.balancer_ips)
+
+    def firewall_rule(self, node: str) -> ExpectedRule[NftRule]:
+        """Return the rule of the firewall chain: what is not from the source ranges is dropped.
+
+        Where a range contains the node's own address, the load balancer's addresses are let in as well: the node's own
+        connections to it come back with that source.
+        """
+        ranges = self.service.source_ranges
+        allows_node = includes(ranges, self.proxy.node_address(node, self.service.family))
+        sources = (*ranges, *(self.service.balancer_ips if allows_node else ()))
+        match = Clause("match", self._ip("saddr"), f"!= {{ {', '.join(map(canonical, sources))} }}")
+        return self._rule(
+            RuleKind.FIREWALL, self.chain(FIREWALL_CHAIN), match, Clause("drop"), about="sources outside the ranges"
+        )
 
     @property
     def external_policy_chain(self) -> str:
@@ -232,16 +350,6 @@ class _TableBuilder:
                 address = canonical(endpoint.address)
                 key = (address, address, self.protocol, str(endpoint.port))
                 yield ExpectedElement(HAIRPINS, key, "", RuleKind.MASQUERADE, str(endpoint))
-
-    def shared_rules(self) -> Iterator[ExpectedRule[NftRule]]:
-        """Yield the rules of the chain ``services`` that every Service needs."""
-        if self.layout is TableLayout.CHAIN_PER_STICKY_ENDPOINT and self._pods:
-            clauses = (Clause("match", self._ip("daddr"), f"@{CLUSTER_IPS}"), self._from_outside, self._mark)
-            yield self._rule(RuleKind.MASQUERADE, SERVICES_CHAIN, *clauses, about="traffic from outside the cluster")
-        subject = f"{self._ip('daddr')} . meta l4proto . th dport"
-        yield self._rule(
-            RuleKind.ENTRY, SERVICES_CHAIN, Clause("vmap", subject, f"@{SERVICE_IPS}"), about="all cluster IPs"
-        )
 
     def service_rules(
         self, chain: str, endpoints: tuple[Endpoint, ...], *, is_internal: bool

@@ -28,7 +28,13 @@ FIREWALL_IPS: Final = "firewall-ips"
 CLUSTER_IPS: Final = "cluster-ips"
 HAIRPINS: Final = "hairpin-connections"
 MARK_CHAIN: Final = "mark-for-masquerade"
-REJECT: Final = "goto reject-chain"
+MASQUERADING_CHAIN: Final = "masquerading"
+ENDPOINTS_CHECK_CHAIN: Final = "service-endpoints-check"
+NODE_PORTS_CHECK_CHAIN: Final = "nodeport-endpoints-check"
+CLUSTER_IPS_CHECK_CHAIN: Final = "cluster-ips-check"
+FIREWALL_CHECK_CHAIN: Final = "firewall-check"
+REJECT_CHAIN: Final = "reject-chain"
+REJECT: Final = f"goto {REJECT_CHAIN}"
 DROP: Final = "drop"
 
 CLUSTER_CHAIN: Final = "service-"
@@ -36,7 +42,10 @@ LOCAL_CHAIN: Final = "local-"
 EXTERNAL_CHAIN: Final = "external-"
 FIREWALL_CHAIN: Final = "firewall-"
 ENDPOINT_CHAIN: Final = "endpoint-"
+AFFINITY_SET: Final = "affinity-"
 _PREFIXES: Final = (CLUSTER_CHAIN, LOCAL_CHAIN, EXTERNAL_CHAIN, FIREWALL_CHAIN)
+SET_SIZE: Final = 65535
+"""The size of affinity sets: kube-proxy sets none, and nft gives sets that rules update this one."""
 
 
 class TableLayout(StrEnum):
@@ -90,14 +99,15 @@ def affinity_sets(service: ServiceState) -> Mapping[str, Endpoint]:
 
 def classify(rule: NftRule) -> RuleKind:
     """Return the purpose of a rule of a service or endpoint chain, judged by its clauses."""
+    if rule.chain.startswith(FIREWALL_CHAIN):
+        return RuleKind.FIREWALL
     if rule.clause("update", "add"):
         return RuleKind.UPDATE
     if rule.clause("set") or rule.target == MARK_CHAIN:
         return RuleKind.MASQUERADE
-    if rule.clause("vmap") or (rule.clause("dnat") and not rule.chain.startswith(ENDPOINT_CHAIN)):
-        return RuleKind.BALANCE
-    if rule.clause("dnat"):
-        return RuleKind.TRANSLATE
+    if rule.clause("vmap", "dnat"):
+        is_endpoint = rule.chain.startswith(ENDPOINT_CHAIN) and not rule.clause("vmap")
+        return RuleKind.TRANSLATE if is_endpoint else RuleKind.BALANCE
     if rule.target.startswith(ENDPOINT_CHAIN):
         return RuleKind.AFFINITY
     return RuleKind.EXTERNAL if rule.target.startswith((CLUSTER_CHAIN, LOCAL_CHAIN)) else RuleKind.OTHER

@@ -120,6 +120,16 @@ def _dnat(verb: str, body: Any) -> Clause:
     return Clause(verb, operand=_at(address, body.get("port")))
 
 
+def _masquerade(verb: str, body: Any) -> Clause:
+    return Clause(verb, operand=" ".join(words((body or {}).get("flags") or ())))
+
+
+def _reject(verb: str, body: Any) -> Clause:
+    """Return a refusal; the default of either IP family is the same clause, printed or not."""
+    kind, reason = (body or {}).get("type") or "icmp", (body or {}).get("expr") or "port-unreachable"
+    return Clause(verb, operand=reason if kind in ("icmp", "icmpv6") else f"with {kind} {reason}")
+
+
 def _verdict(verb: str, body: Any) -> Clause:
     return Clause(verb, operand=body["target"] if body else "")
 
@@ -130,6 +140,8 @@ _CLAUSES: Final[Mapping[str, Callable[[str, Any], Clause]]] = {
     "set": lambda _, body: Clause(body["op"], word(body["elem"]), body["set"]),
     "mangle": lambda _, body: Clause("set", word(body["key"]), word(body["value"])),
     "dnat": _dnat,
+    "masquerade": _masquerade,
+    "reject": _reject,
     **dict.fromkeys(VERDICTS, _verdict),
 }
 
@@ -170,6 +182,8 @@ def _operator(sign: str) -> Callable[[Any], str]:
 _WORDS: Final[Mapping[str, Callable[[Any], str]]] = {
     "payload": lambda body: f"{body['protocol']} {body['field']}",
     "meta": lambda body: f"meta {body['key']}",
+    "ct": lambda body: f"ct {body['key']}",
+    "range": lambda ends: "-".join(map(word, ends)),
     "prefix": lambda body: f"{body['addr']}/{body['len']}",
     "concat": lambda parts: " . ".join(map(word, parts)),
     "set": lambda parts: f"{{ {', '.join(map(word, parts))} }}",

@@ -35,10 +35,10 @@ class Element:
 
 @dataclass(frozen=True)
 class NftSet:
-    """A set.
+    """A set; ``type`` has the types of a key's parts, ``timeout`` is in seconds, None when the set has none.
 
-    ``type`` has the types of a key's parts, ``timeout`` is in seconds, None when the set has none. ``size`` is how many
-    elements it has room for, None for no limit.
+    ``size`` is how many elements it has room for, None for no limit. Releases of nft differ in the ``flags`` they
+    print: old ones leave ``dynamic`` out.
     """
 
     name: str
@@ -46,16 +46,29 @@ class NftSet:
     timeout: float | None = None
     elements: Mapping[Key, Element] = field(default_factory=dict)
     size: int | None = None
+    flags: Key = ()
+
+
+@dataclass(frozen=True)
+class Hook:
+    """Where the kernel enters a base chain: ``kind`` is filter or nat, ``point`` is prerouting, input and so on."""
+
+    kind: str
+    point: str
 
 
 @dataclass(frozen=True)
 class Table:
-    """kube-proxy's table of one IP family; ``maps`` are the verdict maps, each from key to verdict."""
+    """kube-proxy's table of one IP family; ``maps`` are the verdict maps, each from key to verdict.
+
+    ``hooks`` are those of the base chains by name.
+    """
 
     sets: Mapping[str, NftSet] = field(default_factory=dict)
     maps: Mapping[str, Mapping[Key, str]] = field(default_factory=dict)
     printed_rules: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     """The rules of each chain as printed, in order; they are parsed on first use."""
+    hooks: Mapping[str, Hook] = field(default_factory=dict)
     _parsed: dict[str, tuple[NftRule, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __contains__(self, chain: str) -> bool:
@@ -116,11 +129,14 @@ def parse(printed: Mapping[str, Any]) -> Table:
     sets: dict[str, NftSet] = {}
     maps: dict[str, Mapping[Key, str]] = {}
     rules: dict[str, list[Mapping[str, Any]]] = {}
+    hooks: dict[str, Hook] = {}
     try:
         for kind, item in (pair for entry in printed["nftables"] for pair in entry.items()):
             match kind:
                 case "chain":
                     rules.setdefault(item["name"], [])
+                    if "hook" in item:
+                        hooks[item["name"]] = Hook(item.get("type") or "", item["hook"])
                 case "rule":
                     rules.setdefault(item["chain"], []).append(item)
                 case "set":
@@ -131,7 +147,7 @@ def parse(printed: Mapping[str, Any]) -> Table:
                     maps[item["name"]] = {_element(key, types).key: word(verdict) for key, verdict in elements}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise NodeError(f"nft printed a table that cannot be read: {type(error).__name__}: {error}") from error
-    return Table(MappingProxyType(sets), MappingProxyType(maps), MappingProxyType(rules))
+    return Table(MappingProxyType(sets), MappingProxyType(maps), MappingProxyType(rules), hooks=MappingProxyType(hooks))
 
 
 def _set(item: Mapping[str, Any]) -> NftSet:
@@ -143,6 +159,7 @@ def _set(item: Mapping[str, Any]) -> NftSet:
         item.get("timeout"),
         MappingProxyType({element.key: element for element in elements}),
         item.get("size"),
+        words(item.get("flags") or ()),
     )
 
 
