@@ -75,15 +75,19 @@ class Endpoint:
     for_zones: tuple[str, ...] = ()
     for_nodes: tuple[str, ...] = ()
 
-    # Cached: names and order of every comparison derive from it.
+    # Cached, as the text is: every comparison of every node needs them several times.
     @cached_property
     def at(self) -> str:
         """``ip:port`` as kube-proxy writes it: the DNAT target; chain names and endpoint order derive from it."""
         return host_port(self.address, self.port)
 
-    def __str__(self) -> str:
+    @cached_property
+    def _text(self) -> str:
         where = " on ".join(part for part in (f"pod {self.pod}" if self.pod else "", self.node) if part)
         return f"{self.at} ({where})" if where else self.at
+
+    def __str__(self) -> str:
+        return self._text
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from session_affinity.dataplane.model import family_of_range
+from session_affinity.dataplane.model import family_of, family_of_range
 from session_affinity.errors import ClusterError
 from session_affinity.text import listed
 
@@ -47,8 +47,11 @@ class ProxyConfig:
     IP. ``sync_period`` and ``min_sync_period`` are in seconds. An empty ``node_port_addresses`` is the mode's default:
     all addresses in iptables mode, the primary ones in nftables mode.
 
-    ``zones`` are those of the nodes by name, which matter to Services whose endpoints have hints. ``source`` says where
-    the settings were read; it is for display, and two that differ in it alone are equal.
+    ``zones`` are those of the nodes by name, which matter to Services whose endpoints have hints. ``node_addresses``
+    are the addresses of the nodes by name, as in the Node's status: a load balancer's source ranges that contain a
+    node's own address let in what the node sends to the load balancer. Of a node that is not there, the rule for that
+    may exist or not. ``source`` says where the settings were read; it is for display, and two that differ in it alone
+    are equal.
     """
 
     mode: str
@@ -64,6 +67,7 @@ class ProxyConfig:
     localhost_node_ports: bool = True
     feature_gates: Mapping[str, bool] = field(default_factory=dict, hash=False)
     zones: Mapping[str, str] = field(default_factory=dict, hash=False)
+    node_addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     source: str = field(default="", compare=False)
 
     @classmethod
@@ -107,6 +111,17 @@ class ProxyConfig:
         """Return the range of ``cluster_cidr`` in one family; None when kube-proxy has none there."""
         ranges = (self.cluster_cidr or "").split(",")
         return next((range_ for range_ in ranges if range_ and family_of_range(range_) == family), None)
+
+    def node_address(self, node: str, family: Family) -> str | None:
+        """Return the address that kube-proxy takes for its node's in a family; None when it is not known.
+
+        It is the first of the Node's addresses, and a loopback address where it has none of the family
+        (cmd/kube-proxy/app/server.go, detectNodeIPs).
+        """
+        if node not in self.node_addresses:
+            return None
+        loopback = "::1" if family == "IPv6" else "127.0.0.1"
+        return next((address for address in self.node_addresses[node] if family_of(address) == family), loopback)
 
     @property
     def not_judged(self) -> str:
@@ -154,8 +169,15 @@ class ProxyConfigs:
 
     def with_zones(self, zones: Mapping[str, str]) -> Self:
         """Return the same settings with the zones of the nodes."""
-        by_node = {node: replace(config, zones=zones) for node, config in self.by_node.items()}
-        return replace(self, by_node=by_node, default=self.default and replace(self.default, zones=zones))
+        return self._with(lambda config: replace(config, zones=zones))
+
+    def with_node_addresses(self, addresses: Mapping[str, tuple[str, ...]]) -> Self:
+        """Return the same settings with the addresses of the nodes."""
+        return self._with(lambda config: replace(config, node_addresses=addresses))
+
+    def _with(self, change: Callable[[ProxyConfig], ProxyConfig]) -> Self:
+        by_node = {node: change(config) for node, config in self.by_node.items()}
+        return replace(self, by_node=by_node, default=self.default and change(self.default))
 
     @property
     def distinct(self) -> tuple[ProxyConfig, ...]:

@@ -101,7 +101,7 @@ def compare_many(
 
     def differences(service: ServiceState, state: ServiceState) -> tuple[Difference, ...]:
         comparison = _RulesetComparison(node, state, wanted[state], index, former.get(service, {}), others)
-        return (*(shared if state.cluster_ips else ()), *comparison.differences())
+        return (*comparison.differences(), *(shared if state.cluster_ips else ()))
 
     return {
         service: nearest(service, (differences(service, state) for state in alternatives))
@@ -383,7 +383,7 @@ class _RulesetComparison:
 
 def _same_text(wanted: Sequence[ExpectedRule[Rule]], seen: Sequence[Rule]) -> bool:
     """Whether rules are equal as text, in this order; most are, and need not be parsed."""
-    return [expected_rule.rule.plain for expected_rule in wanted] == [rule.plain for rule in seen]
+    return [expected_rule.rule.body for expected_rule in wanted] == [rule.plain for rule in seen]
 
 
 def _purpose(expected_rule: ExpectedRule[Rule]) -> str:

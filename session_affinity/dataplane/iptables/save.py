@@ -9,7 +9,6 @@ import functools
 import ipaddress
 import re
 from dataclasses import dataclass, field
-from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -99,7 +98,7 @@ class Rule:
         """``-j`` or ``-g``."""
         return _parse_body(self.body)[3]
 
-    @cached_property
+    @property
     def plain(self) -> str:
         """The text after the name of the chain without its comment, spelled as it was printed.
 
@@ -271,6 +270,7 @@ def _quote(value: str) -> str:
     return f'"{value}"' if " " in value or not value else value
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def network(text: str) -> str:
     """Return an address or prefix in one spelling; other text is returned as it is."""
     try:

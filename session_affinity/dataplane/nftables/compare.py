@@ -97,7 +97,7 @@ def compare_many(
         if family not in shared:
             shared[family] = tuple(shared_differences(node, family, proxy, table))
         comparison = _TableComparison(node, state, wanted[state], table, others)
-        return (*(shared[family] if state.cluster_ips else ()), *comparison.differences())
+        return (*comparison.differences(), *(shared[family] if state.cluster_ips else ()))
 
     return {service: nearest(service, map(differences, alternatives)) for service, alternatives in states.items()}
 
@@ -161,9 +161,11 @@ def shared_differences(node: str, family: Family, proxy: ProxyConfig, table: Tab
 
 def _shared_pairs(node: str, pairs: Sequence[Pair], missing: Sequence[ExpectedRule[NftRule]]) -> Iterator[Difference]:
     for expected_rule, rule in pairs:
-        if rule.clauses != expected_rule.rule.clauses:
-            wanted, aspect = expected_rule.rule.spec, _WRONG[expected_rule.kind]
-            yield Difference(node, rule.chain, rule.number, aspect, wanted, rule.spec, _EVERY)
+        aspect = _WRONG[expected_rule.kind]
+        for wanted_clause, seen_clause in _by_role(expected_rule.rule.clauses, rule.clauses):
+            if wanted_clause != seen_clause:
+                wanted, seen = _texts(wanted_clause, seen_clause)
+                yield Difference(node, rule.chain, rule.number, aspect, wanted, seen, _EVERY)
     for expected_rule in missing:
         chain, wanted = expected_rule.rule.chain, expected_rule.rule.spec
         yield Difference(
@@ -174,7 +176,8 @@ def _shared_pairs(node: str, pairs: Sequence[Pair], missing: Sequence[ExpectedRu
 def _is_of_settings(rule: NftRule) -> bool:
     """Whether a rule depends on kube-proxy's nodePortAddresses or on the cluster's ServiceCIDRs."""
     drops = rule.chain == CLUSTER_IPS_CHECK_CHAIN and rule.clause("drop") is not None
-    return drops or _looks_up(rule, SERVICE_NODE_PORTS)
+    choice = rule.clause("vmap")
+    return drops or (choice is not None and choice.subject == "meta l4proto . th dport")
 
 
 @dataclass(frozen=True)
@@ -297,14 +300,13 @@ class _TableComparison:
     def _unequal(self, expected_rule: ExpectedRule[NftRule], rule: NftRule) -> Iterator[tuple[str, str]]:
         """Yield expected and seen text of every clause that differs, except the map of a balancing rule."""
         optional = self.expected.optional if expected_rule.kind is RuleKind.MASQUERADE else frozenset()
-        expected_clauses = {_role(clause): clause for clause in expected_rule.rule.clauses}
-        seen_clauses = {_role(clause): clause for clause in rule.clauses if clause not in optional}
-        for role in dict.fromkeys((*expected_clauses, *seen_clauses)):
-            wanted, seen = expected_clauses.get(role), seen_clauses.get(role)
+        clauses = [clause for clause in rule.clauses if clause not in optional]
+        for wanted, seen in _by_role(expected_rule.rule.clauses, clauses):
             if expected_rule.kind is RuleKind.FIREWALL and wanted and seen and self._same_sources(wanted, seen):
                 continue
-            if wanted != seen and not (expected_rule.kind is RuleKind.BALANCE and wanted and role in _CHOICES):
-                yield str(wanted or f"no {seen}"), str(seen or f"no {wanted}")
+            is_choice = expected_rule.kind is RuleKind.BALANCE and wanted is not None and wanted.verb in _CHOICES
+            if wanted != seen and not is_choice:
+                yield _texts(wanted, seen)
 
     def _same_sources(self, wanted: Clause, seen: Clause) -> bool:
         """Whether two matches let in the same addresses; nft merges ranges that overlap and sorts them."""
@@ -452,3 +454,14 @@ def _role(clause: Clause) -> str:
     if clause.verb == "match":
         return clause.subject
     return "verdict" if clause.verb in VERDICTS else clause.verb
+
+
+def _by_role(wanted: Iterable[Clause], seen: Iterable[Clause]) -> Iterator[tuple[Clause | None, Clause | None]]:
+    """Yield the clauses of two rules side by side, None where one of them has no such clause."""
+    expected_clauses, seen_clauses = ({_role(clause): clause for clause in clauses} for clauses in (wanted, seen))
+    for role in dict.fromkeys((*expected_clauses, *seen_clauses)):
+        yield expected_clauses.get(role), seen_clauses.get(role)
+
+
+def _texts(wanted: Clause | None, seen: Clause | None) -> tuple[str, str]:
+    return str(wanted or f"no {seen}"), str(seen or f"no {wanted}")

@@ -7,6 +7,7 @@ Source: kube-proxy's pkg/proxy/nftables/proxier.go (setupNFTables, syncProxyRule
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -122,7 +123,7 @@ def expected(
             if balanced:
                 services[chain] = tuple(builder.service_rules(chain, balanced, is_internal=chain == internal))
                 for endpoint in balanced if builder.has_endpoint_chains else ():
-                    endpoints[builder.endpoint_chain(endpoint)] = tuple(builder.endpoint_rules(endpoint))
+                    endpoints[builder.endpoint_chain(endpoint)] = builder.endpoint_rules(endpoint)
                 for endpoint in balanced if service.has_affinity else ():
                     sets[builder.affinity_set(endpoint)] = builder.expected_set(endpoint)
     knows_node = proxy.node_address(node, service.family) is not None
@@ -364,16 +365,9 @@ class _TableBuilder:
             yield self._rule(RuleKind.AFFINITY, chain, match, goto, about=str(endpoint), endpoint=endpoint)
         yield self._rule(RuleKind.BALANCE, chain, *self._balance(endpoints), about=f"{len(endpoints)} endpoints")
 
-    def endpoint_rules(self, endpoint: Endpoint) -> Iterator[ExpectedRule[NftRule]]:
-        chain, about = self.endpoint_chain(endpoint), str(endpoint)
-        if self.layout is TableLayout.CHAIN_PER_ENDPOINT:
-            from_itself = Clause("match", self._ip("saddr"), canonical(endpoint.address))
-            yield self._rule(RuleKind.MASQUERADE, chain, from_itself, _jump_to_mark(), about=about, endpoint=endpoint)
-        if self.service.has_affinity:
-            update = Clause("update", self._ip("saddr"), f"@{self.affinity_set(endpoint)}")
-            yield self._rule(RuleKind.UPDATE, chain, update, about=about, endpoint=endpoint)
-        clauses = (self._of_protocol, Clause("dnat", operand=endpoint.at))
-        yield self._rule(RuleKind.TRANSLATE, chain, *clauses, about=about, endpoint=endpoint)
+    def endpoint_rules(self, endpoint: Endpoint) -> tuple[ExpectedRule[NftRule], ...]:
+        affinity_set = self.affinity_set(endpoint) if self.service.has_affinity else ""
+        return _endpoint_rules(self.endpoint_chain(endpoint), affinity_set, self.protocol, self.layout, endpoint)
 
     def _balance(self, endpoints: tuple[Endpoint, ...]) -> tuple[Clause, ...]:
         if self.has_endpoint_chains:
@@ -419,6 +413,24 @@ class _TableBuilder:
         self, kind: RuleKind, chain: str, *clauses: Clause, about: str, endpoint: Endpoint | None = None
     ) -> ExpectedRule[NftRule]:
         return ExpectedRule(kind, NftRule(chain, 1, clauses), about, endpoint)
+
+
+# Cached: they are the same on all nodes.
+@lru_cache(maxsize=1 << 15)
+def _endpoint_rules(
+    chain: str, affinity_set: str, protocol: str, layout: TableLayout, endpoint: Endpoint
+) -> tuple[ExpectedRule[NftRule], ...]:
+    """Return the rules of an endpoint chain; ``affinity_set`` is empty without session affinity."""
+    source = f"{'ip6' if ':' in endpoint.address else 'ip'} saddr"
+    rules: list[tuple[RuleKind, tuple[Clause, ...]]] = []
+    if layout is TableLayout.CHAIN_PER_ENDPOINT:
+        from_itself = Clause("match", source, canonical(endpoint.address))
+        rules.append((RuleKind.MASQUERADE, (from_itself, _jump_to_mark())))
+    if affinity_set:
+        rules.append((RuleKind.UPDATE, (Clause("update", source, f"@{affinity_set}"),)))
+    dnat = (Clause("match", "meta l4proto", protocol), Clause("dnat", operand=endpoint.at))
+    rules.append((RuleKind.TRANSLATE, dnat))
+    return tuple(ExpectedRule(kind, NftRule(chain, 1, clauses), str(endpoint), endpoint) for kind, clauses in rules)
 
 
 def _jump_to_mark() -> Clause:

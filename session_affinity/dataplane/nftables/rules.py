@@ -82,9 +82,13 @@ class NftRule:
 
 def read_rule(chain: str, number: int, item: Mapping[str, Any]) -> NftRule:
     """Parse a rule as printed."""
-    expressions = (pair for expression in item.get("expr") or () for pair in expression.items())
-    clauses = tuple(_clause(verb, body) for verb, body in expressions if verb != "counter")
-    return NftRule(chain, number, clauses, item.get("comment") or "")
+    clauses = [
+        _clause(verb, body)
+        for expression in item.get("expr") or ()
+        for verb, body in expression.items()
+        if verb != "counter"
+    ]
+    return NftRule(chain, number, tuple(clauses), item.get("comment") or "")
 
 
 def _clause(verb: str, body: Any) -> Clause:
@@ -157,11 +161,13 @@ def _at(address: Any, port: Any) -> str:
 
 def word(value: Any) -> str:
     """Return an expression in the syntax of nft; an unknown one keeps its JSON."""
-    if isinstance(value, (str, int)):
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int):
         return str(value)
     if not isinstance(value, dict) or len(value) != 1:
         return _json(value)
-    name, body = next(iter(value.items()))
+    ((name, body),) = value.items()
     writer = _WORDS.get(name)
     try:
         if writer:

@@ -10,13 +10,12 @@ import pytest
 from session_affinity.dataplane import backends
 from session_affinity.dataplane.backend import of_client
 from session_affinity.dataplane.backends import BACKENDS, IPTABLES, NFTABLES
-from session_affinity.dataplane.iptables import expected as iptables_expected
-from session_affinity.dataplane.iptables import save as iptables_save
 from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ServicePort, ServiceState
 from session_affinity.dataplane.proxy_config import ProxyConfig
 from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.dataplane.xt_recent import Entry, RecentList
 from session_affinity.errors import ClusterError
+from tests import rendered_nodes
 
 if TYPE_CHECKING:
     from session_affinity.dataplane.backend import Backend
@@ -32,14 +31,11 @@ FIRST, SECOND = IPTABLES.affinity_stores(SERVICE)
 
 def node(**ages: int) -> NodeSnapshot:
     """Return a node with the Service's rules and lists, and the client's entries: their ages in seconds by pod."""
-    rules = [str(rule) for rule in iptables_expected.expected(SERVICE, PROXY).rules]
-    chains = dict.fromkeys(rule.split()[1] for rule in rules)
-    text = "\n".join(["*nat", *(f":{chain} - [0:0]" for chain in chains), *rules, "COMMIT", ""])
     lists = {}
     for name, endpoint in IPTABLES.affinity_stores(SERVICE).items():
         stamps = [NOW - ages[endpoint.pod] * HZ] if endpoint.pod in ages else []
         lists[name] = RecentList(name, tuple(Entry(CLIENT, 64, stamp, 1, (stamp,)) for stamp in stamps))
-    return NodeSnapshot("a", iptables_save.parse(text), lists, jiffies=NOW)
+    return NodeSnapshot("a", rendered_nodes.iptables_node([SERVICE], PROXY).ruleset, lists, jiffies=NOW)
 
 
 def test_backends_by_proxy_mode() -> None:

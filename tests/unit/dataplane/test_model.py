@@ -108,20 +108,28 @@ def test_a_headless_service_has_no_cluster_ip() -> None:
     assert ServiceState.from_objects(service(clusterIP="None", clusterIPs=["None"]), []).cluster_ips == ()
 
 
+NODE_PORTS = [{"name": "svc-webport", "protocol": "TCP", "port": 9000, "nodePort": 30123}]
+
+
 @pytest.mark.parametrize(
     ("spec", "cluster", "local"),
     [
         ({}, True, False),
         ({"internalTrafficPolicy": "Local"}, False, True),
-        ({"type": "NodePort", "externalTrafficPolicy": "Local"}, True, True),
+        ({"type": "NodePort", "externalTrafficPolicy": "Local", "ports": NODE_PORTS}, True, True),
         ({"type": "ClusterIP", "externalTrafficPolicy": "Local"}, True, False),
-        ({"type": "NodePort", "internalTrafficPolicy": "Local"}, True, True),
+        ({"type": "NodePort", "internalTrafficPolicy": "Local", "ports": NODE_PORTS}, True, True),
+        ({"externalIPs": ["203.0.113.7"], "externalTrafficPolicy": "Local"}, True, True),
+        ({"type": "LoadBalancer", "externalTrafficPolicy": "Local"}, True, False),
+        ({"type": "LoadBalancer", "internalTrafficPolicy": "Local"}, False, True),
     ],
 )
-def test_traffic_policies_select_the_endpoints_of_a_node(spec: dict[str, str], *, cluster: bool, local: bool) -> None:
+def test_traffic_policies_select_the_endpoints_of_a_node(spec: dict[str, Any], *, cluster: bool, local: bool) -> None:
+    """A LoadBalancer without node ports and without an address cannot be reached from outside."""
     state = ServiceState.from_objects(service(**spec), [])
 
-    assert (state.uses_cluster_endpoints, state.uses_local_endpoints) == (cluster, local)
+    (port,) = state.ports
+    assert (state.uses_cluster_endpoints(port), state.uses_local_endpoints(port)) == (cluster, local)
 
 
 def test_an_unnamed_port_adds_nothing_to_the_name() -> None:

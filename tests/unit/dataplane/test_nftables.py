@@ -118,7 +118,13 @@ def test_a_node_without_the_table_lacks_every_chain_and_set() -> None:
 
     absent = {difference.chain for difference in differences if difference.aspect is Aspect.CHAIN_NAMES}
     assert absent == {SVC, *CHAINS, *SETS}
-    assert {difference.aspect for difference in differences} == {Aspect.CHAIN_NAMES, Aspect.ENTRY, Aspect.MASQUERADE}
+    assert {difference.aspect for difference in differences} == {
+        Aspect.CHAIN_NAMES,
+        Aspect.ENTRY,
+        Aspect.MASQUERADE,
+        Aspect.REFUSAL,
+        Aspect.FIREWALL,
+    }
 
 
 def test_a_masquerade_rule_may_match_the_port_again() -> None:

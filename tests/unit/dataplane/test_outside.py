@@ -127,7 +127,13 @@ def test_a_load_balancer_with_source_ranges_leads_to_the_firewall_chain() -> Non
         EXT,
     ]
     assert [entry.rule.target for entry in filtered.entries][1:] == [chain, EXT]
-    assert (plain.external_chains, filtered.external_chains) == ((), (chain,))
+    assert chain not in plain.chains
+    assert [str(rule.rule) for rule in filtered.chains[chain]] == [
+        f"-A {chain} -s 203.0.113.0/24 -j {EXT}",
+        f"-A {chain} -s 198.51.100.9/32 -j {EXT}",
+        f"-A {chain}",
+    ]
+    assert [rule.optional for rule in filtered.chains[chain]] == [False, True, False]
 
 
 # Each mutation is exactly one difference at its place.

@@ -21,7 +21,7 @@ ENDPOINTS = (
 def used(
     *endpoints: Endpoint, node: str = "worker2", zone: str = "east", internal: str = "Cluster", external: str = ""
 ) -> tuple[list[str], list[str]]:
-    port = ServicePort("web", "TCP", 9000, endpoints)
+    port = ServicePort("web", "TCP", 9000, endpoints, 30123 if external else 0)
     state = ServiceState(
         "default", "svc", ("10.200.1.7",), "ClientIP", 30, (port,), internal_policy=internal, external_policy=external
     )

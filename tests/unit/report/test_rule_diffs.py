@@ -11,6 +11,7 @@ from session_affinity.dataplane.backends import IPTABLES
 from session_affinity.dataplane.iptables import expected as iptables_expected
 from session_affinity.dataplane.iptables import save as iptables_save
 from session_affinity.report.rule_diffs import rules_diff
+from tests import rendered_nodes
 from tests.unit.verdicts.conftest import PROXIES, PROXY
 
 if TYPE_CHECKING:
@@ -67,9 +68,9 @@ def test_a_thorough_diff_has_leftovers_of_former_endpoints(world: World) -> None
     before = replace(
         world.service, ports=(replace(world.service.ports[0], endpoints=(*world.service.ports[0].endpoints, gone)),)
     )
-    rules = [str(rule) for rule in iptables_expected.expected(world.service, PROXY).rules]
+    lines = rendered_nodes.iptables_text([world.service], PROXY).splitlines()
     left = [str(rule) for rule in iptables_expected.expected(before, PROXY).rules if "10.10.9.9" in str(rule)]
-    text = "\n".join(["*nat", *rules, *left, "COMMIT"])
+    text = "\n".join([*lines, "*nat", *left, "COMMIT"])
     state = replace(world.programmed("a"), ruleset=iptables_save.parse(text))
 
     assert any("10.10.9.9" in line for line in diff(world, state) if line.startswith("!"))

@@ -10,10 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from session_affinity.dataplane.iptables import compare as iptables_compare
-from session_affinity.dataplane.iptables import expected as iptables_expected
-from session_affinity.dataplane.iptables import save as iptables_save
-from session_affinity.dataplane.iptables.backend import RulesByService
 from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ServicePort, ServiceState
 from session_affinity.dataplane.nftables import table as nftables_table
 from session_affinity.dataplane.proxy_config import ProxyConfig, ProxyConfigs
@@ -23,9 +19,12 @@ from session_affinity.errors import NotReadyError
 from session_affinity.testbed import testbed
 from session_affinity.testbed.testbed import Testbed
 from session_affinity.traffic.answers import Answer, Answers, Target
+from tests import rendered_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from session_affinity.dataplane.iptables import save as iptables_save
 
 PROXY = ProxyConfig("iptables", "10.10.0.0/16", min_sync_period=0.0)
 PROXIES = ProxyConfigs(default=PROXY)
@@ -37,9 +36,7 @@ OTHER = replace(STICKY, name="affinity-other", cluster_ips=("10.200.1.6",))
 
 
 def ruleset(*services: ServiceState) -> iptables_save.Ruleset:
-    rules = [str(rule) for service in services for rule in iptables_expected.expected(service, PROXY).rules]
-    chains = dict.fromkeys(rule.split()[1] for rule in rules)
-    return iptables_save.parse("\n".join(["*nat", *(f":{chain} - [0:0]" for chain in chains), *rules, "COMMIT", ""]))
+    return rendered_nodes.iptables_node(services, PROXY).ruleset
 
 
 class SyncingNodes:
@@ -164,19 +161,6 @@ def test_a_sync_may_take_as_long_as_kube_proxy_puts_it_off() -> None:
     slow = ProxyConfigs({"a": PROXY, "b": replace(PROXY, min_sync_period=10.0)})
 
     assert make_testbed(SyncingNodes(), slow).sync_seconds == DEFAULTS.sync + 10.0
-
-
-def test_rules_sorted_by_service_are_those_that_are_compared() -> None:
-    sorted_rules = RulesByService(ruleset(STICKY, OTHER))
-
-    for service in (STICKY, OTHER):
-        assert not iptables_compare.compare("a", service, PROXY, sorted_rules.of(service))
-        assert iptables_compare.compare("a", replace(service, timeout_seconds=31), PROXY, sorted_rules.of(service))
-    assert len(sorted_rules.of(STICKY).rules("KUBE-SERVICES")) == 1
-
-
-def test_rules_of_a_service_without_any_differ() -> None:
-    assert iptables_compare.compare("a", STICKY, PROXY, RulesByService(ruleset(OTHER)).of(STICKY))
 
 
 class SentinelAnswers:

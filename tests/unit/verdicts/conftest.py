@@ -18,6 +18,7 @@ from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.dataplane.xt_recent import Entry, RecentList
 from session_affinity.traffic.answers import Answer, Answers, Target
 from session_affinity.traffic.client import ClientId
+from tests import rendered_nodes
 
 if TYPE_CHECKING:
     from session_affinity.verdicts.verdict import Verdict
@@ -95,11 +96,9 @@ class World:
 
     def programmed(self, name: str, without: str = "", replace: tuple[str, str] = ("", "")) -> NodeSnapshot:
         """Return a node with the right rules, without the lines that contain a text, or with a text replaced."""
-        rules = [str(rule) for rule in iptables_expected.expected(self.service, PROXY).rules]
-        lines = [line.replace(*replace) if replace[0] else line for line in rules if not without or without not in line]
-        names = dict.fromkeys(line.split()[1] for line in lines)
-        text = "\n".join(["*nat", *(f":{chain} - [0:0]" for chain in names), *lines, "COMMIT", ""])
-        return NodeSnapshot(name, iptables_save.parse(text))
+        lines = rendered_nodes.iptables_text([self.service], PROXY).splitlines()
+        lines = [line.replace(*replace) if replace[0] else line for line in lines if not without or without not in line]
+        return NodeSnapshot(name, iptables_save.parse("\n".join(lines)))
 
 
 @pytest.fixture
