@@ -232,8 +232,9 @@ class ServiceState:
         absent; while there is none, the terminating endpoints that still serve are used, and ``serving`` counts as true
         when it is absent (pkg/proxy/topology.go, CategorizeEndpoints; addEndpoints).
 
-        ``release`` is kube-proxy's. Until 1.33 a source range of length 0 is a range like others; until 1.35 kube-proxy
-        watches neither Services labelled headless nor slices labelled for another proxy (cmd/kube-proxy/app/server.go).
+        ``release`` is kube-proxy's. Until 1.33 a source range of length 0 is a range like others and node hints are
+        ignored; until 1.35 kube-proxy watches neither Services labelled headless nor slices labelled for another proxy
+        (cmd/kube-proxy/app/server.go).
         """
         meta, spec = service["metadata"], service["spec"]
         balancer = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
@@ -388,7 +389,7 @@ def _service_port(
     name, protocol = port.get("name") or "", port.get("protocol") or "TCP"
     by_address: dict[str, list[EndpointEntry]] = {}
     for number, endpoint_slice in enumerate(slices):
-        for entry in _entries(number, endpoint_slice, name, protocol):
+        for entry in _entries(number, endpoint_slice, (name, protocol), with_node_hints=release >= (1, 34)):
             by_address.setdefault(entry.endpoint.at, []).append(entry)
     several = [Twin(tuple(entries), release < (1, 36)) for entries in by_address.values() if len(entries) > 1]
     service_port = ServicePort(
@@ -432,10 +433,12 @@ def _outcomes(twin: Twin) -> set[tuple[object, ...]]:
     return max(by_node, key=len)
 
 
-def _entries(number: int, endpoint_slice: Mapping[str, Any], name: str, protocol: str) -> Iterator[EndpointEntry]:
+def _entries(
+    number: int, endpoint_slice: Mapping[str, Any], name_and_protocol: tuple[str, str], *, with_node_hints: bool
+) -> Iterator[EndpointEntry]:
     """Yield the entries of a slice for the port of this name and protocol."""
     for port in endpoint_slice.get("ports") or ():
-        if (port.get("name") or "", port.get("protocol") or "TCP") != (name, protocol) or not port.get("port"):
+        if (port.get("name") or "", port.get("protocol") or "TCP") != name_and_protocol or not port.get("port"):
             continue
         for listed in endpoint_slice.get("endpoints") or ():
             addresses = listed.get("addresses")
@@ -443,6 +446,7 @@ def _entries(number: int, endpoint_slice: Mapping[str, Any], name: str, protocol
                 continue
             target = listed.get("targetRef") or {}
             hints = listed.get("hints") or {}
+            for_nodes = hints.get("forNodes") if with_node_hints else ()
             conditions = listed.get("conditions") or {}
             is_terminating = bool(conditions.get("terminating"))
             is_ready = conditions.get("ready") is not False
@@ -454,7 +458,7 @@ def _entries(number: int, endpoint_slice: Mapping[str, Any], name: str, protocol
                     pod=target.get("name", "") if target.get("kind", "Pod") == "Pod" else "",
                     node=listed.get("nodeName") or "",
                     for_zones=tuple(sorted(zone["name"] for zone in hints.get("forZones") or ())),
-                    for_nodes=tuple(sorted(node["name"] for node in hints.get("forNodes") or ())),
+                    for_nodes=tuple(sorted(node["name"] for node in for_nodes or ())),
                 ),
                 is_ready,
                 not is_ready and is_terminating and conditions.get("serving") is not False,
