@@ -253,8 +253,17 @@ def test_the_cluster_ip_leads_to_the_services_chain(rules: RuleReading, check: C
     Preconditions: a Service with ClientIP over three ready endpoints.
     Steps: read the rules of every node.
     Expected: one rule of KUBE-SERVICES, or one element of service-ips, matches cluster IP, protocol and port and leads
-        to the Service's chain; traffic from outside the pod network is marked for masquerading.
+        to the Service's chain; traffic from outside the pod network is marked for masquerading; marked packets are
+        forwarded and masqueraded; no rule refuses traffic to the Service.
     """
-    verdict = judge_aspects(rules.sticky, rules.differences, rules.sync.waited, Aspect.ENTRY, Aspect.MASQUERADE)
+    verdict = judge_aspects(
+        rules.sticky,
+        rules.differences,
+        rules.sync.waited,
+        Aspect.ENTRY,
+        Aspect.MASQUERADE,
+        Aspect.FORWARDING,
+        Aspect.REFUSAL,
+    )
 
     check(verdict)

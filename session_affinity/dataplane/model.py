@@ -343,6 +343,19 @@ class ServiceState:
         )
 
 
+def shared_addresses(services: Iterable[ServiceState]) -> Mapping[tuple[str, str, int], tuple[str, ...]]:
+    """Return the keys of the Services that have one address, protocol and port, by these.
+
+    Which of them gets the traffic kube-proxy draws at every sync (kubernetes/kubernetes#69599).
+    """
+    owners: dict[tuple[str, str, int], dict[str, None]] = {}
+    for service in services:
+        for address in (*service.cluster_ips, *service.external_ips, *service.balancer_ips):
+            for port in service.ports if service.cluster_ips else ():
+                owners.setdefault((address, port.protocol, port.port), {})[service.key] = None
+    return {key: tuple(keys) for key, keys in owners.items() if len(keys) > 1}
+
+
 def _labels(api_object: Mapping[str, Any]) -> Mapping[str, str]:
     return (api_object.get("metadata") or {}).get("labels") or {}
 

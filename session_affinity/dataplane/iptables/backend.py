@@ -1,4 +1,4 @@
-"""The backend of kube-proxy's iptables mode: rules of the nat table, and recent lists of ``xt_recent``."""
+"""The backend of kube-proxy's iptables mode: rules of the tables nat and filter, and lists of ``xt_recent``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Iptables:
     counts_connections: Final = True
 
     def expected(self, service: ServiceState, proxy: ProxyConfig, node: str = "") -> ExpectedChains:
-        """Return the expected nat rules of a Service on a node."""
+        """Return the expected rules of a Service on a node."""
         return expected.expected(service, proxy, node)
 
     def compare(self, snapshot: NodeSnapshot, service: ServiceState, proxy: ProxyConfig) -> tuple[Difference, ...]:

@@ -14,6 +14,7 @@ from session_affinity.dataplane.nftables.layout import (
     CLUSTER_IPS,
     ENDPOINT_CHAIN,
     EXTERNAL_CHAIN,
+    FIREWALL_CHAIN,
     HAIRPINS,
     LOCAL_CHAIN,
     NO_ENDPOINTS,
@@ -155,7 +156,7 @@ def _matches_on_a_set(rule: NftRule) -> bool:
 def _lines(table: Table, service: ServiceState) -> Iterator[str]:
     yield from _elements(table, service)
     names = [name for name in table.named_after(service.key) if name in table]
-    for prefix in (CLUSTER_CHAIN, LOCAL_CHAIN, EXTERNAL_CHAIN, ENDPOINT_CHAIN):
+    for prefix in (CLUSTER_CHAIN, LOCAL_CHAIN, EXTERNAL_CHAIN, FIREWALL_CHAIN, ENDPOINT_CHAIN):
         for name in sorted(name for name in names if name.startswith(prefix)):
             yield from map(str, table.rules(name))
     for name in sorted(name for name in table.named_after(service.key) if name in table.sets):

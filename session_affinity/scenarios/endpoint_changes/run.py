@@ -210,7 +210,7 @@ def _with_streamed_answers(running: _RunningScenario) -> tuple[StepResult, ...]:
 
 def _deleted(service: ServiceState) -> ServiceState:
     """Return a Service that was deleted: nodes are to have no rules for it."""
-    ports = tuple(replace(port, endpoints=(), serving_terminating=()) for port in service.ports)
+    ports = tuple(port.without_endpoints() for port in service.ports)
     return replace(service, cluster_ips=(), ports=ports)
 
 
