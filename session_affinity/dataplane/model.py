@@ -232,6 +232,9 @@ class ServiceState:
         absent; while there is none, the terminating endpoints that still serve are used, and ``serving`` counts as true
         when it is absent (pkg/proxy/topology.go, CategorizeEndpoints; addEndpoints).
 
+        kube-proxy does not watch slices labelled headless; the state of a Service without cluster IP has their
+        endpoints nevertheless, as no rule depends on them.
+
         ``release`` is kube-proxy's. Until 1.33 a source range of length 0 is a range like others and node hints are
         ignored; until 1.35 kube-proxy watches neither Services labelled headless nor slices labelled for another proxy
         (cmd/kube-proxy/app/server.go).
@@ -240,13 +243,14 @@ class ServiceState:
         balancer = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
         affinity = spec.get("sessionAffinity") or "None"
         client_ip = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
+        cluster_ips = _of_family(family, _cluster_ips(service, release))
         ignored = {HEADLESS_LABEL} if release >= (1, 36) else {HEADLESS_LABEL, PROXY_NAME_LABEL}
         service_slices = [
             endpoint_slice
             for endpoint_slice in slices
             if endpoint_slice.get("addressType", family) == family
             and _belongs(endpoint_slice, meta["namespace"], meta["name"])
-            and not ignored & _labels(endpoint_slice).keys()
+            and not (cluster_ips and ignored & _labels(endpoint_slice).keys())
         ]
         balancer_ips = [ingress.get("ip") for ingress in balancer if (ingress.get("ipMode") or "VIP") == "VIP"]
         external_policy = (spec.get("externalTrafficPolicy") or "Cluster") if _reachable_from_outside(spec) else ""
@@ -254,7 +258,7 @@ class ServiceState:
         return cls(
             namespace=meta["namespace"],
             name=meta["name"],
-            cluster_ips=_of_family(family, _cluster_ips(service, release)),
+            cluster_ips=cluster_ips,
             session_affinity=affinity,
             timeout_seconds=client_ip.get("timeoutSeconds") if affinity == CLIENT_IP else None,
             ports=tuple(_service_port(port, service_slices, release) for port in spec.get("ports") or ()),

@@ -191,7 +191,10 @@ def test_hints_choose_among_ready_endpoints_only() -> None:
 
 
 def test_slices_labelled_headless_are_not_watched() -> None:
-    assert at(state(piece(endpoint("10.10.1.70"), **{HEADLESS_LABEL: ""}))) == []
+    labelled = piece(endpoint("10.10.1.70"), **{HEADLESS_LABEL: ""})
+
+    assert at(state(labelled)) == []
+    assert at(state(labelled, clusterIP="None")) == ["10.10.1.70:80"]
 
 
 @pytest.mark.parametrize(("release", "watched"), [((1, 35), []), ((1, 36), ["10.10.1.70:80"])])
