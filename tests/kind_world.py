@@ -1,4 +1,4 @@
-"""A machine on which kind runs clusters, made of stand-ins: programs that do what files say."""
+"""A machine of stand-in programs for tests of kind clusters: files in a directory control what docker and kind do."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ exit 0
 
 @dataclass(frozen=True)
 class World:
-    """A machine as the files of a directory say it is."""
+    """A machine of stand-in programs; the files in ``here`` are its state."""
 
     here: Path
 
@@ -88,75 +88,84 @@ class World:
         return self.here / "bin"
 
     def write(self, name: str, text: str = "") -> None:
-        """Make a file that changes what a program does."""
+        """Write a file that changes what a program does."""
         (self.here / name).write_text(text, encoding="utf-8")
 
-    def image(self, name: str, **changes: object) -> None:
-        """Let the engine have an image: a node image for this machine unless said otherwise."""
-        self.write(f"image-{name.translate(str.maketrans('/:@', '___'))}", _image(**changes))
+    def image(
+        self,
+        name: str,
+        *,
+        architecture: str = "amd64",
+        entrypoint: str = "/usr/local/bin/entrypoint",
+        description: str = "",
+        tags: Sequence[str] = (),
+    ) -> None:
+        """Add an image to the engine; by default it is a node image for this machine."""
+        inspected = _inspected_image(architecture, entrypoint, description, tags)
+        self.write(f"image-{name.translate(str.maketrans('/:@', '___'))}", inspected)
 
     def program(self, name: str, text: str) -> None:
-        """Put a program on PATH."""
+        """Install a program."""
         file = self.bin / name
         file.write_text(text.format(here=self.here, program=name), encoding="utf-8")
         file.chmod(file.stat().st_mode | stat.S_IXUSR)
 
     def remove(self, name: str) -> None:
-        """Take a program from PATH."""
+        """Uninstall a program."""
         (self.bin / name).unlink()
 
     def node(self, *lines: str) -> None:
-        """Let the engine have these containers of the cluster: ``id|name|state``."""
+        """Set the containers of the cluster, each as ``id|name|state``."""
         self.write("nodes", "".join(f"{line}\n" for line in lines))
 
     @property
     def nodes(self) -> str:
-        """The containers of the cluster, as the engine lists them."""
+        """The containers of the cluster in the engine's list, one line each."""
         return (self.here / "nodes").read_text(encoding="utf-8")
 
     @property
     def network(self) -> bool:
-        """Whether there is a network for kind."""
+        """Whether the network of kind exists."""
         return (self.here / "network").exists()
 
     def calls(self, beginning: str) -> list[str]:
-        """Return the calls that begin so, their arguments in brackets."""
+        """Return the program calls that begin with this text; arguments are in brackets."""
         file = self.here / "calls"
         lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
         return [line for line in lines if line.startswith(beginning)]
 
 
-def _image(
-    *,
+def _inspected_image(
     architecture: str = "amd64",
     entrypoint: str = "/usr/local/bin/entrypoint",
     description: str = "",
     tags: Sequence[str] = (),
 ) -> str:
+    """Return the output of ``docker image inspect`` for an image."""
     labels = {"org.opencontainers.image.description": description} if description else None
     settings = {"Entrypoint": [entrypoint, "/sbin/init"], "Labels": labels}
-    found = {"Id": "sha256:1234", "Architecture": architecture, "Config": settings, "RepoTags": list(tags)}
-    return json.dumps([found])
+    image = {"Id": "sha256:1234", "Architecture": architecture, "Config": settings, "RepoTags": list(tags)}
+    return json.dumps([image])
 
 
 def make_world(directory: Path) -> World:
-    """Return a machine on which everything works, below a directory with a space in its name."""
+    """Return a machine on which everything works; its directory has a space in its name."""
     here = directory / "a world"
     (here / "bin").mkdir(parents=True)
-    made = World(here)
-    made.program("docker", ENGINE)
-    made.program("kind", KIND)
-    made.write("info", f"28.2.2|x86_64|{directory}\n")
-    made.write("kind-version", "0.33.0")
-    made.write("version", "v1.37.2\n")
-    made.write("to-pull", _image())
+    world = World(here)
+    world.program("docker", ENGINE)
+    world.program("kind", KIND)
+    world.write("info", f"28.2.2|x86_64|{directory}\n")
+    world.write("kind-version", "0.33.0")
+    world.write("version", "v1.37.2\n")
+    world.write("to-pull", _inspected_image())
     for name in ("nodes", "others", "images"):
-        made.write(name)
-    made.image(NODE_IMAGE)
-    return made
+        world.write(name)
+    world.image(NODE_IMAGE)
+    return world
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process still runs."""
+    """Return whether a process still runs."""
     state = subprocess.run(("/bin/ps", "-o", "stat=", "-p", str(pid)), capture_output=True, text=True, check=False)
     return bool(state.stdout.strip()) and not state.stdout.startswith("Z")

@@ -9,8 +9,7 @@ import click
 from session_affinity.clusters.kind import preflight
 from session_affinity.clusters.kind.cluster import ClusterLifetime
 from session_affinity.clusters.kind.engine import detect
-from session_affinity.clusters.kind.state import KindState
-from session_affinity.clusters.kind.state import names as kept_names
+from session_affinity.clusters.kind.state import KindState, cluster_names
 from session_affinity.errors import ClusterError
 from session_affinity.progress import Progress
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 def down(names: Sequence[str] | None) -> int:
     """Delete clusters that the suite made, and what it keeps about them; every such cluster of this user for None."""
-    for name in kept_names() if names is None else names:
+    for name in cluster_names() if names is None else names:
         click.echo(f"cluster {name}: {'removed' if _remove(KindState(name)) else 'there is none that the suite made'}")
     return 0
 
@@ -30,7 +29,7 @@ def kubeconfig(name: str) -> int:
     state = KindState(name)
     if not state.kubeconfig.exists():
         raise ClusterError(
-            f"no kind cluster {name} that the suite keeps (there are: {', '.join(kept_names()) or 'none'})",
+            f"no kind cluster {name} that the suite keeps (there are: {', '.join(cluster_names()) or 'none'})",
             next_step=f"session-affinity check --cluster kind --keep-cluster --cluster-name {name}",
         )
     click.echo(state.kubeconfig)
@@ -51,7 +50,7 @@ def _remove(state: KindState) -> bool:
     preflight.require_kind()
     engine = detect()
     life = ClusterLifetime(engine, state, Progress())
-    with state.held():
+    with state.lock():
         containers = engine.containers(state.name)
         if containers and not record.describes(containers):
             raise ClusterError(
@@ -61,5 +60,5 @@ def _remove(state: KindState) -> bool:
         if containers:
             life.remove()
         else:
-            life.forget(record)
+            life.remove_leftovers(record)
     return True

@@ -141,9 +141,9 @@ def _check_version(options: ClusterOptions) -> None:
             next_step="use one of these, or another --kubernetes",
         )
     if options.node_image or options.cluster == "kind":
-        from session_affinity.clusters.kind.preflight import wanted
+        from session_affinity.clusters.kind.preflight import requested_node_image
 
-        wanted(options.kubernetes, options.node_image)
+        requested_node_image(options.kubernetes, options.node_image)
 
 
 def _listed(names: Sequence[str]) -> str:

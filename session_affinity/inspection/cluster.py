@@ -120,7 +120,7 @@ def _takes(options: ClusterOptions, kind: str, extra: str) -> bool:
 
 
 def _kept_kind(name: str) -> Cluster | None:
-    from session_affinity.clusters.kind import ready
+    from session_affinity.clusters.kind import readiness
     from session_affinity.clusters.kind.cluster import KindCluster, nodes_of
     from session_affinity.clusters.kind.engine import detect
     from session_affinity.clusters.kind.state import KindState
@@ -134,5 +134,5 @@ def _kept_kind(name: str) -> Cluster | None:
     if not containers or not record.describes(containers):
         return None
     nodes = nodes_of(engine, containers)
-    configs = ProxyConfigs.same(ready.kube_proxy_config(Api(state.kubeconfig)), nodes)
+    configs = ProxyConfigs.same(readiness.kube_proxy_config(Api(state.kubeconfig)), nodes)
     return KindCluster(name, state.kubeconfig, nodes, configs, record.facts, record.images)

@@ -1,4 +1,4 @@
-"""kind clusters and signals, on a machine of stand-ins; and a real one where an engine and the images are here."""
+"""Tests of kind clusters and signals on a machine of stand-in programs, and of a real cluster where kind can run."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ NAME = "kind-test"
 _RUN = """
 import sys, time
 from session_affinity.clusters.options import ClusterOptions
-from session_affinity.clusters.kind import ready
+from session_affinity.clusters.kind import readiness
 from session_affinity.clusters.kind.provider import open_kind
 from session_affinity.progress import Progress
 from session_affinity.dataplane.proxy_config import ProxyConfig
 config = ProxyConfig("iptables", "10.10.0.0/16")
-ready.wait = lambda *_, **__: config
-ready.not_ready = lambda *_: ""
-ready.kube_proxy_config = lambda _: config
+readiness.wait = lambda *_, **__: config
+readiness.not_ready = lambda *_: ""
+readiness.kube_proxy_config = lambda _: config
 opened = open_kind(ClusterOptions(cluster="kind", node_image={image!r}), Progress())
 if sys.argv[1] == "nan":
     opened.__enter__()
@@ -49,13 +49,13 @@ with opened as cluster:
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    """A machine of stand-ins."""
+    """A machine of stand-in programs."""
     return make_world(tmp_path)
 
 
 @pytest.fixture
 def run(world: World) -> Callable[..., subprocess.Popen[str]]:
-    """Starts a run that lasts so many seconds, in a process of its own."""
+    """Returns a function that starts a run of ``seconds`` seconds in another process; nan never closes the cluster."""
     script = world.here / "run.py"
     script.write_text(_RUN.format(image=NODE_IMAGE), encoding="utf-8")
     environment = {**os.environ, "PATH": str(world.bin), "PYTHONPATH": str(ROOT)}
@@ -77,7 +77,7 @@ def run(world: World) -> Callable[..., subprocess.Popen[str]]:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    wait_until(condition, 20, what="what the run was to do", pause=0.01)
+    wait_until(condition, 20, what="the run to reach the state for the signal", pause=0.01)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -89,9 +89,9 @@ def test_an_interrupt_while_kind_creates_leaves_nothing(
     wait_for((world.here / "hanging").exists)
 
     process.send_signal(number)
-    _, said = process.communicate(timeout=20)
+    _, stderr = process.communicate(timeout=20)
 
-    assert "KeyboardInterrupt" in said
+    assert "KeyboardInterrupt" in stderr
     assert world.nodes == ""
     assert not world.network
     assert not is_running(int((world.here / "hanging").read_text()))
@@ -114,23 +114,21 @@ def test_an_interrupt_later_leaves_nothing(
     assert list((world.here / "state" / "kind").iterdir()) == []
 
 
-def test_an_interrupt_while_the_cluster_is_removed_lets_that_end(
-    world: World, run: Callable[..., subprocess.Popen[str]]
-) -> None:
+def test_an_interrupt_does_not_stop_the_removal(world: World, run: Callable[..., subprocess.Popen[str]]) -> None:
     world.write("delete-takes", "1")
     process = run(0)
     wait_for((world.here / "deleting").exists)
 
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    _, stderr = process.communicate(timeout=20)
 
     assert process.returncode == 0
-    assert "the cluster is being removed: a few seconds more" in said
+    assert "the cluster is being removed: a few seconds more" in stderr
     assert world.nodes == ""
 
 
-def test_a_run_that_forgets_to_finish_leaves_nothing(world: World, run: Callable[..., subprocess.Popen[str]]) -> None:
-    """So does pytest when it is interrupted while it tears fixtures down."""
+def test_a_run_without_teardown_leaves_nothing(world: World, run: Callable[..., subprocess.Popen[str]]) -> None:
+    """pytest skips the rest of its teardown when it is interrupted during teardown."""
     process = run(float("nan"))
     process.communicate(timeout=20)
 
@@ -139,7 +137,7 @@ def test_a_run_that_forgets_to_finish_leaves_nothing(world: World, run: Callable
     assert not world.network
 
 
-def test_a_killed_run_leaves_a_cluster_that_the_next_takes_over_and_removes(
+def test_the_next_run_adopts_and_removes_the_cluster_of_a_killed_run(
     world: World, run: Callable[..., subprocess.Popen[str]]
 ) -> None:
     killed = run()
@@ -149,16 +147,16 @@ def test_a_killed_run_leaves_a_cluster_that_the_next_takes_over_and_removes(
     killed.communicate(timeout=20)
     assert world.nodes.count("running") == 4
 
-    up, said = run(0).communicate(timeout=20)
+    stdout, stderr = run(0).communicate(timeout=20)
 
-    assert up.split() == ["up", *MYK8S]
-    assert "found running, left by a run that was killed" in said
+    assert stdout.split() == ["up", *MYK8S]
+    assert "found running, left by a run that was killed" in stderr
     assert len(world.calls("kind [create]")) == 1
     assert world.nodes == ""
     assert not world.network
 
 
-def test_a_start_that_was_killed_takes_kind_along_and_is_replaced(
+def test_a_killed_start_ends_kind_and_the_next_run_replaces_the_cluster(
     world: World, run: Callable[..., subprocess.Popen[str]]
 ) -> None:
     (world.bin / "setpriv").symlink_to(shutil.which("setpriv") or "/usr/bin/setpriv")
@@ -171,24 +169,24 @@ def test_a_start_that_was_killed_takes_kind_along_and_is_replaced(
     os.kill(int((world.here / "hanging").read_text()), signal.SIGKILL)
     (world.here / "create-hangs").unlink()
 
-    up, said = run(0).communicate(timeout=20)
+    stdout, stderr = run(0).communicate(timeout=20)
 
-    assert up.split() == ["up", *MYK8S]
-    assert "left by a run that was killed, and its start was interrupted: replaced" in said
+    assert stdout.split() == ["up", *MYK8S]
+    assert "left by a run that was killed, replaced: its start was interrupted" in stderr
     assert world.nodes == ""
 
 
 def usable_image() -> str:
-    """Return the node image of a machine that kind can run on; skip, saying why, on one that it cannot."""
+    """Return a node image of this machine's engine; skip with the reason where kind cannot run."""
     try:
         preflight.require_kind()
         return preflight.local_image(detect())
     except SuiteError as error:
-        pytest.skip(f"not run on kind: {error.what}")
+        pytest.skip(f"no kind cluster on this machine: {error.what}")
 
 
 def remains(engine: Engine) -> dict[str, object]:
-    """Return what a kind cluster would leave: containers, volumes, networks, the user's kubeconfig."""
+    """Return what a kind cluster may leave: its containers and network, volumes, the user's kubeconfig."""
     argv = (engine.program, "volume", "ls", "-q")
     volumes = subprocess.run(argv, capture_output=True, text=True, check=True)
     users = Path.home() / ".kube" / "config"
@@ -200,14 +198,14 @@ def remains(engine: Engine) -> dict[str, object]:
     }
 
 
-def test_a_real_cluster_is_kept_found_and_removed(state_root: Path) -> None:
-    """One claim about answers and one about rules hold, twice; the second run starts checking at once."""
+def test_a_real_cluster_is_kept_adopted_and_removed(state_root: Path) -> None:
+    """A claim about answers and a claim about rules hold in both runs; the second run adopts the kept cluster."""
     image = usable_image()
     engine = detect()
     before = remains(engine)
     argv = (sys.executable, "-m", "pytest", "suite", "-m", "C10 or C14", "--cluster=kind", f"--cluster-name={NAME}")
     try:
-        said = [
+        runs = [
             subprocess.run((*argv, *more), cwd=ROOT, capture_output=True, text=True, check=False, timeout=280)
             for more in (("--keep-cluster", f"--node-image={image}"), ())
         ]
@@ -215,7 +213,7 @@ def test_a_real_cluster_is_kept_found_and_removed(state_root: Path) -> None:
     finally:
         kind_clusters.down([NAME])
 
-    assert [one.returncode for one in said] == [0, 0], said
-    assert "found running, kept" in said[1].stdout + said[1].stderr
+    assert [completed.returncode for completed in runs] == [0, 0], runs
+    assert "found running, kept" in runs[1].stdout + runs[1].stderr
     assert mode == 0o600
     assert remains(engine) == before

@@ -111,9 +111,9 @@ def images_for(options: ClusterOptions) -> tuple[str, ...]:
     needed = images.images_of(objects, source_of(options))
     if options.cluster != "kind":
         return needed
-    from session_affinity.clusters.kind.preflight import wanted
+    from session_affinity.clusters.kind.preflight import requested_node_image
 
-    return tuple(sorted((*needed, wanted(options.kubernetes, options.node_image).image)))
+    return tuple(sorted((*needed, requested_node_image(options.kubernetes, options.node_image).image)))
 
 
 def source_of(options: ClusterOptions) -> images.ImageSource:

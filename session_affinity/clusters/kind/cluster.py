@@ -1,4 +1,4 @@
-"""A kind cluster, from its start to its end."""
+"""A kind cluster and its lifetime: creation, adoption by a later run, removal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from session_affinity.clusters.addresses import families_of
 from session_affinity.clusters.cluster import OwnCluster
 from session_affinity.clusters.interrupts import interrupts_ignored
-from session_affinity.clusters.kind import configuration, images, ready
+from session_affinity.clusters.kind import configuration, images, readiness
 from session_affinity.clusters.kind.manager import KindManager
 from session_affinity.clusters.kind.node import KindNode
 from session_affinity.clusters.kind.state import KindRecord
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from session_affinity.progress import Progress, ProgressStep
 
 LATE_SECONDS: Final = 3.0
-"""How long an engine may be busy making a node before it can be seen."""
+"""How long an engine may take to create a node before it lists the container."""
 _BALANCER: Final = "-external-load-balancer"
 _UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e]+")
 
@@ -45,7 +45,7 @@ _UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e]+")
 class KindCluster(OwnCluster):
     """A running kind cluster (see ``clusters.cluster.Cluster``).
 
-    ``images`` has the names under which the nodes have those images of the manifests that were put on them.
+    ``images`` maps the images of the manifests that were loaded onto the nodes to their names there.
     """
 
     name: str
@@ -57,24 +57,25 @@ class KindCluster(OwnCluster):
     provider: str = "kind"
 
     def kube_proxy_log(self, node: str) -> str:
-        """Return the end of the log of the kube-proxy pod on a node (see ``clusters.cluster.Cluster``)."""
+        """Return the end of the log of a node's kube-proxy pod (see ``clusters.cluster.Cluster``)."""
         return logs.of_kube_proxy(Api(self.kubeconfig, context=self.context, request_seconds=DEFAULTS.pod_log), node)
 
     def image_name(self, image: str) -> str:
-        """Return the name under which the nodes have an image, or pull it (see ``OwnCluster``)."""
+        """Return an image's name on the nodes, or the name by which they pull it (see ``OwnCluster``)."""
         return self.images.get(image, image)
 
 
 def nodes_of(engine: Engine, containers: Sequence[Container]) -> dict[str, KindNode]:
-    """Return the nodes among the containers of a cluster, the control plane first."""
-    names = (one.name for one in containers if not one.name.endswith(_BALANCER))
+    """Return the nodes among a cluster's containers by name, the control plane first."""
+    names = (container.name for container in containers if not container.name.endswith(_BALANCER))
     return {name: KindNode(name, engine.program) for name in sorted(names)}
 
 
 class ClusterLifetime:
-    """A cluster that ends with the block, or with the interpreter if that comes first, unless it is to be kept.
+    """Removes a cluster at the end of the block, or when the interpreter exits before that, unless it is kept.
 
-    ``failed`` is asked before the cluster is removed: when it says so, the nodes' logs are written below ``results``.
+    When ``failed`` returns true at the end of the block, or the block raises, the logs of the nodes are first written
+    to a directory below ``results``.
     """
 
     def __init__(
@@ -91,21 +92,21 @@ class ClusterLifetime:
         self._progress = progress
         self._failed = failed
         self._logs = results / f"kind-logs-{state.name}"
-        self._begun = False
+        self._may_exist = False
         self._kept = False
 
     def __enter__(self) -> Self:
-        # Interrupted at a bad moment, pytest forgets what it had to finish.
+        # pytest does not always run its teardown after an interrupt.
         atexit.register(self._at_exit)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            if self._begun and ((kind is not None and issubclass(kind, Exception)) or self._failed()):
+            if self._may_exist and ((kind is not None and issubclass(kind, Exception)) or self._failed()):
                 self.export_logs()
         finally:
             try:
-                if self._begun and not self._kept:
+                if self._may_exist and not self._kept:
                     self.remove()
             except Exception:
                 atexit.unregister(self._at_exit)
@@ -113,16 +114,16 @@ class ClusterLifetime:
         atexit.unregister(self._at_exit)
 
     def keep(self) -> None:
-        """Let the cluster outlive this run, and let the next one know."""
+        """Keep the cluster after this run, and mark it as kept for later runs."""
         self._kept = True
         record = self._state.record()
         if record is not None and not record.kept:
             self._state.write(replace(record, kept=True))
 
     def start(self, config: dict[str, Any], image: NodeImage, facts: dict[str, str], seconds: float) -> KindCluster:
-        """Create the cluster and wait, at most ``seconds`` after kind, until it can be judged.
+        """Create the cluster and wait until it is ready, for at most ``seconds`` after kind has ended.
 
-        Raises ClusterError with what kind said, NotReadyError with what was seen last.
+        Raises ClusterError with kind's output, NotReadyError with the last state.
         """
         began = time.monotonic()
         record = KindRecord(
@@ -133,9 +134,9 @@ class ClusterLifetime:
             network_was_there=self._engine.has_network(),
         )
         self._state.begin(config, record)
-        self._begun = True
+        self._may_exist = True
         with self._progress.step("kind create cluster") as step:
-            self._manager(_Steps(step, self._progress)).create_cluster()
+            self._manager(_KindSteps(step, self._progress)).create_cluster()
         containers = self._engine.containers(self._state.name)
         nodes = nodes_of(self._engine, containers)
         with ThreadPoolExecutor(1, thread_name_prefix="images") as pool:
@@ -143,22 +144,22 @@ class ClusterLifetime:
             with self._progress.step("nodes and kube-proxy") as step:
                 family = families_of(record.ip_family)[0]
                 api = Api(self._state.kubeconfig)
-                proxy_config = ready.wait(api, nodes, seconds=seconds, step=step, family=family)
+                proxy_config = readiness.wait(api, nodes, seconds=seconds, step=step, family=family)
             with self._progress.step("images of the sample pods"):
                 loaded = loading.result()
                 facts |= loaded.facts
         facts["cluster start"] = f"{time.monotonic() - began:.1f} s"
-        ids = {one.name: one.id for one in containers}
+        ids = {container.name: container.id for container in containers}
         self._state.write(replace(record, nodes=ids, facts=facts, images=loaded.names))
         return self._cluster(nodes, proxy_config, facts, loaded.names)
 
     def adopt(self, record: KindRecord, containers: Sequence[Container]) -> KindCluster:
-        """Take over a cluster that an earlier run left; raises ClusterError when it cannot be read.
+        """Take over a cluster that an earlier run left; raises ClusterError when it does not answer.
 
-        It ends with this run, unless it was kept before or is to be kept now.
+        The cluster is removed at the end of this run, unless it was kept before or is kept now.
         """
-        self._begun, self._kept = True, record.kept
-        proxy_config = ready.kube_proxy_config(Api(self._state.kubeconfig))
+        self._may_exist, self._kept = True, record.kept
+        proxy_config = readiness.kube_proxy_config(Api(self._state.kubeconfig))
         facts = {**record.facts, "cluster start": "found running"}
         return self._cluster(nodes_of(self._engine, containers), proxy_config, facts, record.images)
 
@@ -173,72 +174,73 @@ class ClusterLifetime:
         return KindCluster(self._state.name, self._state.kubeconfig, nodes, configs, facts, image_names)
 
     def export_logs(self) -> None:
-        """Write the logs of the nodes to the results; not being able to is worth a line, not an error of its own."""
+        """Write the logs of the nodes below the results directory; a failure is printed and not raised."""
         shutil.rmtree(self._logs, ignore_errors=True)
         try:
             with self._progress.step("kind export logs") as step:
                 self._manager().export_logs(self._logs, timeout=DEFAULTS.kind_logs)
                 step.update(str(self._logs))
         except ClusterError as error:
-            self._progress.note(f"cluster {self._state.name}: no logs of its nodes: {error}")
+            self._progress.note(f"cluster {self._state.name}: the logs of its nodes cannot be exported: {error}")
 
     def remove(self) -> None:
-        """Remove the cluster and what is remembered of it; raises ClusterError naming what does not go.
+        """Remove the cluster, then its files; raises ClusterError naming the containers that stay.
 
-        Until it is gone it is remembered, so that the next run can finish this.
+        The files stay as long as the cluster does, so that the next run can finish the removal.
         """
         record = self._state.record()
         with interrupts_ignored(self._progress.note), self._progress.step("kind delete cluster"):
-            left: tuple[Container, ...] = ()
+            remaining: tuple[Container, ...] = ()
 
             def is_removed() -> bool:
-                # More than once: the engine may still be making a node for a kind that was interrupted.
-                nonlocal left
+                # Repeated, because the engine may still be creating a node for a kind that was interrupted.
+                nonlocal remaining
                 self._manager().delete_cluster()
-                left = self._remaining(for_certain=record is not None and record.started)
-                return not left
+                remaining = self._remaining_containers(started=record is not None and record.started)
+                return not remaining
 
             if not poll(is_removed, DEFAULTS.kind_removal, pause=0):
-                ids = " ".join(one.id[:12] for one in left)
+                names = ", ".join(container.name for container in remaining)
+                ids = " ".join(container.id[:12] for container in remaining)
                 raise ClusterError(
-                    f"containers of kind cluster {self._state.name} stay: {', '.join(one.name for one in left)}",
-                    next_step=f"{self._engine.program} rm --force --volumes {ids}",
+                    f"kind cluster {self._state.name} still has containers after `kind delete cluster`: {names}",
+                    next_step=f"remove them: {self._engine.program} rm --force --volumes {ids}",
                 )
-            self.forget(record)
+            self.remove_leftovers(record)
 
-    def _remaining(self, *, for_certain: bool) -> tuple[Container, ...]:
-        """Return the containers that are there; one more look, later, where the engine may be making some."""
-        left = self._engine.containers(self._state.name)
-        if not left and not for_certain:
+    def _remaining_containers(self, *, started: bool) -> tuple[Container, ...]:
+        """Return the cluster's containers; waits for late ones unless the cluster's start was completed."""
+        remaining = self._engine.containers(self._state.name)
+        if not remaining and not started:
             time.sleep(LATE_SECONDS)
-            left = self._engine.containers(self._state.name)
-        return left
+            remaining = self._engine.containers(self._state.name)
+        return remaining
 
-    def forget(self, record: KindRecord | None) -> None:
-        """Remove what is left of a cluster without containers: its files, and the network if it brought it."""
+    def remove_leftovers(self, record: KindRecord | None) -> None:
+        """Remove the files of a cluster without containers, and kind's network if the cluster's start created it."""
         if record is not None and not record.network_was_there:
             self._engine.remove_network()
-        self._state.forget()
-        self._begun = False
+        self._state.remove_files()
+        self._may_exist = False
 
-    def _manager(self, told: Callable[[str], None] = lambda _: None) -> KindManager:
+    def _manager(self, on_line: Callable[[str], None] = lambda _: None) -> KindManager:
         record = self._state.record()
         return KindManager(
             self._state.configuration,
             self._state.kubeconfig,
             kubernetes=record.kubernetes if record else "0.0.0",
             environment=self._engine.environment,
-            told=told,
+            on_line=on_line,
         )
 
     def _at_exit(self) -> None:
-        if self._begun and not self._kept and self._state.record() is not None:
+        if self._may_exist and not self._kept and self._state.record() is not None:
             self._progress = quiet()
             self.remove()
 
 
-class _Steps:
-    """What kind says while it creates, as the detail of a step, and how long each of its own took."""
+class _KindSteps:
+    """Shows kind's current step as the detail of ours, and prints how long each of kind's steps took."""
 
     def __init__(self, step: ProgressStep, progress: Progress) -> None:
         self._step = step
@@ -255,26 +257,26 @@ class _Steps:
             self._step.update(text)
 
 
-def trouble_with(
+def fault_of(
     record: KindRecord, containers: Sequence[Container], state: KindState, engine: Engine, *, seconds: float
 ) -> str:
-    """Return in words why a cluster that is there cannot be judged; empty when it can."""
+    """Return why an existing cluster cannot be used; empty when it can. Waits ``seconds`` for its nodes to be Ready."""
     if not record.started:
         return "its start was interrupted"
-    lost = sorted(set(record.nodes) - {one.name for one in containers})
-    stopped = [f"{one.name} is {one.state}" for one in containers if one.state != "running"]
-    if lost or stopped:
-        return "; ".join([*(f"{name} is gone" for name in lost), *stopped])
+    missing = sorted(set(record.nodes) - {container.name for container in containers})
+    stopped = [f"{container.name} is {container.state}" for container in containers if container.state != "running"]
+    if missing or stopped:
+        return "; ".join([*(f"{name} is missing" for name in missing), *stopped])
     if not state.kubeconfig.exists():
-        return f"its kubeconfig {state.kubeconfig} is gone"
+        return f"its kubeconfig {state.kubeconfig} is missing"
     api = Api(state.kubeconfig, request_seconds=seconds)
     nodes = nodes_of(engine, containers)
-    lacking = ""
+    reason = ""
 
     def is_ready() -> bool:
-        nonlocal lacking
-        lacking = ready.not_ready(api, nodes)
-        return not lacking
+        nonlocal reason
+        reason = readiness.not_ready(api, nodes)
+        return not reason
 
     poll(is_ready, seconds, pause=0.5)
-    return lacking
+    return reason

@@ -1,7 +1,7 @@
-"""The images of the sample pods: those that the local engine has are put on the nodes, the nodes pull the others.
+"""Images of the sample pods on kind: images of the local engine are loaded onto the nodes, the nodes pull the others.
 
-The manifests pin them by digest. An engine that has that very image, or one of the same name, saves every node the
-pull; kind puts images on nodes by tag only, so pods ask for those by tag, and the facts say which ones they are.
+The manifests pin images by digest. Loading an image of the same digest, or of the same name, saves each node the pull.
+kind loads images by tag only, so pods refer to loaded images by tag, and the facts of the run show their origin.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ _SHOWN_DIGEST = 19
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """By the name in the manifests, the tag under which the nodes have an image; and where each comes from, as facts.
+class LoadedImages:
+    """The images loaded onto the nodes.
 
-    What is not in ``names`` the nodes pull by the manifests' name.
+    ``names`` maps names in the manifests to tags on the nodes; the nodes pull an image that is not in it by its name
+    in the manifests. ``facts`` describes the origin of each image.
     """
 
     names: dict[str, str]
@@ -37,9 +38,9 @@ class Loaded:
 
 
 def find(engine: Engine, name: str) -> EngineImage | None:
-    """Return the engine's image of a name in the manifests: of its digest, else of its tag, else of no tag at all.
+    """Return the engine's image for a name in the manifests: by digest, else by tag, else by the name without a tag.
 
-    One for another architecture is not among them. Raises ClusterError.
+    An image of another architecture does not count. Raises ClusterError.
     """
     for candidate in dict.fromkeys((f"{repository(name)}@{digest(name)}", by_tag(name), repository(name))):
         image = engine.image(candidate)
@@ -48,19 +49,19 @@ def find(engine: Engine, name: str) -> EngineImage | None:
     return None
 
 
-def load(engine: Engine, manager: KindManager, state: KindState, progress: Progress) -> Loaded:
-    """Put the images on the nodes and return what they are called there.
+def load(engine: Engine, manager: KindManager, state: KindState, progress: Progress) -> LoadedImages:
+    """Load the images of the sample pods onto the nodes, and return their names there.
 
-    One that cannot be put there is no error: the nodes may be able to pull it, and if not, the pods say so.
+    An image that cannot be loaded is not an error: the nodes may be able to pull it; if not, the pods report it.
     """
-    loaded = Loaded({}, {})
+    loaded = LoadedImages({}, {})
     for name in sample_images():
         image = find(engine, name)
         if image is None:
             origin = f"pulled by the nodes: {engine.program} has none for {engine.architecture}"
         else:
             try:
-                loaded.names[name] = _put(engine, manager, state, image)
+                loaded.names[name] = _load_image(engine, manager, state, image)
                 origin = _origin(engine, image, name)
             except ClusterError as error:
                 origin = f"pulled by the nodes: {error.what}"
@@ -71,17 +72,17 @@ def load(engine: Engine, manager: KindManager, state: KindState, progress: Progr
 
 def _origin(engine: Engine, image: EngineImage, name: str) -> str:
     pinned = digest(name)
-    about = [
+    parts = [
         image.id,
         f"loaded from {engine.program} as {image.name}",
         "" if pinned in image.name else f"not compared with {pinned[:_SHOWN_DIGEST]}",
         image.description,
     ]
-    return ", ".join(filter(None, about))
+    return ", ".join(filter(None, parts))
 
 
-def _put(engine: Engine, manager: KindManager, state: KindState, image: EngineImage) -> str:
-    """Put an image on the nodes and return the tag they have it under; raises ClusterError."""
+def _load_image(engine: Engine, manager: KindManager, state: KindState, image: EngineImage) -> str:
+    """Load an image onto the nodes and return its tag there; raises ClusterError."""
     archive = state.root / "image.tar"
     with _tagged(engine, image) as tag:
         try:
@@ -97,11 +98,11 @@ def _put(engine: Engine, manager: KindManager, state: KindState, image: EngineIm
 
 @contextlib.contextmanager
 def _tagged(engine: Engine, image: EngineImage) -> Iterator[str]:
-    """Yield a tag of an image; one that has none, pulled by digest alone, gets one for as long."""
+    """Yield a tag of an image; an image that was pulled by digest only has a temporary tag inside the block."""
     if "@" not in image.name or image.tags:
         yield image.tags[0] if "@" in image.name else image.name
         return
-    # In a repository of its own: with the last tag of one, docker removes what it has of it by digest too.
+    # The tag is in another repository: with the last tag of a repository, docker also removes its names by digest.
     tag = f"localhost/{repository(image.name)}:{digest(image.name).replace(':', '-')[:_SHOWN_DIGEST]}"
     engine.tag(image.name, tag)
     try:

@@ -1,4 +1,4 @@
-"""A node of a kind cluster: a container, entered through its engine."""
+"""A node of a kind cluster: a container in which the engine runs commands."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 _NOT_RUN: Final = "OCI runtime exec failed"
 _ENGINE_CODE: Final = {"docker": 1, "podman": 125}
-"""What an engine ends with when it could not reach the container; a command of the node's may end with it too."""
-_ENGINE_SAYS: Final = ("Error", "Cannot connect to the Docker daemon", "error during connect")
+"""The exit code of an engine that could not reach the container; a command on the node may end with it too."""
+_ENGINE_MESSAGES: Final = ("Error", "Cannot connect to the Docker daemon", "error during connect")
 _MARGIN_SECONDS: Final = 1
 
 
 @dataclass(frozen=True)
 class KindNode:
-    """A node by the name of its container, which is that of its Node object; ``program`` is the engine's."""
+    """A node; ``name`` is the name of its container and of its Node object, ``program`` is the engine's."""
 
     name: str
     program: str
 
     def argv(self, command: Sequence[str], *, timeout: float, stdin: bool = False) -> list[str]:
-        """Return the command line that runs ``command`` inside the node.
+        """Return the command line that runs ``command`` on the node, for at most ``timeout`` seconds and one more.
 
-        The time is kept inside too: what the engine started there does not end with the engine's client.
+        `timeout` runs on the node, because a command that the engine started does not end with the engine's client.
         """
         limit = f"{int(timeout) + _MARGIN_SECONDS}"
         return [self.program, "exec", *(("-i",) if stdin else ()), self.name, "timeout", "-s", "KILL", limit, *command]
@@ -50,7 +50,10 @@ class KindNode:
                 start_new_session=True,
             )
         except OSError as error:
-            raise NodeError(f"{self.name}: {self.program} cannot be run: {error}") from error
+            raise NodeError(
+                f"{self.name}: {self.program} cannot be run: {error}",
+                next_step=f"check the installation of {self.program}",
+            ) from error
         with process:
             try:
                 stdout, stderr = process.communicate(stdin, timeout=timeout)
@@ -64,13 +67,13 @@ class KindNode:
         if not self._was_run(completed):
             raise NodeError(
                 f"{self.name}: {' '.join(argv)} could not be run: {(stderr or stdout).strip()[-1000:]}",
-                next_step=f"see whether the node runs: {self.program} ps --all",
+                next_step=f"check whether the node runs: {self.program} ps --all",
             )
         return completed
 
     def _was_run(self, completed: Completed) -> bool:
-        """Whether the engine reached the node; its own failures look like those of the command."""
+        """Return whether the engine ran the command; its own failures have exit codes that commands have too."""
         if completed.returncode == 126 and _NOT_RUN in completed.stdout + completed.stderr:
             return False
         refused = completed.returncode == _ENGINE_CODE[self.program] and not completed.stdout
-        return not (refused and completed.stderr.startswith(_ENGINE_SAYS))
+        return not (refused and completed.stderr.startswith(_ENGINE_MESSAGES))

@@ -1,4 +1,4 @@
-"""What has to be there before kind is asked for a cluster, checked while nothing has been created."""
+"""Checks what a kind cluster needs, before anything is created."""
 
 from __future__ import annotations
 
@@ -22,18 +22,22 @@ if TYPE_CHECKING:
     from session_affinity.progress import Progress
 
 FREE_BYTES: Final = 4 * 1024**3
-"""What four nodes need of the engine's storage: each has a copy of the images in its node image."""
+"""The space that four nodes need in the engine's storage: each has a copy of the images in its node image."""
 
 _ENTRYPOINT: Final = "/usr/local/bin/entrypoint"
 _VERSION_FILE: Final = "/kind/version"
 _KIND_VERSION: Final = re.compile(r"\bv?(\d+)\.(\d+)\.(\d+)")
-_RELEASES: Final = "https://github.com/kubernetes-sigs/kind/releases lists each release's images"
+_RELEASES: Final = "each release of https://github.com/kubernetes-sigs/kind/releases lists its images"
 _ELSEWHERE: Final = "or use --cluster embedded"
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """The node image to start, where it comes from, and the version it was asked for by (empty: whichever it has)."""
+class NodeImageRequest:
+    """The node image that the options request.
+
+    ``origin`` is the option or file that names the image; ``kubernetes`` is the requested version, empty for any;
+    ``kind`` is the version of kind that the image was published with, empty where it is not known.
+    """
 
     image: str
     origin: str
@@ -43,30 +47,32 @@ class Wanted:
 
 @dataclass(frozen=True)
 class NodeImage:
-    """A node image that the engine has and can run."""
+    """A node image in the engine's store that the engine can run, and its Kubernetes version."""
 
     image: EngineImage
     kubernetes: str
 
 
-def wanted(kubernetes: str | None, node_image: str | None) -> Wanted:
-    """Return the image that two options mean; raises UsageError when they contradict each other, as far as names tell.
+def requested_node_image(kubernetes: str | None, node_image: str | None) -> NodeImageRequest:
+    """Return the node image that --kubernetes and --node-image request.
 
-    The listed image of a version is of one patch release; another one has to be named.
+    The listed image of a minor version has one patch release; any other release needs --node-image. Raises UsageError
+    when the two options contradict each other, as far as the image's tag shows.
     """
     if node_image:
-        told = version_in(node_image)
-        if kubernetes and told:
-            _require_same(kubernetes, told, f"--node-image {node_image}")
-        return Wanted(node_image, "--node-image", kubernetes or "", "")
+        tag_version = version_in(node_image)
+        if kubernetes and tag_version:
+            _require_same(kubernetes, tag_version, f"--node-image {node_image}")
+        return NodeImageRequest(node_image, "--node-image", kubernetes or "", "")
     version = versions.resolve(kubernetes)
     if kubernetes:
         _require_same(kubernetes, str(version_in(version.kind.image)), f"kind's image of {version.minor}")
-    return Wanted(version.kind.image, ".github/kubernetes-versions.json", kubernetes or "", version.kind.version)
+    origin = ".github/kubernetes-versions.json"
+    return NodeImageRequest(version.kind.image, origin, kubernetes or "", version.kind.version)
 
 
 def require_kind() -> str:
-    """Return kind's version, ``0.33.0``; raises PreflightError when it is not there or cannot run."""
+    """Return kind's version, such as ``0.33.0``; raises PreflightError when kind is missing or cannot run."""
     newest = versions.resolve().kind.version
     if shutil.which("kind") is None:
         raise PreflightError(
@@ -83,25 +89,25 @@ def require_kind() -> str:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise PreflightError(f"kind cannot be run: {error}", next_step=f"install it anew, {_ELSEWHERE}") from error
-    found = _KIND_VERSION.search(done.stdout)
-    if done.returncode != 0 or found is None:
+        raise PreflightError(f"kind cannot be run: {error}", next_step=f"reinstall kind, {_ELSEWHERE}") from error
+    version = _KIND_VERSION.search(done.stdout)
+    if done.returncode != 0 or version is None:
         raise PreflightError(
-            f"`kind version` ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-300:]}",
-            next_step=f"install it anew, {_ELSEWHERE}",
+            f"`kind version` ended with exit code {done.returncode}: {(done.stderr or done.stdout).strip()[-300:]}",
+            next_step=f"reinstall kind, {_ELSEWHERE}",
         )
-    return ".".join(found.groups())
+    return ".".join(version.groups())
 
 
 def local_image(engine: Engine) -> str:
-    """Return the name of a node image that the engine has: the newest listed one, else any of a supported version.
+    """Return the name of a node image in the engine's store: the newest listed one, else any of a supported version.
 
-    Raises PreflightError when it has none, or lacks an image of the sample pods. Fetches nothing.
+    Pulls nothing. Raises PreflightError when the engine has no such image, or lacks an image of the sample pods.
     """
     listed = [version.kind.image for version in reversed(versions.load().versions)]
-    here = sorted(name for name in engine.images() if _is_supported_node(name))
-    found = next((name for name in (*listed, *reversed(here)) if engine.image(name) is not None), None)
-    if found is None:
+    stored = sorted(name for name in engine.images() if _is_supported_node_image(name))
+    image = next((name for name in (*listed, *reversed(stored)) if engine.image(name) is not None), None)
+    if image is None:
         raise PreflightError(
             f"{engine.program} has no node image of a supported Kubernetes version",
             next_step=f"{engine.program} pull {listed[0]}",
@@ -112,21 +118,21 @@ def local_image(engine: Engine) -> str:
             f"{engine.program} lacks images of the sample pods: {', '.join(missing)}",
             next_step=f"{engine.program} pull {missing[0]}",
         )
-    return found
+    return image
 
 
-def _is_supported_node(name: str) -> bool:
+def _is_supported_node_image(name: str) -> bool:
     version = version_in(name)
     return "/node:" in name and version is not None and version.rpartition(".")[0] in versions.load().minors
 
 
 def require_room(engine: Engine, configuration: dict[str, Any]) -> None:
-    """Raise PreflightError when a name or a port that the nodes need is taken, or the engine's disk is full."""
+    """Raise PreflightError when the name of a node or a port is taken, or the engine's disk is full."""
     for name in node_names(configuration):
-        if (taken := engine.container(name)) is not None:
+        if (container := engine.container(name)) is not None:
             raise PreflightError(
-                f"{engine.program} has a container {name} ({taken.state}, {taken.id[:12]}) that is no node of this"
-                f" cluster (it lacks the label {CLUSTER_LABEL}={configuration['name']})",
+                f"{engine.program} has a container {name} ({container.state}, {container.id[:12]}) that is not a node"
+                f" of this cluster (it lacks the label {CLUSTER_LABEL}={configuration['name']})",
                 next_step=f"remove it ({engine.program} rm {name}), or use another --cluster-name",
             )
     for address, port in ports(configuration):
@@ -134,54 +140,59 @@ def require_room(engine: Engine, configuration: dict[str, Any]) -> None:
     _require_space(engine)
 
 
-def node_image(engine: Engine, wish: Wanted, progress: Progress) -> NodeImage:
-    """Return the node image, fetched when the engine lacks it.
+def node_image(engine: Engine, request: NodeImageRequest, progress: Progress) -> NodeImage:
+    """Return the requested node image; pulls it when the engine does not have it.
 
-    Raises ClusterError when it cannot be fetched, PreflightError when the engine cannot run it or it is no node image,
-    UsageError when it is not of the version asked for.
+    Raises ClusterError when it cannot be pulled, PreflightError when the engine cannot run it or it is not a node
+    image, UsageError when its Kubernetes version is not the requested one.
     """
-    image = engine.image(wish.image) or _pulled(engine, wish, progress)
+    image = engine.image(request.image) or _pull(engine, request, progress)
     if image.architecture != engine.architecture:
         raise PreflightError(
-            f"{wish.image} ({wish.origin}) is an image for {image.architecture}, and {engine.program} runs on"
+            f"{request.image} ({request.origin}) is an image for {image.architecture}, but {engine.program} runs on"
             f" {engine.architecture}",
-            next_step=f"{engine.program} rmi {wish.image} and have it fetched anew, or name another with --node-image",
+            next_step=f"remove it ({engine.program} rmi {request.image}), so that it is pulled again, or name another"
+            " image with --node-image",
         )
-    version = engine.file_of(wish.image, _VERSION_FILE) if _ENTRYPOINT in image.entrypoint else None
+    version = engine.file_of(request.image, _VERSION_FILE) if _ENTRYPOINT in image.entrypoint else None
     if version is None:
         raise PreflightError(
-            f"{wish.image} ({wish.origin}) is no node image of kind: it has no {_VERSION_FILE} that it can print",
+            f"{request.image} ({request.origin}) is not a node image of kind: {_VERSION_FILE} cannot be read from it",
             next_step=f"name a node image with --node-image; {_RELEASES}",
         )
     kubernetes = version.strip().removeprefix("v")
-    if wish.kubernetes:
-        _require_same(wish.kubernetes, kubernetes, f"{wish.origin} {wish.image}")
+    if request.kubernetes:
+        _require_same(request.kubernetes, kubernetes, f"{request.origin} {request.image}")
     return NodeImage(image, kubernetes)
 
 
-def _pulled(engine: Engine, wish: Wanted, progress: Progress) -> EngineImage:
-    with progress.step(f"fetching {wish.image.partition('@')[0]}") as step:
+def _pull(engine: Engine, request: NodeImageRequest, progress: Progress) -> EngineImage:
+    with progress.step(f"pulling {request.image.partition('@')[0]}") as step:
         try:
-            engine.pull(wish.image, step.update)
+            engine.pull(request.image, step.update)
         except ClusterError as error:
             raise ClusterError(
-                f"no node image {wish.image} ({wish.origin}): {error.what}",
-                next_step=f"name one that {engine.program} has or can fetch with --node-image; {_RELEASES}",
+                f"cannot pull node image {request.image} ({request.origin}): {error.what}",
+                next_step=f"name an image that {engine.program} has or can pull with --node-image; {_RELEASES}",
             ) from error
-    image = engine.image(wish.image)
+    image = engine.image(request.image)
     if image is None:
-        raise ClusterError(f"{engine.program} has fetched {wish.image} and does not find it")
+        raise ClusterError(
+            f"{engine.program} pulled {request.image}, but does not have it now",
+            next_step=f"check the engine's images: {engine.program} images",
+        )
     return image
 
 
-def _require_same(asked: str, has: str, what: str) -> None:
-    text = asked.strip().removeprefix("v")
-    if has != text and not has.startswith(f"{text}."):
-        minor = ".".join(text.split(".")[:2])
+def _require_same(requested: str, actual: str, image: str) -> None:
+    """Raise UsageError when an image has another Kubernetes version; ``requested`` may lack the patch or minor."""
+    version = requested.strip().removeprefix("v")
+    if actual != version and not actual.startswith(f"{version}."):
+        minor = ".".join(version.split(".")[:2])
         raise UsageError(
-            f"--kubernetes {asked}: {what} is of Kubernetes {has}",
-            next_step=f"--kubernetes {'.'.join(has.split('.')[:2])} takes it"
-            f" (or --node-image with an image of {asked}; --cluster embedded runs any release of {minor})",
+            f"--kubernetes {requested}: {image} has Kubernetes {actual}",
+            next_step=f"use --kubernetes {'.'.join(actual.split('.')[:2])}, or --node-image with an image of"
+            f" {requested}, or --cluster embedded, which runs any release of {minor}",
         )
 
 
@@ -195,19 +206,19 @@ def _require_port(address: str, port: int) -> None:
             if error.errno != errno.EADDRINUSE:
                 return
             raise PreflightError(
-                f"manifests/kind.yaml asks for port {port} of {address}, which is taken",
-                next_step="end what listens there (ss -ltnp), or take the port out of the manifest",
+                f"manifests/kind.yaml needs port {port} of {address}, which is in use",
+                next_step="end the program that listens there (see ss -ltnp), or remove the port from the manifest",
             ) from error
 
 
 def _require_space(engine: Engine) -> None:
-    """Look at the engine's disk where it is one of this machine."""
+    """Raise PreflightError when the engine's disk is full; an engine on another machine is not checked."""
     try:
         free = shutil.disk_usage(Path(engine.storage)).free
     except OSError:
         return
     if free < FREE_BYTES:
         raise PreflightError(
-            f"{engine.storage} has {free / 1024**3:.1f} GiB free, and four nodes need {FREE_BYTES / 1024**3:.0f} GiB",
-            next_step=f"make room ({engine.program} system df shows what is used)",
+            f"{engine.storage} has {free / 1024**3:.1f} GiB free, but four nodes need {FREE_BYTES / 1024**3:.0f} GiB",
+            next_step=f"free some space; {engine.program} system df shows what uses it",
         )

@@ -1,4 +1,4 @@
-"""Programs that take a while: what they say is told as it comes, and they end when this process has enough of them."""
+"""Runs long-lasting programs: passes on their output line by line and ends them after their deadline."""
 
 from __future__ import annotations
 
@@ -19,28 +19,29 @@ if TYPE_CHECKING:
 _READ_BYTES: Final = 65536
 
 
-def run_told(
+def run_streaming(
     argv: Sequence[str],
     *,
     timeout: float,
     environment: Mapping[str, str] | None = None,
-    told: Callable[[str], None] = lambda _: None,
+    on_line: Callable[[str], None] = lambda _: None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end, handing on each line it says; ``stderr`` of the result is all it said, in order.
+    """Run a program to its end and call ``on_line`` with each line of its output as it arrives.
 
-    Raises OSError when it cannot be started, subprocess.TimeoutExpired with what it said when it takes longer than
-    ``timeout`` seconds. It and all it started are ended then, and when this process is interrupted; it alone when this
-    process is killed. Uses no threads, which cannot be started when the interpreter is about to end.
+    ``stderr`` of the result is stdout and stderr together, in the order they were written; ``stdout`` is empty. Raises
+    OSError when the program cannot be started, and subprocess.TimeoutExpired, with the output so far, after ``timeout``
+    seconds. After the deadline or an interrupt of this process, the program and all its children are ended; when this
+    process is killed, only the program itself is. Uses no threads, which cannot be started while the interpreter exits.
     """
     process = subprocess.Popen(
-        (*_ending_with_us(), *argv),
+        (*_parent_death_argv(), *argv),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=None if environment is None else dict(environment),
         start_new_session=True,
     )
-    lines = _Lines(told)
+    lines = _LineBuffer(on_line)
     deadline = time.monotonic() + timeout
     try:
         _read(process, lines, deadline)
@@ -52,30 +53,30 @@ def run_told(
     return subprocess.CompletedProcess(list(argv), process.returncode, "", lines.text)
 
 
-def _ending_with_us() -> tuple[str, ...]:
-    """Return what a command line begins with to end when this process does; nothing where there is no such program."""
+def _parent_death_argv() -> tuple[str, ...]:
+    """Return a command prefix that kills the command when this process dies; empty where setpriv is not installed."""
     program = shutil.which("setpriv")
     return (program, "--pdeathsig", "KILL", "--") if program else ()
 
 
-class _Lines:
-    """Bytes as they come, cut into lines."""
+class _LineBuffer:
+    """Splits output into lines as it arrives and keeps all of it in ``text``."""
 
-    def __init__(self, told: Callable[[str], None]) -> None:
-        self._told = told
+    def __init__(self, on_line: Callable[[str], None]) -> None:
+        self._on_line = on_line
         self._rest = ""
         self.text = ""
 
     def add(self, content: bytes) -> None:
         text = content.decode(errors="replace")
         self.text += text
-        *whole, self._rest = (self._rest + text).replace("\r", "\n").split("\n")
-        for line in whole:
-            self._told(line)
+        *lines, self._rest = (self._rest + text).replace("\r", "\n").split("\n")
+        for line in lines:
+            self._on_line(line)
 
 
-def _read(process: subprocess.Popen[bytes], lines: _Lines, deadline: float) -> None:
-    """Read until the other end is closed; raises TimeoutExpired."""
+def _read(process: subprocess.Popen[bytes], lines: _LineBuffer, deadline: float) -> None:
+    """Read the output until the program closes it; raises TimeoutExpired."""
     assert process.stdout is not None
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
@@ -90,7 +91,7 @@ def _read(process: subprocess.Popen[bytes], lines: _Lines, deadline: float) -> N
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the program and its children where they have not ended."""
+    """End the program and its children if it still runs: SIGTERM, then SIGKILL after ``kind_stop`` seconds."""
     if process.poll() is None:
         for number in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""A kind cluster as a run of the suite uses it: new, or one that an earlier run left under the same name."""
+"""Opens the kind cluster of a run: a new one, or one with the same name that an earlier run left."""
 
 from __future__ import annotations
 
@@ -25,98 +25,98 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def open_kind(options: ClusterOptions, progress: Progress) -> Iterator[KindCluster]:
-    """Yield a running cluster that fits the options (see ``choice.open_cluster``)."""
-    wish = preflight.wanted(options.kubernetes, options.node_image)
+    """Yield a running cluster that matches the options (see ``choice.open_cluster``)."""
+    request = preflight.requested_node_image(options.kubernetes, options.node_image)
     state = KindState(options.name)
     with progress.step("machine") as step:
         kind = preflight.require_kind()
         engine = detect()
         step.update(f"kind {kind}, {engine.program} {engine.version}")
-    life = ClusterLifetime(engine, state, progress, failed=options.failed, results=options.results)
-    with state.held(), sigterm_as_interrupt(), life:
-        found = _found(life, engine, state, options, progress)
-        if found is not None:
-            yield found
+    lifetime = ClusterLifetime(engine, state, progress, failed=options.failed, results=options.results)
+    with state.lock(), sigterm_as_interrupt(), lifetime:
+        existing = _existing_cluster(lifetime, engine, state, options, progress)
+        if existing is not None:
+            yield existing
             return
-        config = configuration.render(options.name, wish.image, options.proxy_mode, options.ip_family)
+        config = configuration.render(options.name, request.image, options.proxy_mode, options.ip_family)
         preflight.require_room(engine, config)
-        image = preflight.node_image(engine, wish, progress)
+        image = preflight.node_image(engine, request, progress)
         facts = {
             "kind": kind,
             "engine": f"{engine.program} {engine.version}",
-            "node image": f"{wish.image} ({image.image.id}, from {wish.origin})",
+            "node image": f"{request.image} ({image.image.id}, from {request.origin})",
         }
-        _note_old_kind(kind, wish.kind, progress)
-        cluster = life.start(config, image, facts, options.deadlines.kind_ready)
+        _note_old_kind(kind, request.kind, progress)
+        cluster = lifetime.start(config, image, facts, options.deadlines.kind_ready)
         if options.keep:
-            life.keep()
+            lifetime.keep()
         yield cluster
 
 
-def _found(
-    life: ClusterLifetime, engine: Engine, state: KindState, options: ClusterOptions, progress: Progress
+def _existing_cluster(
+    lifetime: ClusterLifetime, engine: Engine, state: KindState, options: ClusterOptions, progress: Progress
 ) -> KindCluster | None:
-    """Return the cluster of that name when an earlier run left it and it fits; None when there is none any more.
+    """Return the cluster that an earlier run left under this name; None when a new one has to be created.
 
-    Raises ClusterError or UsageError, and leaves it as it is, when it is someone else's or was kept and does not fit.
+    A cluster that a killed run left unusable is removed. Raises ClusterError or UsageError, and changes nothing, when
+    the suite did not make the cluster, or when it was kept and is unusable or does not match the options.
     """
     containers = engine.containers(state.name)
     record = state.record()
     if not containers:
-        life.forget(record)
+        lifetime.remove_leftovers(record)
         return None
     if record is None or not record.describes(containers):
         raise ClusterError(
-            f"there is a kind cluster {state.name} that this suite did not make: {_states(containers)}",
+            f"a kind cluster {state.name} exists that this suite did not make: {_states(containers)}",
             next_step=f"use another --cluster-name, delete it (kind delete cluster --name {state.name}), or check it"
             f" as it is (kind get kubeconfig --name {state.name} > FILE; --cluster external --kubeconfig FILE)",
         )
-    misfit = _misfit(record, options)
-    trouble = misfit or clusters.trouble_with(record, containers, state, engine, seconds=options.deadlines.kind_found)
-    if not trouble:
-        whose = "kept" if record.kept else "left by a run that was killed"
-        progress.note(f"cluster {state.name}: found running, {whose}, Kubernetes {record.kubernetes}")
-        cluster = life.adopt(record, containers)
+    mismatch = _mismatch(record, options)
+    fault = mismatch or clusters.fault_of(record, containers, state, engine, seconds=options.deadlines.kind_found)
+    if not fault:
+        origin = "kept" if record.kept else "left by a run that was killed"
+        progress.note(f"cluster {state.name}: found running, {origin}, Kubernetes {record.kubernetes}")
+        cluster = lifetime.adopt(record, containers)
         if options.keep:
-            life.keep()
+            lifetime.keep()
         return cluster
     if record.kept:
-        raise (UsageError if misfit else ClusterError)(
-            f"kind cluster {state.name} was kept, and {trouble}",
+        raise (UsageError if mismatch else ClusterError)(
+            f"kind cluster {state.name}, kept by an earlier run, cannot be used: {fault}",
             next_step=f"remove it (session-affinity cluster down --provider kind --name {state.name}),"
             " or use another --cluster-name",
         )
-    progress.note(f"cluster {state.name}: left by a run that was killed, and {trouble}: replaced")
-    life.remove()
+    progress.note(f"cluster {state.name}: left by a run that was killed, replaced: {fault}")
+    lifetime.remove()
     return None
 
 
-def _misfit(record: KindRecord, options: ClusterOptions) -> str:
-    """Return in words what a cluster has other than asked; empty where nothing was asked or all is so."""
+def _mismatch(record: KindRecord, options: ClusterOptions) -> str:
+    """Return which given options the cluster does not match; empty when it matches all of them."""
     version = (options.kubernetes or "").strip().removeprefix("v")
-    asked = {
+    requests = {
         "--node-image": (options.node_image, record.node_image, record.node_image == options.node_image),
         "--kubernetes": (version, record.kubernetes, f"{record.kubernetes}.".startswith(f"{version}.")),
         "--ip-family": (options.ip_family, record.ip_family, record.ip_family == options.ip_family),
         "--proxy-mode": (options.proxy_mode, record.proxy_mode, record.proxy_mode == options.proxy_mode),
     }
-    wrong = [
-        f"{option} {wanted} is asked where it has {has}"
-        for option, (wanted, has, same) in asked.items()
-        if wanted and not same
-    ]
-    return "; ".join(wrong)
+    return "; ".join(
+        f"{option} is {requested}, but the cluster has {actual}"
+        for option, (requested, actual, matches) in requests.items()
+        if requested and not matches
+    )
 
 
 def _states(containers: Sequence[Container]) -> str:
-    return ", ".join(f"{one.name} ({one.state})" for one in containers) + f", label {CLUSTER_LABEL}"
+    return ", ".join(f"{container.name} ({container.state})" for container in containers) + f", label {CLUSTER_LABEL}"
 
 
 def _note_old_kind(kind: str, published_with: str, progress: Progress) -> None:
-    """Say so when the image is newer than kind, which promises to run those of its own release only."""
-    wanted = published_with.removeprefix("v")
-    if wanted and _numbers(kind) < _numbers(wanted):
-        progress.note(f"kind {kind} is older than {wanted}, which its node image was published with")
+    """Print a note when kind is older than its node image: kind supports only the images of its own release."""
+    release = published_with.removeprefix("v")
+    if release and _numbers(kind) < _numbers(release):
+        progress.note(f"kind {kind} is older than kind {release}, with which the node image was published")
 
 
 def _numbers(version: str) -> tuple[int, ...]:

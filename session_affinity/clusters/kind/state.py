@@ -1,16 +1,15 @@
-"""What the suite remembers of a kind cluster it made, so that a later run can tell it from someone else's."""
+"""The files that the suite keeps about a kind cluster it made, so that a later run recognises the cluster."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import re
 import shutil
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+import filelock
 import yaml
 
 from session_affinity.clusters.addresses import DEFAULT_IP_FAMILY
@@ -24,17 +23,17 @@ if TYPE_CHECKING:
     from session_affinity.clusters.kind.engine import Container
 
 FREE_BYTES: Final = 2**20
-"""What the files of a cluster may grow to: that the disk is full is said before the cluster is made, not after."""
+"""The space that the files of a cluster may need; it is checked before the cluster is created."""
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
 
 @dataclass(frozen=True)
 class KindRecord:
-    """A cluster of this suite.
+    """A cluster that the suite made.
 
-    ``nodes`` has the engine's ids of its containers by name, empty until the cluster has started; ``kept`` says that
-    it is to outlive its run; ``network_was_there`` that the network of kind's containers is not ours to remove;
-    ``images`` has the nodes' own names of images of the manifests.
+    ``nodes`` maps the names of its containers to the engine's ids, and is empty until the cluster has started. ``kept``
+    is true when the cluster stays after its run. ``network_was_there`` is true when kind's network existed before the
+    cluster, so that the suite must not remove it. ``images`` maps images of the manifests to their names on the nodes.
     """
 
     node_image: str
@@ -49,45 +48,49 @@ class KindRecord:
 
     @property
     def started(self) -> bool:
-        """Whether its start came to its end."""
+        """Whether the cluster's start was completed."""
         return bool(self.nodes)
 
     def describes(self, containers: Sequence[Container]) -> bool:
-        """Whether these containers are the cluster's: a part of them, or any while it was being started."""
-        return not self.started or {one.id for one in containers} <= set(self.nodes.values())
+        """Return whether all these containers belong to the cluster; any may, while its start is not completed."""
+        return not self.started or {container.id for container in containers} <= set(self.nodes.values())
 
 
 class KindState:
-    """The files of one cluster: kind's configuration, the kubeconfig, the record; and a lock held by its run."""
+    """The files of one cluster: kind's configuration, the kubeconfig and the record; and a lock for the run using it.
+
+    Raises UsageError for a name that cannot name a cluster.
+    """
 
     def __init__(self, name: str) -> None:
         if not _NAME.fullmatch(name):
             raise UsageError(
-                f"{name!r} cannot name a cluster: at most 40 lower-case letters, digits and inner dashes",
+                f"{name!r} cannot name a cluster: use at most 40 lower-case letters, digits and inner dashes",
             )
         self.name = name
         self.root = _root() / name
         self.configuration = self.root / "kind.yaml"
         self.kubeconfig = self.root / "kubeconfig"
         self._record = self.root / "cluster.json"
-        self._lock = self.root.with_name(f"{name}.lock")
+        # Beside the directory, not in it: the lock must outlive the directory that it guards.
+        self._lock_file = self.root.with_name(f"{name}.lock")
 
     def record(self) -> KindRecord | None:
-        """Return what is remembered, None when there is nothing or it cannot be read."""
+        """Return the record; None when there is none or it cannot be read."""
         try:
             return KindRecord(**json.loads(self._record.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 
     def write(self, record: KindRecord) -> None:
-        """Remember; raises PreflightError when it cannot be written."""
+        """Replace the record; raises PreflightError when it cannot be written."""
         with write_errors(self.root):
             draft = self._record.with_suffix(".new")
             draft.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
             draft.replace(self._record)
 
     def begin(self, configuration: Mapping[str, Any], record: KindRecord) -> None:
-        """Write all that there is to know before anything is created; raises PreflightError."""
+        """Write kind's configuration and the record before anything is created; raises PreflightError."""
         with write_errors(self.root):
             self.root.mkdir(parents=True, mode=0o700, exist_ok=True)
             require_room(self.root, FREE_BYTES)
@@ -95,47 +98,39 @@ class KindState:
             self.configuration.write_text(yaml.safe_dump(dict(configuration), sort_keys=False), encoding="utf-8")
         self.write(record)
 
-    def forget(self) -> None:
-        """Remove the files of a cluster that is gone."""
+    def remove_files(self) -> None:
+        """Remove the files of a cluster that no longer exists."""
         shutil.rmtree(self.root, ignore_errors=True)
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep other runs away from the cluster; raises ClusterError when one has it, PreflightError without room.
+    def lock(self) -> Iterator[None]:
+        """Lock the cluster for this run; raises ClusterError when another run has the lock.
 
-        The lock ends with this process, however it ends.
+        The kernel releases the lock when this process ends, however it ends. Raises PreflightError when the lock file
+        cannot be written.
         """
-        descriptor = self._locked()
-        if descriptor is None:
-            raise ClusterError(
-                f"kind cluster {self.name} is in use by another run of this suite (lock {self._lock})",
-                next_step="wait for it, or give this run a cluster of its own with --cluster-name",
-            )
+        lock = filelock.FileLock(self._lock_file, timeout=0, mode=0o600)
+        with write_errors(self._lock_file):
+            self._lock_file.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire()
+            except filelock.Timeout as error:
+                raise ClusterError(
+                    f"kind cluster {self.name} is in use by another run of this suite (lock {self._lock_file})",
+                    next_step="wait for that run, or give this one its own cluster with --cluster-name",
+                ) from error
         try:
             yield
         finally:
-            self._lock.unlink(missing_ok=True)
-            os.close(descriptor)
-
-    def _locked(self) -> int | None:
-        with write_errors(self._lock):
-            self._lock.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The holder before us may have removed the file between our open and our lock.
-            if os.fstat(descriptor).st_ino == self._lock.stat().st_ino:
-                return descriptor
-        except (BlockingIOError, FileNotFoundError):
-            pass
-        os.close(descriptor)
-        return None
+            # Before the release: afterwards the file may be the lock of another run.
+            self._lock_file.unlink(missing_ok=True)
+            lock.release()
 
 
-def names() -> tuple[str, ...]:
-    """Return the names of the clusters that something is remembered of."""
+def cluster_names() -> tuple[str, ...]:
+    """Return the names of the clusters that have files."""
     root = _root()
-    return tuple(sorted(one.name for one in root.iterdir() if one.is_dir())) if root.exists() else ()
+    return tuple(sorted(entry.name for entry in root.iterdir() if entry.is_dir())) if root.exists() else ()
 
 
 def _root() -> Path:

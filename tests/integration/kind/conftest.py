@@ -1,4 +1,4 @@
-"""Fixtures of the tests of kind: a machine of stand-ins, and what is said on it."""
+"""Fixtures for the tests of kind clusters: a machine of stand-in programs, and the recorded progress output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from session_affinity.clusters.embedded.state import STATE_VARIABLE
-from session_affinity.clusters.kind import ready
+from session_affinity.clusters.kind import readiness
 from session_affinity.clusters.kind.engine import PROVIDER_VARIABLE
 from session_affinity.clusters.options import ClusterOptions
 from session_affinity.progress import Progress
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    """A machine on which the kind path works."""
-    made = make_world(tmp_path)
-    monkeypatch.setenv("PATH", str(made.bin))
-    monkeypatch.setenv(STATE_VARIABLE, str(made.here / "state"))
+    """A machine of stand-in programs on which kind clusters start."""
+    world = make_world(tmp_path)
+    monkeypatch.setenv("PATH", str(world.bin))
+    monkeypatch.setenv(STATE_VARIABLE, str(world.here / "state"))
     monkeypatch.delenv(PROVIDER_VARIABLE, raising=False)
-    monkeypatch.chdir(made.here)
+    monkeypatch.chdir(world.here)
     monkeypatch.setattr("pytest_kubernetes.providers.base.sleep", lambda _: None)
     monkeypatch.setattr("session_affinity.clusters.kind.preflight.FREE_BYTES", 0)
-    monkeypatch.setattr(ready, "wait", lambda *_, **__: PROXY_CONFIG)
-    monkeypatch.setattr(ready, "kube_proxy_config", lambda _: PROXY_CONFIG)
-    monkeypatch.setattr(ready, "not_ready", lambda *_: "")
-    return made
+    monkeypatch.setattr(readiness, "wait", lambda *_, **__: PROXY_CONFIG)
+    monkeypatch.setattr(readiness, "kube_proxy_config", lambda _: PROXY_CONFIG)
+    monkeypatch.setattr(readiness, "not_ready", lambda *_: "")
+    return world
 
 
 @pytest.fixture
 def podman(world: World) -> World:
-    """The same machine with podman instead of docker."""
+    """The machine with podman instead of docker."""
     world.remove("docker")
     world.program("podman", ENGINE)
     return world
@@ -46,25 +46,25 @@ def podman(world: World) -> World:
 
 @pytest.fixture
 def options() -> ClusterOptions:
-    """A run on kind with an image that the engine has."""
+    """The options of a run on kind with a node image that the engine has."""
     return ClusterOptions(cluster="kind", node_image=NODE_IMAGE)
 
 
 @dataclass(frozen=True)
 class ProgressLines:
-    """A progress, and what it said."""
+    """A Progress and the console that records its lines."""
 
     progress: Progress
     console: Console
 
     @property
     def text(self) -> str:
-        """All that was said."""
+        """All lines so far."""
         return self.console.export_text(clear=False)
 
 
 @pytest.fixture
-def told() -> ProgressLines:
-    """A progress that records what is said."""
+def progress_lines() -> ProgressLines:
+    """A Progress whose output is recorded."""
     console = Console(file=io.StringIO(), record=True, width=500)
     return ProgressLines(Progress(console=console), console)

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def kept(world: World, options: ClusterOptions, told: ProgressLines) -> World:
+def kept(world: World, options: ClusterOptions, progress_lines: ProgressLines) -> World:
     """A machine with a kept cluster."""
-    with open_kind(replace(options, keep=True), told.progress):
+    with open_kind(replace(options, keep=True), progress_lines.progress):
         pass
     return world
 

@@ -1,4 +1,4 @@
-"""Which container engine kind is to use, and what it is asked."""
+"""Tests of the container engine: detection, and its commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from session_affinity.errors import ClusterError, PreflightError, UsageError
 from tests.kind_world import ENGINE, NODE_IMAGE, World
 
 
-def test_docker_is_taken_when_it_answers(world: World) -> None:
+def test_docker_is_preferred(world: World) -> None:
     world.program("podman", ENGINE)
 
     engine = detect()
@@ -22,7 +22,7 @@ def test_docker_is_taken_when_it_answers(world: World) -> None:
     assert PROVIDER_VARIABLE not in engine.environment
 
 
-def test_podman_is_taken_where_there_is_no_docker_and_kind_is_told(podman: World) -> None:
+def test_podman_is_used_without_docker_and_kind_is_set_to_it(podman: World) -> None:
     assert podman.bin.exists()
 
     engine = detect()
@@ -31,14 +31,14 @@ def test_podman_is_taken_where_there_is_no_docker_and_kind_is_told(podman: World
     assert engine.environment[PROVIDER_VARIABLE] == "podman"
 
 
-def test_the_engine_that_kind_is_told_to_use_is_ours_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_engine_follows_kinds_environment_variable(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.program("podman", ENGINE)
     monkeypatch.setenv(PROVIDER_VARIABLE, "podman")
 
     assert detect().program == "podman"
 
 
-def test_an_engine_that_we_cannot_enter_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unsupported_engine_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     assert world.bin.exists()
     monkeypatch.setenv(PROVIDER_VARIABLE, "nerdctl")
 
@@ -46,7 +46,7 @@ def test_an_engine_that_we_cannot_enter_is_refused(world: World, monkeypatch: py
         detect()
 
 
-def test_no_engine_is_said(world: World) -> None:
+def test_a_missing_engine_is_an_error(world: World) -> None:
     world.remove("docker")
 
     with pytest.raises(PreflightError, match="not found: docker or podman") as raised:
@@ -55,14 +55,14 @@ def test_no_engine_is_said(world: World) -> None:
     assert "--cluster embedded" in raised.value.next_step
 
 
-def test_a_stopped_engine_is_said_in_its_own_words(world: World) -> None:
+def test_the_error_of_a_stopped_engine_quotes_its_output(world: World) -> None:
     world.write("stopped")
 
     with pytest.raises(PreflightError, match="the docker engine does not answer: Cannot connect to the Docker daemon"):
         detect()
 
 
-def test_an_engine_that_hangs_is_not_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_hangs_is_an_error(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.write("hangs")
     monkeypatch.setattr(engines, "DEFAULTS", replace(DEFAULTS, engine_answer=0.2))
 
@@ -70,7 +70,7 @@ def test_an_engine_that_hangs_is_not_waited_for(world: World, monkeypatch: pytes
         detect()
 
 
-def test_containers_are_those_with_kinds_label(world: World) -> None:
+def test_containers_are_selected_by_kinds_label(world: World) -> None:
     world.node("b|myk8s-worker|exited", "a|myk8s-control-plane|running")
 
     assert detect().containers("myk8s") == (
@@ -80,14 +80,14 @@ def test_containers_are_those_with_kinds_label(world: World) -> None:
     assert "[label=io.x-k8s.kind.cluster=myk8s]" in world.calls("docker [ps]")[0]
 
 
-def test_a_container_is_found_by_its_whole_name(world: World) -> None:
+def test_a_container_is_selected_by_its_full_name(world: World) -> None:
     world.write("others", "x|myk8s-worker2-old|running\ny|myk8s-worker2|created\n")
 
     assert detect().container("myk8s-worker2") == Container("y", "myk8s-worker2", "created")
     assert detect().container("myk8s-worker") is None
 
 
-def test_an_image_is_told_with_what_matters_about_it(world: World) -> None:
+def test_an_image_has_id_architecture_entrypoint_and_description(world: World) -> None:
     world.image("some/image", architecture="arm64", entrypoint="/x", description="a stand-in")
 
     image = detect().image("some/image")
@@ -98,14 +98,14 @@ def test_an_image_is_told_with_what_matters_about_it(world: World) -> None:
     assert detect().image("not/there") is None
 
 
-def test_a_pull_that_fails_says_why(world: World) -> None:
+def test_the_error_of_a_failed_pull_quotes_the_engine(world: World) -> None:
     world.write("pull-fails", "manifest unknown\n")
 
     with pytest.raises(ClusterError, match="docker pull gone/image: manifest unknown"):
         detect().pull("gone/image", lambda _: None)
 
 
-def test_a_network_with_containers_stays(world: World) -> None:
+def test_the_network_can_be_removed_once(world: World) -> None:
     world.write("network")
 
     assert detect().has_network()

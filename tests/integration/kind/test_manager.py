@@ -1,4 +1,4 @@
-"""What pytest-kubernetes does to a kind cluster by itself, and what it does here instead."""
+"""Tests of KindManager: it avoids the side effects of pytest-kubernetes."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def manager(world: World, config: Path) -> KindManager:
     return KindManager(config, world.here / "kubeconfig", kubernetes="1.37.2", environment=dict(os.environ))
 
 
-def test_the_name_is_that_of_the_configuration(manager: KindManager) -> None:
+def test_the_name_is_taken_from_the_configuration(manager: KindManager) -> None:
     assert manager.cluster_name == "own-name"
 
 
-def test_create_takes_paths_with_spaces_as_one_word(world: World, manager: KindManager, config: Path) -> None:
+def test_create_passes_paths_with_spaces_as_one_argument(world: World, manager: KindManager, config: Path) -> None:
     manager.create_cluster()
 
     assert world.calls("kind [create]") == [
@@ -45,7 +45,7 @@ def test_create_takes_paths_with_spaces_as_one_word(world: World, manager: KindM
     ]
 
 
-def test_a_second_create_has_no_flags_of_the_first(world: World, config: Path) -> None:
+def test_a_second_create_does_not_repeat_flags(world: World, config: Path) -> None:
     for _ in range(2):
         world.node()
         KindManager(
@@ -56,45 +56,47 @@ def test_a_second_create_has_no_flags_of_the_first(world: World, config: Path) -
     assert first == second
 
 
-def test_no_kubectl_is_asked_even_inside_a_pod(
+def test_create_does_not_run_kubectl_inside_a_pod(
     world: World, manager: KindManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The plugin would take the cluster around it for the one to be created."""
-    world.program("kubectl", '#!/bin/sh\ntouch "{here}/asked"\necho readyz check passed\n')
+    """The plugin would mistake the surrounding cluster for the new one."""
+    world.program("kubectl", '#!/bin/sh\ntouch "{here}/kubectl-ran"\necho readyz check passed\n')
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
 
     manager.create_cluster()
 
     assert world.calls("kind [create]")
-    assert not (world.here / "asked").exists()
+    assert not (world.here / "kubectl-ran").exists()
 
 
-def test_the_version_and_the_timeout_are_ours(manager: KindManager) -> None:
+def test_the_version_and_the_timeout_of_the_plugin_are_overridden(manager: KindManager) -> None:
     manager.create_cluster()
 
     assert manager._cluster_options.api_version == "1.37.2"
     assert manager._cluster_options.cluster_timeout == DEFAULTS.kind_command
 
 
-def test_what_kind_said_is_in_the_error(world: World, manager: KindManager) -> None:
+def test_the_error_of_a_failed_create_has_kinds_output(world: World, manager: KindManager) -> None:
     world.write("create-fails", "ERROR: failed to create cluster: no space left on device\n")
 
-    with pytest.raises(ClusterError, match=r"kind create cluster ended with 1; it said:\n.*\n.*\n.*no space left"):
+    with pytest.raises(
+        ClusterError, match=r"kind create cluster ended with exit code 1; its output:\n.*\n.*\n.*no space left"
+    ):
         manager.create_cluster()
 
 
-def test_a_create_that_takes_too_long_is_ended_with_its_children(world: World, manager: KindManager) -> None:
+def test_create_is_ended_with_its_children_after_the_timeout(world: World, manager: KindManager) -> None:
     world.write("create-hangs")
     manager._options.cluster_timeout = 0.3
 
-    with pytest.raises(ClusterError, match=r"did not end within 0\.3 s; it said:\n    Creating cluster"):
+    with pytest.raises(ClusterError, match=r"did not end within 0\.3 s; its output:\n    Creating cluster"):
         manager.create_cluster()
 
     assert not is_running(int((world.here / "hanging").read_text()))
 
 
-def test_delete_names_our_kubeconfig_and_removes_no_other(world: World, manager: KindManager) -> None:
-    """Without it kind locks and writes the user's."""
+def test_delete_removes_only_our_kubeconfig(world: World, manager: KindManager) -> None:
+    """Without --kubeconfig kind locks and writes the user's kubeconfig."""
     users = world.here / "users"
     users.write_text("mine")
 
@@ -108,8 +110,8 @@ def test_delete_names_our_kubeconfig_and_removes_no_other(world: World, manager:
     assert users.read_text() == "mine"
 
 
-def test_a_cluster_that_was_there_before_is_deleted_too(world: World, manager: KindManager) -> None:
-    """The plugin deletes only what it created itself."""
+def test_delete_removes_a_cluster_of_an_earlier_run(world: World, manager: KindManager) -> None:
+    """The plugin deletes only a cluster that it created itself."""
     world.node("id0|own-name-control-plane|running")
 
     manager.delete_cluster()
@@ -117,7 +119,7 @@ def test_a_cluster_that_was_there_before_is_deleted_too(world: World, manager: K
     assert world.nodes == ""
 
 
-def test_the_environment_is_handed_on_and_not_changed(world: World, config: Path) -> None:
+def test_the_environment_is_passed_to_kind_only(world: World, config: Path) -> None:
     environment = {**os.environ, "KIND_EXPERIMENTAL_PROVIDER": "podman"}
 
     KindManager(config, world.here / "kubeconfig", kubernetes="1.37.2", environment=environment).create_cluster()
@@ -126,29 +128,29 @@ def test_the_environment_is_handed_on_and_not_changed(world: World, config: Path
     assert "KIND_EXPERIMENTAL_PROVIDER" not in os.environ
 
 
-def test_lines_are_told_as_they_come(world: World, config: Path) -> None:
+def test_output_is_passed_on_line_by_line(world: World, config: Path) -> None:
     lines: list[str] = []
     world.write("create-hangs")
     manager = KindManager(
-        config, world.here / "kubeconfig", kubernetes="1.37.2", environment=dict(os.environ), told=lines.append
+        config, world.here / "kubeconfig", kubernetes="1.37.2", environment=dict(os.environ), on_line=lines.append
     )
     manager._options.cluster_timeout = 0.7
     seen_early = threading.Event()
 
-    def look() -> None:
+    def check_lines() -> None:
         if poll(lambda: len(lines) == 2, 0.6, pause=0.01):
             seen_early.set()
 
-    looker = threading.Thread(target=look)
-    looker.start()
+    checker = threading.Thread(target=check_lines)
+    checker.start()
     with pytest.raises(ClusterError):
         manager.create_cluster()
-    looker.join()
+    checker.join()
 
     assert seen_early.is_set()
 
 
-def test_a_kind_that_has_gone_is_an_error_of_ours(world: World, manager: KindManager) -> None:
+def test_a_removed_kind_is_a_cluster_error(world: World, manager: KindManager) -> None:
     world.remove("kind")
 
     with pytest.raises(ClusterError, match="kind cannot be run"):

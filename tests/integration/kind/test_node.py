@@ -1,4 +1,4 @@
-"""Commands on a node: their exit codes are theirs, the engine's failures are errors."""
+"""Tests of commands on a kind node: exit codes are results, failures of the engine are errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 NODE = KindNode("myk8s-worker", "docker")
 
 
-def test_a_command_is_run_without_a_terminal(world: World) -> None:
+def test_a_command_runs_without_a_terminal(world: World) -> None:
     world.write("exec-out", "some text\n")
 
     done = NODE.run(["cat", "/a file"], timeout=5)
@@ -24,13 +24,13 @@ def test_a_command_is_run_without_a_terminal(world: World) -> None:
     assert world.calls("docker") == ["docker [exec] [myk8s-worker] [timeout] [-s] [KILL] [6] [cat] [/a file]"]
 
 
-def test_input_reaches_the_command(world: World) -> None:
+def test_stdin_reaches_the_command(world: World) -> None:
     assert NODE.run(["tee"], stdin="into it").stdout == "into it"
     assert "[exec] [-i]" in world.calls("docker")[0]
 
 
 @pytest.mark.parametrize("code", [1, 2, 125, 126, 127])
-def test_an_exit_code_is_no_error(world: World, code: int) -> None:
+def test_an_exit_code_is_not_an_error(world: World, code: int) -> None:
     world.write("exec-code", str(code))
     world.write("exec-err", "iptables: No chain/target/match by that name.\n")
 
@@ -38,7 +38,7 @@ def test_an_exit_code_is_no_error(world: World, code: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "file", "said"),
+    ("code", "file", "output"),
     [
         ("126", "exec-out", 'OCI runtime exec failed: exec failed: unable to start container process: "timeout"'),
         ("126", "exec-err", "OCI runtime exec failed: exec failed"),
@@ -47,15 +47,15 @@ def test_an_exit_code_is_no_error(world: World, code: int) -> None:
         ("1", "exec-err", "Cannot connect to the Docker daemon at unix:///var/run/docker.sock."),
     ],
 )
-def test_what_the_engine_could_not_run_is_an_error(world: World, code: str, file: str, said: str) -> None:
+def test_a_failure_of_the_engine_is_an_error(world: World, code: str, file: str, output: str) -> None:
     world.write("exec-code", code)
-    world.write(file, said)
+    world.write(file, output)
 
     with pytest.raises(NodeError, match="myk8s-worker: true could not be run: "):
         NODE.run(["true"])
 
 
-def test_podman_has_an_exit_code_of_its_own(podman: World) -> None:
+def test_podman_fails_with_its_own_exit_code(podman: World) -> None:
     podman.write("exec-code", "125")
     podman.write("exec-err", 'Error: no container with name or ID "myk8s-worker" found')
 
@@ -63,14 +63,14 @@ def test_podman_has_an_exit_code_of_its_own(podman: World) -> None:
         KindNode("myk8s-worker", "podman").run(["true"])
 
 
-def test_a_command_that_does_not_end_is_an_error(world: World) -> None:
+def test_a_command_beyond_its_timeout_is_an_error(world: World) -> None:
     world.write("exec-hangs")
 
     with pytest.raises(NodeError, match=r"myk8s-worker: sleep 100 did not end within 0\.3 s"):
         NODE.run(["sleep", "100"], timeout=0.3)
 
 
-def test_an_engine_that_has_gone_is_an_error(world: World) -> None:
+def test_a_removed_engine_is_an_error(world: World) -> None:
     world.remove("docker")
 
     with pytest.raises(NodeError, match="docker cannot be run"):

@@ -71,11 +71,11 @@ def test_the_provider_and_why(changes: dict[str, object], machine: Machine, prov
         ({"kubernetes": "1.12"}, "Kubernetes '1.12' is not a supported version"),
         (
             {"cluster": "kind", "kubernetes": "1.37.9"},
-            "--kubernetes 1.37.9: kind's image of 1.37 is of Kubernetes",
+            "--kubernetes 1.37.9: kind's image of 1.37 has Kubernetes",
         ),
         (
             {"node_image": "a/node:v1.36.1", "kubernetes": "1.37"},
-            "--kubernetes 1.37: --node-image a/node:v1.36.1 is of Kubernetes 1.36.1",
+            "--kubernetes 1.37: --node-image a/node:v1.36.1 has Kubernetes 1.36.1",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""The configuration that kind gets."""
+"""Tests of kind's configuration: names, ranges, ports and images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from session_affinity.clusters.kind import configuration
 from session_affinity.errors import SuiteError
 
 
-def test_the_manifest_is_the_cluster_of_the_walk() -> None:
+def test_the_manifest_has_three_workers_and_the_default_ranges() -> None:
     config = configuration.render("myk8s", "some/node:v1.37.2", None)
 
     assert config["networking"]["podSubnet"] == "10.10.0.0/16"
@@ -21,7 +21,7 @@ def test_the_manifest_is_the_cluster_of_the_walk() -> None:
     assert configuration.node_names(config) == ("myk8s-control-plane", "myk8s-worker", "myk8s-worker2", "myk8s-worker3")
 
 
-def test_name_mode_and_image_are_put_in() -> None:
+def test_render_sets_name_mode_and_image() -> None:
     config = configuration.render("other", "some/node:v1.37.2", "nftables")
 
     assert config["name"] == "other"
@@ -37,29 +37,29 @@ def test_name_mode_and_image_are_put_in() -> None:
         ("dual", f"10.10.0.0/16,{RANGES['IPv6'].pods}", f"10.200.1.0/24,{RANGES['IPv6'].services}"),
     ],
 )
-def test_an_ip_family_has_its_ranges(ip_family: str, pods: str, services: str) -> None:
+def test_render_sets_the_ranges_of_an_ip_family(ip_family: str, pods: str, services: str) -> None:
     config = configuration.render("other", "some/node:v1.37.2", None, ip_family)
 
     assert configuration.ip_family_of(config) == config["networking"]["ipFamily"] == ip_family
     assert (config["networking"]["podSubnet"], config["networking"]["serviceSubnet"]) == (pods, services)
 
 
-def test_without_an_ip_family_the_cluster_has_ipv4() -> None:
+def test_the_default_ip_family_is_ipv4() -> None:
     config = configuration.render("other", "some/node:v1.37.2", None)
 
     assert configuration.ip_family_of(config) == "ipv4"
     assert config["networking"]["podSubnet"] == RANGES["IPv4"].pods
 
 
-def test_a_manifest_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_an_invalid_manifest_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.setattr(configuration, "MANIFEST", tmp_path / "kind.yaml")
     (tmp_path / "kind.yaml").write_text("nodes: 3")
 
-    with pytest.raises(SuiteError, match=r"kind\.yaml: no configuration of a kind cluster"):
+    with pytest.raises(SuiteError, match=r"kind\.yaml is not a configuration of a kind cluster"):
         configuration.render("myk8s", "image", None)
 
 
-def test_several_control_planes_have_a_load_balancer_too() -> None:
+def test_several_control_planes_add_a_load_balancer() -> None:
     nodes = [{"role": "control-plane"}, {"role": "control-plane"}]
 
     assert configuration.node_names({"name": "a", "nodes": nodes}) == (
@@ -69,7 +69,7 @@ def test_several_control_planes_have_a_load_balancer_too() -> None:
     )
 
 
-def test_ports_are_those_that_are_fixed() -> None:
+def test_ports_lists_only_fixed_ports() -> None:
     nodes = [{"extraPortMappings": [{"containerPort": 80, "hostPort": 8080}, {"containerPort": 81}]}]
 
     assert configuration.ports({"networking": {}, "nodes": [{}]}) == ()
@@ -88,9 +88,9 @@ def test_ports_are_those_that_are_fixed() -> None:
         ("kindest/node:latest", None),
     ],
 )
-def test_a_tag_may_tell_the_version(image: str, version: str | None) -> None:
+def test_the_version_is_read_from_the_tag(image: str, version: str | None) -> None:
     assert configuration.version_in(image) == version
 
 
-def test_sample_images_are_those_of_the_walk() -> None:
+def test_sample_images_are_whoami_and_netshoot() -> None:
     assert tuple(map(repository, configuration.sample_images())) == ("traefik/whoami", "nicolaka/netshoot")

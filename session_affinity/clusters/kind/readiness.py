@@ -1,4 +1,4 @@
-"""When a kind cluster can be judged: its nodes are Ready and kube-proxy has programmed every one of them."""
+"""Readiness of a kind cluster: all nodes are Ready and kube-proxy has programmed each of them."""
 
 from __future__ import annotations
 
@@ -25,30 +25,33 @@ if TYPE_CHECKING:
 
 _SERVICE_ACCOUNTS: Final = Resource("v1", "serviceaccounts")
 _PAUSE_SECONDS: Final = 0.2
-_SHOWN: Final = 100
-_PROGRAMMED: Final = {
+_SHOWN_CHARACTERS: Final = 100
+_API_SERVICE_CHAINS: Final = {
     "iptables": chain_names.iptables_service_chain("default/kubernetes:https", "TCP"),
     "nftables": chain_names.nftables_service_chain("default", "kubernetes", "https", "TCP"),
 }
-"""By proxy mode, what a node has of the Service that every cluster has, once kube-proxy has synced."""
+"""By proxy mode, the chain of Service default/kubernetes, which a node of any cluster has once kube-proxy has synced."""
 
 
 def kube_proxy_config(api: Api) -> ProxyConfig:
-    """Return the settings of all nodes' kube-proxies, as kubeadm's ConfigMap has them; raises ClusterError."""
-    stored = api.get(CONFIG_MAPS, "kube-proxy", "kube-system")
+    """Return the kube-proxy settings of all nodes, from kubeadm's ConfigMap; raises ClusterError."""
+    config_map = api.get(CONFIG_MAPS, "kube-proxy", "kube-system")
     try:
-        configuration = yaml.safe_load(stored["data"]["config.conf"])
+        configuration = yaml.safe_load(config_map["data"]["config.conf"])
         return ProxyConfig.from_configuration(configuration, "ConfigMap kube-system/kube-proxy")
     except (yaml.YAMLError, TypeError, LookupError, ValueError) as error:
-        raise ClusterError(f"the ConfigMap kube-system/kube-proxy is not as kubeadm writes it: {error}") from error
+        raise ClusterError(
+            f"ConfigMap kube-system/kube-proxy does not have the form that kubeadm writes: {error}",
+            next_step="use a node image of kind, whose cluster kubeadm sets up",
+        ) from error
 
 
 def wait(
     api: Api, nodes: Mapping[str, Node], *, seconds: float, step: ProgressStep, family: Family = "IPv4"
 ) -> ProxyConfig:
-    """Wait until the cluster can be judged and return kube-proxy's settings; ``family`` is its primary one.
+    """Wait until claims can be checked on the cluster, and return kube-proxy's settings.
 
-    Raises NotReadyError after ``seconds``, with what was seen last.
+    ``family`` is the cluster's primary address family. Raises NotReadyError after ``seconds``, with the last state.
     """
     deadline = time.monotonic() + seconds
     _wait(deadline, "the nodes to be Ready", lambda: _not_ready(api, nodes), step)
@@ -59,21 +62,22 @@ def wait(
 
 
 def not_ready(api: Api, nodes: Mapping[str, Node]) -> str:
-    """Return in words which nodes are not Ready; empty when all are. What keeps the API from answering is said too."""
-    return _said(lambda: _not_ready(api, nodes))
+    """Return which nodes are not Ready and why, or the error of an API that does not answer; empty if all are Ready."""
+    return _reason_or_error(lambda: _not_ready(api, nodes))
 
 
-def _wait(deadline: float, what: str, lacking: Callable[[], str], step: ProgressStep) -> None:
+def _wait(deadline: float, what: str, reason: Callable[[], str], step: ProgressStep) -> None:
+    """Wait until ``reason`` returns nothing, and show on the step what it returns until then."""
     last = ""
 
-    def nothing_lacks() -> bool:
+    def is_ready() -> bool:
         nonlocal last
-        if last := _said(lacking):
-            step.update(last if len(last) <= _SHOWN else f"{last[:_SHOWN]}...")
+        if last := _reason_or_error(reason):
+            step.update(last if len(last) <= _SHOWN_CHARACTERS else f"{last[:_SHOWN_CHARACTERS]}...")
         return not last
 
     wait_until(
-        nothing_lacks,
+        is_ready,
         deadline - time.monotonic(),
         what=what,
         last_state=lambda: last,
@@ -82,22 +86,22 @@ def _wait(deadline: float, what: str, lacking: Callable[[], str], step: Progress
     )
 
 
-def _said(lacking: Callable[[], str]) -> str:
+def _reason_or_error(reason: Callable[[], str]) -> str:
     try:
-        return lacking()
+        return reason()
     except ClusterError as error:
         return error.what
 
 
 def _not_ready(api: Api, nodes: Mapping[str, Node]) -> str:
-    states = {node["metadata"]["name"]: _state(node) for node in api.objects(NODES)}
-    states = {**dict.fromkeys(nodes, "not registered"), **states}
-    return "; ".join(f"{name}: {state}" for name, state in states.items() if state)
+    reasons = {node["metadata"]["name"]: _not_ready_reason(node) for node in api.objects(NODES)}
+    reasons = {**dict.fromkeys(nodes, "not registered"), **reasons}
+    return "; ".join(f"{name}: {reason}" for name, reason in reasons.items() if reason)
 
 
-def _state(node: Mapping[str, Any]) -> str:
+def _not_ready_reason(node: Mapping[str, Any]) -> str:
     conditions = node.get("status", {}).get("conditions") or ()
-    ready = next((one for one in conditions if one["type"] == "Ready"), None)
+    ready = next((condition for condition in conditions if condition["type"] == "Ready"), None)
     if ready is None:
         return "no kubelet yet"
     return "" if ready["status"] == "True" else str(ready.get("message") or "not Ready")
@@ -109,16 +113,16 @@ def _no_account(api: Api) -> str:
 
 
 def _not_synced(nodes: Mapping[str, Node], mode: str, family: Family) -> str:
-    if mode not in _PROGRAMMED:
+    if mode not in _API_SERVICE_CHAINS:
         return ""
     with ThreadPoolExecutor(len(nodes), thread_name_prefix="synced") as pool:
-        lacking = list(pool.map(lambda node: _lacks(node, mode, family), nodes.values()))
-    return "; ".join(one for one in lacking if one)
+        reasons = list(pool.map(lambda node: _not_synced_reason(node, mode, family), nodes.values()))
+    return "; ".join(filter(None, reasons))
 
 
-def _lacks(node: Node, mode: str, family: Family) -> str:
+def _not_synced_reason(node: Node, mode: str, family: Family) -> str:
     try:
-        said = node.run(snapshot.READ_ARGV[family], timeout=DEFAULTS.node_read).check().stdout
+        rules = node.run(snapshot.READ_ARGV[family], timeout=DEFAULTS.node_read).check().stdout
     except NodeError as error:
         return error.what
-    return "" if _PROGRAMMED[mode] in said else f"{node.name}: no rules of Service default/kubernetes"
+    return "" if _API_SERVICE_CHAINS[mode] in rules else f"{node.name}: no rules of Service default/kubernetes"

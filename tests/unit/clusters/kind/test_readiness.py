@@ -1,4 +1,4 @@
-"""When a kind cluster can be judged."""
+"""Tests of the readiness of a kind cluster."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from session_affinity.clusters.kind import ready
+from session_affinity.clusters.kind import readiness
 from session_affinity.dataplane.proxy_config import ProxyConfig
 from session_affinity.errors import ClusterError, NodeError, NotReadyError
 from session_affinity.kube.api import ApiError
@@ -32,7 +32,7 @@ SYNCED = {
 
 @dataclass
 class FakeApi:
-    """An API with nodes by name and whether they are Ready."""
+    """An API server; ``nodes`` maps names to whether the node is Ready, ``account`` is the default service account."""
 
     nodes: dict[str, bool]
     configuration: str = CONFIGURATION % "iptables"
@@ -59,42 +59,42 @@ class FakeApi:
 
 @dataclass
 class FakeNode:
-    """A node that says the same to every command."""
+    """A node on which every command prints ``output``; without output, no command can be run."""
 
     name: str
-    says: str
-    asked: list[Sequence[str]] = field(default_factory=list)
+    output: str
+    commands: list[Sequence[str]] = field(default_factory=list)
 
     def run(self, argv: Sequence[str], *, timeout: float = 30.0, stdin: str | None = None) -> Completed:
         assert timeout > 0
         assert stdin is None
-        self.asked.append(argv)
-        if not self.says:
+        self.commands.append(argv)
+        if not self.output:
             raise NodeError(f"{self.name}: could not be run")
-        return Completed(self.name, tuple(argv), 0, self.says, "")
+        return Completed(self.name, tuple(argv), 0, self.output, "")
 
 
-def waited(api: FakeApi, says: str) -> ProxyConfig:
-    nodes = {name: FakeNode(name, says) for name in ("a", "b")}
-    return ready.wait(api, nodes, seconds=0.02, step=ProgressStep("nodes", None))
+def wait_for_two_nodes(api: FakeApi, output: str) -> ProxyConfig:
+    nodes = {name: FakeNode(name, output) for name in ("a", "b")}
+    return readiness.wait(api, nodes, seconds=0.02, step=ProgressStep("nodes", None))
 
 
 @pytest.mark.parametrize("mode", ["iptables", "nftables"])
-def test_a_cluster_is_ready_when_every_node_is_programmed(mode: str) -> None:
+def test_a_cluster_is_ready_when_kube_proxy_has_synced_every_node(mode: str) -> None:
     api = FakeApi({"a": True, "b": True}, CONFIGURATION % mode)
 
-    config = waited(api, SYNCED[mode])
+    config = wait_for_two_nodes(api, SYNCED[mode])
 
     assert config == ProxyConfig(mode, "10.10.0.0/16")
     assert config.source == "ConfigMap kube-system/kube-proxy"
 
 
-def test_an_empty_mode_is_iptables() -> None:
-    assert ready.kube_proxy_config(FakeApi({}, CONFIGURATION % "")).mode == "iptables"
+def test_an_empty_mode_means_iptables() -> None:
+    assert readiness.kube_proxy_config(FakeApi({}, CONFIGURATION % "")).mode == "iptables"
 
 
 @pytest.mark.parametrize(
-    ("nodes", "account", "says", "last"),
+    ("nodes", "account", "output", "last_state"),
     [
         ({"a": True}, True, SYNCED["iptables"], "the nodes to be Ready; last state: b: not registered"),
         ({"a": True, "b": False}, True, SYNCED["iptables"], "the nodes to be Ready; last state: b: no CNI"),
@@ -108,12 +108,14 @@ def test_an_empty_mode_is_iptables() -> None:
         ({"a": True, "b": True}, True, "", "kube-proxy to have synced; last state: a: could not be run"),
     ],
 )
-def test_what_is_lacking_is_said(nodes: dict[str, bool], says: str, last: str, *, account: bool) -> None:
-    with pytest.raises(NotReadyError, match=f"waiting for {last}"):
-        waited(FakeApi(nodes, account=account), says)
+def test_the_error_names_what_is_not_ready(
+    nodes: dict[str, bool], output: str, last_state: str, *, account: bool
+) -> None:
+    with pytest.raises(NotReadyError, match=f"waiting for {last_state}"):
+        wait_for_two_nodes(FakeApi(nodes, account=account), output)
 
 
 @pytest.mark.parametrize("configuration", ["[]", "just text", ": :"])
-def test_a_config_map_that_is_none_is_an_error(configuration: str) -> None:
-    with pytest.raises(ClusterError, match="kube-system/kube-proxy is not as kubeadm writes it"):
-        ready.kube_proxy_config(FakeApi({}, configuration))
+def test_an_invalid_config_map_is_an_error(configuration: str) -> None:
+    with pytest.raises(ClusterError, match="kube-system/kube-proxy does not have the form that kubeadm writes"):
+        readiness.kube_proxy_config(FakeApi({}, configuration))
