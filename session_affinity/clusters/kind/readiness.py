@@ -30,7 +30,7 @@ _API_SERVICE_CHAINS: Final = {
     "iptables": chain_names.iptables_service_chain("default/kubernetes:https", "TCP"),
     "nftables": chain_names.nftables_service_chain("default", "kubernetes", "https", "TCP"),
 }
-"""By proxy mode, the chain of Service default/kubernetes, which a node of any cluster has once kube-proxy has synced."""
+"""By proxy mode, the chain of Service default/kubernetes, which every node has once kube-proxy has synced."""
 
 
 def kube_proxy_config(api: Api) -> ProxyConfig:
