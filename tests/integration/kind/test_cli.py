@@ -1,4 +1,4 @@
-"""Kept kind clusters, from the command line."""
+"""Tests of ``session-affinity cluster`` with kept kind clusters."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_kept_cluster_is_removed(kept: World, capsys: pytest.CaptureFixture[st
     assert not kept.network
 
 
-def test_there_may_be_none(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_down_without_a_cluster_changes_nothing(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cluster", "down", "--provider", "kind", "--all"]) == 0
     assert main(["cluster", "down", "--provider", "kind"]) == 0
 
@@ -42,7 +42,7 @@ def test_there_may_be_none(world: World, capsys: pytest.CaptureFixture[str]) -> 
     assert not world.calls("kind")
 
 
-def test_someone_elses_cluster_of_that_name_stays(kept: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_someone_elses_cluster_stays(kept: World, capsys: pytest.CaptureFixture[str]) -> None:
     kept.node("other|myk8s-control-plane|running")
 
     assert main(["cluster", "down", "--provider", "kind"]) == 1
@@ -51,7 +51,7 @@ def test_someone_elses_cluster_of_that_name_stays(kept: World, capsys: pytest.Ca
     assert kept.nodes
 
 
-def test_what_is_left_of_a_cluster_that_is_gone_is_forgotten(kept: World) -> None:
+def test_the_files_and_network_of_a_lost_cluster_are_removed(kept: World) -> None:
     kept.node()
 
     assert main(["cluster", "down", "--provider", "kind"]) == 0
@@ -60,7 +60,7 @@ def test_what_is_left_of_a_cluster_that_is_gone_is_forgotten(kept: World) -> Non
     assert not (kept.here / "state" / "kind" / "myk8s").exists()
 
 
-def test_the_kubeconfig_is_named(kept: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_kubeconfig_prints_the_path(kept: World, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cluster", "kubeconfig", "--provider", "kind"]) == 0
     assert capsys.readouterr().out.strip() == str(kept.here / "state" / "kind" / "myk8s" / "kubeconfig")
 
@@ -68,7 +68,7 @@ def test_the_kubeconfig_is_named(kept: World, capsys: pytest.CaptureFixture[str]
     assert "no kind cluster other that the suite keeps (there are: myk8s)" in capsys.readouterr().err
 
 
-def test_the_image_is_the_listed_one_or_any_of_a_supported_version(
+def test_node_image_prints_the_listed_image_or_any_of_a_supported_version(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world.image(WHOAMI)
@@ -85,9 +85,7 @@ def test_the_image_is_the_listed_one_or_any_of_a_supported_version(
     assert capsys.readouterr().out.strip() == versions.resolve().kind.image
 
 
-def test_a_cluster_without_sample_images_would_have_to_fetch_them(
-    world: World, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_node_image_requires_the_sample_images(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     world.write("images", f"{NODE_IMAGE}\n")
     world.image(WHOAMI)
 
