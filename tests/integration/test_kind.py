@@ -123,7 +123,7 @@ def test_an_interrupt_does_not_stop_the_removal(world: World, run: Callable[...,
     _, stderr = process.communicate(timeout=20)
 
     assert process.returncode == 0
-    assert "the cluster is being removed: a few seconds more" in stderr
+    assert "the cluster is being removed; this takes a few more seconds" in stderr
     assert world.nodes == ""
 
 

@@ -65,7 +65,8 @@ class KindState:
     def __init__(self, name: str) -> None:
         if not _NAME.fullmatch(name):
             raise UsageError(
-                f"{name!r} cannot name a cluster: use at most 40 lower-case letters, digits and inner dashes",
+                f"{name!r} cannot name a cluster",
+                next_step="use at most 40 lower-case letters, digits and inner dashes",
             )
         self.name = name
         self.root = _root() / name
