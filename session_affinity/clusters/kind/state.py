@@ -66,7 +66,7 @@ class KindState:
         if not _NAME.fullmatch(name):
             raise UsageError(
                 f"{name!r} cannot name a cluster",
-                next_step="use at most 40 lower-case letters, digits and inner dashes",
+                next_step="use at most 40 lower-case letters, digits and dashes, without a dash at either end",
             )
         self.name = name
         self.root = _root() / name

@@ -442,7 +442,7 @@ def test_the_state_cannot_be_written(world: World, options: ClusterOptions, prog
 
     message = refusal(options, progress_lines)
 
-    assert "the state of the cluster cannot be written" in message
+    assert "cannot write the state of the cluster" in message
     assert "SESSION_AFFINITY_STATE" in message
     assert not world.calls("kind [create]")
 

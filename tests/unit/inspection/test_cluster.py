@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from session_affinity import extras
-from session_affinity.clusters.kind import engine, ready
+from session_affinity.clusters.kind import engine, readiness
 from session_affinity.clusters.kind.engine import Container
 from session_affinity.clusters.kind.state import KindRecord, KindState
 from session_affinity.clusters.options import ClusterOptions
@@ -37,7 +37,7 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kind cluster, dev, that an earlier run kept."""
     fake: Any = SimpleNamespace(program="docker", containers=lambda _: CONTAINERS)
     monkeypatch.setattr(engine, "detect", lambda: fake)
-    monkeypatch.setattr(ready, "kube_proxy_config", lambda _: ProxyConfig("iptables", "10.244.0.0/16"))
+    monkeypatch.setattr(readiness, "kube_proxy_config", lambda _: ProxyConfig("iptables", "10.244.0.0/16"))
     nodes = {container.name: container.id for container in CONTAINERS}
     KindState("dev").begin({}, RECORD)
     KindState("dev").write(KindRecord("image", "1.37.0", "iptables", network_was_there=True, kept=True, nodes=nodes))
