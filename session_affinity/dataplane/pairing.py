@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
     from session_affinity.dataplane.model import Endpoint
 
@@ -83,6 +83,24 @@ def pair_rules(
         surplus = [rule for rule in surplus if rule.number not in taken]
     pairs = [(expected, partner[place]) for place, expected in enumerate(wanted) if place in partner]
     return pairs, [expected for place, expected in enumerate(wanted) if place not in partner], surplus
+
+
+def too_late(
+    pairs: Sequence[tuple[ExpectedRule[RuleT], RuleT]], leaves_the_chain: Mapping[RuleKind, Sequence[RuleKind]]
+) -> Iterator[tuple[ExpectedRule[RuleT], RuleT, RuleT]]:
+    """Yield the pairs whose rule follows a rule at which packets leave the chain, with the first such rule.
+
+    ``leaves_the_chain`` has, by kind, the kinds of rules that a rule must precede.
+    """
+    first: dict[RuleKind, RuleT] = {}
+    for expected_rule, rule in pairs:
+        if expected_rule.kind not in first or rule.number < first[expected_rule.kind].number:
+            first[expected_rule.kind] = rule
+    for expected_rule, rule in pairs:
+        leaving = [first[kind] for kind in leaves_the_chain.get(expected_rule.kind, ()) if kind in first]
+        earlier = min(leaving, key=lambda other: other.number, default=None)
+        if earlier is not None and earlier.number < rule.number:
+            yield expected_rule, rule, earlier
 
 
 def out_of_order_pairs(

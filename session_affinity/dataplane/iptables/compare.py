@@ -33,7 +33,14 @@ from session_affinity.dataplane.iptables.expected import (
 )
 from session_affinity.dataplane.iptables.index import Destination, RuleIndex, chain_in, destination
 from session_affinity.dataplane.iptables.save import Match, network
-from session_affinity.dataplane.pairing import OUTSIDE_ORDER, ExpectedRule, RuleKind, out_of_order_pairs, pair_rules
+from session_affinity.dataplane.pairing import (
+    OUTSIDE_ORDER,
+    ExpectedRule,
+    RuleKind,
+    out_of_order_pairs,
+    pair_rules,
+    too_late,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -296,12 +303,13 @@ class _RulesetComparison:
             lambda rule: (rule.value("-s"), rule.value("--src-type")) if classify(rule) is RuleKind.EXTERNAL else None,
         )
         yield from self._paired_and_missing(pairs, missing)
-        late = list(_too_late(pairs))
+        late = list(too_late(pairs, _LEAVES_THE_CHAIN))
         for expected_rule, rule, first in late:
             aspect = Aspect.AFFINITY_ORDER if expected_rule.kind is RuleKind.AFFINITY else Aspect.MASQUERADE
             wanted, seen = f"before rule {first.number}, {first.spec}", _purpose(expected_rule)
             yield self._at(rule, aspect, wanted=wanted, seen=seen)
-        in_time = [pair for pair in pairs if pair not in [(expected_rule, rule) for expected_rule, rule, _ in late]]
+        numbers = {rule.number for _, rule, _ in late}
+        in_time = [pair for pair in pairs if pair[1].number not in numbers]
         for kind, aspect in ((RuleKind.AFFINITY, Aspect.AFFINITY_ORDER), (RuleKind.BALANCE, Aspect.BALANCING)):
             for _, rule, wanted, seen in out_of_order_pairs(in_time, kind):
                 yield self._at(rule, aspect, wanted=wanted, seen=seen)
@@ -388,15 +396,6 @@ def _same_text(wanted: Sequence[ExpectedRule[Rule]], seen: Sequence[Rule]) -> bo
 
 def _purpose(expected_rule: ExpectedRule[Rule]) -> str:
     return f"{expected_rule.kind} rule for {expected_rule.about}"
-
-
-def _too_late(pairs: Sequence[tuple[ExpectedRule[Rule], Rule]]) -> Iterator[tuple[ExpectedRule[Rule], Rule, Rule]]:
-    """Yield the pairs whose rule follows a rule at which packets leave the chain, with the first such rule."""
-    for expected_rule, rule in pairs:
-        kinds = _LEAVES_THE_CHAIN.get(expected_rule.kind, ())
-        earlier = [other for pair, other in pairs if pair.kind in kinds and other.number < rule.number]
-        if earlier:
-            yield expected_rule, rule, min(earlier, key=lambda other: other.number)
 
 
 def unequal_options(wanted: Rule, seen: Rule) -> Iterator[tuple[str, str, str]]:

@@ -15,7 +15,7 @@ from session_affinity.dataplane.iptables.expected import ENTRY_CHAINS, FILTER, F
 from session_affinity.dataplane.iptables.save import network
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from session_affinity.dataplane.iptables.save import Rule, Ruleset
     from session_affinity.dataplane.model import ServiceState
@@ -105,14 +105,15 @@ class RuleIndex:
         former: dict[ServiceState, dict[str, str]] = {}
         unwanted = [(chain, at) for chain, at in self.endpoint_targets.items() if chain not in wanted]
         for service in services if unwanted else ():
-            chains = {chain: at for chain, at in unwanted if chain in set(_names(service, at))}
+            chains = {chain: at for chain, at in unwanted if chain in _names(service, at)}
             if chains:
                 former[service] = chains
         return former
 
 
-def _names(service: ServiceState, at: str) -> Iterator[str]:
-    """Yield the names of the KUBE-SEP chains that a DNAT target would have; not cached, as most are of no Service."""
-    for port in service.ports:
-        text = f"{service.port_name(port)}{port.protocol.lower()}{at}"
-        yield chain_names.ENDPOINT_CHAIN + b32encode(hashlib.sha256(text.encode()).digest()).decode()[:16]
+def _names(service: ServiceState, at: str) -> list[str]:
+    """Return the names of the KUBE-SEP chains that a DNAT target would have; not cached, as most are of no Service."""
+    texts = (f"{service.port_name(port)}{port.protocol.lower()}{at}" for port in service.ports)
+    return [
+        chain_names.ENDPOINT_CHAIN + b32encode(hashlib.sha256(text.encode()).digest())[:16].decode() for text in texts
+    ]

@@ -37,7 +37,14 @@ from session_affinity.dataplane.nftables.layout import (
     port_chains,
 )
 from session_affinity.dataplane.nftables.rules import VERDICTS, Clause, NftRule
-from session_affinity.dataplane.pairing import OUTSIDE_ORDER, ExpectedRule, RuleKind, out_of_order_pairs, pair_rules
+from session_affinity.dataplane.pairing import (
+    OUTSIDE_ORDER,
+    ExpectedRule,
+    RuleKind,
+    out_of_order_pairs,
+    pair_rules,
+    too_late,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -352,13 +359,9 @@ class _TableComparison:
 
     def _late(self, pairs: Sequence[Pair]) -> Iterator[Difference]:
         """Yield the rules that follow a rule at which packets leave the chain."""
-        for expected_rule, rule in pairs:
-            kinds = _LEAVES_THE_CHAIN.get(expected_rule.kind, ())
-            earlier = [other for pair, other in pairs if pair.kind in kinds and other.number < rule.number]
-            if earlier:
-                first = min(earlier, key=lambda other: other.number)
-                wanted, seen = f"before rule {first.number}, {first.spec}", _purpose(expected_rule)
-                yield self._at(rule, _TOO_LATE[expected_rule.kind], wanted=wanted, seen=seen)
+        for expected_rule, rule, first in too_late(pairs, _LEAVES_THE_CHAIN):
+            wanted, seen = f"before rule {first.number}, {first.spec}", _purpose(expected_rule)
+            yield self._at(rule, _TOO_LATE[expected_rule.kind], wanted=wanted, seen=seen)
 
     def _surplus(self, rule: NftRule) -> Difference:
         kind = classify(rule)
