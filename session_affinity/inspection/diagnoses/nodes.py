@@ -32,6 +32,10 @@ CLAIMS_OF_ASPECT: Final = {
     Aspect.PROBABILITY: ("C17",),
     Aspect.TRANSLATION: ("C18", "C18n"),
     Aspect.AFFINITY_STORE: ("C16n",),
+    Aspect.REFUSAL: ("C51",),
+    Aspect.FIREWALL: ("C67b",),
+    Aspect.HEALTH_CHECK: ("C67b",),
+    Aspect.FORWARDING: ("C51",),
     Aspect.LEFTOVER: ("C19", "C14"),
     Aspect.UNEXPECTED_RULE: ("C14",),
 }

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from session_affinity.dataplane.iptables import expected as iptables_expected
 from session_affinity.dataplane.iptables.expected import endpoint_chains
 from session_affinity.dataplane.proxy_config import ProxyConfig, ProxyConfigs
 from session_affinity.errors import NodeError, UsageError
@@ -19,6 +18,7 @@ from session_affinity.kube.api import ApiError
 from session_affinity.kube.resources import ENDPOINT_SLICES, EVENTS, INGRESSES, NODES, PODS, SERVICES, Resource
 from session_affinity.nodes.node import Completed
 from session_affinity.nodes.nodes import Nodes
+from tests import rendered_nodes
 from tests.unit.inspection.conftest import ENDPOINTS, WORKERS, endpoint_slice, node, objects, pod, service
 
 pytestmark = pytest.mark.unit
@@ -77,13 +77,12 @@ class FakeNode:
             return Completed(self.name, argv, 0, "25\n", "")
         self.reads += 1
         state = objects().states["IPv4"]
-        lines = [str(rule) for rule in iptables_expected.expected(state, PROXY).rules]
+        lines = rendered_nodes.iptables_text([state], PROXY, tables=("nat",)).splitlines()
         if self.lacks and not (self.recovers and self.reads > 1):
             lines = [line for line in lines if self.lacks not in line]
         lists = list(endpoint_chains(state))
-        names = dict.fromkeys(line.split()[1] for line in lines)
         entry = f"src={CLIENT} ttl: 64 last_seen: {JIFFIES} oldest_pkt: 1 {JIFFIES}"
-        rules = "\n".join(["*nat", *(f":{chain} - [0:0]" for chain in names), *lines, "COMMIT"])
+        rules = "\n".join(lines)
         paths = " ".join(f"/proc/net/xt_recent/{name}" for name in lists)
         shown = f"/proc/net/xt_recent/{lists[0]}:{entry}\n" if self.name == WORKERS[0] else ""
         uptime = 100 + self.reads

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from session_affinity.dataplane.backends import IPTABLES, NFTABLES
-from session_affinity.dataplane.iptables import expected as iptables_expected
 from session_affinity.dataplane.iptables import save as iptables_save
 from session_affinity.dataplane.nftables.table import Element, NftSet, Table
 from session_affinity.dataplane.proxy_config import NO_KUBE_PROXY, ProxyConfig
@@ -15,6 +14,7 @@ from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.dataplane.xt_recent import Entry, RecentList
 from session_affinity.inspection.node_reading import reading_of
 from session_affinity.inspection.observation import RulesState
+from tests import rendered_nodes
 from tests.unit.inspection.conftest import objects, service
 
 if TYPE_CHECKING:
@@ -29,10 +29,8 @@ PROXY = ProxyConfig("iptables", "10.10.0.0/16")
 def programmed(made: Objects, without: str = "-", entries: dict[str, int] | None = None) -> NodeSnapshot:
     """Return a node with the expected rules but those with a text; entries by client, as seconds ago, in one list."""
     state = made.states["IPv4"]
-    lines = [str(rule) for rule in iptables_expected.expected(state, PROXY).rules]
-    kept = [line for line in lines if without == "-" or without not in line]
-    names = dict.fromkeys(line.split()[1] for line in lines)
-    text = "\n".join(["*nat", *(f":{chain} - [0:0]" for chain in names), *kept, "COMMIT", ""])
+    lines = rendered_nodes.iptables_text([state], PROXY).splitlines()
+    text = "\n".join(line for line in lines if without == "-" or without not in line)
     lists = {name: RecentList(name) for name in IPTABLES.affinity_stores(state)}
     first = next(iter(lists), "")
     lists[first] = RecentList(
