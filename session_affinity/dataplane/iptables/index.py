@@ -37,8 +37,8 @@ def chain_in(table: str, chain: str) -> str:
 
 def dnat_target(rules: Iterable[Rule]) -> str | None:
     """Return the DNAT target of a chain's rules; None when none of them is a DNAT rule."""
-    found = (_DNAT.search(rule.body) for rule in rules)
-    return next((match[1] for match in found if match), None)
+    matches = (_DNAT.search(rule.body) for rule in rules)
+    return next((match[1] for match in matches if match), None)
 
 
 @dataclass(frozen=True)

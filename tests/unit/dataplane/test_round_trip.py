@@ -131,7 +131,7 @@ def clusters(draw: st.DrawFn) -> Cluster:
     return Cluster(states, seen, node)
 
 
-def found(backend: Backend, state: NodeSnapshot, cluster: Cluster) -> list[Difference]:
+def differences_of(backend: Backend, state: NodeSnapshot, cluster: Cluster) -> list[Difference]:
     by_service = backend.compare_many(state, cluster.services, PROXY)
     return [difference for differences in by_service.values() for difference in differences]
 
@@ -141,7 +141,7 @@ def found(backend: Backend, state: NodeSnapshot, cluster: Cluster) -> list[Diffe
 def test_a_node_that_has_the_services_has_no_differences_in_iptables_mode(cluster: Cluster) -> None:
     state = rendered_nodes.iptables_node(cluster.states, PROXY, cluster.node)
 
-    assert found(IPTABLES, state, cluster) == []
+    assert differences_of(IPTABLES, state, cluster) == []
     assert IPTABLES.leftovers(state, cluster.services, PROXY).differences == ()
 
 
@@ -152,7 +152,7 @@ def test_a_node_that_has_the_services_has_no_differences_in_nftables_mode(
 ) -> None:
     state = rendered_nodes.nftables_node(cluster.states, PROXY, cluster.node, layout=layout)
 
-    assert found(NFTABLES, state, cluster) == []
+    assert differences_of(NFTABLES, state, cluster) == []
     assert NFTABLES.leftovers(state, cluster.services, PROXY).differences == ()
 
 
@@ -184,7 +184,7 @@ def test_a_rule_that_is_missing_or_leads_nowhere_is_a_difference_in_iptables_mod
     lines[place] = change(lines[place])
 
     state = NodeSnapshot(cluster.node, save.parse("\n".join(lines)))
-    assert found(IPTABLES, state, cluster), lines[place]
+    assert differences_of(IPTABLES, state, cluster), lines[place]
 
 
 def _is_unique(lines: list[str], place: int) -> bool:
@@ -215,7 +215,7 @@ def test_a_number_that_is_wrong_is_a_difference_in_iptables_mode(cluster: Cluste
     lines[place] = changed
 
     state = NodeSnapshot(cluster.node, save.parse("\n".join(lines)))
-    differs = found(IPTABLES, state, cluster) or IPTABLES.leftovers(state, cluster.services, PROXY).differences
+    differs = differences_of(IPTABLES, state, cluster) or IPTABLES.leftovers(state, cluster.services, PROXY).differences
     assert differs, lines[place]
 
 
@@ -240,7 +240,7 @@ def test_an_object_that_is_missing_is_a_difference_in_nftables_mode(
     else:
         del printed["nftables"][place][kind]["elem"][element]
 
-    assert found(NFTABLES, NodeSnapshot(cluster.node, nftables=table.parse(printed)), cluster) != []
+    assert differences_of(NFTABLES, NodeSnapshot(cluster.node, nftables=table.parse(printed)), cluster) != []
 
 
 @RANDOM
@@ -256,7 +256,7 @@ def test_an_affinity_set_of_another_kind_is_a_difference(
 
     data.draw(st.sampled_from(sets)).update(change)
 
-    assert found(NFTABLES, NodeSnapshot(cluster.node, nftables=table.parse(printed)), cluster) != []
+    assert differences_of(NFTABLES, NodeSnapshot(cluster.node, nftables=table.parse(printed)), cluster) != []
 
 
 @RANDOM
