@@ -49,6 +49,10 @@ class Deadlines:
     # Nodes.
     node_read: float = 15.0
     """One command on a node, such as reading its rules."""
+    node_second_try: float = 3.0
+    """One command on a node whose last one failed, so that a node that stopped answering does not slow down the run."""
+    node_retry: float = 30.0
+    """A node from failing to answer until it is tried again together with all others."""
     node_diagnostics: float = 10.0
     """One command on a node that collects evidence after a failure."""
     sync: float = 10.0

@@ -40,8 +40,8 @@ class Option:
     """An option.
 
     ``help`` names the default. ``choices`` are the only values it takes, any when empty. ``is_flag`` says that it takes
-    none, ``multiple`` that it may be given several times. ``convert`` makes its value from the text: ``str``, ``float``
-    or ``Path``.
+    none, ``multiple`` that it may be given several times. ``convert`` makes its value from the text: ``str``, ``int``,
+    ``float`` or ``Path``.
     """
 
     name: str
@@ -65,7 +65,7 @@ CLUSTER_OPTIONS: Final = (
         "--kubeconfig",
         EXTERNAL_GROUP,
         "Judge the cluster of this kubeconfig, which is only read. The run creates one namespace there and removes it"
-        " at the end. Default: none; no cluster is used without this option.",
+        " at the end, or uses that of --namespace. Default: none; no cluster is used without this option.",
         metavar="FILE",
         convert=Path,
     ),
@@ -94,6 +94,73 @@ CLUSTER_OPTIONS: Final = (
         EXTERNAL_GROUP,
         "Name the images by tag, for a mirror whose digests differ. Default: by digest.",
         is_flag=True,
+    ),
+    Option(
+        "--pull-secret",
+        EXTERNAL_GROUP,
+        "Pull the images with this Secret, which is copied into the namespace of the run unless it is there already."
+        " May be given several times. Default: none.",
+        metavar="[NAMESPACE/]NAME",
+        multiple=True,
+    ),
+    Option(
+        "--namespace",
+        EXTERNAL_GROUP,
+        "Work in this existing namespace; it stays, what the run creates in it is removed. Default: one made for the"
+        " run.",
+        metavar="NAME",
+    ),
+    Option(
+        "--namespace-label",
+        EXTERNAL_GROUP,
+        "A label of the namespace that the run makes, as for a policy's exemption. May be given several times."
+        " Default: none but the suite's own.",
+        metavar="KEY=VALUE",
+        multiple=True,
+    ),
+    Option(
+        "--namespace-annotation",
+        EXTERNAL_GROUP,
+        "An annotation of the namespace that the run makes. May be given several times. Default: none but the suite's"
+        " own.",
+        metavar="KEY=VALUE",
+        multiple=True,
+    ),
+    Option(
+        "--agent-namespace",
+        EXTERNAL_GROUP,
+        "The existing namespace of the agents, which must admit privileged pods. Default: the namespace of the run.",
+        metavar="NAME",
+    ),
+    Option(
+        "--nodes",
+        EXTERNAL_GROUP,
+        "Use and judge these nodes only, named and separated by commas. Default: all nodes.",
+        metavar="NAMES",
+    ),
+    Option(
+        "--node-selector",
+        EXTERNAL_GROUP,
+        "Use and judge only nodes with this label. May be given several times. Default: all nodes.",
+        metavar="LABEL=VALUE",
+        multiple=True,
+    ),
+    Option(
+        "--toleration",
+        EXTERNAL_GROUP,
+        "Let the sample pods run on nodes with this taint, or with any taint for `all`; agents tolerate all taints. May"
+        " be given several times. Default: none.",
+        metavar="KEY[=VALUE][:EFFECT]",
+        multiple=True,
+    ),
+    Option(
+        "--allow-missing-nodes",
+        EXTERNAL_GROUP,
+        "Judge claims about every node on the others while at most this many nodes cannot be read; with more these"
+        " claims are undetermined. Default: 0.",
+        default=0,
+        metavar="N",
+        convert=int,
     ),
     Option(
         "--cluster",
@@ -243,5 +310,14 @@ def cluster_options(value: Callable[[str], Any], failed: Callable[[], bool] | No
         node_access=value("--node-access"),
         image_registry=value("--image-registry"),
         image_tags=value("--image-tags"),
+        namespace=value("--namespace"),
+        namespace_labels=tuple(value("--namespace-label") or ()),
+        namespace_annotations=tuple(value("--namespace-annotation") or ()),
+        agent_namespace=value("--agent-namespace"),
+        nodes=value("--nodes"),
+        node_selector=tuple(value("--node-selector") or ()),
+        tolerations=tuple(value("--toleration") or ()),
+        allow_missing_nodes=value("--allow-missing-nodes"),
+        pull_secrets=tuple(value("--pull-secret") or ()),
     )
     return options if failed is None else replace(options, failed=failed)

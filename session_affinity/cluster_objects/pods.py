@@ -106,9 +106,10 @@ class Pods:
         requested_name = request.name or unique_name(request.purpose)
         pod = self._adapt(manifest(requested_name, self._namespace, request, self._templates))
         try:
-            self._api.create(pod)
+            stored = self._api.create(pod)
         except ApiError as error:
             raise pod_refusal(pod, error) from error
+        require_own_containers(pod, stored)
         name = str(pod["metadata"]["name"])
         recorder.record(recorder.Action(f"created pod {name}"))
         return name
@@ -143,12 +144,45 @@ def manifest(name: str, namespace: str, request: PodRequest, templates: Mapping[
         for role, sample in zip(request.roles, samples, strict=True)
         for container in sample["containers"]
     ]
-    spec = {**samples[0], **request.spec, "containers": containers}
+    spec = {**samples[0], **_security_context(samples), **request.spec, "containers": containers}
     spec.pop("nodeName", None)
     if request.node:
         spec["nodeName"] = request.node
     metadata = {"name": name, "namespace": namespace, "labels": {**request.labels, **LABELS}}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def _security_context(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the security context of a pod with the containers of these: that of the first, with the sysctls of all."""
+    contexts = [sample.get("securityContext") or {} for sample in samples]
+    sysctls = [sysctl for context in contexts for sysctl in context.get("sysctls", ())]
+    context = {**contexts[0], **({"sysctls": sysctls} if sysctls else {})}
+    return {"securityContext": context} if context else {}
+
+
+def foreign_containers(names: Collection[str], stored: Pod) -> tuple[str, ...]:
+    """Return the containers that a pod has beside those of these names, each with its image; init containers count."""
+    spec = stored["spec"]
+    containers = (*spec["containers"], *(spec.get("initContainers") or ()))
+    return tuple(f"{each['name']} ({each.get('image')})" for each in containers if each["name"] not in names)
+
+
+def foreign_containers_error(stored: Pod, containers: Sequence[str]) -> ClusterError:
+    """Return what to raise for a pod with containers that the suite did not request."""
+    return ClusterError(
+        f"something added {listed(containers)} to pod {stored['metadata']['name']}: a proxy in the pod chooses"
+        " endpoints itself, so session affinity of the Service cannot be judged",
+        next_step=f"exempt namespace {stored['metadata'].get('namespace')} from injection: the pods of the suite opt"
+        " out of Istio, Linkerd, Kuma and Consul already; --namespace-label sets a label for another injector",
+    )
+
+
+def require_own_containers(requested: Pod, stored: Pod) -> None:
+    """Raise ClusterError, naming them, when a pod as stored has containers that were not requested."""
+    spec = requested["spec"]
+    names = {each["name"] for each in (*spec["containers"], *(spec.get("initContainers") or ()))}
+    if foreign := foreign_containers(names, stored):
+        raise foreign_containers_error(stored, foreign)
 
 
 def _command(request: PodRequest, role: Role) -> dict[str, list[str]]:

@@ -67,6 +67,10 @@ def check(options: ClusterOptions) -> None:
         )
     if options.ip_family:
         families_of(options.ip_family)
+    if _able(options) == ("external",):
+        from session_affinity.clusters.external.provider import require_usable
+
+        require_usable(options)
     _check_version(options)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from session_affinity.clusters.images import by_tag, rename_images
@@ -21,6 +22,8 @@ class OwnCluster:
     context: str | None = None
     namespace: str = "default"
     kube_proxy_start: tuple[str, ...] = ()
+    missing_nodes: Mapping[str, str] = MappingProxyType({})
+    annotations: Mapping[str, str] = MappingProxyType({})
 
     def image_name(self, image: str) -> str:
         """Return the name under which the nodes have an image that the manifests pin by digest."""
@@ -64,6 +67,14 @@ class Cluster(Protocol):
     @property
     def nodes(self) -> Mapping[str, Node]:
         """The nodes by name; empty where this provider gives no access to them."""
+
+    @property
+    def missing_nodes(self) -> Mapping[str, str]:
+        """The nodes that claims about every node are about and that cannot be read, each with the reason."""
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        """The annotations of everything that the run creates; empty on a cluster that the suite started."""
 
     @property
     def proxy_configs(self) -> ProxyConfigs:

@@ -19,6 +19,15 @@ PROVIDERS_OF: Final = {
     "--node-access": ("external",),
     "--image-registry": ("external",),
     "--image-tags": ("external",),
+    "--namespace": ("external",),
+    "--namespace-label": ("external",),
+    "--namespace-annotation": ("external",),
+    "--agent-namespace": ("external",),
+    "--nodes": ("external",),
+    "--node-selector": ("external",),
+    "--toleration": ("external",),
+    "--allow-missing-nodes": ("external",),
+    "--pull-secret": ("external",),
     "--kubernetes": ("embedded", "kind"),
     "--proxy-mode": ("embedded", "kind"),
     "--ip-family": ("embedded", "kind"),
@@ -51,6 +60,15 @@ class ClusterOptions:
     node_access: str = "none"
     image_registry: str | None = None
     image_tags: bool = False
+    namespace: str | None = None
+    namespace_labels: tuple[str, ...] = ()
+    namespace_annotations: tuple[str, ...] = ()
+    agent_namespace: str | None = None
+    nodes: str | None = None
+    node_selector: tuple[str, ...] = ()
+    tolerations: tuple[str, ...] = ()
+    allow_missing_nodes: int = 0
+    pull_secrets: tuple[str, ...] = ()
     failed: Callable[[], bool] = _not_failed
     results: Path = Path("results")
 
@@ -65,6 +83,15 @@ class ClusterOptions:
             "--node-access": self.node_access != "none",
             "--image-registry": self.image_registry,
             "--image-tags": self.image_tags,
+            "--namespace": self.namespace,
+            "--namespace-label": self.namespace_labels,
+            "--namespace-annotation": self.namespace_annotations,
+            "--agent-namespace": self.agent_namespace,
+            "--nodes": self.nodes,
+            "--node-selector": self.node_selector,
+            "--toleration": self.tolerations,
+            "--allow-missing-nodes": self.allow_missing_nodes,
+            "--pull-secret": self.pull_secrets,
             "--kubernetes": self.kubernetes,
             "--proxy-mode": self.proxy_mode,
             "--ip-family": self.ip_family,

@@ -32,13 +32,13 @@ def provide_clock(api: Api, namespace: str, nodes: Nodes, configs: ProxyConfigs,
     backend = BACKENDS.get(configs.mode)
     if backend is None or not backend.counts_connections:
         return
-    if all(snapshot.jiffies is not None for snapshot in nodes.read().values()):
+    if all(snapshot.jiffies is not None for snapshot in nodes.read().readable.values()):
         return
     service = api.create(_service(namespace), SERVICES)
     endpoint_slice = api.create(_slice(namespace), ENDPOINT_SLICES)
     lists = tuple(backend.affinity_stores(ServiceState.from_objects(service, [endpoint_slice])))
     poll(
-        lambda: all(set(lists) <= snapshot.lists.keys() for snapshot in nodes.read().values()),
+        lambda: all(set(lists) <= snapshot.lists.keys() for snapshot in nodes.read().readable.values()),
         deadlines.sync,
         pause=0.1,
     )

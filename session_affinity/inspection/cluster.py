@@ -72,7 +72,8 @@ def _external(options: ClusterOptions, progress: Progress) -> Iterator[Inspected
         agents, unread = None, [Unread(_NODES, discovery.NO_ACCESS)]
         if options.node_access == "agent":
             try:
-                agents, unread = at_end.enter_context(provider.open_agents(api, options, progress)), []
+                agents = at_end.enter_context(provider.open_agents(api, options, progress))
+                unread = [Unread(f"node {name}", reason) for name, reason in agents.missing.items()]
             except SuiteError as error:
                 unread = [Unread(_NODES, f"{error.what}; {error.next_step}")]
         cluster = _discovered(api, agents.nodes if agents else {}, options, unread)

@@ -57,16 +57,32 @@ class Api:
 
     ``request_seconds`` bounds each attempt of a request, and also the time for which a request is repeated while the
     API server is overloaded or starting. Every method raises ApiError when there is no answer. The ``try_`` methods
-    return a refusal as a Reply; the other methods raise ApiError for it.
+    return a refusal as a Reply; the other methods raise ApiError for it. ``annotations`` are added to every object that
+    is created or applied.
     """
 
     def __init__(
-        self, kubeconfig: Path, *, context: str | None = None, request_seconds: float = DEFAULTS.api_request
+        self,
+        kubeconfig: Path,
+        *,
+        context: str | None = None,
+        request_seconds: float = DEFAULTS.api_request,
+        annotations: Mapping[str, str] | None = None,
     ) -> None:
         self._kubeconfig = kubeconfig
         self._context = context
         self._request_seconds = request_seconds
+        self._annotations = dict(annotations or {})
         self._local = threading.local()
+
+    def with_annotations(self, annotations: Mapping[str, str]) -> Api:
+        """Return the same API, with these annotations on everything that it creates."""
+        return Api(
+            self._kubeconfig,
+            context=self._context,
+            request_seconds=self._request_seconds,
+            annotations=annotations,
+        )
 
     def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
         """Return an object; raises ApiError, with status 404 if it does not exist."""
@@ -96,6 +112,7 @@ class Api:
     ) -> Reply:
         """Request the creation of an object and return the reply; with ``dry_run`` the object is not stored."""
         resource = resource or resource_of(manifest)
+        manifest = self._annotated(manifest)
         query = {"fieldManager": FIELD_MANAGER, **({"dryRun": "All"} if dry_run else {})}
         reply = self._send("POST", resource.path(_namespace(manifest)), query=query, body=manifest)
         if reply.status == 409 and reply.is_retry:
@@ -111,6 +128,7 @@ class Api:
     def try_apply(self, manifest: Mapping[str, Any], manager: str, *, force: bool = False) -> Reply:
         """Request server-side apply of an object as a field manager and return the reply."""
         path = resource_of(manifest).path(_namespace(manifest), manifest["metadata"]["name"])
+        manifest = self._annotated(manifest)
         query = {"fieldManager": manager, **({"force": "true"} if force else {})}
         return self._send("PATCH", path, query=query, body=manifest, content_type=PatchType.APPLY)
 
@@ -180,6 +198,13 @@ class Api:
         """Return a shell in a pod that stays open between commands; it connects when the first command is run."""
         command = pod_exec.PodCommand(namespace, pod, ("sh",), stdin=True)
         return PodShell(f"{namespace}/{pod}", lambda: pod_exec.connect(self._client(), command, self._request_seconds))
+
+    def _annotated(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not self._annotations:
+            return manifest
+        metadata = manifest["metadata"]
+        annotations = {**(metadata.get("annotations") or {}), **self._annotations}
+        return {**manifest, "metadata": {**metadata, "annotations": annotations}}
 
     def _request(self, method: str, path: str, *, query: Mapping[str, str] | None = None) -> Object:
         return self._send(method, path, query=query).granted(f"{method} {path}")

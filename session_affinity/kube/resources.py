@@ -33,6 +33,7 @@ NODES: Final = Resource("v1", "nodes", namespaced=False)
 CONFIG_MAPS: Final = Resource("v1", "configmaps")
 NAMESPACES: Final = Resource("v1", "namespaces", namespaced=False)
 SERVICE_ACCOUNTS: Final = Resource("v1", "serviceaccounts")
+SECRETS: Final = Resource("v1", "secrets")
 EVENTS: Final = Resource("v1", "events")
 DAEMON_SETS: Final = Resource("apps/v1", "daemonsets")
 NETWORK_POLICIES: Final = Resource("networking.k8s.io/v1", "networkpolicies")
@@ -47,6 +48,7 @@ _BY_KIND: Final = {
     ("v1", "ConfigMap"): CONFIG_MAPS,
     ("v1", "Namespace"): NAMESPACES,
     ("v1", "ServiceAccount"): SERVICE_ACCOUNTS,
+    ("v1", "Secret"): SECRETS,
     ("apps/v1", "DaemonSet"): DAEMON_SETS,
     ("discovery.k8s.io/v1", "EndpointSlice"): ENDPOINT_SLICES,
 }

@@ -7,16 +7,17 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from session_affinity import recorder
 from session_affinity.dataplane import snapshot, xt_recent
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import NodeError
+from session_affinity.nodes.by_node import ByNode
 from session_affinity.nodes.node import shown_command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from session_affinity.dataplane.model import Family
     from session_affinity.dataplane.snapshot import NodeSnapshot
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 
 CLOCK_SECONDS: Final = 1.0
 """The least time between two samples of a node's clock from which its tick rate is computed."""
+
+
+REASON_CHARACTERS: Final = 160
+"""How much of a failure's message is the reason for a missing node."""
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -40,22 +47,52 @@ class _Clocks:
     lists: tuple[str, ...] = ()
 
 
+@dataclass
+class _Failures:
+    """The nodes that could not be read, whatever the IP family; to be read and written under ``lock``.
+
+    ``reasons`` are why, ``times`` the ``time.monotonic()`` of the failure of those that did not answer.
+    """
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    reasons: dict[str, str] = field(default_factory=dict)
+    times: dict[str, float] = field(default_factory=dict)
+
+
 class Nodes:
     """The nodes of a cluster on which commands can be run; may be shared by threads.
 
-    ``family`` is the IP family whose rules and connections are read.
+    ``family`` is the IP family whose rules and connections are read. ``missing`` are nodes without access, each with
+    the reason, and ``allowed_missing`` is how many nodes a claim about all nodes may be judged without.
     """
 
-    def __init__(self, nodes: Mapping[str, Node], *, family: Family = "IPv4", deadlines: Deadlines = DEFAULTS) -> None:
+    def __init__(
+        self,
+        nodes: Mapping[str, Node],
+        *,
+        family: Family = "IPv4",
+        deadlines: Deadlines = DEFAULTS,
+        missing: Mapping[str, str] | None = None,
+        allowed_missing: int = 0,
+    ) -> None:
         self.family = family
+        self.allowed_missing = allowed_missing
         self._nodes = dict(nodes)
-        self._timeout = deadlines.node_read
+        self._without_access = dict(missing or {})
+        self._deadlines = deadlines
         self._clocks = _Clocks()
+        self._failures = _Failures()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the nodes; empty where no command can be run on any."""
+        """The names of the nodes with access; empty where no command can be run on any."""
         return tuple(self._nodes)
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """The nodes that cannot be read at present, each with the reason."""
+        with self._failures.lock:
+            return {**self._without_access, **self._failures.reasons}
 
     def in_family(self, family: Family) -> Nodes:
         """Return the same nodes, with the same clocks, for reads of another IP family."""
@@ -70,25 +107,21 @@ class Nodes:
         recorder.record(recorder.Action(f"ran {shown_command(argv)}", name), since=began)
         return done
 
-    def run_everywhere(self, argv: Sequence[str]) -> dict[str, Completed]:
-        """Run a command on all nodes at the same time and return how it ended, by node; raises NodeError."""
-        if not self._nodes:
-            return {}
+    def run_everywhere(self, argv: Sequence[str]) -> ByNode[Completed]:
+        """Run a command on all nodes at the same time and return how it ended; see ``ByNode`` for missing nodes."""
         began = time.time()
-        with ThreadPoolExecutor(len(self._nodes), thread_name_prefix="run") as pool:
-            done = dict(zip(self._nodes, pool.map(lambda name: self._run(name, argv), self._nodes), strict=True))
+        done = self._at_all(self._nodes, lambda name: self._run(name, argv, self._seconds(name)))
         recorder.record(recorder.Action(f"ran {shown_command(argv)}", "every node"), since=began)
         return done
 
-    def read(self, names: Iterable[str] | None = None) -> dict[str, NodeSnapshot]:
-        """Read nodes, all unless some are named, at the same time; raises NodeError."""
-        nodes = list(self._nodes if names is None else names)
-        if not nodes:
-            return {}
+    def read(self, names: Iterable[str] | None = None) -> ByNode[NodeSnapshot]:
+        """Read nodes, all unless some are named, at the same time; see ``ByNode`` for nodes that cannot be read."""
         began = time.time()
-        with ThreadPoolExecutor(len(nodes), thread_name_prefix="read") as pool:
-            states = {state.node: state for state in pool.map(self.read_one, nodes)}
-        recorder.record(recorder.NodeRead(states, self.family), since=began)
+        argv = snapshot.READ_ARGV[self.family]
+        wanted = {**self._nodes, **self._without_access} if names is None else dict.fromkeys(names)
+        states = self._at_all(wanted, lambda name: self._read(name, argv, self._seconds(name)))
+        if states.readable:
+            recorder.record(recorder.NodeRead(states.readable, self.family), since=began)
         return states
 
     def read_one(self, name: str, *, flows: bool = False) -> NodeSnapshot:
@@ -125,19 +158,68 @@ class Nodes:
             self._clocks.rates[name] = rate
         return rate
 
-    def _run(self, name: str, argv: Sequence[str]) -> Completed:
+    def _at_all(self, names: Iterable[str], action: Callable[[str], T]) -> ByNode[T]:
+        """Return the value of an action on nodes, by node, run on all at the same time.
+
+        A node that failed by not answering is not tried again for ``deadlines.node_retry`` seconds.
+        """
+        wanted = list(names)
+        missing = {name: reason for name, reason in self.missing.items() if name in wanted and not self._is_due(name)}
+        tried = [name for name in wanted if name not in missing]
+        values: dict[str, T] = {}
+
+        def attempt(name: str) -> None:
+            began = time.monotonic()
+            try:
+                values[name] = action(name)
+            except NodeError as error:
+                missing[name] = self._note_failure(name, error, time.monotonic() - began)
+            else:
+                self._note_answer(name)
+
+        if tried:
+            with ThreadPoolExecutor(len(tried), thread_name_prefix="nodes") as pool:
+                list(pool.map(attempt, tried))
+        in_order = {name: values[name] for name in tried if name in values}
+        return ByNode(in_order, missing, allowed=self.allowed_missing)
+
+    def _is_due(self, name: str) -> bool:
+        with self._failures.lock:
+            failed = self._failures.times.get(name)
+        return name in self._nodes and (failed is None or time.monotonic() - failed >= self._deadlines.node_retry)
+
+    def _note_failure(self, name: str, error: NodeError, seconds: float) -> str:
+        reason = _shortened(error.what.removeprefix(f"{name}: "))
+        with self._failures.lock:
+            self._failures.reasons[name] = reason
+            if seconds >= self._deadlines.node_second_try:
+                self._failures.times[name] = time.monotonic()
+        return reason
+
+    def _note_answer(self, name: str) -> None:
+        with self._failures.lock:
+            self._failures.reasons.pop(name, None)
+            self._failures.times.pop(name, None)
+
+    def _seconds(self, name: str) -> float:
+        """Return how long a command on a node may take: less where the last one failed."""
+        with self._failures.lock:
+            failed = name in self._failures.times
+        return self._deadlines.node_second_try if failed else self._deadlines.node_read
+
+    def _run(self, name: str, argv: Sequence[str], seconds: float | None = None) -> Completed:
         if name not in self._nodes:
             raise NodeError(
                 f"no access to node {name}", next_step=f"the cluster gives access to {', '.join(self._nodes) or 'none'}"
             )
-        return self._nodes[name].run(argv, timeout=self._timeout)
+        return self._nodes[name].run(argv, timeout=seconds or self._deadlines.node_read)
 
-    def _read(self, name: str, argv: Sequence[str]) -> NodeSnapshot:
+    def _read(self, name: str, argv: Sequence[str], seconds: float | None = None) -> NodeSnapshot:
         with self._clocks.lock:
             lists = self._clocks.lists
         if lists:
             argv = snapshot.with_clock(argv, lists)
-        state = snapshot.parse(name, self._run(name, argv).check().stdout)
+        state = snapshot.parse(name, self._run(name, argv, seconds).check().stdout)
         if state.jiffies is not None:
             with self._clocks.lock:
                 self._clocks.first.setdefault(name, state.sample)
@@ -145,3 +227,10 @@ class Nodes:
 
     def _sample(self, name: str) -> ClockSample:
         return self._read(name, snapshot.READ_LISTS_ARGV).sample
+
+
+def _shortened(message: str) -> str:
+    """Return a message as one line, the middle of a long one left out: a script's text is there."""
+    line = " ".join(message.split())
+    kept = REASON_CHARACTERS // 2
+    return line if len(line) <= REASON_CHARACTERS else f"{line[:kept]} ... {line[-kept:]}"

@@ -10,6 +10,8 @@ from session_affinity.errors import SuiteError
 from session_affinity.kube.api import ApiError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from session_affinity.claims import Claim
     from session_affinity.cluster_objects.services import Services
     from session_affinity.dataplane.model import ServiceState
@@ -23,19 +25,30 @@ _NOT_FOUND: Final = 404
 
 
 class Check:
-    """Asserts the verdicts of one test. ``properties`` are those of its test report, ``record`` is its evidence."""
+    """Asserts the verdicts of one test.
+
+    ``properties`` are those of its test report, ``record`` is its evidence. ``require_pods`` raises SuiteError when the
+    run lost a sample pod: what looks like a violated claim may then follow from that.
+    """
 
     def __init__(
-        self, claim: Claim, properties: list[tuple[str, object]], services: Services, record: TestRecord
+        self,
+        claim: Claim,
+        properties: list[tuple[str, object]],
+        services: Services,
+        record: TestRecord,
+        require_pods: Callable[[], None],
     ) -> None:
         self._claim = claim
         self._properties = properties
         self._services = services
         self._record = record
+        self._require_pods = require_pods
 
     def __call__(self, verdict: Verdict, *, headline: str = "") -> None:
         """Record a verdict and raise AssertionError, with its explanation, unless the claim holds.
 
+        Raises SuiteError instead when a sample pod does not run any more.
         ``headline`` replaces the verdict's own when the claim holds.
         """
         text = headline if headline and verdict.ok else verdict.headline
@@ -45,6 +58,7 @@ class Check:
             self._record_objects(verdict.service)
         self._record.add(recorder.Conclusion(verdict, self._claim))
         if not verdict.ok:
+            self._require_pods()
             raise AssertionError(verdict.explain(self._claim))
 
     def _record_objects(self, service: ServiceState) -> None:

@@ -152,6 +152,7 @@ class ResultCollector:
         config = self._config
         if config.getoption("collectonly") or config.getoption("--claims") or not config.stash[CATALOGUE]:
             return
+        config.stash[RUN_FACTS].learn_missing_nodes()
         ran = {claim.id for item in session.items if (claim := claim_of(item))}
         if exitstatus == pytest.ExitCode.USAGE_ERROR or not ran:
             return

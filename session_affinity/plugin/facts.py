@@ -52,6 +52,15 @@ class RunFacts:
             self.facts.setdefault("rules read with", f"{state.program}, {state.variant}")
             return
 
+    def learn_missing_nodes(self) -> None:
+        """Add the number of nodes that were judged to the facts, and the nodes that could not be read at the end."""
+        if self.nodes is None or not self.nodes.names:
+            return
+        missing = self.nodes.missing
+        self.facts["nodes judged"] = str(sum(name not in missing for name in self.nodes.names))
+        if missing:
+            self.facts["nodes missing"] = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
+
     def phases(self) -> dict[str, float]:
         """Return the seconds of each phase by name: shared set-up, then the steps after the start of the cluster."""
         steps = self.progress.timings[len(self.cluster_steps) :] if self.progress else []

@@ -10,7 +10,7 @@ dataplanes may apply changes that come together in any order: there, a second se
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from session_affinity import recorder
@@ -18,6 +18,7 @@ from session_affinity.cluster_objects.services import ServiceRequest, Services
 from session_affinity.dataplane import backends
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import NotReadyError
+from session_affinity.nodes.by_node import missing_nodes_error, require_nodes
 from session_affinity.traffic.answers import target
 from session_affinity.waiting import SLOW_MACHINE, poll, wait_until
 
@@ -51,8 +52,9 @@ class SyncResult:
     ``seconds`` has the seconds from the change to the first read with the expected rules, by node; nodes that did not
     get there are left out. ``differences`` and ``late`` have what differed on those at the end, and for which Services.
     ``synced_but_wrong`` are those of them that have programmed the sentinel: they processed the change and still
-    differ. ``waited`` is the seconds from the change to the end. All but ``services`` and ``waited`` are empty where
-    nodes cannot be read.
+    differ. ``waited`` is the seconds from the change to the end. ``missing`` are nodes that could not be read, with the
+    reasons, and ``allowed_missing`` is how many of them a claim about every node may lack. All but ``services`` and
+    ``waited`` are empty where nodes cannot be read.
     """
 
     services: tuple[ServiceState, ...]
@@ -62,12 +64,21 @@ class SyncResult:
     late: Mapping[str, tuple[ServiceState, ...]]
     waited: float
     synced_but_wrong: frozenset[str] = frozenset()
+    missing: Mapping[str, str] = field(default_factory=dict)
+    allowed_missing: int = 0
+
+    def require_every_node(self) -> None:
+        """Raise NodeError when more nodes could not be read than a claim about every node may lack."""
+        require_nodes(self.missing, self.allowed_missing)
 
     def require(self, *nodes: str) -> SyncResult:
         """Return self when these nodes, or all, have processed the change; raises NotReadyError with what differs.
 
         A node that processed it wrongly is no error here: its rules, and what clients see, are for the claims to judge.
+        A named node that could not be read is a NodeError.
         """
+        if unread := {name: self.missing[name] for name in nodes if name in self.missing}:
+            raise missing_nodes_error(unread)
         late = {
             name: differences
             for name, differences in self.differences.items()
@@ -136,7 +147,7 @@ class Testbed:
         began = time.time()
         with recorder.suppressed():
             if self.reads_rules:
-                sync = self._by_rules(services, since, nodes or self.nodes.names)
+                sync = self._by_rules(services, since, nodes or (*self.nodes.names, *self.nodes.missing))
             else:
                 sync = self._by_sentinel(services, since)
         recorder.record(sync, since=began)
@@ -145,9 +156,14 @@ class Testbed:
     def wait_for_client_sync(self, *services: ServiceState, since: float) -> SyncResult:
         """Wait until the client's node has processed the change; raises NotReadyError when it is late.
 
-        A claim about what clients see may wait for nothing more.
+        A claim about what clients see may wait for nothing more. Where that node cannot be read, a sentinel Service
+        shows that it has.
         """
-        return self.wait_for_sync(*services, since=since, nodes=(self.client.node,)).require()
+        sync = self.wait_for_sync(*services, since=since, nodes=(self.client.node,))
+        if self.client.node in sync.missing:
+            with recorder.suppressed():
+                return self._by_sentinel(services, since)
+        return sync.require()
 
     def compare(self, state: NodeSnapshot, service: ServiceState) -> tuple[Difference, ...]:
         """Return how a node's rules for a Service differ from the expected ones; chains of former endpoints count."""
@@ -167,10 +183,15 @@ class Testbed:
         differences: dict[str, tuple[Difference, ...]] = dict.fromkeys(nodes, ())
         late = {name: list(services) for name in nodes}
         seconds: dict[str, float] = {}
+        missing: dict[str, str] = {}
 
         def all_programmed() -> bool:
             began = time.monotonic()
-            states.update(self.nodes.read(late))
+            read = self.nodes.read(late)
+            states.update(read.readable)
+            for name in read.missing:
+                del late[name], differences[name]
+            missing.update(read.missing)
             for name in list(late):
                 by_service = self.backend.compare_many(states[name], late[name], self.proxy_of(name))
                 differences[name] = tuple(difference for of_service in by_service.values() for difference in of_service)
@@ -186,8 +207,11 @@ class Testbed:
             left = began + self.sync_seconds - time.monotonic()
             synced_but_wrong = self._wait_with_sentinel(late, states, left, all_programmed)
         unprogrammed = {name: tuple(of_node) for name, of_node in late.items()}
+        for name in missing:
+            states.pop(name, None)
         return SyncResult(
-            tuple(services), states, seconds, differences, unprogrammed, time.monotonic() - since, synced_but_wrong
+            *(tuple(services), states, seconds, differences, unprogrammed),
+            *(time.monotonic() - since, synced_but_wrong, missing, self.nodes.allowed_missing),
         )
 
     def _wait_with_sentinel(

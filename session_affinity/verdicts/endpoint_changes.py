@@ -41,7 +41,7 @@ def judge_step(result: ScenarioResult, step: ScenarioStep, client: ClientId) -> 
     answers = Verdict(f"{step}: {_outcome(before, after)}", tuple(findings), after.service)
     if not after.sync.states:
         return answers
-    rules = judge_step_rules(after)
+    rules = _judge_rules(after)
     return answers if rules.ok else combine(answers, rules)
 
 
@@ -55,17 +55,20 @@ def judge_steps(result: ScenarioResult, client: ClientId, *steps: ScenarioStep) 
 def judge_step_rules(*steps: StepResult) -> Verdict:
     """Judge that every node had the rules that the Service calls for after each of these changes.
 
-    Raises NothingObservedError where no node was read.
+    Raises NothingObservedError where no node was read, and NodeError where more nodes are missing than may be.
     """
     require_observed(steps, "changes of a Service's endpoints")
+    for step in steps:
+        step.sync.require_every_node()
     return combine(*map(_judge_rules, steps))
 
 
 def judge_no_entries(step: StepResult, backend: Backend) -> Verdict:
     """Judge that every node had the Service's lists or sets after a change, all empty, before the client's requests.
 
-    Raises NothingObservedError where no node was read.
+    Raises NothingObservedError where no node was read, and NodeError where more nodes are missing than may be.
     """
+    step.sync.require_every_node()
     require_observed(step.states, f"nodes after {step.step}")
     expected = len(backend.affinity_stores(step.service))
     require_observed(range(expected), f"endpoints of {step.service.key} after {step.step}")

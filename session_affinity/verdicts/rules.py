@@ -72,11 +72,11 @@ def judge_differences(
 def judge_sync(service: ServiceState, sync: SyncResult) -> Verdict:
     """Judge that every node had the rules that a Service calls for at the end of a wait.
 
-    Raises NothingObservedError where no node can be read; see ``judge_readable_rules``.
+    Raises NothingObservedError where no node can be read (see ``judge_readable_rules``), and NodeError where more nodes
+    are missing than may be.
     """
-    require_observed(sync.states, f"nodes with the rules of {service.key}")
-    found = [difference for of_node in sync.differences.values() for difference in of_node]
-    return judge_differences(service, found, sync.states, sync.waited)
+    sync.require_every_node()
+    return _judge_read_nodes(service, sync)
 
 
 def judge_readable_rules(service: ServiceState, sync: SyncResult) -> tuple[Verdict, ...]:
@@ -86,7 +86,13 @@ def judge_readable_rules(service: ServiceState, sync: SyncResult) -> tuple[Verdi
     suite does not compute. A claim about behaviour is judged there by what clients see alone. Claims about rules must
     call ``judge_sync``, which raises.
     """
-    return (judge_sync(service, sync),) if sync.states else ()
+    return (_judge_read_nodes(service, sync),) if sync.states else ()
+
+
+def _judge_read_nodes(service: ServiceState, sync: SyncResult) -> Verdict:
+    require_observed(sync.states, f"nodes with the rules of {service.key}")
+    differences = [difference for of_node in sync.differences.values() for difference in of_node]
+    return judge_differences(service, differences, sync.states, sync.waited)
 
 
 def judge_no_affinity_rules(backend: Backend, service: ServiceState, states: Mapping[str, NodeSnapshot]) -> Verdict:

@@ -35,7 +35,8 @@ Examples:
   session-affinity check --kubeconfig FILE -- -x --tb=short          with options of pytest
 
 On a cluster of your own the suite creates one namespace, works in it, and removes it at the end, also when it is
-interrupted. It needs permission to create, get, list and delete namespaces, and to do anything inside its own.
+interrupted. With --namespace it works in an existing one. `session-affinity rbac` prints the rights that it needs, and
+`session-affinity cleanup` removes what is left when it is killed.
 
 The pytest configuration and conftest files of the current directory, PYTEST_ADDOPTS and PYTEST_PLUGINS do not change a
 run; other plugins of pytest are loaded with `-- -p NAME`.

@@ -1,4 +1,4 @@
-"""Whether a kubeconfig leads to a cluster that answers, told in one message where it does not."""
+"""Read a kubeconfig and check that the API server it names answers; each failure is one message."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 REJECTED: Final = (ConfigException, OSError, ValueError, LookupError, TypeError, AttributeError)
-"""What the client raises for a kubeconfig; the last three where a value is of another type than it should be."""
+"""What the client raises for a kubeconfig; the last three for a value of the wrong type."""
 _PROXIES: Final = ("HTTPS_PROXY", "https_proxy")
 
 # The client declares no types for this one.
@@ -30,7 +30,7 @@ _load: Any = config.new_client_from_config
 
 @dataclass(frozen=True)
 class Access:
-    """Where a kubeconfig leads: the context that is used, the server and the user it names."""
+    """The cluster of a kubeconfig: the context that is used, its server and its user."""
 
     kubeconfig: Path
     context: str
@@ -42,14 +42,14 @@ class Access:
 
 
 def read(kubeconfig: Path | None, context: str | None) -> Access:
-    """Read a kubeconfig, which is never written; raises UsageError saying what is wrong with it."""
+    """Read a kubeconfig, which is never written; raises UsageError with what is wrong in it."""
     if kubeconfig is None:
         raise UsageError(
             "--cluster external needs --kubeconfig FILE",
-            next_step="name the file; none is taken by default, so that no cluster is checked by accident",
+            next_step="name the file; there is no default, so that no cluster is checked by accident",
         )
     content = _content(kubeconfig)
-    names = [str(one.get("name")) for one in content.get("contexts") or () if isinstance(one, dict)]
+    names = [str(entry.get("name")) for entry in content.get("contexts") or () if isinstance(entry, dict)]
     wanted = context or content.get("current-context")
     if not wanted:
         raise UsageError(
@@ -63,13 +63,13 @@ def read(kubeconfig: Path | None, context: str | None) -> Access:
         client = _load(config_file=str(kubeconfig), context=wanted, persist_config=False)
     except REJECTED as error:
         raise UsageError(
-            f"{kubeconfig}, context {wanted}: {error}", next_step="see whether kubectl accepts this file"
+            f"{kubeconfig}, context {wanted}: {error}", next_step="check that kubectl accepts this file"
         ) from error
     return Access(kubeconfig, str(wanted), str(client.configuration.host), _user(content, str(wanted)))
 
 
 def require_answer(access: Access, *, deadlines: Deadlines = DEFAULTS) -> str:
-    """Return the version that the server tells; raises ClusterError when it does not answer or does not know us."""
+    """Return the API server's version; raises ClusterError when it does not answer or rejects the credentials."""
     _require_listener(access, deadlines.api_connect)
     api = Api(access.kubeconfig, context=access.context, request_seconds=deadlines.api_first_answer)
     try:
@@ -88,13 +88,13 @@ def _content(kubeconfig: Path) -> dict[str, Any]:
         content = yaml.safe_load(kubeconfig.read_text())
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"cannot read the kubeconfig {kubeconfig}: {reason}", next_step="see --kubeconfig") from error
+        raise UsageError(f"cannot read the kubeconfig {kubeconfig}: {reason}", next_step="check the file that --kubeconfig names") from error
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
-        raise UsageError(f"{kubeconfig}{line}: not YAML", next_step="see whether kubectl accepts this file") from error
+        raise UsageError(f"{kubeconfig}{line}: not YAML", next_step="check that kubectl accepts this file") from error
     if not isinstance(content, dict) or not content.get("contexts"):
-        raise UsageError(f"{kubeconfig} is no kubeconfig: it has no contexts", next_step="see --kubeconfig")
+        raise UsageError(f"{kubeconfig} is not a kubeconfig: it has no contexts", next_step="check the file that --kubeconfig names")
     return content
 
 
@@ -108,7 +108,7 @@ def _context(content: dict[str, Any], context: str) -> dict[str, Any]:
 
 
 def _require_listener(access: Access, seconds: float) -> None:
-    """Raise ClusterError when nothing listens; asking the client would take four times as long to find out."""
+    """Raise ClusterError when nothing listens at the server's address; the client would try four times to connect."""
     url = urlsplit(access.server)
     if any(os.environ.get(name) for name in _PROXIES) or not url.hostname:
         return
@@ -120,7 +120,7 @@ def _require_listener(access: Access, seconds: float) -> None:
         reason = f"no answer within {seconds:.0f} s" if isinstance(error, TimeoutError) else error.strerror or error
         raise ClusterError(
             f"no API server at {access}: {reason}",
-            next_step="see whether the cluster runs and kubectl reaches it with this kubeconfig",
+            next_step="check that the cluster runs and that kubectl reaches it with this kubeconfig",
         ) from error
 
 
@@ -128,11 +128,11 @@ def _explained(access: Access, error: ApiError) -> ClusterError:
     if error.status in (401, 403):
         return ClusterError(
             f"the API server at {access} does not accept user {access.user}: {error.what}",
-            next_step="see whether the credentials in the kubeconfig have expired",
+            next_step="check that the credentials in the kubeconfig have not expired",
         )
     if "CERTIFICATE_VERIFY_FAILED" in error.what:
         return ClusterError(
-            f"the API server at {access} has a certificate that the kubeconfig does not vouch for",
-            next_step="see whether the kubeconfig is that of this cluster",
+            f"the API server at {access} has a certificate that no authority in the kubeconfig has signed",
+            next_step="check that the kubeconfig is that of this cluster",
         )
     return ClusterError(f"the API server at {access} does not answer: {error.what}", next_step=error.next_step)

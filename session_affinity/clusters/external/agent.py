@@ -1,15 +1,17 @@
-"""Access to the nodes through a pod on each: manifests/node-agent.yaml says what these pods may do, and why."""
+"""Access to the nodes through a pod on each; manifests/node-agent.yaml lists what these pods may do, and why."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
 from session_affinity import bundle
+from session_affinity.cluster_objects.pods import foreign_containers, foreign_containers_error
 from session_affinity.clusters.external import images
+from session_affinity.clusters.external.pod_settings import NO_SETTINGS, PodSettings
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import ClusterError, NodeError, NotReadyError
 from session_affinity.kube.api import ApiError
@@ -18,21 +20,22 @@ from session_affinity.kube.pod_state import is_ready, trouble
 from session_affinity.kube.resources import EVENTS, PODS
 from session_affinity.nodes.node import Completed
 from session_affinity.text import first_text
-from session_affinity.waiting import wait_until
+from session_affinity.waiting import poll
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from session_affinity.kube.api import Api
     from session_affinity.kube.pod_shell import PodShell
 
 MANIFEST: Final = bundle.MANIFESTS / "node-agent.yaml"
 LABELS: Final = "app=node-agent"
+_IMAGES_NEXT: Final = "`session-affinity images` lists the images, --image-registry takes them from a mirror"
 
 
 @dataclass(frozen=True)
 class AgentNode:
-    """A node, seen from its network namespace by the agent's shell; everything else is the agent's own."""
+    """A node, seen from its network namespace by the agent's shell; all other namespaces are the agent's."""
 
     name: str
     shell: PodShell
@@ -46,15 +49,31 @@ class AgentNode:
         return Completed(self.name, tuple(argv), ended.returncode, ended.stdout, ended.stderr)
 
 
-def manifests(namespace: str, source: images.ImageSource = images.AS_NAMED) -> list[dict[str, Any]]:
-    """Return the agent's objects for a namespace, with the image from where images come from."""
+@dataclass(frozen=True)
+class Agents:
+    """The agents that run in a namespace, by node, and the nodes without one, each with the reason."""
+
+    nodes: Mapping[str, AgentNode] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
+    namespace: str = ""
+
+
+def manifests(
+    namespace: str,
+    source: images.ImageSource = images.AS_NAMED,
+    settings: PodSettings = NO_SETTINGS,
+) -> list[dict[str, Any]]:
+    """Return the agent's objects for a namespace, with images from a source and the settings of all pods."""
     objects = []
-    for one in yaml.safe_load_all(MANIFEST.read_text()):
-        one["metadata"]["namespace"] = namespace
-        if one["kind"] == "DaemonSet":
-            template = one["spec"]["template"]
-            template["spec"] = source.spec(template["spec"])
-        objects.append(one)
+    for manifest in yaml.safe_load_all(MANIFEST.read_text()):
+        manifest["metadata"]["namespace"] = namespace
+        if manifest["kind"] == "DaemonSet":
+            template = settings.applied_to(manifest["spec"]["template"])
+            selected = settings.selection.fields()
+            node_selector = {**template["spec"].get("nodeSelector", {}), **selected.pop("nodeSelector", {})}
+            spec = {**template["spec"], **selected, "nodeSelector": node_selector}
+            manifest["spec"]["template"] = {**template, "spec": source.spec(spec)}
+        objects.append(manifest)
     return objects
 
 
@@ -63,55 +82,86 @@ def start(
     namespace: str,
     nodes: Iterable[str],
     source: images.ImageSource = images.AS_NAMED,
+    settings: PodSettings = NO_SETTINGS,
     *,
     deadlines: Deadlines = DEFAULTS,
-) -> dict[str, AgentNode]:
-    """Start an agent on every one of these nodes and return access to them; raises NotReadyError, ClusterError."""
-    for one in manifests(namespace, source):
+) -> Agents:
+    """Start an agent on each of these nodes and return access to those whose agent is Ready in time.
+
+    Raises ClusterError when the cluster refuses the agents, and NotReadyError when none is Ready in time.
+    """
+    for manifest in manifests(namespace, source, settings):
         try:
-            api.apply(one)
+            api.apply(manifest)
         except ApiError as error:
             raise ClusterError(
                 f"the cluster refuses the node agent: {error.what}",
                 next_step="run without --node-access agent: claims about nodes are then skipped",
             ) from error
-    pods = _wait(api, namespace, sorted(nodes), deadlines)
-    return {node: AgentNode(node, api.shell(namespace, pod)) for node, pod in sorted(pods.items())}
+    return _Start(api, namespace, sorted(nodes), deadlines).agents()
 
 
-def _wait(api: Api, namespace: str, nodes: Sequence[str], deadlines: Deadlines) -> dict[str, str]:
-    """Wait until every node's agent is Ready and return the pods by node."""
-    began = time.monotonic()
-    ready: dict[str, str] = {}
+class _Start:
+    """The wait until every node's agent is Ready."""
 
-    def all_ready() -> bool:
-        pods = api.objects(PODS, namespace, labels=LABELS)
-        if stuck := [what for what in map(trouble, pods) if what]:
+    def __init__(self, api: Api, namespace: str, nodes: Sequence[str], deadlines: Deadlines) -> None:
+        self._api = api
+        self._namespace = namespace
+        self._nodes = nodes
+        self._deadlines = deadlines
+        self._began = time.monotonic()
+        self._pods: dict[str, str] = {}
+        self._troubles: dict[str, str] = {}
+
+    def agents(self) -> Agents:
+        poll(self._is_decided, self._deadlines.agents_ready, pause=0.2)
+        missing = {name: self._reason(name) for name in self._nodes if name not in self._pods}
+        if self._nodes and not self._pods:
             raise NotReadyError(
-                f"the node agent does not run: {first_text(stuck)}",
-                next_step="--list-images says which images are needed, --image-registry takes them from a mirror",
+                f"no node agent is Ready in namespace {self._namespace}: {first_text(_named(missing))}",
+                next_step=_IMAGES_NEXT
+                if self._troubles
+                else f"kubectl describe pods -n {self._namespace} -l {LABELS} says why while a run goes on",
             )
-        if not pods and time.monotonic() - began > deadlines.agents_refused:
-            _raise_if_refused(api, namespace)
-        ready.update({pod["spec"]["nodeName"]: pod["metadata"]["name"] for pod in pods if is_ready(pod)})
-        return set(nodes) <= ready.keys()
+        shells = {
+            name: AgentNode(name, self._api.shell(self._namespace, self._pods[name]))
+            for name in self._nodes
+            if name in self._pods
+        }
+        return Agents(shells, missing, self._namespace)
 
-    wait_until(
-        all_ready,
-        deadlines.agents_ready,
-        what=f"the node agents in namespace {namespace} to be Ready",
-        last_state=lambda: f"no node agent is Ready on {', '.join(name for name in nodes if name not in ready)}",
-        next_step=f"kubectl describe pods -n {namespace} -l {LABELS} says why while a run goes on",
-        pause=0.2,
-    )
-    return {name: ready[name] for name in nodes}
+    def _is_decided(self) -> bool:
+        """Whether each agent is Ready, or has a trouble that waiting does not mend."""
+        pods = self._api.objects(PODS, self._namespace, labels=LABELS)
+        if not pods and time.monotonic() - self._began > self._deadlines.agents_refused:
+            self._raise_if_refused()
+        for pod in pods:
+            if foreign := foreign_containers(("agent",), pod):
+                raise foreign_containers_error(pod, foreign)
+        self._pods.update({_node(pod): pod["metadata"]["name"] for pod in pods if is_ready(pod)})
+        self._troubles = {_node(pod): what for pod in pods if (what := trouble(pod))}
+        return set(self._nodes) <= self._pods.keys() | self._troubles.keys()
+
+    def _reason(self, node: str) -> str:
+        return self._troubles.get(node) or (
+            f"its agent was not Ready after {time.monotonic() - self._began:.0f} s (kubectl describe pods "
+            f"-n {self._namespace} -l {LABELS} says why while the run goes on)"
+        )
+
+    def _raise_if_refused(self) -> None:
+        """Raise ClusterError when the controller could not create pods: only an event says that they were refused."""
+        for event in self._api.objects(EVENTS, self._namespace):
+            if event.get("reason") == "FailedCreate" and event["involvedObject"].get("kind") == "DaemonSet":
+                raise ClusterError(
+                    f"the cluster refuses the pods of the node agent: {event.get('message')}",
+                    next_step="--agent-namespace NAME puts them in a namespace that admits privileged pods; or run"
+                    " without --node-access agent",
+                )
 
 
-def _raise_if_refused(api: Api, namespace: str) -> None:
-    """Raise ClusterError when the controller could not make the pods: of a refusal there is only an event."""
-    for event in api.objects(EVENTS, namespace):
-        if event.get("reason") == "FailedCreate" and event["involvedObject"].get("kind") == "DaemonSet":
-            raise ClusterError(
-                f"the cluster refuses the pods of the node agent: {event.get('message')}",
-                next_step="allow privileged PodSecurity for the run's namespace, or run without --node-access agent",
-            )
+def _node(pod: Mapping[str, Any]) -> str:
+    return str(pod["spec"].get("nodeName", ""))
+
+
+def _named(missing: Mapping[str, str]) -> list[str]:
+    return [f"{name}: {reason}" for name, reason in missing.items()]

@@ -1,4 +1,4 @@
-"""A cluster that was there before the run and stays after it."""
+"""A cluster that existed before the run and stays after it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from session_affinity.clusters.external import images, placement
+from session_affinity.clusters.external.pod_settings import NO_SETTINGS, PodSettings
 from session_affinity.dataplane.proxy_config import ProxyConfigs
 from session_affinity.deadlines import DEFAULTS
 from session_affinity.kube import logs
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExternalCluster:
-    """Somebody's cluster (see ``clusters.cluster.Cluster``); ``source`` is where its images come from."""
+    """A user's cluster (see ``clusters.cluster.Cluster``).
+
+    ``source`` is where its images come from, ``settings`` are what every pod of the run has.
+    """
 
     name: str
     kubeconfig: Path
@@ -29,8 +33,11 @@ class ExternalCluster:
     namespace: str
     placement: Placement
     source: images.ImageSource = images.AS_NAMED
+    settings: PodSettings = NO_SETTINGS
     proxy_configs: ProxyConfigs = field(default_factory=ProxyConfigs)
     nodes: Mapping[str, AgentNode] = field(default_factory=dict)
+    missing_nodes: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     provider: str = "external"
     is_ours: bool = False
@@ -41,6 +48,6 @@ class ExternalCluster:
         return logs.of_kube_proxy(Api(self.kubeconfig, context=self.context, request_seconds=DEFAULTS.pod_log), node)
 
     def adapt(self, pod: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return a sample pod for a node of this cluster, with its images from where they come from."""
-        placed = placement.on_node(pod, self.placement)
+        """Return a pod for a node of this cluster, with the settings of all pods and its images' names here."""
+        placed = self.settings.applied_to(placement.on_node(pod, self.placement, self.settings.selection))
         return {**placed, "spec": self.source.spec(placed["spec"])}

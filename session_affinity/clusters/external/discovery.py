@@ -30,6 +30,7 @@ from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.resources import CONFIG_MAPS
 from session_affinity.nodes import configz
+from session_affinity.nodes.by_node import missing_nodes_error
 from session_affinity.nodes.kube_proxy import METRICS_ADDRESS
 from session_affinity.nodes.nodes import Nodes
 
@@ -81,7 +82,7 @@ class Pages:
 def discover(api: Api, nodes: Mapping[str, Node], *, deadlines: Deadlines = DEFAULTS) -> ProxyConfigs:
     """Return the settings of the kube-proxies of these nodes, without nodes those of the ConfigMap.
 
-    Raises NodeError when a node's agent fails.
+    Nodes that do not answer are left out; raises NodeError when none does.
     """
     stored = from_config_map(api)
     if not nodes:
@@ -91,9 +92,15 @@ def discover(api: Api, nodes: Mapping[str, Node], *, deadlines: Deadlines = DEFA
             unreadable=NO_ACCESS,
         )
     reader = Nodes(nodes, deadlines=deadlines)
-    pages = {name: Pages.parse(done.check().stdout) for name, done in reader.run_everywhere(_PAGES).items()}
+    # A node that does not answer is left out of the result.
+    done = reader.run_everywhere(_PAGES).readable
     # kube-proxy has rules of both families, whatever the cluster's are; ranges stand in those it has pods of.
-    states = [state for family in FAMILIES for state in reader.in_family(family).read().values()]
+    reads = [reader.in_family(family).read() for family in FAMILIES]
+    answering = [name for name in done if all(name in read for read in reads)]
+    if not answering:
+        raise missing_nodes_error(reader.missing)
+    pages = {name: Pages.parse(done[name].check().stdout) for name in answering}
+    states = [read[name] for read in reads for name in answering]
     by_node = from_pages(pages, stored, states) if any(pages.values()) else from_silence(stored, states)
     return ProxyConfigs(by_node, unreadable=unreadable(states, by_node))
 

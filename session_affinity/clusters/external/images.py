@@ -1,4 +1,4 @@
-"""The images that a run uses, and where a mirror has them."""
+"""The images that a run uses, and their names in a mirror."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageSource:
-    """Where the images of a run come from: a mirror, if there is one, and whether their digests count.
+    """The registry of the images of a run: a mirror, or None for the registries they are published in.
 
-    ``tags`` is for nodes and mirrors that have an image of the same name under another digest.
+    With ``tags`` images are named without digest, for nodes and mirrors that have them under another one.
     """
 
     registry: str | None = None
     tags: bool = False
 
     def named(self, image: str) -> str:
-        """Return the name by which a pod asks for an image."""
+        """Return the name of an image in a pod."""
         return mirrored(by_tag(image) if self.tags else image, self.registry)
 
     def spec(self, spec: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a pod's spec with all its images taken from here."""
+        """Return a pod's spec with all images from this source."""
         return rename_images(spec, self.named)
 
 
 AS_NAMED: Final = ImageSource()
-"""Images are what the manifests say, by digest."""
+"""Images are named as in the manifests, by digest."""
 
 
 def mirrored(image: str, registry: str | None) -> str:
@@ -45,6 +45,6 @@ def mirrored(image: str, registry: str | None) -> str:
 
 def images_of(objects: Iterable[Mapping[str, Any]], source: ImageSource = AS_NAMED) -> tuple[str, ...]:
     """Return the images of pods and of objects with a pod template, each once, sorted."""
-    specs = [one["spec"].get("template", one)["spec"] for one in objects if "spec" in one]
+    specs = [thing["spec"].get("template", thing)["spec"] for thing in objects if "spec" in thing]
     containers = [container for spec in specs for container in (*spec["containers"], *spec.get("initContainers", ()))]
     return tuple(sorted({source.named(container["image"]) for container in containers}))

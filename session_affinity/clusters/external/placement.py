@@ -1,7 +1,6 @@
-"""On which nodes of a cluster that is not ours the sample pods run.
+"""Choose the nodes of the sample pods on an external cluster.
 
-The scheduler has the last word: a pod asks for its node by affinity, so that taints, cordons and quotas hold for it as
-for any other pod.
+Pods require their node by node affinity and are scheduled like any other pod: taints, cordons and quotas hold for them.
 """
 
 from __future__ import annotations
@@ -10,64 +9,81 @@ import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from session_affinity.clusters.external.scheduling import ALL_NODES, NodeSelection, Toleration, affinity_to
 from session_affinity.errors import ClusterError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 KEEPS_OFF: Final = ("NoSchedule", "NoExecute")
+"""The effects of taints that keep pods off a node."""
+NOT_SELECTED: Final = "not selected"
 _HOST: Final = "kubernetes.io/hostname"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A node, and why no pod can be put on it; empty when one can."""
+    """A node, and why no sample pod can run on it; ``reason`` is empty when one can."""
 
     name: str
-    obstacle: str = ""
+    reason: str = ""
     is_ready: bool = True
     is_linux: bool = True
+    is_selected: bool = True
 
 
 @dataclass(frozen=True)
 class Placement:
-    """The node of each pod, empty where the nodes may not be seen; ``statements`` say what follows for the claims."""
+    """The node of each sample pod; empty where the nodes cannot be listed.
+
+    ``statements`` say where the pods run, and what cannot be judged because of it.
+    """
 
     nodes: Mapping[str, str]
     statements: tuple[str, ...] = ()
 
 
-def survey(nodes: Iterable[Mapping[str, Any]]) -> tuple[Candidate, ...]:
-    """Return what the API says of each node."""
-    return tuple(_candidate(node) for node in nodes)
+def survey(
+    nodes: Iterable[Mapping[str, Any]],
+    tolerations: Sequence[Toleration] = (),
+    selection: NodeSelection = ALL_NODES,
+) -> tuple[Candidate, ...]:
+    """Return what the API has about each node, for pods with these tolerations."""
+    return tuple(_candidate(node, tolerations, selection) for node in nodes)
 
 
 def place(endpoints: Sequence[str], client: str, candidates: Sequence[Candidate]) -> Placement:
-    """Return where the pods go: each endpoint on a node of its own and the client on another, as far as there are.
+    """Return the node of each sample pod: each endpoint on another node, and the client on one without an endpoint.
 
-    Raises ClusterError when there is no node at all that takes pods.
+    Pods share nodes when there are too few. Raises ClusterError when no node takes pods.
     """
-    free = [one.name for one in candidates if not one.obstacle]
+    free = [node.name for node in candidates if not node.reason]
     if not free:
-        reasons = "; ".join(f"{one.name}: {one.obstacle}" for one in candidates) or "there are no nodes"
+        reasons = "; ".join(f"{node.name}: {node.reason}" for node in candidates) or "there are no nodes"
         raise ClusterError(
-            f"no node of the cluster takes pods: {reasons}", next_step="kubectl describe nodes says more"
+            f"no node of the cluster takes pods: {reasons}",
+            next_step="--toleration lets them on tainted nodes, --nodes and --node-selector select nodes; "
+            "kubectl describe nodes says more",
         )
     names = (*endpoints, client)
     nodes = {name: free[place % len(free)] for place, name in enumerate(names)}
     return Placement(nodes, tuple(_statements(endpoints, client, nodes, candidates)))
 
 
-def unseen(reason: str) -> Placement:
-    """Return the placement where nodes cannot be listed: the scheduler spreads the pods as well as it can."""
+def by_scheduler(reason: str) -> Placement:
+    """Return the placement of a user who cannot list nodes: the scheduler spreads the pods as well as it can."""
     return Placement({}, (f"{reason}: the scheduler chooses the nodes of the sample pods",))
 
 
-def on_node(pod: Mapping[str, Any], placement: Placement) -> dict[str, Any]:
-    """Return a pod asking for its node of the placement in place of the pin it has.
+def on_node(
+    pod: Mapping[str, Any],
+    placement: Placement,
+    selection: NodeSelection = ALL_NODES,
+) -> dict[str, Any]:
+    """Return a pod that requires its node by affinity instead of ``spec.nodeName``.
 
-    A sample pod's pin is a node of the cluster that the manifests were written for. A pod that is not of the placement
-    was pinned to one of this cluster's.
+    The ``nodeName`` of a sample pod is a node of the cluster that the manifests were written for, and is ignored. That
+    of any other pod is a node of this cluster. Without a node the pod is spread over the selected nodes.
     """
     changed: dict[str, Any] = copy.deepcopy(dict(pod))
     spec = changed["spec"]
@@ -75,10 +91,9 @@ def on_node(pod: Mapping[str, Any], placement: Placement) -> dict[str, Any]:
     node = placement.nodes.get(pod["metadata"]["name"], pinned if placement.nodes else None)
     if node is None:
         spec["topologySpreadConstraints"] = [_spread(pod["metadata"].get("labels") or {})]
+        spec.update(selection.fields())
     else:
-        term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
-        required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
-        spec["affinity"] = {"nodeAffinity": required}
+        spec["affinity"] = affinity_to([node])
     return changed
 
 
@@ -92,45 +107,50 @@ def _spread(labels: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _candidate(node: Mapping[str, Any]) -> Candidate:
-    spec, meta = node.get("spec") or {}, node["metadata"]
+def _candidate(node: Mapping[str, Any], tolerations: Sequence[Toleration], selection: NodeSelection) -> Candidate:
+    spec, metadata = node.get("spec") or {}, node["metadata"]
     conditions = (node.get("status") or {}).get("conditions") or ()
-    ready = next((one for one in conditions if one["type"] == "Ready"), {"status": "Unknown"})
+    ready = next((each for each in conditions if each["type"] == "Ready"), {"status": "Unknown"})
     taints = [taint for taint in spec.get("taints") or () if taint["effect"] in KEEPS_OFF]
-    system = (meta.get("labels") or {}).get("kubernetes.io/os", "linux")
-    obstacles = [
+    system = (metadata.get("labels") or {}).get("kubernetes.io/os", "linux")
+    selected = selection.includes(node)
+    reasons = [
+        "" if selected else NOT_SELECTED,
         "" if ready["status"] == "True" else f"NotReady ({ready.get('message') or ready['status']})",
         "cordoned" if spec.get("unschedulable") else "",
-        # A cordon and a lost node are taints too, and were said already.
         *(
-            f"tainted {one['key']}:{one['effect']}"
-            for one in taints
-            if not one["key"].startswith("node.kubernetes.io/")
+            f"tainted {taint['key']}:{taint['effect']}"
+            for taint in taints
+            # Those that Kubernetes sets repeat a reason above.
+            if not taint["key"].startswith("node.kubernetes.io/")
+            and not any(toleration.matches(taint) for toleration in tolerations)
         ),
         "" if system == "linux" else f"runs {system}",
     ]
     return Candidate(
-        str(meta["name"]), ", ".join(filter(None, obstacles)), ready["status"] == "True", system == "linux"
+        str(metadata["name"]),
+        ", ".join(filter(None, reasons)),
+        is_ready=ready["status"] == "True",
+        is_linux=system == "linux",
+        is_selected=selected,
     )
 
 
 def _statements(
     endpoints: Sequence[str], client: str, nodes: Mapping[str, str], candidates: Sequence[Candidate]
 ) -> Iterable[str]:
-    own = [nodes[name] for name in endpoints]
-    distinct = list(dict.fromkeys(own))
+    distinct = list(dict.fromkeys(nodes[name] for name in endpoints))
     beside = [name for name in endpoints if nodes[name] == nodes[client]]
     yield f"endpoints on {', '.join(distinct)}; the client on {nodes[client]}"
     if len(distinct) < len(endpoints):
         yield (
             f"{len(endpoints)} endpoints share {len(distinct)} node{'s' if len(distinct) > 1 else ''} that take pods: "
-            "that an endpoint on a node of its own is found is not judged"
+            "affinity to an endpoint on a node of its own is not judged"
         )
     if beside:
         yield (
             f"no node is left for the client, it runs beside {', '.join(beside)}: "
-            "that all its requests cross nodes is not judged"
+            "requests that all cross nodes are not judged"
         )
-    passed_over = [f"{one.name} ({one.obstacle})" for one in candidates if one.obstacle]
-    if passed_over:
-        yield f"without sample pods: {', '.join(passed_over)}"
+    if without := [f"{node.name} ({node.reason})" for node in candidates if node.reason]:
+        yield f"without sample pods: {', '.join(without)}"

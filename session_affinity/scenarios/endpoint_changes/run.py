@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from session_affinity import recorder
 from session_affinity.dataplane.topology import local_endpoints
+from session_affinity.nodes.by_node import ByNode
 from session_affinity.scenarios.endpoint_changes.result import NO_ANSWERS, ScenarioResult, StepResult
 from session_affinity.scenarios.endpoint_changes.scenario import ScenarioStep
 from session_affinity.traffic.answers import Answers, target
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from session_affinity.dataplane.model import ServiceState
+    from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.scenarios.endpoint_changes.scenario import EndpointChange, Scenario, ScenarioPlan
     from session_affinity.testbed.testbed import Testbed
     from session_affinity.traffic.answers import Answer
@@ -163,30 +166,28 @@ class _Run:
         usable = [local_endpoints(port, node) if local else port.endpoints for port in service.ports]
         return tuple(dict.fromkeys(endpoint.pod for endpoints in usable for endpoint in endpoints))
 
-    def _end(self, steps: Mapping[Scenario, Sequence[StepResult]]) -> dict[Scenario, dict[str, tuple[str, ...]]]:
+    def _end(self, steps: Mapping[Scenario, Sequence[StepResult]]) -> dict[Scenario, ByNode[tuple[str, ...]]]:
         """Delete the Services, wait until nodes have nothing of them, and return what is left by then."""
         for running in self._running.values():
             self._testbed.services.delete(running.service)
         if not self._testbed.reads_rules:
-            return {scenario: {} for scenario in steps}
-        left: dict[Scenario, dict[str, tuple[str, ...]]] = {}
+            return {scenario: ByNode({}) for scenario in steps}
+        left: dict[Scenario, ByNode[tuple[str, ...]]] = {}
 
         def nothing_is_left() -> bool:
             states = self._testbed.nodes.read()
             for scenario, results in steps.items():
                 services = {result.service.ports: result.service for result in results}.values()
-                left[scenario] = {
-                    name: tuple(
-                        dict.fromkeys(
-                            text for service in services for text in self._testbed.backend.objects_of(state, service)
-                        )
-                    )
-                    for name, state in states.items()
-                }
-            return not any(objects for nodes in left.values() for objects in nodes.values())
+                left[scenario] = states.map(partial(self._objects_of, services))
+            return not any(objects for nodes in left.values() for objects in nodes.readable.values())
 
         poll(nothing_is_left, self._testbed.sync_seconds)
         return left
+
+    def _objects_of(self, services: Iterable[ServiceState], _: str, state: NodeSnapshot) -> tuple[str, ...]:
+        """Return what a node has of a Service with any of these ports."""
+        objects = (text for service in services for text in self._testbed.backend.objects_of(state, service))
+        return tuple(dict.fromkeys(objects))
 
 
 def _with_streamed_answers(running: _RunningScenario) -> tuple[StepResult, ...]:

@@ -15,6 +15,7 @@ from session_affinity import recorder
 from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, ServiceRequest
 from session_affinity.dataplane.model import CLIENT_IP
 from session_affinity.errors import ClusterError, NotReadyError, SuiteError
+from session_affinity.nodes.by_node import ByNode
 from session_affinity.scenarios.expiry import plan
 from session_affinity.scenarios.expiry.plan import Group
 from session_affinity.scenarios.expiry.trials import EntryReads, Trial, TrialsSeen, make_trial
@@ -236,8 +237,8 @@ class SharedWait:
         hz = testbed.hz(client.node) if reads else None
         steps, during = self._follow(services, reads=reads)
         self._begin("read the nodes after the timeout")
-        states = testbed.nodes.read() if reads else {}
-        after = states.get(client.node)
+        states: ByNode[NodeSnapshot] = testbed.nodes.read() if reads else ByNode({})
+        after = states[client.node] if reads else None
         entry_reads = EntryReads(client.address, testbed.backend if reads else None, during, after, hz)
         trials: dict[Group, tuple[Trial, ...]] = {
             group: tuple(make_trial(service, steps[group], entry_reads) for service in members)
@@ -253,7 +254,7 @@ class SharedWait:
         if Group.VANISHING in services and during is not None and after is not None:
             expired = _expired_elements(services[Group.VANISHING], steps[Group.VANISHING], during, after)
         if patch is not None:
-            later = {name: testbed.differences(state, _all(services)) for name, state in states.items()}
+            later = states.map(lambda _, state: testbed.differences(state, _all(services)))
             patch = replace(patch, later=later)
         return Observations(patch, trials, silent, expired, hz or 0)
 

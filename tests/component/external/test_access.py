@@ -48,8 +48,8 @@ def file(tmp_path: Path) -> Path:
     [
         pytest.param(None, None, r"cannot read the kubeconfig .*config: No such file", id="missing"),
         pytest.param("a: [", None, r"config, line 1: not YAML", id="not-yaml"),
-        pytest.param("", None, r"is no kubeconfig: it has no contexts", id="empty"),
-        pytest.param("a: b", None, r"is no kubeconfig", id="something-else"),
+        pytest.param("", None, r"is not a kubeconfig: it has no contexts", id="empty"),
+        pytest.param("a: b", None, r"is not a kubeconfig", id="something-else"),
         pytest.param(config(), "prod", r"has no context prod\n  next: pass --context, one of c, other", id="context"),
         pytest.param(config(**{"current-context": ""}), None, r"no current context\n.*c, other", id="no-current"),
         pytest.param(config(), "other", r"context other: .*gone", id="dangling"),

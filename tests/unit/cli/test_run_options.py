@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.unit
 
-VALUES = {str: "word", Path: "some/file", float: "2.5"}
+VALUES = {str: "word", Path: "some/file", int: "2", float: "2.5"}
 
 
 @click.command(cls=GroupedCommand)

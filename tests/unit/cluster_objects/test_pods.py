@@ -9,7 +9,7 @@ import pytest
 from fixtures.pods import NAMESPACE, on_cluster, sample_manifests
 from session_affinity.cluster_objects.pods import PodRequest, Pods, Role, manifest
 from session_affinity.deadlines import DEFAULTS, Deadlines
-from session_affinity.errors import NotReadyError, UsageError
+from session_affinity.errors import ClusterError, NotReadyError, UsageError
 from session_affinity.kube.resources import EVENTS
 from session_affinity.traffic.client import Client, client_in
 
@@ -114,8 +114,9 @@ class OnePodApi:
         self.events = events
         self.pods: list[dict[str, Any]] = []
 
-    def create(self, pod: dict[str, Any]) -> None:
+    def create(self, pod: dict[str, Any]) -> dict[str, Any]:
         self.pods.append({**pod, "status": self.status})
+        return self.pods[-1]
 
     def objects(self, resource: Resource, *_: object) -> list[dict[str, Any]]:
         if resource is not EVENTS:
@@ -151,5 +152,21 @@ def test_a_late_pod_is_an_error_with_its_phase_and_last_event(events: tuple[tupl
     with pytest.raises(
         NotReadyError,
         match=rf"pods .* to be Ready: affinity-one-\w+; last state: not Ready: affinity-one-\w+ \({state}\)",
+    ):
+        pods.run(PodRequest("one", (Role.CLIENT,)))
+
+
+@pytest.mark.parametrize("field", ["containers", "initContainers"])
+def test_a_container_that_was_not_requested_is_an_error_that_names_it(field: str) -> None:
+    class InjectingApi(OnePodApi):
+        def create(self, pod: dict[str, Any]) -> dict[str, Any]:
+            spec = pod["spec"]
+            injected = {"name": "istio-proxy", "image": "proxyv2:1.30"}
+            return {**pod, "spec": {**spec, field: [*spec.get(field, ()), injected]}}
+
+    pods = Pods(InjectingApi(), "team", TEMPLATES, lambda pod: pod)
+
+    with pytest.raises(
+        ClusterError, match=r"added istio-proxy \(proxyv2:1.30\) to pod affinity-one.*\n  next: exempt namespace team"
     ):
         pods.run(PodRequest("one", (Role.CLIENT,)))

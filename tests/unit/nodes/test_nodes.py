@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from session_affinity.dataplane import snapshot
+from session_affinity.deadlines import Deadlines
 from session_affinity.errors import NodeError
 from session_affinity.nodes.node import Completed
 from session_affinity.nodes.nodes import Nodes
@@ -117,3 +118,82 @@ def test_lists_that_show_the_clock_are_stamped_in_every_family() -> None:
     other.read()
 
     assert "KUBE-SEP-X" in made["a"].commands[0]
+
+
+def test_a_node_that_fails_is_missing_and_the_others_are_read() -> None:
+    reader, made = nodes("a", "b")
+    made["b"].returncode = 1
+
+    states = reader.read()
+
+    assert list(states.readable) == ["a"]
+    assert reader.missing.keys() == {"b"}
+    with pytest.raises(
+        NodeError, match=r"nodes that this claim needs cannot be read: b: .*\n  next: .*--allow-missing"
+    ):
+        list(states)
+    with pytest.raises(NodeError, match="cannot be read: b"):
+        states["b"]
+    assert states["a"].node == "a"
+
+
+def test_a_node_that_answers_again_is_not_missing() -> None:
+    reader, made = nodes("a", "b")
+    made["b"].returncode = 1
+    reader.read()
+    made["b"].returncode = 0
+
+    assert list(reader.read()) == ["a", "b"]
+    assert reader.missing == {}
+
+
+def test_as_many_nodes_may_be_missing_as_are_allowed() -> None:
+    made = {name: FakeNode(name) for name in "ab"}
+    reader = Nodes(made, missing={"c": "its agent was not Ready"}, allowed_missing=1)
+
+    assert list(reader.read()) == ["a", "b"]
+    assert list(reader.in_family("IPv6").read()) == ["a", "b"]
+    made["b"].returncode = 1
+    with pytest.raises(NodeError, match=r"c: its agent was not Ready; b: |b: .*; c: its agent was not Ready"):
+        len(reader.read())
+
+
+def test_nodes_without_access_count_only_for_claims_about_all_nodes() -> None:
+    reader = Nodes({"a": FakeNode("a")}, missing={"c": "NotReady"})
+
+    assert list(reader.read(["a"])) == ["a"]
+    with pytest.raises(NodeError, match="c: NotReady"):
+        list(reader.read())
+
+
+class HangingNode(FakeNode):
+    """Does not answer in time."""
+
+    def run(self, argv: tuple[str, ...], *, timeout: float = 30.0, stdin: str | None = None) -> Completed:
+        assert stdin is None
+        self.commands.append(tuple(argv))
+        threading.Event().wait(timeout)
+        raise NodeError(f"{self.name}: did not\n end in time", next_step="look")
+
+
+def test_a_node_that_hangs_is_not_tried_again_for_a_while() -> None:
+    hanging = HangingNode("b")
+    deadlines = Deadlines(node_read=0.02, node_second_try=0.01, node_retry=60)
+    reader = Nodes({"a": FakeNode("a"), "b": hanging}, deadlines=deadlines)
+
+    reads = [reader.read() for _ in range(3)]
+
+    assert len(hanging.commands) == 1
+    assert [read.missing for read in reads] == [{"b": "did not end in time"}] * 3
+
+
+def test_a_node_that_hung_gets_less_time_at_its_next_try() -> None:
+    hanging = HangingNode("b")
+    reader = Nodes({"b": hanging}, deadlines=Deadlines(node_read=0.5, node_second_try=0.01, node_retry=0))
+    reader.read()
+    began = time.monotonic()
+
+    reader.read()
+
+    assert len(hanging.commands) == 2
+    assert time.monotonic() - began < 0.4

@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -15,7 +15,8 @@ from session_affinity.dataplane.nftables import table as nftables_table
 from session_affinity.dataplane.proxy_config import ProxyConfig, ProxyConfigs
 from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.deadlines import DEFAULTS, Deadlines
-from session_affinity.errors import NotReadyError
+from session_affinity.errors import NodeError, NotReadyError
+from session_affinity.nodes.by_node import ByNode
 from session_affinity.testbed import testbed
 from session_affinity.testbed.testbed import Testbed
 from session_affinity.traffic.answers import Answer, Answers, Target
@@ -50,21 +51,24 @@ class SyncingNodes:
     def names(self) -> tuple[str, ...]:
         return tuple(self.left)
 
-    def read(self, names: Iterable[str]) -> dict[str, NodeSnapshot]:
+    missing: ClassVar[dict[str, str]] = {}
+    allowed_missing = 0
+
+    def read(self, names: Iterable[str]) -> ByNode[NodeSnapshot]:
         self.reads.append(list(names))
         states = {}
         for name in self.reads[-1]:
             self.left[name] -= 1
             states[name] = NodeSnapshot(name, ruleset(STICKY, OTHER) if self.left[name] <= 0 else ruleset(OTHER))
-        return states
+        return ByNode(states)
 
 
 class WrongNodes(SyncingNodes):
     """Nodes that have every Service, with a wrong timeout."""
 
-    def read(self, names: Iterable[str]) -> dict[str, NodeSnapshot]:
+    def read(self, names: Iterable[str]) -> ByNode[NodeSnapshot]:
         wrong = ruleset(replace(STICKY, timeout_seconds=31), SentinelAnswers(0).create(None))
-        return {name: NodeSnapshot(name, wrong) for name in names}
+        return ByNode({name: NodeSnapshot(name, wrong) for name in names})
 
 
 @pytest.fixture(autouse=True)
@@ -228,13 +232,13 @@ def test_a_sentinel_that_never_answers_is_an_error_and_is_removed() -> None:
 class SyncingTables(SyncingNodes):
     """Nodes in nftables mode that have the Service from their n-th read on."""
 
-    def read(self, names: Iterable[str]) -> dict[str, NodeSnapshot]:
+    def read(self, names: Iterable[str]) -> ByNode[NodeSnapshot]:
         self.reads.append(list(names))
         states = {}
         for name in self.reads[-1]:
             self.left[name] -= 1
             states[name] = NodeSnapshot(name, nftables=DUMP if self.left[name] <= 0 else None)
-        return states
+        return ByNode(states)
 
 
 DUMP = nftables_table.parse(json.loads((Path(__file__).parents[1] / "dataplane/dumps/nftables-1.37.json").read_text()))
@@ -260,3 +264,27 @@ def test_in_nftables_mode_a_node_that_does_not_sync_is_named_with_its_difference
 
     with pytest.raises(NotReadyError, match=r"a cluster-ips: no element 10\.200\.1\.17"):
         sync.require()
+
+
+class LosingNodes(SyncingNodes):
+    """Nodes of which ``lost`` ones cannot be read."""
+
+    def __init__(self, *lost: str, **synced_after: int) -> None:
+        super().__init__(**synced_after)
+        self.lost = lost
+
+    def read(self, names: Iterable[str]) -> ByNode[NodeSnapshot]:
+        wanted = list(names)
+        answers = super().read([name for name in wanted if name not in self.lost])
+        return ByNode(answers.readable, {name: "its kubelet stopped" for name in wanted if name in self.lost})
+
+
+def test_a_node_that_cannot_be_read_is_not_waited_for_and_is_missing() -> None:
+    sync = make_testbed(LosingNodes("b", a=1, b=1)).wait_for_sync(STICKY, since=time.monotonic())
+
+    assert (list(sync.states), list(sync.seconds), sync.missing) == (["a"], ["a"], {"b": "its kubelet stopped"})
+    assert sync.require("a") is sync
+    with pytest.raises(NodeError, match="b: its kubelet stopped"):
+        sync.require("b")
+    with pytest.raises(NodeError, match="b: its kubelet stopped"):
+        sync.require_every_node()

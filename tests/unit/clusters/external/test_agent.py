@@ -1,4 +1,4 @@
-"""The node agent: what it may do, and how its not coming up is told."""
+"""The node agent: its rights, and the errors when it does not run."""
 
 from __future__ import annotations
 
@@ -70,31 +70,49 @@ def test_the_agent_has_the_rights_it_needs_and_no_other() -> None:
         "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN", "NET_RAW"]},
         "seccompProfile": {"type": "RuntimeDefault"},
     }
-    assert {one["metadata"]["namespace"] for one in (account, daemon)} == {"ns"}
+    assert {manifest["metadata"]["namespace"] for manifest in (account, daemon)} == {"ns"}
 
 
 def test_access_is_there_when_every_node_has_its_agent() -> None:
-    api = Api([], [pod("a")], [pod("a"), pod("b", ready=False)], [pod("a"), pod("b"), pod("not-asked-for")])
+    api = Api([], [pod("a")], [pod("a"), pod("b", ready=False)], [pod("a"), pod("b"), pod("not-selected")])
 
-    nodes = agent.start(api, "ns", ["b", "a"], ImageSource("mirror", tags=True))
+    agents = agent.start(api, "ns", ["b", "a"], ImageSource("mirror", tags=True))
 
-    assert {name: node.shell for name, node in nodes.items()} == {"a": "ns/agent-a", "b": "ns/agent-b"}
+    assert {name: node.shell for name, node in agents.nodes.items()} == {"a": "ns/agent-a", "b": "ns/agent-b"}
+    assert (agents.missing, agents.namespace) == ({}, "ns")
     assert api.applied[1]["spec"]["template"]["spec"]["containers"][0]["image"] == "mirror/nicolaka/netshoot:v0.15"
 
 
-def test_an_image_that_cannot_be_had_is_named_without_waiting() -> None:
+def test_an_image_that_no_node_has_is_named_without_waiting() -> None:
+    api = Api([pod("a", ready=False, waiting="ErrImagePull"), pod("b", ready=False, waiting="ErrImagePull")])
+
     with pytest.raises(
-        NotReadyError, match=r"image mirror/netshoot cannot be pulled on b: .*\(and 1 more\)\n.*--list-im"
+        NotReadyError, match=r"image mirror/netshoot cannot be .* on a: .*\(and 1 more\)\n.*--image-reg"
     ):
-        agent.start(Api([pod("a", waiting="ErrImagePull"), pod("b", waiting="ErrImagePull")][::-1]), "ns", ["a", "b"])
+        agent.start(api, "ns", ["a", "b"])
 
 
-def test_nodes_that_stay_without_an_agent_are_named() -> None:
-    with pytest.raises(
-        NotReadyError,
-        match=r"waiting for the node agents in namespace ns to be Ready; last state: no node agent is Ready on b",
-    ):
-        agent.start(Api([pod("a")]), "ns", ["a", "b"], deadlines=Deadlines(agents_ready=0.05))
+def test_no_agent_at_all_is_an_error() -> None:
+    with pytest.raises(NotReadyError, match="no node agent is Ready in namespace ns: a: its agent was not Ready after"):
+        agent.start(Api([pod("a", ready=False)]), "ns", ["a", "b"], deadlines=Deadlines(agents_ready=0.05))
+
+
+def test_nodes_whose_agents_are_late_or_fail_are_missing_and_the_others_stand() -> None:
+    pods = [pod("a"), pod("b", ready=False), pod("c", ready=False, waiting="ErrImagePull")]
+
+    agents = agent.start(Api(pods), "ns", ["a", "b", "c"], deadlines=Deadlines(agents_ready=0.05))
+
+    assert list(agents.nodes) == ["a"]
+    assert agents.missing["b"].startswith("its agent was not Ready after")
+    assert "image mirror/netshoot" in agents.missing["c"]
+
+
+def test_an_injected_container_is_named() -> None:
+    injected = pod("a")
+    injected["spec"]["containers"].append({"name": "istio-proxy", "image": "proxyv2"})
+
+    with pytest.raises(ClusterError, match=r"something added istio-proxy \(proxyv2\) to pod agent-a"):
+        agent.start(Api([injected]), "ns", ["a"])
 
 
 def test_a_cluster_that_refuses_the_object_or_its_pods_says_why() -> None:

@@ -78,7 +78,7 @@ class Api:
 
     def objects(self, *_: object, labels: str) -> list[dict[str, Any]]:
         assert labels == "app.kubernetes.io/part-of=session-affinity-conformance"
-        if self.refuse:
+        if self.refuse == 403:
             raise ApiError("forbidden", status=self.refuse)
         return self.found
 
@@ -120,7 +120,7 @@ def test_what_ended_and_expired_runs_left_is_removed_and_the_rest_is_named(runs:
         Notes(),
     )
 
-    namespace.remove_leftovers(api, progress)
+    provider._remove_left_namespaces(api, progress)
 
     assert api.deleted == ["session-affinity-dead", "session-affinity-old"]
     assert [line.partition(":")[0].removeprefix("namespace session-affinity-") for line in progress.said] == [
@@ -129,7 +129,8 @@ def test_what_ended_and_expired_runs_left_is_removed_and_the_rest_is_named(runs:
     assert "left by a run of this machine that was killed" in progress.said[0]
     assert not (runs / "session-affinity-dead.lock").exists()
     assert f"expired {past.isoformat()}, created 2026-11-23T16:00:00Z by process 7 on laptop" in progress.said[2]
-    assert "by process 7 on laptop, may be in use and is left alone" in progress.said[3]
+    assert "may be in use until " in progress.said[3]
+    assert "by process 7 on laptop; left alone" in progress.said[3]
     assert "kubectl delete namespace session-affinity-anon" in progress.said[4]
 
 
@@ -152,21 +153,31 @@ def test_a_run_without_a_directory_to_write_to_goes_on(monkeypatch: pytest.Monke
 def test_a_user_who_may_not_list_namespaces_gets_a_note() -> None:
     progress = Notes()
 
-    namespace.remove_leftovers(Api(refuse=403), progress)
+    provider._remove_left_namespaces(Api(refuse=403), progress)
 
     assert progress.said == ["namespaces of earlier runs were not looked for: forbidden"]
 
 
-def test_the_namespace_says_whose_it_is_and_what_it_admits() -> None:
+def test_the_namespace_says_what_it_admits_and_has_the_labels_of_the_options() -> None:
     name = namespace.new_name()
-    made = namespace.manifest(name, namespace.BASELINE)
+    made = namespace.manifest(
+        name, namespace.RESTRICTED, {"note": "text"}, {"team": "a", "istio-injection": "disabled"}
+    )
 
     assert name.startswith("session-affinity-")
     assert made["metadata"]["labels"] == {
         "app.kubernetes.io/part-of": "session-affinity-conformance",
-        "pod-security.kubernetes.io/enforce": "baseline",
+        "pod-security.kubernetes.io/enforce": "restricted",
+        "team": "a",
+        "istio-injection": "disabled",
     }
-    annotations = made["metadata"]["annotations"]
+    assert made["metadata"]["annotations"] == {"note": "text"}
+
+
+def test_everything_of_a_run_has_its_id_its_process_and_its_expiry() -> None:
+    annotations = lease.run_annotations("session-affinity-run")
+
+    assert annotations[lease.RUN] == "session-affinity-run"
     assert annotations[OWNER] == f"process {os.getpid()} on {socket.gethostname()}"
     assert (
         timedelta(hours=5)
@@ -181,9 +192,10 @@ def test_names_differ() -> None:
 
 def test_a_user_who_may_not_create_namespaces_is_told_what_it_takes() -> None:
     with pytest.raises(
-        ClusterError, match=r"no permission to create a namespace: .*403.*\n  next: .*create, get, list"
+        ClusterError,
+        match=r"no permission to create a namespace: .*403.*\n  next: .*`session-affinity rbac`.*--namespace",
     ):
-        namespace.create(Api(refuse=403), "n", namespace.BASELINE)
+        namespace.create(Api(refuse=403), namespace.manifest("n", namespace.RESTRICTED))
 
 
 def test_removal_waits_until_the_namespace_is_gone() -> None:
@@ -211,7 +223,7 @@ def test_a_namespace_that_does_not_go_is_named_with_what_holds_it() -> None:
 def test_what_was_refused_is_not_removed(refuse: int, error: type[Exception], removed: int) -> None:
     api = Api(refuse=refuse)
 
-    with pytest.raises(error), provider._namespace(api, ClusterOptions(), quiet()):
+    with pytest.raises(error), provider._workspace(api, "session-affinity-x", ClusterOptions(), quiet()):
         pytest.fail("there is no namespace")
     assert len(api.deleted) == removed
 
@@ -219,6 +231,9 @@ def test_what_was_refused_is_not_removed(refuse: int, error: type[Exception], re
 def test_an_error_and_an_interrupt_of_the_run_remove_the_namespace() -> None:
     for what in (RuntimeError, KeyboardInterrupt):
         api = Api()
-        with pytest.raises(what), provider._namespace(api, ClusterOptions(), quiet()) as name:
+        with (
+            pytest.raises(what),
+            provider._workspace(api, "session-affinity-x", ClusterOptions(), quiet()) as (name, _),
+        ):
             raise what
         assert api.deleted == [name]

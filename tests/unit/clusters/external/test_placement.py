@@ -1,4 +1,4 @@
-"""On which nodes the sample pods go, by what the API says of the nodes."""
+"""The nodes of the sample pods, by what the API has about the nodes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from session_affinity.clusters.external.placement import Placement, on_node, place, survey, unseen
+from session_affinity.clusters.external.placement import Placement, by_scheduler, on_node, place, survey
+from session_affinity.clusters.external.scheduling import NodeSelection, Toleration
 from session_affinity.errors import ClusterError
 
 pytestmark = pytest.mark.unit
@@ -27,8 +28,8 @@ def node(name: str, *taints: str, ready: str = "True", cordoned: bool = False, s
     }
 
 
-def placed(*nodes: dict[str, Any]) -> Placement:
-    return place(ENDPOINTS, "net-pod", survey(nodes))
+def placed(*nodes: dict[str, Any], **settings: Any) -> Placement:
+    return place(ENDPOINTS, "net-pod", survey(nodes, **settings))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ def test_fewer_nodes_are_stated_with_what_follows() -> None:
     three, two = placed(*map(node, "abc")).statements, placed(*map(node, "ab")).statements
 
     assert three[1:] == (
-        "no node is left for the client, it runs beside webpod1: that all its requests cross nodes is not judged",
+        "no node is left for the client, it runs beside webpod1: requests that all cross nodes are not judged",
     )
     assert "3 endpoints share 2 nodes that take pods" in two[1]
     assert "it runs beside webpod2" in two[2]
@@ -92,7 +93,7 @@ def test_a_cluster_that_takes_no_pods_is_an_error(nodes: list[dict[str, Any]], r
         placed(*nodes)
 
 
-def test_a_pod_asks_for_its_node_and_is_not_pinned_past_the_scheduler() -> None:
+def test_a_pod_requires_its_node_and_is_scheduled_like_any_other() -> None:
     spec = on_node(POD, Placement({"webpod2": "b"}))["spec"]
 
     assert "nodeName" not in spec
@@ -102,7 +103,7 @@ def test_a_pod_asks_for_its_node_and_is_not_pinned_past_the_scheduler() -> None:
 
 
 def test_where_nodes_may_not_be_listed_the_scheduler_spreads() -> None:
-    placement = unseen("no permission")
+    placement = by_scheduler("no permission")
     spec = on_node(POD, placement)["spec"]
 
     assert "nodeName" not in spec
@@ -115,11 +116,33 @@ def test_where_nodes_may_not_be_listed_the_scheduler_spreads() -> None:
     assert placement.statements == ("no permission: the scheduler chooses the nodes of the sample pods",)
 
 
-def test_a_pod_of_a_test_asks_for_the_node_it_was_given() -> None:
-    own = {**POD, "metadata": {"name": "affinity-one-x1y2z"}, "spec": {"nodeName": "b", "containers": []}}
+def test_a_pod_of_a_test_requires_the_node_it_was_given() -> None:
+    pod = {**POD, "metadata": {"name": "affinity-one-x1y2z"}, "spec": {"nodeName": "b", "containers": []}}
 
-    spec = on_node(own, placed(*map(node, "abcd")))["spec"]
+    spec = on_node(pod, placed(*map(node, "abcd")))["spec"]
 
     terms = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
     assert terms == [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["b"]}]}]
     assert "nodeName" not in spec
+
+
+def test_tolerated_taints_and_selected_nodes_decide() -> None:
+    nodes = [node("a", "dedicated:NoSchedule"), node("b"), node("c")]
+    tolerations = [Toleration.parse("dedicated")]
+
+    tolerated = placed(*nodes, tolerations=tolerations)
+    selected = placed(*nodes, tolerations=tolerations, selection=NodeSelection(names=("a", "c")))
+
+    assert set(tolerated.nodes.values()) == {"a", "b", "c"}
+    assert set(selected.nodes.values()) == {"a", "c"}
+    assert selected.statements[-1] == "without sample pods: b (not selected)"
+
+
+def test_a_pod_without_a_node_stays_on_the_selected_ones() -> None:
+    selection = NodeSelection({"pool": "blue"}, ("a", "b"))
+
+    spec = on_node(POD, by_scheduler("no permission"), selection)["spec"]
+
+    assert spec["nodeSelector"] == {"pool": "blue"}
+    terms = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert [term["matchFields"][0]["values"] for term in terms] == [["a"], ["b"]]

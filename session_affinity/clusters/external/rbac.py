@@ -1,0 +1,250 @@
+"""The rights that a run on an external cluster needs, as objects of the RBAC API."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import yaml
+
+from session_affinity.clusters.external.pod_settings import pull_secrets_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from session_affinity.clusters.options import ClusterOptions
+
+NAME: Final = "session-affinity-conformance"
+"""The name of the roles, bindings and of the ServiceAccount by default."""
+_LABELS: Final = {"app.kubernetes.io/name": NAME}
+_RBAC: Final = "rbac.authorization.k8s.io"
+CLUSTER: Final = ""
+"""The scope of rules that hold in the whole cluster."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Verbs on resources of one API group, and what a run needs them for.
+
+    ``scope`` is the namespace where they are needed, empty for the whole cluster. Without an ``optional`` one a run
+    judges less, or says less about the cause of a failure. ``names`` limits the rule to objects of these names.
+    """
+
+    why: str
+    group: str
+    resources: tuple[str, ...]
+    verbs: tuple[str, ...]
+    scope: str = CLUSTER
+    optional: bool = False
+    names: tuple[str, ...] = ()
+
+    def manifest(self) -> dict[str, Any]:
+        """Return the rule as a role has it."""
+        names = {"resourceNames": list(self.names)} if self.names else {}
+        return {"apiGroups": [self.group], "resources": list(self.resources), **names, "verbs": list(self.verbs)}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The subject of the bindings; ``kind`` is ServiceAccount, User or Group."""
+
+    kind: str
+    name: str
+    namespace: str = ""
+
+    def manifest(self) -> dict[str, str]:
+        """Return the subject as a binding has it."""
+        if self.kind == "ServiceAccount":
+            return {"kind": self.kind, "name": self.name, "namespace": self.namespace}
+        return {"kind": self.kind, "name": self.name, "apiGroup": _RBAC}
+
+
+def rules(options: ClusterOptions, *, minimal: bool = False) -> tuple[Rule, ...]:
+    """Return the rights that a run with these options needs; with ``minimal`` without the optional ones."""
+    return tuple(rule for rule in _rules(options) if not (minimal and rule.optional))
+
+
+def manifests(rules: Sequence[Rule], subject: Subject | None) -> Iterator[dict[str, Any]]:
+    """Yield the objects with these rights: a ServiceAccount if that is the subject, then roles with their bindings."""
+    if subject is not None and subject.kind == "ServiceAccount":
+        yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _metadata(subject.name, subject.namespace)}
+    for scope in dict.fromkeys(rule.scope for rule in rules):
+        kind = "Role" if scope else "ClusterRole"
+        role_rules = [rule.manifest() for rule in rules if rule.scope == scope]
+        yield {"apiVersion": f"{_RBAC}/v1", "kind": kind, "metadata": _metadata(NAME, scope), "rules": role_rules}
+        if subject is not None:
+            yield {
+                "apiVersion": f"{_RBAC}/v1",
+                "kind": f"{kind}Binding",
+                "metadata": _metadata(NAME, scope),
+                "roleRef": {"apiGroup": _RBAC, "kind": kind, "name": NAME},
+                "subjects": [subject.manifest()],
+            }
+
+
+def text(rules: Sequence[Rule], subject: Subject | None) -> str:
+    """Return the objects as YAML for ``kubectl apply -f``, each rule under a comment that says what it is for."""
+    documents = [_commented(manifest, rules) for manifest in manifests(rules, subject)]
+    return "---\n".join(documents)
+
+
+def _commented(manifest: dict[str, Any], rules: Sequence[Rule]) -> str:
+    scope = manifest["metadata"].get("namespace", CLUSTER)
+    head = {name: value for name, value in manifest.items() if name != "rules"}
+    lines = [yaml.safe_dump(head, sort_keys=False)]
+    if "rules" in manifest:
+        lines.append("rules:\n")
+        for rule in (rule for rule in rules if rule.scope == scope):
+            note = "Optional: " if rule.optional else ""
+            lines.append(f"  # {note}{rule.why}\n")
+            lines.append(_indented(yaml.safe_dump([rule.manifest()], sort_keys=False, default_flow_style=None)))
+    return "".join(lines)
+
+
+def _indented(block: str) -> str:
+    return "".join(f"  {line}\n" for line in block.splitlines())
+
+
+def _metadata(name: str, namespace: str) -> dict[str, Any]:
+    return {"name": name, **({"namespace": namespace} if namespace else {}), "labels": dict(_LABELS)}
+
+
+def _rules(options: ClusterOptions) -> Iterator[Rule]:
+    work = options.namespace or CLUSTER
+    agents = options.agent_namespace or work
+    has_agents = options.node_access == "agent"
+    yield from _of_namespaces(options.namespace)
+    yield Rule(
+        "where pods may run, and facts about the nodes",
+        "",
+        ("nodes",),
+        ("list",),
+        optional=not has_agents,
+    )
+    yield Rule(
+        "the mode of kube-proxy, where kubeadm or kind set it up",
+        "",
+        ("configmaps",),
+        ("get",),
+        scope="kube-system",
+        optional=True,
+        names=("kube-proxy",),
+    )
+    yield from _of_pods(work)
+    if has_agents:
+        yield from _of_agents(agents, with_pods=agents != work)
+    yield from _of_pull_secrets(options, dict.fromkeys((work, *([agents] if has_agents else []))))
+
+
+def _of_namespaces(existing: str | None) -> Iterator[Rule]:
+    if existing is None:
+        yield Rule(
+            "the namespace of a run, and those that killed runs left",
+            "",
+            ("namespaces",),
+            ("create", "delete", "get", "list"),
+        )
+        yield Rule(
+            "whether the namespace admits pods yet",
+            "",
+            ("serviceaccounts",),
+            ("get",),
+            optional=True,
+            names=("default",),
+        )
+    else:
+        yield Rule(
+            "which pods the namespace admits",
+            "",
+            ("namespaces",),
+            ("get",),
+            scope=existing,
+            optional=True,
+            names=(existing,),
+        )
+
+
+def _of_pods(scope: str) -> Iterator[Rule]:
+    yield Rule(
+        "endpoints and clients",
+        "",
+        ("pods",),
+        ("create", "delete", "deletecollection", "list", "patch"),
+        scope=scope,
+    )
+    yield Rule("requests of the clients", "", ("pods/exec",), ("create", "get"), scope=scope)
+    yield Rule("endpoints that become ready and unready", "", ("pods/status",), ("patch",), scope=scope)
+    yield Rule(
+        "the Services under test",
+        "",
+        ("services",),
+        ("create", "delete", "deletecollection", "get", "list", "patch"),
+        scope=scope,
+    )
+    yield Rule("their endpoints", "discovery.k8s.io", ("endpointslices",), ("list",), scope=scope)
+    yield Rule(
+        "claims about a load balancer's address, which the suite sets itself",
+        "",
+        ("services/status",),
+        ("patch",),
+        scope=scope,
+        optional=True,
+    )
+    yield Rule(
+        "the claim about clients behind one SNAT address, whose endpoint the suite sets itself",
+        "discovery.k8s.io",
+        ("endpointslices",),
+        ("create",),
+        scope=scope,
+        optional=True,
+    )
+    yield Rule("why a pod does not start", "", ("events",), ("list",), scope=scope, optional=True)
+    yield Rule(
+        "which policies may block requests",
+        "networking.k8s.io",
+        ("networkpolicies",),
+        ("list",),
+        scope=scope,
+        optional=True,
+    )
+
+
+def _of_agents(scope: str, *, with_pods: bool) -> Iterator[Rule]:
+    yield Rule(
+        "the agents on the nodes",
+        "apps",
+        ("daemonsets",),
+        ("create", "delete", "list", "patch"),
+        scope=scope,
+    )
+    yield Rule(
+        "the ServiceAccount of the agents, which has no rights",
+        "",
+        ("serviceaccounts",),
+        ("create", "delete", "list", "patch"),
+        scope=scope,
+    )
+    if with_pods:
+        yield Rule("whether the agents are Ready", "", ("pods",), ("list",), scope=scope)
+        yield Rule("reads through the agents", "", ("pods/exec",), ("create", "get"), scope=scope)
+        yield Rule("why an agent does not start", "", ("events",), ("list",), scope=scope, optional=True)
+        yield Rule(
+            "which policies the namespace has",
+            "networking.k8s.io",
+            ("networkpolicies",),
+            ("list",),
+            scope,
+            optional=True,
+        )
+
+
+def _of_pull_secrets(options: ClusterOptions, scopes: dict[str, None]) -> Iterator[Rule]:
+    copied = [secret for secret in pull_secrets_of(options) if secret.namespace]
+    for secret in copied:
+        yield Rule(
+            "the pull secret that is copied", "", ("secrets",), ("get",), scope=secret.namespace, names=(secret.name,)
+        )
+    if copied:
+        for scope in scopes:
+            verbs = ("create", "patch") if scope == CLUSTER else ("create", "delete", "list", "patch")
+            yield Rule("the copy of the pull secret", "", ("secrets",), verbs, scope=scope)
