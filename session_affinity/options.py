@@ -36,7 +36,7 @@ REPORT_GROUP: Final = OptionGroup("session affinity: report", "the conformance r
 
 
 @dataclass(frozen=True)
-class Option:
+class RunOption:
     """An option.
 
     ``help`` names the default. ``choices`` are the only values it takes, any when empty. ``is_flag`` says that it takes
@@ -61,7 +61,7 @@ class Option:
 
 
 CLUSTER_OPTIONS: Final = (
-    Option(
+    RunOption(
         "--kubeconfig",
         EXTERNAL_GROUP,
         "Judge the cluster of this kubeconfig, which is only read. The run creates one namespace there and removes it"
@@ -69,13 +69,13 @@ CLUSTER_OPTIONS: Final = (
         metavar="FILE",
         convert=Path,
     ),
-    Option(
+    RunOption(
         "--context",
         EXTERNAL_GROUP,
         "The context of the kubeconfig. Default: its current context.",
         metavar="NAME",
     ),
-    Option(
+    RunOption(
         "--node-access",
         EXTERNAL_GROUP,
         "How the rules on the nodes are read: none skips the claims about them, agent runs a privileged DaemonSet in"
@@ -83,19 +83,19 @@ CLUSTER_OPTIONS: Final = (
         default="none",
         choices=NODE_ACCESS,
     ),
-    Option(
+    RunOption(
         "--image-registry",
         EXTERNAL_GROUP,
         "Pull the images of the run from this mirror. Default: the registries they are published in.",
         metavar="PREFIX",
     ),
-    Option(
+    RunOption(
         "--image-tags",
         EXTERNAL_GROUP,
         "Name the images by tag, for a mirror whose digests differ. Default: by digest.",
         is_flag=True,
     ),
-    Option(
+    RunOption(
         "--pull-secret",
         EXTERNAL_GROUP,
         "Pull the images with this Secret, which is copied into the namespace of the run unless it is there already."
@@ -103,14 +103,14 @@ CLUSTER_OPTIONS: Final = (
         metavar="[NAMESPACE/]NAME",
         multiple=True,
     ),
-    Option(
+    RunOption(
         "--namespace",
         EXTERNAL_GROUP,
         "Work in this existing namespace; it stays, what the run creates in it is removed. Default: one made for the"
         " run.",
         metavar="NAME",
     ),
-    Option(
+    RunOption(
         "--namespace-label",
         EXTERNAL_GROUP,
         "A label of the namespace that the run makes, as for a policy's exemption. May be given several times."
@@ -118,7 +118,7 @@ CLUSTER_OPTIONS: Final = (
         metavar="KEY=VALUE",
         multiple=True,
     ),
-    Option(
+    RunOption(
         "--namespace-annotation",
         EXTERNAL_GROUP,
         "An annotation of the namespace that the run makes. May be given several times. Default: none but the suite's"
@@ -126,26 +126,26 @@ CLUSTER_OPTIONS: Final = (
         metavar="KEY=VALUE",
         multiple=True,
     ),
-    Option(
+    RunOption(
         "--agent-namespace",
         EXTERNAL_GROUP,
         "The existing namespace of the agents, which must admit privileged pods. Default: the namespace of the run.",
         metavar="NAME",
     ),
-    Option(
+    RunOption(
         "--nodes",
         EXTERNAL_GROUP,
         "Use and judge these nodes only, named and separated by commas. Default: all nodes.",
         metavar="NAMES",
     ),
-    Option(
+    RunOption(
         "--node-selector",
         EXTERNAL_GROUP,
         "Use and judge only nodes with this label. May be given several times. Default: all nodes.",
         metavar="LABEL=VALUE",
         multiple=True,
     ),
-    Option(
+    RunOption(
         "--toleration",
         EXTERNAL_GROUP,
         "Let the sample pods run on nodes with this taint, or with any taint for `all`; agents tolerate all taints. May"
@@ -153,7 +153,7 @@ CLUSTER_OPTIONS: Final = (
         metavar="KEY[=VALUE][:EFFECT]",
         multiple=True,
     ),
-    Option(
+    RunOption(
         "--allow-missing-nodes",
         EXTERNAL_GROUP,
         "Judge claims about every node on the others while at most this many nodes cannot be read; with more these"
@@ -162,7 +162,7 @@ CLUSTER_OPTIONS: Final = (
         metavar="N",
         convert=int,
     ),
-    Option(
+    RunOption(
         "--cluster",
         CLUSTER_GROUP,
         "Where the cluster comes from: kind (containers), embedded (processes of this machine) or external (it already"
@@ -171,38 +171,38 @@ CLUSTER_OPTIONS: Final = (
         default="auto",
         choices=("auto", *PROVIDERS),
     ),
-    Option(
+    RunOption(
         "--kubernetes",
         CLUSTER_GROUP,
         "The Kubernetes version of a kind or embedded cluster, such as 1.37 or 1.37.0. Default: the newest known.",
         metavar="VERSION",
     ),
-    Option(
+    RunOption(
         "--proxy-mode",
         CLUSTER_GROUP,
         "The mode of kube-proxy in a kind or embedded cluster. Default: iptables.",
         choices=PROXY_MODES,
     ),
-    Option(
+    RunOption(
         "--ip-family",
         CLUSTER_GROUP,
         f"The IP family of nodes, pods and Services in a kind or embedded cluster. Default: {DEFAULT_IP_FAMILY}.",
         choices=tuple(IP_FAMILIES),
     ),
-    Option(
+    RunOption(
         "--kube-proxy",
         CLUSTER_GROUP,
         "Run this kube-proxy binary in an embedded cluster. Default: the released one.",
         metavar="FILE",
         convert=Path,
     ),
-    Option(
+    RunOption(
         "--node-image",
         CLUSTER_GROUP,
         "The node image of a kind cluster. Default: kind's image for the Kubernetes version.",
         metavar="IMAGE",
     ),
-    Option(
+    RunOption(
         "--cluster-name",
         CLUSTER_GROUP,
         "The name of the kind or embedded cluster, so that several can run beside each other."
@@ -210,7 +210,7 @@ CLUSTER_OPTIONS: Final = (
         default=CLUSTER_NAME,
         metavar="NAME",
     ),
-    Option(
+    RunOption(
         "--keep-cluster",
         CLUSTER_GROUP,
         "Keep the cluster at the end; the next run with the same --cluster-name uses it. Default: remove it.",
@@ -218,14 +218,14 @@ CLUSTER_OPTIONS: Final = (
     ),
 )
 CLAIM_OPTIONS: Final = (
-    Option(
+    RunOption(
         "--only-behaviour",
         CLAIMS_GROUP,
         "Judge only claims about what clients and users of the API see, and do not read the nodes."
         " Default: judge every claim that the cluster allows.",
         is_flag=True,
     ),
-    Option(
+    RunOption(
         "--deadline-scale",
         CLAIMS_GROUP,
         "Multiply every deadline by this factor, for a slow machine or cluster. Default: 1.",
@@ -235,7 +235,7 @@ CLAIM_OPTIONS: Final = (
     ),
 )
 OUTPUT_OPTIONS: Final = (
-    Option(
+    RunOption(
         "--evidence",
         OUTPUT_GROUP,
         "What the Allure results have beside verdicts: requests, rules and affinity entries, or nothing."
@@ -245,14 +245,14 @@ OUTPUT_OPTIONS: Final = (
     ),
 )
 REPORT_OPTIONS: Final = (
-    Option(
+    RunOption(
         "--report",
         REPORT_GROUP,
         "Write the conformance report: JSON for FILE.json, else YAML. Default: none.",
         metavar="FILE",
         convert=Path,
     ),
-    Option(
+    RunOption(
         "--implementation",
         REPORT_GROUP,
         "YAML file that says whose dataplane the report is about. Default: none.",
@@ -260,7 +260,7 @@ REPORT_OPTIONS: Final = (
         convert=Path,
     ),
     *(
-        Option(
+        RunOption(
             f"--implementation-{name}",
             REPORT_GROUP,
             f"Of the dataplane in the report: {meaning}. Default: {default}.",
@@ -275,14 +275,14 @@ REPORT_OPTIONS: Final = (
             ("mode", "its configuration, by a name of its own", "default"),
         )
     ),
-    Option(
+    RunOption(
         "--differences",
         REPORT_GROUP,
         "YAML file of known differences, which do not fail the run. Default: none.",
         metavar="FILE",
         convert=Path,
     ),
-    Option(
+    RunOption(
         "--require",
         REPORT_GROUP,
         "With node-claims a run without access to nodes ends with exit code 10. Default: nothing is required.",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from session_affinity.options import OPTIONS, Option, OptionGroup
+from session_affinity.options import OPTIONS, OptionGroup, RunOption
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -49,7 +49,7 @@ class GroupedCommand(click.Command):
                 formatter.write_dl(records)
 
 
-def run_options(chosen: Iterable[Option] = OPTIONS) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def run_options(chosen: Iterable[RunOption] = OPTIONS) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator that gives a command the options of a run; its parameters have the options' names."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -84,7 +84,7 @@ def value_of(values: Mapping[str, Any]) -> Callable[[str], Any]:
     return lambda name: values.get(names[name], defaults[name])
 
 
-def _click_option(option: Option) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _click_option(option: RunOption) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     attributes: dict[str, Any] = {"cls": GroupedOption, "heading": heading(option.group), "help": option.help}
     if option.is_flag:
         return click.option(option.name, is_flag=True, **attributes)

@@ -19,7 +19,7 @@ PACKAGES: Final = ("session_affinity", "fixtures", "ci")
 WAITING: Final = "session_affinity/waiting.py"
 ALLOWED: Final = {
     "session_affinity/nodes/nodes.py:hz": "the distance between two samples of a clock is what is measured",
-    "session_affinity/clusters/kind/cluster.py:_remaining_containers": "the engine does not report that it creates no more nodes",
+    "session_affinity/clusters/kind/cluster.py:_remaining_containers": "the engine does not report the last node",
     "session_affinity/clusters/kind/process.py:_read": "waits in select() for a program's output, at most that long",
     "session_affinity/clusters/embedded/node_init.py:_supervise": "the main loop of a node: it has no deadline",
 }

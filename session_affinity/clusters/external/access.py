@@ -88,13 +88,17 @@ def _content(kubeconfig: Path) -> dict[str, Any]:
         content = yaml.safe_load(kubeconfig.read_text())
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"cannot read the kubeconfig {kubeconfig}: {reason}", next_step="check the file that --kubeconfig names") from error
+        raise UsageError(
+            f"cannot read the kubeconfig {kubeconfig}: {reason}", next_step="check the file that --kubeconfig names"
+        ) from error
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
         raise UsageError(f"{kubeconfig}{line}: not YAML", next_step="check that kubectl accepts this file") from error
     if not isinstance(content, dict) or not content.get("contexts"):
-        raise UsageError(f"{kubeconfig} is not a kubeconfig: it has no contexts", next_step="check the file that --kubeconfig names")
+        raise UsageError(
+            f"{kubeconfig} is not a kubeconfig: it has no contexts", next_step="check the file that --kubeconfig names"
+        )
     return content
 
 

@@ -14,7 +14,7 @@ from session_affinity.cli.run_options import PASSED_ON, GroupedCommand, argument
 from session_affinity.options import OPTIONS, cluster_options
 
 if TYPE_CHECKING:
-    from session_affinity.options import Option
+    from session_affinity.options import RunOption
 
 pytestmark = pytest.mark.unit
 
@@ -34,12 +34,12 @@ def arguments(*words: str) -> list[str]:
     return result.output.split()
 
 
-def value(option: Option) -> str:
+def value(option: RunOption) -> str:
     return option.choices[-1] if option.choices else VALUES[option.convert]
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
-def test_pytest_gets_what_the_command_line_says(option: Option, pytestconfig: pytest.Config) -> None:
+def test_pytest_gets_what_the_command_line_says(option: RunOption, pytestconfig: pytest.Config) -> None:
     given = option.name if option.is_flag else f"{option.name}={value(option)}"
     parsed = pytestconfig._parser.parse_known_args([given])
 
@@ -67,7 +67,7 @@ def test_options_that_a_command_does_not_have_have_their_defaults() -> None:
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
-def test_help_has_the_option_and_its_default(option: Option) -> None:
+def test_help_has_the_option_and_its_default(option: RunOption) -> None:
     text = " ".join(CliRunner().invoke(check.command, ["--help"]).output.split())
 
     assert f"{option.name} " in text
