@@ -66,14 +66,22 @@ def run(command: list[str], log: Path) -> int:
     """
     token = secrets.token_hex(16)
     print(f"::stop-commands::{token}", flush=True)
+    children: list[subprocess.Popen[str]] = []
+
+    def interrupt(*_: object) -> None:
+        for child in children:
+            child.send_signal(signal.SIGINT)
+
+    # Before the command starts: it would inherit an interrupt that is ignored here, and could not be interrupted.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     with (
         subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
         ) as child,
         log.open("w", encoding="utf-8") as file,
     ):
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: child.send_signal(signal.SIGINT))
+        children.append(child)
         for line in child.stdout or ():
             print(line, end="", flush=True)
             file.write(line)
