@@ -16,7 +16,7 @@ __all__ = ["short_pauses"]
 
 @pytest.fixture(scope="session", autouse=True)
 def no_other_plugins() -> Iterator[None]:
-    """A pytest that a test runs loads the plugins it is told to, not all that are installed: that takes longer."""
+    """A pytest that a test runs loads the plugins that are named, not all that are installed: that takes longer."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
         yield

@@ -60,7 +60,7 @@ DEFECTS = (
     ),
     Defect(
         "a Service among a thousand others lacks rules",
-        # Above a thousand endpoints kube-proxy writes no comments, by which Services would be told apart.
+        # Above a thousand endpoints kube-proxy writes no comments, which would distinguish Services.
         written("/--rcheck/{/--comment/!d}"),
         fails={"C86": "no affinity rule"},
     ),

@@ -81,7 +81,7 @@ def having(value: Any, *path: str) -> Callable[[Any], None]:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         pytest.param(without("minor"), r"versions\[0\]\.minor is missing", id="no-minor"),
         pytest.param(without("release"), r"versions\[0\] \(1\.33\)\.release is missing", id="no-release"),
@@ -107,13 +107,13 @@ def having(value: Any, *path: str) -> Callable[[Any], None]:
         pytest.param(lambda document: document.clear(), "'versions' must be a list", id="no-versions"),
     ],
 )
-def test_a_wrong_list_names_the_file_and_the_field(tmp_path: Path, change: Callable[[Any], None], told: str) -> None:
+def test_a_wrong_list_names_the_file_and_the_field(tmp_path: Path, change: Callable[[Any], None], message: str) -> None:
     document = copy.deepcopy(DOCUMENT)
     change(document)
     file = tmp_path / "versions.json"
     file.write_text(json.dumps(document), encoding="utf-8")
 
-    with pytest.raises(SuiteError, match=told) as caught:
+    with pytest.raises(SuiteError, match=message) as caught:
         versions.load(file)
     assert str(file) in caught.value.what
 
