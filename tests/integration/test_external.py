@@ -1,7 +1,8 @@
-"""A cluster that is there already: judged through a namespace of its own, left as it was, however the run ends."""
+"""A cluster that exists already: judged through one namespace, and left as it was however the run ends."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -9,11 +10,12 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from session_affinity.clusters.embedded import cluster as clusters
 from session_affinity.clusters.embedded.state import STATE_VARIABLE
@@ -27,17 +29,63 @@ NOT_LINUX = ROOT / "tests" / "component" / "cli" / "not_linux.py"
 NAME = "external"
 EVERYTHING = "ns,all,cm,sa,secrets,networkpolicies,clusterroles,clusterrolebindings"
 CLAIMS = "C10 or C16 or C21 or C23 or C52"
+TEAM = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: team, labels: {pod-security.kubernetes.io/enforce: restricted}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: agents, labels: {pod-security.kubernetes.io/enforce: privileged}}
+---
+apiVersion: v1
+kind: ResourceQuota
+metadata: {name: quota, namespace: team}
+spec: {hard: {pods: "20", requests.cpu: 500m, requests.memory: 1Gi}}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: default-deny, namespace: team}
+spec: {podSelector: {}, policyTypes: [Ingress, Egress]}
+"""
+"""An existing namespace as on a cluster that several teams share, and one for agents."""
 
 
 @dataclass(frozen=True)
 class Standing:
-    """A cluster that a run finds standing."""
+    """A cluster that a run finds standing; ``kubeconfig`` is that of the run's user, empty for the administrator's."""
 
     cluster: clusters.EmbeddedCluster
+    kubeconfig: Path | None = None
 
-    def kubectl(self, *arguments: str) -> str:
+    def kubectl(self, *arguments: str, stdin: str = "") -> str:
         argv = (self.cluster.layout.programs["kubectl"], f"--kubeconfig={self.cluster.kubeconfig}", *arguments)
-        return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout
+        return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60, input=stdin).stdout
+
+    def command(self, *arguments: str, home: Path | None = None) -> str:
+        """Run ``session-affinity``, as another user of this machine if ``home`` is given, and return its output."""
+        state = {"HOME": str(home), STATE_VARIABLE: str(home)} if home else {}
+        argv = (sys.executable, "-m", "session_affinity", *arguments)
+        environment = {**os.environ, **state}
+        return subprocess.run(
+            argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=120
+        ).stdout
+
+    @contextlib.contextmanager
+    def user(self, directory: Path, *options: str) -> Iterator[Standing]:
+        """Yield the cluster as a ServiceAccount sees it that has the printed rights for these options and no others."""
+        manifests = self.command("rbac", "--service-account=default/tester", *options)
+        self.kubectl("apply", "-f", "-", stdin=manifests)
+        config = yaml.safe_load(self.cluster.kubeconfig.read_text())
+        config["users"] = [{"name": "tester", "user": {"token": self.kubectl("create", "token", "tester")}}]
+        for context in config["contexts"]:
+            context["context"]["user"] = "tester"
+        file = directory / "tester.kubeconfig"
+        file.write_text(yaml.safe_dump(config))
+        try:
+            yield replace(self, kubeconfig=file)
+        finally:
+            self.kubectl("delete", "-f", "-", stdin=manifests)
 
     def traces(self) -> tuple[str, str]:
         """Every object that a run could leave, and the digest of the kubeconfig."""
@@ -57,7 +105,7 @@ class Standing:
     @property
     def options(self) -> tuple[str, ...]:
         """The options that name the cluster."""
-        return (f"--kubeconfig={self.cluster.kubeconfig}", "--image-tags")
+        return (f"--kubeconfig={self.kubeconfig or self.cluster.kubeconfig}", "--image-tags")
 
     def _start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -180,3 +228,106 @@ def test_nodes_that_take_no_pods_are_named(standing: Standing) -> None:
         standing.kubectl("uncordon", *names)
 
     assert f"no node of the cluster takes pods: {names[0]}: cordoned; {names[1]}: cordoned" in said
+
+
+@pytest.fixture
+def team(standing: Standing) -> Iterator[Standing]:
+    """A cluster with one tainted node and with namespaces that have policies."""
+    standing.kubectl("apply", "-f", "-", stdin=TEAM)
+    worker = standing.cluster.layout.nodes[-1].name
+    standing.kubectl("taint", "node", worker, "dedicated=team:NoSchedule")
+    yield standing
+    standing.kubectl("taint", "node", worker, "dedicated-")
+    standing.kubectl("delete", "-f", "-", stdin=TEAM)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        pytest.param((), {"passed": 1, "skipped": 1}, id="own-namespace"),
+        pytest.param(("--node-access=agent",), {"passed": 2}, id="own-namespace-with-agents"),
+        pytest.param(("--namespace=team",), {"passed": 1, "skipped": 1}, id="existing-namespace"),
+        pytest.param(
+            ("--namespace=team", "--agent-namespace=agents", "--node-access=agent"),
+            {"passed": 2},
+            id="existing-namespace-with-agents",
+        ),
+        pytest.param(("--namespace=team", "--minimal"), {"passed": 1, "skipped": 1}, id="without-optional-rights"),
+    ],
+)
+def test_a_run_needs_the_printed_rights_only(
+    team: Standing, tmp_path: Path, options: tuple[str, ...], expected: dict[str, int]
+) -> None:
+    before = team.traces()
+
+    with team.user(tmp_path, *options) as user:
+        run = [option for option in options if option != "--minimal"]
+        said = user.start(*run, claims="C10 or C16").communicate(timeout=200)[0]
+
+    assert counts(said) == expected, said
+    assert team.traces() == before
+    tainted = "(tainted dedicated:NoSchedule)" in said
+    assert tainted == ("--minimal" not in options), said
+    if "--namespace=team" in options and "--minimal" not in options:
+        assert "namespace team admits pods of PodSecurity level restricted" in said
+        assert "NetworkPolicies in namespace team: default-deny" in said
+
+
+def test_what_cannot_be_judged_in_a_restricted_namespace_is_skipped_with_the_reason(team: Standing) -> None:
+    said = team.start("--namespace=team", claims="C42 or C43").communicate(timeout=200)[0]
+
+    assert counts(said) == {"passed": 1, "skipped": 1}, said
+    assert "the cluster allows no hostNetwork pod" in said
+    assert 'violates PodSecurity "restricted:latest"' in said
+
+
+@pytest.mark.parametrize("options", [(), ("--namespace=team", "--agent-namespace=agents")], ids=["own", "existing"])
+def test_cleanup_removes_what_a_killed_run_left_from_another_machine(
+    team: Standing, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    with team.user(tmp_path, "--node-access=agent") as cleaner:
+        before = team.traces()
+        process = team.start("--node-access=agent", *options, claims="C10 or C23")
+        assert process.stdout is not None
+        next(text for text in process.stdout if text.startswith("passed  C10"))
+        process.kill()
+        process.communicate()
+        assert team.traces() != before
+
+        cautious = cleaner.command("cleanup", cleaner.options[0], home=tmp_path)
+        kept = team.traces()
+        said = cleaner.command("cleanup", "--all", cleaner.options[0], home=tmp_path)
+
+        assert "left alone (--all removes it)" in cautious
+        assert kept != before
+        assert "; removed" in said
+        assert team.traces() == before
+
+
+@pytest.mark.parametrize(
+    ("allowed", "verdict", "code"),
+    [
+        pytest.param(0, "error   C16 ", 10, id="none-may-be-missing"),
+        pytest.param(1, "passed  C16 ", 0, id="one-may-be-missing"),
+    ],
+)
+def test_a_node_that_breaks_costs_its_own_verdicts(standing: Standing, allowed: int, verdict: str, code: int) -> None:
+    node = standing.cluster.nodes[standing.cluster.layout.nodes[2].name]
+    process = standing.start("--node-access=agent", f"--allow-missing-nodes={allowed}", claims="C10 or C16 or C21")
+    assert process.stdout is not None
+    said = []
+    try:
+        for text in process.stdout:
+            said.append(text)
+            if text.startswith("passed  C10"):
+                node.run(("pkill", "-STOP", "-x", "kubelet")).check()
+                break
+        said += process.communicate(timeout=200)[0].splitlines(keepends=True)
+    finally:
+        node.run(("pkill", "-CONT", "-x", "kubelet")).check()
+
+    output = "".join(said)
+    assert verdict in output, output
+    assert "passed  C21 " in output, output
+    assert f"3 of 4 nodes (missing: {node.name}: " in output, output
+    assert process.returncode == code
