@@ -199,7 +199,7 @@ def everything() -> Api:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "left", "said"),
+    ("arguments", "left", "line"),
     [
         pytest.param(
             [], ["namespaces/session-affinity-abc123", "services/inside", "pods/webpod1"], "; removed", id="expired"
@@ -220,7 +220,7 @@ def everything() -> Api:
     ],
 )
 def test_cleanup_removes_what_it_is_told_to(
-    monkeypatch: pytest.MonkeyPatch, arguments: list[str], left: list[str], said: str
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], left: list[str], line: str
 ) -> None:
     api = everything()
     monkeypatch.setattr("session_affinity.kube.api.Api", lambda *_, **__: api)
@@ -230,7 +230,7 @@ def test_cleanup_removes_what_it_is_told_to(
     result = CliRunner().invoke(cleanup.command, ["--kubeconfig", "F", *arguments], catch_exceptions=False)
 
     assert api.names == left
-    assert said in result.output
+    assert line in result.output
     assert "secrets were not looked for: GET secrets: 403" in result.output
 
 
