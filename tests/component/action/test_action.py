@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -20,6 +20,9 @@ from session_affinity.conformance.exit_codes import ExitCode
 from session_affinity.conformance.result import Outcome, RunResult, SkipReason
 from session_affinity.options import OPTIONS
 from tests.unit.conformance import conftest as small
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPTS = ROOT / "ci" / "action"
@@ -59,20 +62,31 @@ class Step:
         (programs / "session-affinity").write_text(SUITE)
         (programs / "session-affinity").chmod(0o755)
         self.python = programs / "python"
+        self.started: list[subprocess.Popen[str]] = []
 
     def start(self, script: str, **variables: str) -> subprocess.Popen[str]:
         """Start a script of the action."""
         base = {"PATH": os.environ["PATH"], "HOME": "/home/user", "RUNNER_TEMP": str(self.directory / "temp")}
         files = {"GITHUB_OUTPUT": str(self.outputs_file), "GITHUB_STEP_SUMMARY": str(self.summary_file)}
         inputs = {"INPUT_REPORT": "report.yaml", "INPUT_JUNIT": "junit.xml", "CODE": "0", "HANG": "", "REPORT_TEXT": ""}
-        return subprocess.Popen(
+        process = subprocess.Popen(
             (str(self.python), str(SCRIPTS / script)),
             cwd=self.directory,
             env={**base, **files, **inputs, **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        """End the scripts that still run, with the stand-in for the suite: a test that fails leaves them."""
+        for process in self.started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
 
     def run(self, script: str, **variables: str) -> tuple[int, str]:
         """Run a script to its end."""
@@ -95,8 +109,10 @@ class Step:
 
 
 @pytest.fixture
-def step(tmp_path: Path) -> Step:
-    return Step(tmp_path)
+def step(tmp_path: Path) -> Iterator[Step]:
+    step = Step(tmp_path)
+    yield step
+    step.end()
 
 
 def test_every_exit_code_of_the_suite_has_a_result() -> None:
@@ -117,7 +133,7 @@ def test_the_inputs_of_the_action_are_options_of_the_suite() -> None:
 
 
 def test_the_step_gives_every_input_to_the_script() -> None:
-    steps = {one.get("id"): one for one in ACTION["runs"]["steps"]}
+    steps = {step.get("id"): step for step in ACTION["runs"]["steps"]}
     given = {value: name for name, value in steps["check"]["env"].items() if name.startswith("INPUT_")}
 
     for name in set(ACTION["inputs"]) - {"version", "artifact"}:
@@ -125,8 +141,8 @@ def test_the_step_gives_every_input_to_the_script() -> None:
 
 
 def test_no_input_stands_in_the_text_of_a_shell_command() -> None:
-    for one in (*ACTION["runs"]["steps"], *WORKFLOW["jobs"]["check"]["steps"]):
-        assert "${{" not in one.get("run", "")
+    for step in (*ACTION["runs"]["steps"], *WORKFLOW["jobs"]["check"]["steps"]):
+        assert "${{" not in step.get("run", "")
 
 
 def test_inputs_become_arguments_and_the_result_outputs(step: Step) -> None:
@@ -313,7 +329,7 @@ def test_the_newest_version_is_the_default() -> None:
 
 
 def test_the_workflow_passes_only_inputs_that_the_action_has() -> None:
-    steps = {one.get("id"): one for one in WORKFLOW["jobs"]["check"]["steps"]}
+    steps = {step.get("id"): step for step in WORKFLOW["jobs"]["check"]["steps"]}
 
     assert set(steps["check"]["with"]) <= set(ACTION["inputs"])
     assert steps["cluster"]["env"].keys() == {"KUBERNETES", "DEFAULT_CNI", "PROXY_MODE", "IP_FAMILY", "WORKERS"}
