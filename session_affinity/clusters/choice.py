@@ -134,7 +134,7 @@ def _opener(provider: str) -> Opener:
 def _able(options: ClusterOptions) -> tuple[str, ...]:
     """Return the providers that can honour all that is asked."""
     asked = PROVIDERS if options.cluster == "auto" else (options.cluster,)
-    return tuple(one for one in asked if all(one in PROVIDERS_OF[option] for option in options.given))
+    return tuple(provider for provider in asked if all(provider in PROVIDERS_OF[option] for option in options.given))
 
 
 def _check_version(options: ClusterOptions) -> None:

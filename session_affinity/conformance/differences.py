@@ -66,7 +66,7 @@ def read_differences(file: Path, claims: Container[str], version: str = "") -> d
                 f"--differences {file}: {difference.claim} is no claim of this suite",
                 next_step="session-affinity claims lists them",
             )
-    return {one.claim: one for one in found if one.is_known_in(version)}
+    return {difference.claim: difference for difference in found if difference.is_known_in(version)}
 
 
 def _difference(entry: Any, where: str) -> KnownDifference:

@@ -40,7 +40,7 @@ def exit_code(result: RunResult, *, require_node_claims: bool = False) -> ExitCo
     """Return the exit code of a run that came to its end."""
     if result.of(Outcome.FAILED):
         return ExitCode.VIOLATED
-    unseen = [one for one in result.of(Outcome.SKIPPED) if one.skip_reason is SkipReason.NO_ACCESS]
+    unseen = [skipped for skipped in result.of(Outcome.SKIPPED) if skipped.skip_reason is SkipReason.NO_ACCESS]
     if result.of(Outcome.UNDETERMINED) or (require_node_claims and unseen):
         return ExitCode.UNDETERMINED
     return ExitCode.HOLDS if result.judged else ExitCode.NOTHING_JUDGED

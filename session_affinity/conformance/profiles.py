@@ -54,7 +54,11 @@ class Profile:
     def outcome(self) -> ProfileOutcome:
         """What became of the core. A known difference fails it where the Service API promises the claim."""
         outcomes = {result.outcome for result in self.core}
-        broken = [one for one in self.core if one.outcome is Outcome.DIFFERS and one.claim.promised_by is Promise.API]
+        broken = [
+            result
+            for result in self.core
+            if result.outcome is Outcome.DIFFERS and result.claim.promised_by is Promise.API
+        ]
         if Outcome.FAILED in outcomes or broken:
             return ProfileOutcome.FAILURE
         if Outcome.UNDETERMINED in outcomes:
@@ -78,9 +82,9 @@ class Profile:
 
 def profiles(results: Sequence[ClaimResult], catalogue: Mapping[str, ClaimTest], mode: str) -> tuple[Profile, ...]:
     """Return the profiles that a run speaks about: the API's, and kube-proxy's in the proxy mode where it has one."""
-    found = [_profile(API, [one for one in results if _is_of_api(one)], catalogue)]
+    found = [_profile(API, [result for result in results if _is_of_api(result)], catalogue)]
     if mode in BOTH_MODES:
-        own = [one for one in results if not _is_of_api(one) and mode in (one.claim.modes or BOTH_MODES)]
+        own = [result for result in results if not _is_of_api(result) and mode in (result.claim.modes or BOTH_MODES)]
         found.append(_profile(f"{KUBE_PROXY}-{mode}", own, catalogue))
     return tuple(found)
 

@@ -203,13 +203,13 @@ def _profile(profile: Profile) -> dict[str, Any]:
         "core": _counts(profile.core),
         "extended": {feature: _counts(results) for feature, results in profile.extended.items()},
         "supportedFeatures": list(profile.supported),
-        "failed": [one.claim.id for one in profile.core if one.outcome is Outcome.FAILED],
-        "undetermined": [one.claim.id for one in profile.core if one.outcome is Outcome.UNDETERMINED],
-        "differs": [one.claim.id for one in profile.core if one.outcome is Outcome.DIFFERS],
+        "failed": [result.claim.id for result in profile.core if result.outcome is Outcome.FAILED],
+        "undetermined": [result.claim.id for result in profile.core if result.outcome is Outcome.UNDETERMINED],
+        "differs": [result.claim.id for result in profile.core if result.outcome is Outcome.DIFFERS],
         "skipped": {
-            str(reason): [one.claim.id for one in profile.core if one.skip_reason is reason]
+            str(reason): [result.claim.id for result in profile.core if result.skip_reason is reason]
             for reason in SkipReason
-            if any(one.skip_reason is reason for one in profile.core)
+            if any(result.skip_reason is reason for result in profile.core)
         },
     }
 

@@ -154,8 +154,8 @@ def both(*injections: Injection) -> Injection:
     @contextlib.contextmanager
     def injected(cluster: DefectiveCluster) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
-            for one in injections:
-                stack.enter_context(one(cluster))
+            for injection in injections:
+                stack.enter_context(injection(cluster))
             yield
 
     return injected

@@ -11,7 +11,7 @@ FIXTURES = Path(__file__).parents[2] / "fixtures"
 
 def fixtures_of(module: Path) -> list[str]:
     functions = [node for node in ast.parse(module.read_text()).body if isinstance(node, ast.FunctionDef)]
-    return [one.name for one in functions if any("pytest.fixture" in ast.unparse(d) for d in one.decorator_list)]
+    return [node.name for node in functions if any("pytest.fixture" in ast.unparse(d) for d in node.decorator_list)]
 
 
 def test_no_two_fixtures_have_one_name() -> None:

@@ -103,12 +103,12 @@ def stalled() -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         port = listener.getsockname()[1]
         waiting = [socket.socket() for _ in range(4)]
-        for one in waiting:
-            one.settimeout(0)
-            one.connect_ex(("127.0.0.1", port))
+        for client in waiting:
+            client.settimeout(0)
+            client.connect_ex(("127.0.0.1", port))
         yield port
-        for one in waiting:
-            one.close()
+        for client in waiting:
+            client.close()
 
 
 def test_a_server_that_does_not_answer_is_not_waited_for(file: Path, stalled: int) -> None:

@@ -98,7 +98,8 @@ def test_claims_that_were_not_selected_are_in_the_report(pytester: pytest.Pytest
     code, _, document = run(pytester, HOLDS + VIOLATED, "--cluster=embedded", "-m", "C01")
 
     assert code == 0
-    assert [(one["id"], one.get("reason")) for one in document["claims"]] == [("C01", None), ("C02", "deselected")]
+    results = [(claim["id"], claim.get("reason")) for claim in document["claims"]]
+    assert results == [("C01", None), ("C02", "deselected")]
 
 
 def test_without_access_to_nodes_a_run_that_requires_it_is_not_green(pytester: pytest.Pytester) -> None:
@@ -108,7 +109,7 @@ def test_without_access_to_nodes_a_run_that_requires_it_is_not_green(pytester: p
     required, _, _ = run(pytester, HOLDS + NODES, *options, "--require=node-claims")
 
     assert (code, required) == (0, 10)
-    assert [one["reason"] for one in document["claims"] if one["id"] == "C06"] == ["noAccess"]
+    assert [claim["reason"] for claim in document["claims"] if claim["id"] == "C06"] == ["noAccess"]
 
 
 def test_a_known_difference_fails_no_run_and_says_when_it_passes(pytester: pytest.Pytester) -> None:

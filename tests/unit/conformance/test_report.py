@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def profile(document: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return next(dict(one) for one in document["profiles"] if one["name"] == name)
+    return next(dict(profile) for profile in document["profiles"] if profile["name"] == name)
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_a_dataplane_that_is_not_kube_proxy_has_no_profile_of_it(
 ) -> None:
     document = report.document(run_of(), catalogue, replace(description, proxy_mode="none"))
 
-    assert [one["name"] for one in document["profiles"]] == ["api"]
+    assert [profile["name"] for profile in document["profiles"]] == ["api"]
 
 
 def test_the_bound_on_false_alarms_is_that_of_the_judged_claims(

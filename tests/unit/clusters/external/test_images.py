@@ -43,7 +43,7 @@ def test_the_list_is_what_the_objects_of_a_run_name(access: str, registry: str |
     cluster = ExternalCluster("c", None, "c", "ns", Placement({}), source)
     applied = [dict(cluster.adapt(pod)) for pod in sample_manifests()]
     if access == "agent":
-        applied += [one for one in agent.manifests("ns", source) if one["kind"] == "DaemonSet"]
+        applied += [manifest for manifest in agent.manifests("ns", source) if manifest["kind"] == "DaemonSet"]
 
     assert images_for(options) == images_of(applied)
     assert all(image.startswith("mirror.example/") for image in images_for(options)) == bool(registry)
