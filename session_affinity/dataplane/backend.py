@@ -118,6 +118,9 @@ class Backend(Protocol):
         All of them must disappear when the Service is deleted.
         """
 
+    def possible_names(self, service: ServiceState) -> frozenset[str]:
+        """Return the names that chains and sets of a Service and its endpoints can have, existing or not."""
+
     def affinity_stores(self, service: ServiceState) -> Mapping[str, Endpoint]:
         """Return the names of a Service's affinity stores with their endpoints, computed from the API objects."""
 

@@ -171,6 +171,10 @@ class ProxyConfigs:
         """Return the same settings with the zones of the nodes."""
         return self._with(lambda config: replace(config, zones=zones))
 
+    def with_node_addresses(self, addresses: Mapping[str, tuple[str, ...]]) -> Self:
+        """Return the same settings with the addresses of the nodes, by name."""
+        return self._with(lambda config: replace(config, node_addresses=addresses))
+
     def _with(self, change: Callable[[ProxyConfig], ProxyConfig]) -> Self:
         by_node = {node: change(config) for node, config in self.by_node.items()}
         return replace(self, by_node=by_node, default=self.default and change(self.default))

@@ -146,11 +146,11 @@ class Api:
         query = {"fieldManager": FIELD_MANAGER}
         return self._send("PATCH", resource.path(namespace, name), query=query, body=change, content_type=kind)
 
-    def patch_status(self, resource: Resource, name: str, namespace: str, status: Mapping[str, Any]) -> None:
-        """Patch an object's status by a strategic merge patch, which keeps conditions of other types."""
+    def patch_status(self, resource: Resource, name: str, namespace: str, status: Mapping[str, Any]) -> Object:
+        """Patch an object's status by a strategic merge patch, which keeps conditions of other types; return it."""
         path, query = resource.path(namespace, name, "status"), {"fieldManager": FIELD_MANAGER}
         reply = self._send("PATCH", path, query=query, body={"status": status}, content_type=PatchType.STRATEGIC)
-        reply.granted(f"PATCH {path}")
+        return reply.granted(f"PATCH {path}")
 
     def delete(self, resource: Resource, name: str, namespace: str = "", *, grace_seconds: int | None = None) -> None:
         """Delete an object; it is no error if the object does not exist."""

@@ -71,6 +71,10 @@ class Iptables:
         names = {*endpoint_chains(service), *queries.endpoint_chain_targets(service, snapshot.ruleset)}
         return (*chains, *(f"list {name}" for name in snapshot.lists if name in names))
 
+    def possible_names(self, service: ServiceState) -> frozenset[str]:
+        """Return the names of the chains of a Service's ports and endpoints, existing or not."""
+        return frozenset((*port_chains(service), *endpoint_chains(service)))
+
     def affinity_stores(self, service: ServiceState) -> Mapping[str, Endpoint]:
         """Return the endpoints by recent list, which has the name of the endpoint's chain."""
         return endpoint_chains(service)

@@ -20,6 +20,7 @@ from session_affinity.dataplane.nftables.layout import (
     NO_ENDPOINTS,
     affinity_sets,
     canonical,
+    endpoint_chains,
     layout_of,
     port_chains,
 )
@@ -110,6 +111,10 @@ class Nftables:
         )
         elements = _elements(table, replace(service, cluster_ips=addresses))
         return (*elements, *chains, *(f"set {name}" for name in names if name in table.sets))
+
+    def possible_names(self, service: ServiceState) -> frozenset[str]:
+        """Return the names of the chains and affinity sets of a Service's ports and endpoints, existing or not."""
+        return frozenset((*port_chains(service), *endpoint_chains(service), *affinity_sets(service)))
 
     def affinity_stores(self, service: ServiceState) -> Mapping[str, Endpoint]:
         """Return the endpoints by affinity set."""

@@ -163,6 +163,12 @@ def test_zones_are_added_to_the_settings_of_all_nodes() -> None:
     assert zoned.of("a").zones == zoned.of("b").zones == {"a": "east"}
 
 
+def test_every_node_knows_the_addresses_of_all() -> None:
+    known = ProxyConfigs({"a": CONFIG}, default=CONFIG).with_node_addresses({"a": ("172.30.0.4",)})
+
+    assert known.of("b").node_address("a", "IPv4") == "172.30.0.4"
+
+
 def test_facts_leave_out_what_all_nodes_leave_alone() -> None:
     assert configs(a=CONFIG).facts() == {
         "proxy mode": "nftables",

@@ -1,0 +1,287 @@
+"""Compare the rules of all hand-made Services on all nodes with the expected ones, once the nodes have synced them.
+
+A sentinel, a hand-made Service created after all else, shows which nodes have: kube-proxy receives Services, and
+EndpointSlices, in the order of their changes, so the rules of a node that has the sentinel follow from everything
+before it. Those very rules are compared; a node that has the sentinel and differs is wrong and not late.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from session_affinity import recorder
+from session_affinity.cluster_objects import handmade
+from session_affinity.cluster_objects.labels import unique_name
+from session_affinity.dataplane.model import NEWEST_RELEASE, PROXY_NAME_LABEL, SERVICE_NAME_LABEL
+from session_affinity.errors import NotReadyError
+from session_affinity.nodes.by_node import require_nodes
+from session_affinity.testbed.testbed import POLL_SECONDS
+from session_affinity.text import listed
+from session_affinity.waiting import SLOW_MACHINE, poll
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from session_affinity.cluster_objects.handmade import HandMadeServices
+    from session_affinity.dataplane.differences import Difference
+    from session_affinity.dataplane.model import Family, ServiceState
+    from session_affinity.dataplane.snapshot import NodeSnapshot
+    from session_affinity.kube.api import Object
+    from session_affinity.testbed.testbed import Testbed
+
+SENTINEL_ENDPOINT: Final[Mapping[Family, str]] = {"IPv4": "192.0.2.1", "IPv6": "2001:db8::1"}
+"""The endpoint of the sentinel: an address for documentation (RFC 5737, RFC 3849), to which nothing is sent."""
+ZONE_LABEL: Final = "topology.kubernetes.io/zone"
+_WORD: Final = re.compile(r"[^\s\"',{}()]+")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The rules of every node for all hand-made Services of one IP family, compared with the expected ones.
+
+    ``services`` are the states that were expected. ``differences`` has for each node that was compared the Services
+    that differ, with their differences; ``leftovers`` what each has although no Service calls for it and which belongs
+    to a hand-made Service, present or former. ``late`` are nodes that did not have the sentinel in time; they are not
+    compared. ``missing`` are nodes that could not be read, with the reasons, and ``allowed_missing`` is how many of
+    them a claim about every node may lack.
+
+    ``programmed`` has the seconds from ``since`` to the first read of a node with the sentinel. ``read_seconds`` is how
+    long the last read of the nodes took, ``compare_seconds`` how long all comparisons took. ``owners`` are the states
+    to pass as ``former`` once these Services are gone.
+    """
+
+    services: tuple[ServiceState, ...]
+    differences: Mapping[str, Mapping[ServiceState, tuple[Difference, ...]]]
+    leftovers: Mapping[str, tuple[Difference, ...]]
+    programmed: Mapping[str, float]
+    late: tuple[str, ...] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
+    allowed_missing: int = 0
+    read_seconds: float = 0.0
+    compare_seconds: float = 0.0
+    owners: tuple[ServiceState, ...] = ()
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether no node that was compared has a difference or a leftover."""
+        return not any(self.differences.values()) and not any(self.leftovers.values())
+
+    def require(self) -> Comparison:
+        """Return self when every node was compared; raises NotReadyError for late nodes, NodeError for missing ones."""
+        require_nodes(self.missing, self.allowed_missing)
+        if self.late:
+            raise NotReadyError(
+                f"{listed(self.late)}: did not program a Service created after {len(self.services)} others in time",
+                next_step=f"see in the log of kube-proxy there whether its syncs fail; {SLOW_MACHINE}",
+            )
+        return self
+
+
+def aware_of_nodes(testbed: Testbed, nodes: Iterable[Mapping[str, Any]]) -> Testbed:
+    """Return a testbed that knows the zones and addresses of nodes, which hints and source ranges depend on."""
+    zones: dict[str, str] = {}
+    addresses: dict[str, tuple[str, ...]] = {}
+    for node in nodes:
+        name = node["metadata"]["name"]
+        zones[name] = str((node["metadata"].get("labels") or {}).get(ZONE_LABEL, ""))
+        listed_addresses = (node.get("status") or {}).get("addresses") or ()
+        # kube-proxy prefers internal addresses to external ones (k8s.io/component-helpers/node/util, GetNodeHostIPs).
+        addresses[name] = tuple(
+            address["address"]
+            for kind in ("InternalIP", "ExternalIP")
+            for address in listed_addresses
+            if address["type"] == kind
+        )
+    return replace(testbed, proxy_configs=testbed.proxy_configs.with_zones(zones).with_node_addresses(addresses))
+
+
+def compare(
+    testbed: Testbed,
+    services: HandMadeServices,
+    *,
+    since: float,
+    release: tuple[int, int] = NEWEST_RELEASE,
+    former: Iterable[ServiceState] = (),
+    others: Iterable[ServiceState] | None = None,
+    patience: float = 0.0,
+) -> Comparison:
+    """Wait until all nodes have synced the hand-made Services as stored now, and compare their rules.
+
+    ``since`` is the ``time.monotonic()`` of the last change, ``release`` is kube-proxy's. ``former`` are states of
+    Services that are gone, whose leftovers are looked for. ``others`` are all other Services of a cluster in which
+    nothing else changes: whatever no Service calls for is a leftover then, and not only what belongs to hand-made ones.
+    With ``patience`` a node that differs is read again for so
+    many seconds: for changes that kube-proxy receives apart from Services and EndpointSlices, such as a node's zone.
+    Nobody else may change hand-made Services meanwhile. Raises ApiError.
+    """
+    began = time.time()
+    with recorder.suppressed():
+        request = _Request(since, release, tuple(former), None if others is None else tuple(others), patience)
+        comparison = _compare(testbed, services, request)
+    nodes = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in comparison.programmed.items())
+    recorder.record(
+        recorder.Action(f"compared {len(comparison.services)} hand-made Services on every node, synced: {nodes}"),
+        since=began,
+    )
+    return comparison
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What ``compare`` was asked for."""
+
+    since: float
+    release: tuple[int, int]
+    former: tuple[ServiceState, ...]
+    others: tuple[ServiceState, ...] | None
+    patience: float
+
+
+def _compare(testbed: Testbed, services: HandMadeServices, request: _Request) -> Comparison:
+    family = testbed.nodes.family
+    sentinel = _sentinel(family)
+    created = services.create(sentinel)
+    try:
+        (sentinel_state,) = handmade.states([created[0]], [created[1]], family=family)
+        stored, slices = services.stored()
+        stored = [service for service in stored if service["metadata"]["name"] != sentinel_state.name]
+        states = handmade.states(stored, slices, family=family, release=request.release)
+        proxied = handmade.states(map(_without_labels, stored), slices, family=family, release=request.release)
+        owners = tuple(dict.fromkeys((*states, *proxied)))
+        reading = _Reading(testbed, states, sentinel_state, owners, request)
+        poll(reading.all_have_the_sentinel, testbed.sync_seconds, pause=POLL_SECONDS)
+        if request.patience:
+            poll(reading.all_are_equal, request.patience, pause=POLL_SECONDS)
+    finally:
+        services.delete(sentinel)
+    return replace(reading.comparison(), owners=owners)
+
+
+class _Reading:
+    """Reads nodes until they have the sentinel, and compares what was read then."""
+
+    def __init__(
+        self,
+        testbed: Testbed,
+        states: Sequence[ServiceState],
+        sentinel: ServiceState,
+        owners: Sequence[ServiceState],
+        request: _Request,
+    ) -> None:
+        self._testbed = testbed
+        self._states = tuple(states)
+        self._sentinel = sentinel
+        self._owners = tuple(owners)
+        self._former = request.former
+        self._others = request.others
+        self._since = request.since
+        nodes = testbed.nodes
+        self._late = dict.fromkeys((*nodes.names, *nodes.missing))
+        self._missing: dict[str, str] = {}
+        self._programmed: dict[str, float] = {}
+        self._differences: dict[str, dict[ServiceState, tuple[Difference, ...]]] = {}
+        self._leftovers: dict[str, tuple[Difference, ...]] = {}
+        self._read_seconds = 0.0
+        self._compare_seconds = 0.0
+
+    def all_have_the_sentinel(self) -> bool:
+        """Read the nodes that did not have the sentinel, compare those that have it now; whether all have it."""
+        for name, state in self._read(self._late).items():
+            if self._testbed.backend.has_service(state, self._sentinel):
+                self._programmed[name] = time.monotonic() - self._since
+                del self._late[name]
+                self._compare(state)
+        return not self._late
+
+    def all_are_equal(self) -> bool:
+        """Read and compare the nodes that differ again; whether none is left."""
+        wrong = {name: None for name in self._differences if self._differences[name] or self._leftovers[name]}
+        for state in self._read(wrong).values() if wrong else ():
+            self._compare(state)
+        return not any(self._differences[name] or self._leftovers[name] for name in wrong)
+
+    def comparison(self) -> Comparison:
+        """Return what was found."""
+        return Comparison(
+            self._states,
+            self._differences,
+            self._leftovers,
+            self._programmed,
+            tuple(self._late),
+            self._missing,
+            self._testbed.nodes.allowed_missing,
+            self._read_seconds,
+            self._compare_seconds,
+        )
+
+    def _read(self, names: dict[str, None]) -> Mapping[str, NodeSnapshot]:
+        began = time.monotonic()
+        read = self._testbed.nodes.read(tuple(names))
+        self._read_seconds = time.monotonic() - began
+        for name in read.missing:
+            names.pop(name)
+            self._differences.pop(name, None)
+            self._leftovers.pop(name, None)
+        self._missing |= read.missing
+        return read.readable
+
+    def _compare(self, state: NodeSnapshot) -> None:
+        began = time.monotonic()
+        backend, proxy = self._testbed.backend, self._testbed.proxy_of(state.node)
+        by_service = backend.compare_many(state, (*self._states, self._sentinel), proxy)
+        self._differences[state.node] = {service: found for service, found in by_service.items() if found}
+        unused = backend.leftovers(state, (*self._states, self._sentinel, *(self._others or ())), proxy).differences
+        if self._others is None:
+            owners = (*self._owners, *self._former)
+            names = {name for owner in owners for name in backend.possible_names(owner)}
+            unused = tuple(_of_owners(unused, self._owners, owners, names))
+        self._leftovers[state.node] = unused
+        self._compare_seconds += time.monotonic() - began
+
+
+def _of_owners(
+    unused: Iterable[Difference], present: Sequence[ServiceState], owners: Sequence[ServiceState], names: set[str]
+) -> Iterator[Difference]:
+    """Yield the leftovers that belong to hand-made Services.
+
+    One belongs to them by a name of theirs, by the name of a Service in a comment, or by an address. The cluster IP of
+    a Service that is gone may be another's by now.
+    """
+    keys = {owner.key for owner in owners}
+    addresses = {address for owner in present for address in owner.cluster_ips}
+    addresses |= {address for owner in owners for address in (*owner.external_ips, *owner.balancer_ips)}
+    for difference in unused:
+        words = {difference.chain, *_WORD.findall(difference.seen)}
+        if any(
+            word in names or word.partition("/")[0] in addresses or word.partition(":")[0] in keys for word in words
+        ):
+            yield difference
+
+
+def _without_labels(service: Mapping[str, Any]) -> Object:
+    """Return a Service without the label that takes it away from kube-proxy."""
+    labels = {name: value for name, value in service["metadata"].get("labels", {}).items() if name != PROXY_NAME_LABEL}
+    return {**service, "metadata": {**service["metadata"], "labels": labels}}
+
+
+def _sentinel(family: Family) -> tuple[Object, Object]:
+    """Return a Service and its slice."""
+    name = unique_name("sentinel")
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {"ipFamilyPolicy": "SingleStack", "ipFamilies": [family], "ports": [{"port": 80, "protocol": "TCP"}]},
+    }
+    endpoint_slice = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": name, "labels": {SERVICE_NAME_LABEL: name}},
+        "addressType": family,
+        "ports": [{"name": "", "port": 80, "protocol": "TCP"}],
+        "endpoints": [{"addresses": [SENTINEL_ENDPOINT[family]], "conditions": {"ready": True}}],
+    }
+    return service, endpoint_slice
