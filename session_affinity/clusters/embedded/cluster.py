@@ -21,7 +21,7 @@ from session_affinity.clusters.embedded.cgroups import ClusterCgroups
 from session_affinity.clusters.embedded.configuration import processes_of, read_kube_proxy, write_configuration
 from session_affinity.clusters.embedded.layout import Layout
 from session_affinity.clusters.embedded.node import EmbeddedNode
-from session_affinity.clusters.embedded.node_init import RESTART_SIGNAL
+from session_affinity.clusters.embedded.process import RESTART_SIGNAL
 from session_affinity.clusters.embedded.state import KEEP, ClusterProcesses, StateDirectory
 from session_affinity.dataplane.proxy_config import ProxyConfig, ProxyConfigs
 from session_affinity.deadlines import DEFAULTS

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from session_affinity.clusters.addresses import families_of
 from session_affinity.clusters.embedded import fabric, linux
-from session_affinity.clusters.embedded.process import PATH
+from session_affinity.clusters.embedded.process import PATH, RESTART_SIGNAL
 from session_affinity.waiting import growing_pause
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.model import Family
 
 _POLL_SECONDS = 0.02
-RESTART_SIGNAL = signal.SIGUSR1
-"""Makes a node's first process restart the programs that were killed by a signal."""
 _SIGNAL_BUFFER_BYTES = 512
 """The number of signal numbers, one byte each, that one read returns at most."""
 _TMPFS_DIRECTORIES = ("/run", "/var/lib", "/var/log")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import signal
 import socket
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +12,8 @@ from session_affinity.deadlines import DEFAULTS
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """The part of a node's PATH behind the directories of the cluster's programs."""
+RESTART_SIGNAL = signal.SIGUSR1
+"""Makes a node's first process restart the programs that were killed by a signal."""
 
 
 @dataclass(frozen=True)
