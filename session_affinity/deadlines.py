@@ -85,6 +85,8 @@ class Deadlines:
     """One request to that API server while the cluster starts."""
     embedded_nodes: float = 60.0
     """The nodes of an embedded cluster until they exist; then, once more, until they are Ready."""
+    embedded_dataplane: float = 30.0
+    """The user's node programs from the moment that all nodes are Ready until Services answer on every node."""
     embedded_probe: float = 10.0
     """One request for /readyz by a node that waits for the API server before it starts its programs."""
     embedded_down: float = 20.0

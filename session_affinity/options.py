@@ -197,6 +197,27 @@ CLUSTER_OPTIONS: Final = (
         convert=Path,
     ),
     RunOption(
+        "--no-kube-proxy",
+        CLUSTER_GROUP,
+        "Start the nodes of an embedded cluster without kube-proxy. Default: every node runs one.",
+        is_flag=True,
+    ),
+    RunOption(
+        "--no-cni",
+        CLUSTER_GROUP,
+        "Start the nodes of an embedded cluster without CNI configuration and without routes to each other's pods;"
+        " --node-program provides both. Default: the suite's own.",
+        is_flag=True,
+    ),
+    RunOption(
+        "--node-program",
+        CLUSTER_GROUP,
+        "Run this program on every node of an embedded cluster, as root: the agent of your dataplane. A directory has"
+        " two, control-plane and worker (docs/bring-your-own-dataplane.md). Default: none.",
+        metavar="FILE",
+        convert=Path,
+    ),
+    RunOption(
         "--node-image",
         CLUSTER_GROUP,
         "The node image of a kind cluster. Default: kind's image for the Kubernetes version.",
@@ -301,6 +322,9 @@ def cluster_options(value: Callable[[str], Any], failed: Callable[[], bool] | No
         proxy_mode=value("--proxy-mode"),
         ip_family=value("--ip-family"),
         kube_proxy=value("--kube-proxy"),
+        no_kube_proxy=value("--no-kube-proxy"),
+        no_cni=value("--no-cni"),
+        node_program=value("--node-program"),
         keep=value("--keep-cluster"),
         name=value("--cluster-name"),
         deadlines=DEFAULTS.scaled(value("--deadline-scale")),

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 import click
 
 from session_affinity.clusters.embedded import cluster as clusters
+from session_affinity.clusters.embedded.node_program import programs_of
 from session_affinity.clusters.embedded.prepare import ClusterRequest, prepare, resolve
 from session_affinity.clusters.embedded.state import cluster_names
+from session_affinity.dataplane.proxy_config import NO_KUBE_PROXY
 from session_affinity.errors import ClusterError, UsageError
 from session_affinity.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 def up(request: ClusterRequest) -> int:
@@ -88,10 +90,16 @@ def build(kubernetes: str, *, quiet: bool = False) -> int:
 
 def _require_alike(running: clusters.EmbeddedCluster, request: ClusterRequest, release: str) -> None:
     layout = running.layout
-    have = (layout.kubernetes, layout.proxy_mode, layout.ip_family, f"{len(layout.nodes) - 1} workers")
+    programs = programs_of(request.node_program) if request.node_program else {}
+    have = (
+        layout.kubernetes,
+        _dataplane(layout.proxy_mode, layout.node_programs, cni=layout.cni),
+        layout.ip_family,
+        f"{len(layout.nodes) - 1} workers",
+    )
     want = (
         release if request.kubernetes else layout.kubernetes,
-        request.proxy_mode,
+        _dataplane(request.mode, programs, cni=not request.no_cni),
         request.ip_family,
         f"{request.workers} workers",
     )
@@ -115,13 +123,25 @@ def _print_status(name: str) -> bool:
     dead = running.missing_processes()
     layout = running.layout
     state = f"damaged: {'; '.join(dead)}" if dead else "all programs run"
-    kind = f"Kubernetes {layout.kubernetes}, {layout.proxy_mode}, {layout.ip_family}, {len(layout.nodes)} nodes"
+    dataplane = _dataplane(layout.proxy_mode, layout.node_programs, cni=layout.cni)
+    kind = f"Kubernetes {layout.kubernetes}, {dataplane}, {layout.ip_family}, {len(layout.nodes)} nodes"
     click.echo(f"{name}: {kind}, {state}")
     for node in layout.nodes:
         click.echo(f"  {node.name}  {', '.join(node.addresses)}  pods {', '.join(node.pod_cidrs)}")
     click.echo(f"  kubeconfig {running.kubeconfig}")
     click.echo(f"  logs       {running.state.root / 'logs'}")
     return not dead
+
+
+def _dataplane(proxy_mode: str, node_programs: Mapping[str, str], *, cni: bool) -> str:
+    """Return in words what the nodes run."""
+    return " and ".join(
+        (
+            "no kube-proxy" if proxy_mode == NO_KUBE_PROXY else proxy_mode,
+            *(() if cni else ("no CNI of the suite",)),
+            *dict.fromkeys(node_programs.values()),
+        )
+    )
 
 
 def _find(name: str) -> clusters.EmbeddedCluster:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from session_affinity import extras, versions
 from session_affinity.clusters.addresses import families_of
-from session_affinity.clusters.options import PROVIDERS_OF
+from session_affinity.clusters.options import PROVIDERS_OF, require_dataplane
 from session_affinity.errors import SuiteError, UsageError
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def check(options: ClusterOptions) -> None:
             f"{_listed(options.given) or '--cluster external'} needs --kubeconfig: no cluster is taken unasked",
             next_step="name its kubeconfig: --cluster external --kubeconfig FILE",
         )
+    require_dataplane(options)
     if options.ip_family:
         families_of(options.ip_family)
     if _able(options) == ("external",):

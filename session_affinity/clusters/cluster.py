@@ -88,5 +88,5 @@ class Cluster(Protocol):
     def facts(self) -> Mapping[str, str]:
         """What the provider knows beside the API, for display only: where images and binaries came from, timings."""
 
-    def kube_proxy_log(self, node: str) -> str:
+    def dataplane_log(self, node: str) -> str:
         """Return the end of what kube-proxy on a node logged; raises ClusterError saying why it is not to be had."""

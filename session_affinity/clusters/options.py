@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from session_affinity.deadlines import DEFAULTS, Deadlines
+from session_affinity.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 PROVIDERS_OF: Final = {
     "--kube-proxy": ("embedded",),
+    "--no-kube-proxy": ("embedded",),
+    "--no-cni": ("embedded",),
+    "--node-program": ("embedded",),
     "--node-image": ("kind",),
     "--kubeconfig": ("external",),
     "--context": ("external",),
@@ -35,6 +39,44 @@ PROVIDERS_OF: Final = {
 """The providers that take each option; an external cluster has its own settings, which are read from it."""
 
 
+class DataplaneOptions(Protocol):
+    """The options about the dataplane of an embedded cluster."""
+
+    @property
+    def proxy_mode(self) -> str | None:
+        """The mode of kube-proxy; None or empty when it is not given."""
+
+    @property
+    def kube_proxy(self) -> Path | None:
+        """The kube-proxy to run instead of the release's."""
+
+    @property
+    def no_kube_proxy(self) -> bool:
+        """Whether the nodes run no kube-proxy."""
+
+    @property
+    def no_cni(self) -> bool:
+        """Whether the nodes get no CNI configuration of the suite's."""
+
+    @property
+    def node_program(self) -> Path | None:
+        """The user's program of every node."""
+
+
+def require_dataplane(options: DataplaneOptions) -> None:
+    """Raise UsageError when options about the dataplane contradict each other."""
+    if options.no_kube_proxy and (given := "--kube-proxy" if options.kube_proxy else options.proxy_mode):
+        option = given if given.startswith("--") else f"--proxy-mode {given}"
+        raise UsageError(
+            f"{option} says nothing with --no-kube-proxy: no node runs one", next_step="leave out one of the two"
+        )
+    if options.no_cni and options.node_program is None:
+        raise UsageError(
+            "--no-cni without --node-program: no node would become Ready, as nothing writes its CNI configuration",
+            next_step="name the program that does: --node-program FILE",
+        )
+
+
 def _not_failed() -> bool:
     return False
 
@@ -51,6 +93,9 @@ class ClusterOptions:
     proxy_mode: str | None = None
     ip_family: str | None = None
     kube_proxy: Path | None = None
+    no_kube_proxy: bool = False
+    no_cni: bool = False
+    node_program: Path | None = None
     keep: bool = False
     name: str = "myk8s"
     deadlines: Deadlines = DEFAULTS
@@ -77,6 +122,9 @@ class ClusterOptions:
         """The options of ``PROVIDERS_OF`` that are given."""
         values = {
             "--kube-proxy": self.kube_proxy,
+            "--no-kube-proxy": self.no_kube_proxy,
+            "--no-cni": self.no_cni,
+            "--node-program": self.node_program,
             "--node-image": self.node_image,
             "--kubeconfig": self.kubeconfig,
             "--context": self.context,

@@ -88,7 +88,7 @@ def of_nodes(cluster: Cluster, names: Sequence[str]) -> dict[str, list[Attachmen
 def _of_node(cluster: Cluster, name: str) -> list[Attachment]:
     node = cluster.nodes.get(name)
     mode = cluster.proxy_configs.of(name).mode
-    log = _text_or_reason(lambda: cluster.kube_proxy_log(name))
+    log = _text_or_reason(lambda: cluster.dataplane_log(name))
     return [
         *(_output(node, name, argv, MOST_OF_A_RULESET) for argv in _RULES.get(mode, ())),
         _output(node, name, ("conntrack", "-L"), MOST_OF_A_TABLE),

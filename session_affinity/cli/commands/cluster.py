@@ -71,15 +71,26 @@ def _kubernetes(function: Any) -> Any:
 @click.option(
     "--proxy-mode",
     type=click.Choice(PROXY_MODES),
-    default="iptables",
-    show_default=True,
-    help="The mode of kube-proxy.",
+    help="The mode of kube-proxy. Default: iptables.",
 )
 @click.option(
     "--kube-proxy",
     type=click.Path(path_type=Path),
     metavar="PATH",
     help="Run this kube-proxy binary. Default: the released one.",
+)
+@click.option("--no-kube-proxy", is_flag=True, help="Start the nodes without kube-proxy.")
+@click.option(
+    "--no-cni",
+    is_flag=True,
+    help="Start the nodes without CNI configuration and routes to each other's pods; --node-program provides both.",
+)
+@click.option(
+    "--node-program",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Run this program on every node, as root: the agent of your dataplane (docs/bring-your-own-dataplane.md)."
+    " A directory has two, control-plane and worker.",
 )
 @click.option(
     "--ip-family",

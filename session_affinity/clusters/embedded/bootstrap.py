@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import urllib3
 
+from session_affinity.clusters.embedded.node_program import ROLE_BINDING
 from session_affinity.errors import ClusterError
 from session_affinity.waiting import wait_until
 
@@ -59,10 +60,13 @@ class Bootstrap:
         return "" if response.status == 200 else response.data.decode(errors="replace")[-300:]
 
     def create_nodes(self) -> None:
-        """Create the Node objects with pod CIDRs and labels, and authorise the API server to use the kubelets' API."""
-        self._create("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", _KUBELET_CLIENT_BINDING)
+        """Create the Node objects with pod CIDRs and labels, and the RBAC rules of API server and node programs."""
+        bindings = [_KUBELET_CLIENT_BINDING, *([ROLE_BINDING] if self._layout.node_programs else [])]
+        for binding in bindings:
+            self._create("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding)
         for node in self._layout.nodes:
             self._create_node(node)
+        self._state.objects_created.touch()
 
     def _create_node(self, node: NodeLayout) -> None:
         role = {"node-role.kubernetes.io/control-plane": ""} if node.control_plane else {}

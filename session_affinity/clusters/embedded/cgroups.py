@@ -4,6 +4,9 @@ All processes of a cluster run below one directory per hierarchy, ``/session-aff
 cgroup. The reason is cgroup v2: a cgroup that contains processes cannot pass domain controllers to its children
 ("no internal processes" rule of Documentation/admin-guide/cgroup-v2.rst); threaded controllers alone turn it "domain
 threaded", which breaks the children. So on v2 a cgroup is emptied first, and then its controllers are enabled.
+
+On a hybrid host the v2 hierarchy has no controllers, and each node has a cgroup in it all the same: BPF programs are
+attached to cgroups of v2, and in the root of that hierarchy they would see the traffic of the whole machine.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from session_affinity.errors import ClusterError, PreflightError
 from session_affinity.waiting import poll
 
 ROOT = Path("/sys/fs/cgroup")
+HYBRID = ROOT / "unified"
+"""Where systemd mounts cgroup v2 on a host that uses the controllers of v1."""
 NEEDED_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")  # v1 has blkio for io
 _NEEDED_V1 = ("cpuset", "cpu", "memory", "devices", "freezer", "pids")
 
@@ -31,14 +36,19 @@ class Hierarchy:
 
     @property
     def is_v2(self) -> bool:
-        """Whether this is the unified hierarchy of cgroup v2."""
+        """Whether this is the hierarchy of cgroup v2."""
         return not self.options
+
+    @property
+    def is_unified(self) -> bool:
+        """Whether this is cgroup v2 with all controllers, as on a host without v1."""
+        return self.is_v2 and self.mount_point == ROOT
 
 
 def hierarchies(mountinfo: str | None = None) -> tuple[Hierarchy, ...]:
-    """Return the hierarchies to use: v2 when it is mounted at /sys/fs/cgroup, else all of v1.
+    """Return the hierarchies to use: v2 alone when it is mounted at /sys/fs/cgroup, else all of v1 and then v2.
 
-    Hybrid hosts mount v2 elsewhere (``/sys/fs/cgroup/unified``) and without controllers; it is not used there.
+    Hybrid hosts mount v2 elsewhere (``/sys/fs/cgroup/unified``), without controllers.
     """
     if mountinfo is None:
         mountinfo = Path("/proc/self/mountinfo").read_text()
@@ -48,15 +58,24 @@ def hierarchies(mountinfo: str | None = None) -> tuple[Hierarchy, ...]:
         mount, _, file_system = line.partition(" - ")
         kind, _, options = file_system.split(" ", 2)
         mount_point = Path(mount.split(" ")[4])
-        if kind == "cgroup2" and mount_point == ROOT:
-            v2 = Hierarchy(mount_point, "")
+        if kind == "cgroup2" and ROOT in (mount_point, mount_point.parent):
+            v2 = Hierarchy(mount_point, "") if v2 is None or mount_point == ROOT else v2
         elif kind == "cgroup" and mount_point.parent == ROOT:
             kept = ",".join(o for o in options.split(",") if o not in ("rw", "ro", "xattr", "clone_children"))
             kept = ",".join(o for o in kept.split(",") if not o.startswith(("release_agent", "cpuset_v2_mode")))
             v1[mount_point.name] = Hierarchy(mount_point, f"none,{kept}" if kept.startswith("name=") else kept)
-    if v2 is not None:
+    if v2 is not None and v2.is_unified:
         return (v2,)
-    return tuple(v1.values())
+    return (*v1.values(), *([v2] if v2 else []))
+
+
+def require_v2() -> None:
+    """Raise PreflightError when no hierarchy of cgroup v2 is mounted, in which a node could have a cgroup."""
+    if not any(hierarchy.is_v2 for hierarchy in hierarchies()):
+        raise PreflightError(
+            "no cgroup v2 hierarchy is mounted: a BPF program of a node would be attached to the whole machine",
+            next_step=f"mkdir {HYBRID} && mount -t cgroup2 cgroup2 {HYBRID}, or boot with cgroup v2",
+        )
 
 
 def require_controllers() -> None:
@@ -67,7 +86,7 @@ def require_controllers() -> None:
             f"no cgroup hierarchy is mounted at {ROOT}",
             next_step="mount cgroup v2: mount -t cgroup2 cgroup2 /sys/fs/cgroup",
         )
-    if mounted[0].is_v2:
+    if mounted[0].is_unified:
         available = (ROOT / "cgroup.controllers").read_text().split()
         missing = [c for c in NEEDED_CONTROLLERS if c not in available]
     else:
@@ -86,6 +105,10 @@ def _enable_controllers(directory: Path) -> None:
     for controller in NEEDED_CONTROLLERS:
         if controller in available:
             (directory / "cgroup.subtree_control").write_text(f"+{controller}")
+
+
+def _make_v2(directory: Path) -> None:
+    directory.mkdir(exist_ok=True)
 
 
 def _make_v1(directory: Path) -> None:
@@ -112,16 +135,14 @@ class ClusterCgroups:
         try:
             for hierarchy in self._hierarchies:
                 top = self._top(hierarchy)
-                if hierarchy.is_v2:
+                make = _make_v2 if hierarchy.is_v2 else _make_v1
+                if hierarchy.is_unified:
                     _enable_controllers(hierarchy.mount_point)
-                    top.mkdir(exist_ok=True)
+                make(top)
+                if hierarchy.is_unified:
                     _enable_controllers(top)
-                    for name in ("processes", *nodes):
-                        (top / name).mkdir(exist_ok=True)
-                else:
-                    _make_v1(top)
-                    for name in ("processes", *nodes):
-                        _make_v1(top / name)
+                for name in ("processes", *nodes):
+                    make(top / name)
         except OSError as error:
             raise ClusterError(
                 f"cannot create the cgroups of cluster {self._cluster}: {error}",
@@ -137,13 +158,13 @@ class ClusterCgroups:
         """Move this process into a node's cgroup and make that the root of a new cgroup namespace.
 
         The move comes first, because the root of a new cgroup namespace is the cgroup of the process that creates it
-        (cgroup_namespaces(7)). On v2 the process then moves to a child, ``init``: controllers can be enabled only in a
-        cgroup without processes.
+        (cgroup_namespaces(7)). On a unified host the process then moves to a child, ``init``: controllers can be
+        enabled only in a cgroup without processes.
         """
         self.enter(node)
         linux.unshare(linux.CLONE_NEWCGROUP)
         for hierarchy in self._hierarchies:
-            if hierarchy.is_v2:
+            if hierarchy.is_unified:
                 root = self._top(hierarchy) / node
                 (root / "init").mkdir(exist_ok=True)
                 (root / "init" / "cgroup.procs").write_text("0")
@@ -151,19 +172,27 @@ class ClusterCgroups:
 
     def mount_in_node(self) -> None:
         """Mount the node's cgroups on /sys/fs/cgroup; call it in the node's mount namespace, over a new sysfs."""
-        if self._hierarchies[0].is_v2:
+        if self._hierarchies[0].is_unified:
             linux.mount("cgroup2", ROOT, "cgroup2")
             return
         linux.mount("tmpfs", ROOT, "tmpfs", options="mode=755")
         for hierarchy in self._hierarchies:
             target = ROOT / hierarchy.mount_point.name
             target.mkdir()
+            if hierarchy.is_v2:
+                linux.mount("cgroup2", target, "cgroup2")
+                continue
             linux.mount("cgroup", target, "cgroup", options=hierarchy.options)
             # Programs look up a controller by its own name, also where several share a hierarchy (cpu,cpuacct).
             for controller in hierarchy.options.split(","):
                 alias = ROOT / controller
                 if "=" not in controller and controller != "none" and not alias.exists():
                     alias.symlink_to(target.name)
+
+    @property
+    def v2_mount_point(self) -> Path | None:
+        """Where a node has its cgroup of v2 mounted, its own one at the root of the mount; None without v2."""
+        return next((h.mount_point for h in self._hierarchies if h.is_v2), None)
 
     def exists(self) -> bool:
         """Whether this cluster has a cgroup, left by a dead cluster or used by a running one."""

@@ -10,23 +10,26 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from session_affinity.clusters.cluster import OwnCluster
+from session_affinity.clusters.embedded import node_program
 from session_affinity.clusters.embedded.bootstrap import Bootstrap
 from session_affinity.clusters.embedded.cgroups import ClusterCgroups
 from session_affinity.clusters.embedded.configuration import processes_of, read_kube_proxy, write_configuration
-from session_affinity.clusters.embedded.layout import Layout
+from session_affinity.clusters.embedded.dataplane_start import DataplaneStart
+from session_affinity.clusters.embedded.layout import API_SERVICE, Layout
 from session_affinity.clusters.embedded.node import EmbeddedNode
 from session_affinity.clusters.embedded.process import RESTART_SIGNAL
 from session_affinity.clusters.embedded.state import KEEP, ClusterProcesses, StateDirectory
-from session_affinity.dataplane.proxy_config import ProxyConfig, ProxyConfigs
+from session_affinity.dataplane.proxy_config import NO_KUBE_PROXY, ProxyConfig, ProxyConfigs
 from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import ClusterError
 from session_affinity.kube.logs import LINES
+from session_affinity.text import listed
 from session_affinity.waiting import poll, wait_until
 
 if TYPE_CHECKING:
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 
 _PAUSE_SECONDS = 0.02
 _LOG_TAIL = 15
+_START_RESTARTS = 4
+"""So often a node program may have been restarted when it ends, before the start of its cluster is given up."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,9 @@ class EmbeddedCluster(OwnCluster):
     @cached_property
     def proxy_configs(self) -> ProxyConfigs:
         """The settings of each node's kube-proxy, as its configuration file has them."""
+        if not self.layout.has_kube_proxy:
+            none = ProxyConfig(NO_KUBE_PROXY, None, source="the cluster was started with --no-kube-proxy")
+            return ProxyConfigs.same(none, (node.name for node in self.layout.nodes))
         return ProxyConfigs(
             {
                 node.name: ProxyConfig.from_configuration(
@@ -77,15 +85,19 @@ class EmbeddedCluster(OwnCluster):
             }
         )
 
-    def kube_proxy_log(self, node: str) -> str:
-        """Return the last lines of a node's kube-proxy log; raises ClusterError when there is no log."""
-        file = self.state.log(node, "kube-proxy")
+    def dataplane_log(self, node: str) -> str:
+        """Return the last lines of the log of a node's kube-proxy, or of its node program; raises ClusterError."""
+        name = "kube-proxy" if self.layout.has_kube_proxy else node_program.NAME
+        file = self.state.log(node, name)
         if not file.exists():
-            raise ClusterError(f"{node}: kube-proxy has no log {file}", next_step="check that the cluster is running")
+            raise ClusterError(f"{node}: {name} has no log {file}", next_step="check that the cluster is running")
         return "\n".join(file.read_text(errors="replace").splitlines()[-LINES:])
 
-    def missing_processes(self) -> tuple[str, ...]:
-        """Return the programs that should run and do not, each as ``node: program (exit code N)``."""
+    def missing_processes(self, *, restarts: int = 0) -> tuple[str, ...]:
+        """Return the programs that should run and do not, each as ``node: program (exit code N)``.
+
+        Programs that wait for one of their first ``restarts`` restarts are left out.
+        """
         if not self.processes.first_process.is_alive:
             return ("the whole cluster",)
         missing = []
@@ -96,6 +108,8 @@ class EmbeddedCluster(OwnCluster):
             records = self.state.read_node_processes(node.name)
             for process in processes_of(self.layout, node, self.state):
                 record = records.get(process.name, {})
+                if process.restart and record.get("restarts", 0) < restarts:
+                    continue
                 if "code" in record and not (process.once and record["code"] == 0):
                     missing.append(f"{node.name}: {process.name} (exit code {record['code']:.0f})")
         return tuple(missing)
@@ -216,18 +230,33 @@ class EphemeralCluster:
             with self._progress.step("namespaces, cgroups and network"):
                 self._start_supervisor(listener, lock)
                 processes = self._wait_for_node_processes()
-        bootstrap = Bootstrap(self._layout, self._state, port, self._require_alive)
+        bootstrap = Bootstrap(self._layout, self._state, port, self._require_started)
         with self._progress.step("API server start"):
             bootstrap.wait_for_api()
         with self._progress.step("nodes Ready"):
             bootstrap.create_nodes()
             bootstrap.wait_for_nodes()
+        cluster = EmbeddedCluster(self._layout, self._state, processes, self._facts)
+        if self._layout.node_programs:
+            with self._progress.step("node programs serve Services"):
+                self._wait_for_dataplane(cluster)
         facts = {
             **self._facts,
             "cluster start": f"{time.monotonic() - began:.1f} s",
         }
         self._state.facts.write_text(json.dumps(facts, indent=1))
-        return EmbeddedCluster(self._layout, self._state, processes, facts)
+        return replace(cluster, facts=facts)
+
+    def _wait_for_dataplane(self, cluster: EmbeddedCluster) -> None:
+        """Wait until Services answer on every node, and note where they do not: what is judged need not work."""
+        (cluster_ip, *_) = self._layout.service_addresses(API_SERVICE)
+        start = DataplaneStart(cluster.nodes, cluster_ip, self._require_started)
+        if silent := start.wait(self._layout.deadlines.embedded_dataplane):
+            node, reason = next(iter(silent.items()))
+            self._progress.note(
+                f"cluster {self._layout.name}: Service default/kubernetes does not answer on {listed(list(silent))}:"
+                f" {reason}; see {self._state.log(node, node_program.NAME)}"
+            )
 
     def _start_supervisor(self, listener: socket.socket, lock: int) -> None:
         owner_pipe, self._owner_pipe = os.pipe()
@@ -249,7 +278,7 @@ class EphemeralCluster:
     def _wait_for_node_processes(self) -> ClusterProcesses:
         def processes() -> ClusterProcesses | None:
             if (written := self._state.read_cluster_processes()) is None:
-                self._require_alive()
+                self._require_started()
             return written
 
         return wait_until(
@@ -260,16 +289,19 @@ class EphemeralCluster:
             pause=_PAUSE_SECONDS,
         )
 
-    def _require_alive(self) -> None:
-        """Raise ClusterError with the end of the log when the supervisor or a program has ended."""
+    def _require_started(self) -> None:
+        """Raise ClusterError with the end of the log when the supervisor or a program has ended.
+
+        A node program may end a few times, as while it waits for what another one creates.
+        """
         if self._supervisor is not None and self._supervisor.poll() is not None:
             raise ClusterError(
                 f"cluster {self._layout.name}: its supervisor ended during the start; {self._supervisor_log()}"
             )
         processes = self._state.read_cluster_processes()
         if processes is not None:
-            missing = EmbeddedCluster(self._layout, self._state, processes).missing_processes()
-            if missing:
+            cluster = EmbeddedCluster(self._layout, self._state, processes)
+            if missing := cluster.missing_processes(restarts=_START_RESTARTS):
                 raise ClusterError(
                     f"cluster {self._layout.name}: ended during the start: {'; '.join(missing)};"
                     f" {self._log_of(missing[0])}"

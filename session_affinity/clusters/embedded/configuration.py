@@ -6,20 +6,20 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from session_affinity.clusters.embedded.layout import API_PORT, ETCD_PORT, Layout, NodeLayout
+from session_affinity.clusters.embedded import node_program
+from session_affinity.clusters.embedded.cgroups import ClusterCgroups
+from session_affinity.clusters.embedded.layout import API_PORT, API_SERVICE, CLUSTER_DNS, ETCD_PORT, Layout, NodeLayout
 from session_affinity.clusters.embedded.process import Gate, Process
 from session_affinity.dataplane.model import family_of, host_port
 from session_affinity.errors import ClusterError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from session_affinity.clusters.embedded.state import StateDirectory
 
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 PAUSE_IMAGE = "registry.k8s.io/pause:3.10"
-CLUSTER_DNS = 10
-"""The index of the DNS Service's cluster IP in the Service range."""
-API_SERVICE = 1
-"""The index of the cluster IP of Service default/kubernetes in the Service range."""
 _KUBE_PROXY = "kube-proxy.yaml"
 _ANYWHERE = {"IPv4": "0.0.0.0/0", "IPv6": "::/0"}
 
@@ -125,12 +125,19 @@ def _node_processes(layout: Layout, node: NodeLayout, state: StateDirectory) -> 
         ),
         after=(Gate("done", images.name), _api_ready(layout, state)),
     )  # fmt: skip
-    proxy = Process(
-        "kube-proxy",
-        (programs["kube-proxy"], f"--config={directory}/{_KUBE_PROXY}"),
-        after=(_api_ready(layout, state),),
-    )
-    return containerd, images, kubelet, proxy
+    return containerd, images, kubelet, *_dataplane_processes(layout, node, state)
+
+
+def _dataplane_processes(layout: Layout, node: NodeLayout, state: StateDirectory) -> Iterator[Process]:
+    if layout.has_kube_proxy:
+        yield Process(
+            "kube-proxy",
+            (layout.programs["kube-proxy"], f"--config={state.node(node.name)}/{_KUBE_PROXY}"),
+            after=(_api_ready(layout, state),),
+        )
+    if layout.node_programs:
+        cgroup_v2 = ClusterCgroups(layout.name).v2_mount_point
+        yield node_program.process(layout, node, state, cgroup_v2)
 
 
 def write_configuration(layout: Layout, state: StateDirectory, api_port: int) -> None:
@@ -139,12 +146,14 @@ def write_configuration(layout: Layout, state: StateDirectory, api_port: int) ->
     for node in layout.nodes:
         directory = state.node(node.name)
         _write_json(directory / "kubelet.yaml", _kubelet(layout, node, state))
-        _write_json(directory / _KUBE_PROXY, _kube_proxy(layout, node, state))
+        if layout.has_kube_proxy:
+            _write_json(directory / _KUBE_PROXY, _kube_proxy(layout, node, state))
         (directory / "resolv.conf").write_text(
             "".join(f"nameserver {address}\n" for address in layout.service_addresses(CLUSTER_DNS))
         )
-        (directory / "cni").mkdir()
-        _write_json(directory / "cni" / "10-pods.conflist", _cni(node))
+        if layout.cni:
+            (directory / "cni").mkdir()
+            _write_json(directory / "cni" / "10-pods.conflist", _cni(node))
         (directory / "containerd.toml").write_text(_containerd(layout, directory))
 
 
@@ -177,7 +186,10 @@ def _write_credentials(layout: Layout, state: StateDirectory, api_port: int) -> 
     for component in ("kube-controller-manager", "kube-scheduler"):
         credential = authority.issue(component, f"system:{component}")
         kubeconfig(control_plane / f"{component}.kubeconfig", server, f"system:{component}", credential)
-    proxy = authority.issue("kube-proxy", "system:kube-proxy")
+    proxy = authority.issue("kube-proxy", "system:kube-proxy") if layout.has_kube_proxy else None
+    program = (
+        authority.issue(node_program.NAME, node_program.USER, node_program.GROUP) if layout.node_programs else None
+    )
     for node in layout.nodes:
         directory = state.node(node.name)
         user = f"system:node:{node.name}"
@@ -185,7 +197,10 @@ def _write_credentials(layout: Layout, state: StateDirectory, api_port: int) -> 
             f"kubelet-{node.name}", user, "system:nodes", names=(*node.addresses, node.name), server=True
         )
         kubeconfig(directory / "kubelet.kubeconfig", server, user, credential)
-        kubeconfig(directory / "kube-proxy.kubeconfig", server, "system:kube-proxy", proxy)
+        if proxy is not None:
+            kubeconfig(directory / "kube-proxy.kubeconfig", server, "system:kube-proxy", proxy)
+        if program is not None:
+            kubeconfig(directory / f"{node_program.NAME}.kubeconfig", server, node_program.USER, program)
 
 
 def _write_json(file: Path, content: dict[str, Any]) -> None:
@@ -290,7 +305,10 @@ def _containerd(layout: Layout, directory: Path) -> str:
         socket=CONTAINERD_SOCKET,
         pause_image=PAUSE_IMAGE,
         runc=layout.programs["runc"],
-        cni_directory=str(Path(layout.programs["ptp"]).parent),
-        cni_configuration=str(directory / "cni"),
+        cni_directories=[
+            *([] if layout.cni else [str(node_program.CNI_PLUGINS)]),
+            str(Path(layout.programs["ptp"]).parent),
+        ],
+        cni_configuration=str(directory / "cni" if layout.cni else node_program.CNI_CONFIGURATION),
     )
     return rendered

@@ -41,7 +41,7 @@ def connect_nodes(pids: Mapping[str, int]) -> None:
 
 
 def configure_node(node: NodeLayout, layout: Layout) -> None:
-    """Add the node's addresses and the routes to other nodes' pods and to Services, in this network namespace.
+    """Add the node's addresses and the routes to Services and, with the suite's CNI, to other nodes' pods.
 
     The route to the Service range replaces a default route: a packet that the node itself sends to a cluster IP needs a
     route and a source address before DNAT in the OUTPUT chain.
@@ -64,6 +64,6 @@ def configure_node(node: NodeLayout, layout: Layout) -> None:
             services = _SOCKET_FAMILY[family_of_range(ranges.services)]
             ip.route("add", family=services, dst=ranges.services, oif=link)
         for other in layout.nodes:
-            if other != node:
+            if layout.cni and other != node:
                 for pods, gateway in zip(other.pod_cidrs, other.addresses, strict=True):
                     ip.route("add", family=_SOCKET_FAMILY[family_of(gateway)], dst=pods, gateway=gateway)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from session_affinity.clusters.addresses import DEFAULT_IP_FAMILY, ranges_of
+from session_affinity.dataplane.proxy_config import NO_KUBE_PROXY
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import ClusterError
 
@@ -15,7 +16,15 @@ if TYPE_CHECKING:
 
 API_PORT = 6443
 ETCD_PORT = 2379
+CLUSTER_DNS = 10
+"""The index of the DNS Service's cluster IP in the Service range."""
+API_SERVICE = 1
+"""The index of the cluster IP of Service default/kubernetes in the Service range."""
 WORKERS = 3
+CONTROL_PLANE = "control-plane"
+WORKER = "worker"
+ROLES = (CONTROL_PLANE, WORKER)
+"""The roles of nodes; a directory of node programs has a file for each."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +44,20 @@ class NodeLayout:
         """The node's address of the primary family."""
         return self.addresses[0]
 
+    @property
+    def role(self) -> str:
+        """``control-plane`` or ``worker``."""
+        return CONTROL_PLANE if self.control_plane else WORKER
+
 
 @dataclass(frozen=True)
 class Layout:
-    """Everything about a cluster that is fixed at its start; ``programs`` are paths by program name."""
+    """Everything about a cluster that is fixed at its start; ``programs`` are paths by program name.
+
+    ``proxy_mode`` is ``NO_KUBE_PROXY`` in a cluster without kube-proxy. ``cni`` says whether the nodes have the suite's
+    CNI configuration and routes to each other's pods. ``node_programs`` are the paths of the user's program by the role
+    of the node that it runs on, ``control-plane`` and ``worker``; empty when there is none.
+    """
 
     name: str
     kubernetes: str
@@ -48,6 +67,8 @@ class Layout:
     nodes: tuple[NodeLayout, ...]
     ip_family: str = DEFAULT_IP_FAMILY
     deadline_scale: float = 1.0
+    cni: bool = True
+    node_programs: dict[str, str] = field(default_factory=dict)
 
     @property
     def deadlines(self) -> Deadlines:
@@ -58,6 +79,11 @@ class Layout:
     def control_plane(self) -> NodeLayout:
         """The node that etcd and the API server run on."""
         return self.nodes[0]
+
+    @property
+    def has_kube_proxy(self) -> bool:
+        """Whether the nodes run kube-proxy."""
+        return self.proxy_mode != NO_KUBE_PROXY
 
     @property
     def pod_range(self) -> str:

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
+import struct
 from pathlib import Path
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -19,12 +21,26 @@ CLONE_NEWIPC = 0x08000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
+MS_RDONLY = 0x1
 MS_NOSUID = 0x2
 MS_NODEV = 0x4
 MS_NOEXEC = 0x8
 MS_BIND = 0x1000
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000
+MS_SHARED = 0x100000
+
+IN_CLOSE_WRITE = 0x8
+IN_MOVED_TO = 0x80
+IN_CREATE = 0x100
+
+_SYS_MOUNT_SETATTR = 442
+"""The number of mount_setattr(2), the same on all architectures; glibc has a function for it since 2.36."""
+_AT_FDCWD = -100
+_AT_RECURSIVE = 0x8000
+_MOUNT_ATTR_RDONLY = 0x1
+_EVENTS_BYTES = 65536
+_INOTIFY_EVENT = struct.Struct("iIII")
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
@@ -63,6 +79,48 @@ def bind(source: Path | str, target: Path | str) -> None:
 def make_mounts_private() -> None:
     """Stop mount propagation to and from this mount namespace; systemd makes / shared."""
     mount("none", "/", "none", MS_REC | MS_PRIVATE)
+
+
+def share_mounts() -> None:
+    """Let mounts propagate within this mount namespace, to containers that ask for it; call it after the last mount."""
+    mount("none", "/", "none", MS_REC | MS_SHARED)
+
+
+def set_read_only(path: Path | str, *, read_only: bool) -> None:
+    """Make all mounts at and below a path read-only or writable in this mount namespace; raises OSError.
+
+    Needs kernel 5.12, which has mount_setattr(2).
+    """
+    attributes = struct.pack(
+        "QQQQ", _MOUNT_ATTR_RDONLY if read_only else 0, 0 if read_only else _MOUNT_ATTR_RDONLY, 0, 0
+    )
+    _call(
+        "syscall", ctypes.c_long(_SYS_MOUNT_SETATTR), _AT_FDCWD, str(path).encode(), _AT_RECURSIVE, attributes,
+        ctypes.c_size_t(len(attributes)),
+    )  # fmt: skip
+
+
+def watch_directory(directory: Path | str, events: int) -> int:
+    """Return a file descriptor from which ``changed_names`` reads; ``events`` are inotify(7) flags. Raises OSError."""
+    descriptor = _libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+    if descriptor < 0 or _libc.inotify_add_watch(descriptor, str(directory).encode(), events) < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"inotify: {os.strerror(number)}", str(directory))
+    return int(descriptor)
+
+
+def changed_names(descriptor: int) -> set[str]:
+    """Return the names of the files that changed in a watched directory since the last call."""
+    names: set[str] = set()
+    with contextlib.suppress(BlockingIOError):
+        while events := os.read(descriptor, _EVENTS_BYTES):
+            place = 0
+            while place < len(events):
+                length = _INOTIFY_EVENT.unpack_from(events, place)[3]
+                place += _INOTIFY_EVENT.size
+                names.add(events[place : place + length].rstrip(b"\0").decode(errors="replace"))
+                place += length
+    return names
 
 
 def die_with_parent() -> None:

@@ -14,11 +14,13 @@ import signal
 import socket
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from session_affinity.clusters.addresses import families_of
-from session_affinity.clusters.embedded import fabric, linux
+from session_affinity.clusters.embedded import fabric, linux, node_files, node_program
+from session_affinity.clusters.embedded.cni_directory import CniDirectory
 from session_affinity.clusters.embedded.process import PATH, RESTART_SIGNAL
 from session_affinity.waiting import growing_pause
 
@@ -32,8 +34,15 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.model import Family
 
 _POLL_SECONDS = 0.02
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 10.0
+"""The pause before a process is restarted: it doubles from the first to the longest, as that of a pod's containers."""
+_NOT_STARTED = 127
+"""The exit code of a program that could not be started, as a shell has it."""
 _SIGNAL_BUFFER_BYTES = 512
 """The number of signal numbers, one byte each, that one read returns at most."""
+_COPIES = Path("/run/copies")
+_SYSCTL_COPIES = Path("/run/sysctl")
 _TMPFS_DIRECTORIES = ("/run", "/var/lib", "/var/log")
 _DIRECTORIES = (
     "/run/lock", "/run/netns", "/run/containerd", "/run/home",
@@ -56,6 +65,22 @@ _SHADOWED_SYSCTLS = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Restarts:
+    """The restarts of a process so far: their number, the seconds of the last pause, and when that is over."""
+
+    number: int = 0
+    pause: float = 0.0
+    due: float = 0.0
+
+    def after_run_of(self, seconds: float) -> Restarts:
+        """Return the next restart; the pause doubles unless the process ran for as long as the longest pause."""
+        pause = min(2 * self.pause or FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        if seconds >= LONGEST_PAUSE_SECONDS:
+            pause = FIRST_PAUSE_SECONDS
+        return Restarts(self.number + 1, pause, time.monotonic() + pause)
+
+
 class NodeInit:
     """The first process of one node; ``run`` does its steps in order."""
 
@@ -69,6 +94,8 @@ class NodeInit:
         self._exit_codes: dict[str, int] = {}
         self._open_gates: set[Gate] = set()
         self._killed: dict[str, Process] = {}
+        self._waiting: list[Process] = []
+        self._restarts: dict[str, Restarts] = {}
 
     def run(self, processes: Sequence[Process], *, entered: int, wired: int) -> NoReturn:
         """Set up the node and supervise its programs until killed.
@@ -87,27 +114,38 @@ class NodeInit:
         os.close(wired)
         self._set_sysctls()
         fabric.configure_node(self._node, self._layout)
-        self._supervise(list(processes), _signal_pipe())
+        self._waiting = list(processes)
+        self._supervise(_signal_pipe())
 
     def _mount(self) -> None:
         linux.make_mounts_private()
         # Opened before /run, /var/lib and /var/log are covered: programs, images and state may lie below them.
         host_directories = {path: os.open(path, os.O_PATH) for path in self._needed_directories()}
+        if self._layout.node_programs:
+            node_files.protect_machine()
         linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
         for directory in _TMPFS_DIRECTORIES:
             linux.mount("tmpfs", directory, "tmpfs", linux.MS_NODEV, "mode=755")
         for directory in _DIRECTORIES:
             Path(directory).mkdir(parents=True, exist_ok=True)
+        if self._layout.node_programs:
+            node_files.mount_copies(_COPIES)
         for path, descriptor in host_directories.items():
-            if not path.exists():
-                path.mkdir(parents=True)
+            if not path.exists() or (self._layout.node_programs and path == self._state.root):
+                path.mkdir(parents=True, exist_ok=True)
                 linux.bind(f"/proc/self/fd/{descriptor}", path)
             os.close(descriptor)
-        self._shadow_sysctls()
         # A new sysfs shows the devices of this network namespace and hides the host's cgroupfs and securityfs.
         linux.mount("sysfs", "/sys", "sysfs")
         self._cgroups.mount_in_node()
         socket.sethostname(self._node.name)
+        if self._layout.node_programs:
+            linux.set_read_only(self._state.root, read_only=False)
+            node_files.copy_sysctls(_SYSCTL_COPIES, _SHADOWED_SYSCTLS)
+            node_files.mount_bpf()
+            linux.share_mounts()
+        else:
+            self._shadow_sysctls()
 
     def _set_sysctls(self) -> None:
         for family in families_of(self._layout.ip_family):
@@ -116,44 +154,62 @@ class NodeInit:
 
     @staticmethod
     def _shadow_sysctls() -> None:
-        shadows = Path("/run/sysctl")
         for name, value in _SHADOWED_SYSCTLS.items():
-            target, shadow = Path("/proc/sys", name), shadows / name
+            target, shadow = Path("/proc/sys", name), _SYSCTL_COPIES / name
             if target.exists():
                 shadow.parent.mkdir(parents=True, exist_ok=True)
                 shadow.write_text(f"{value}\n")
                 linux.bind(shadow, target)
 
     def _needed_directories(self) -> set[Path]:
-        files = [Path(p).resolve() for p in (*self._layout.programs.values(), self._layout.image_archive)]
+        layout = self._layout
+        paths = (*layout.programs.values(), *layout.node_programs.values(), layout.image_archive)
+        files = [Path(p).resolve() for p in paths]
         return {self._state.root, *(file.parent for file in files)}
 
-    def _supervise(self, waiting: list[Process], signals: int) -> NoReturn:
+    def _supervise(self, signals: int) -> NoReturn:
         """Start each waiting process when its gates are open, and reap children; ``signals`` is the signal pipe."""
         began = time.monotonic()
+        cni = CniDirectory(node_program.CNI_CONFIGURATION) if not self._layout.cni else None
+        watched = [signals, *([cni.descriptor] if cni else [])]
         while True:
-            for process in self._ready(waiting):
-                waiting.remove(process)
+            for process in self._ready(self._waiting):
+                self._waiting.remove(process)
                 self._start(process)
             self._reap()
-            seconds = growing_pause(time.monotonic() - began, _POLL_SECONDS) if waiting else None
-            if select.select([signals], [], [], seconds)[0] and RESTART_SIGNAL in os.read(
-                signals, _SIGNAL_BUFFER_BYTES
-            ):
+            readable = select.select(watched, [], [], self._pause(time.monotonic() - began))[0]
+            if cni and cni.descriptor in readable:
+                cni.handle_changes()
+            if signals in readable and RESTART_SIGNAL in os.read(signals, _SIGNAL_BUFFER_BYTES):
                 self._reap()
                 self._restart_killed()
 
+    def _pause(self, waited: float) -> float | None:
+        """Return the seconds until waiting processes are looked at again; None when there are none."""
+        if not self._waiting:
+            return None
+        if self._open_gates.issuperset(gate for process in self._waiting for gate in process.after):
+            return max(min(self._seconds_to_restart(process) for process in self._waiting), _POLL_SECONDS)
+        return growing_pause(waited, _POLL_SECONDS)
+
+    def _seconds_to_restart(self, process: Process) -> float:
+        restarts = self._restarts.get(process.name)
+        return restarts.due - time.monotonic() if restarts else 0.0
+
     def _ready(self, waiting: Sequence[Process]) -> list[Process]:
-        """Return the processes whose gates are all open; checks each closed gate once and an open gate never again."""
+        """Return the processes whose gates are all open and whose pause is over; an open gate is not checked again."""
         closed = {gate for process in waiting for gate in process.after} - self._open_gates
         self._open_gates |= {gate for gate in closed if gate.is_open(self._exit_codes)}
-        return [process for process in waiting if self._open_gates.issuperset(process.after)]
+        return [
+            process
+            for process in waiting
+            if self._open_gates.issuperset(process.after) and self._seconds_to_restart(process) <= 0
+        ]
 
     def _restart_killed(self) -> None:
         """Restart the programs that were killed by a signal; a program that exited by itself would exit again."""
         killed, self._killed = self._killed, {}
         for process in killed.values():
-            del self._exit_codes[process.name]
             self._start(process)
 
     def _start(self, process: Process) -> None:
@@ -161,19 +217,27 @@ class NodeInit:
         environment = {"PATH": ":".join((*directories, PATH)), "HOME": "/run/home", "LANG": "C"}
         log = self._state.log(self._node.name, process.name)
         with log.open("ab") as stream:
-            child = subprocess.Popen(
-                process.argv,
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                cwd="/",
-                start_new_session=True,
-            )
+            try:
+                child = subprocess.Popen(
+                    process.argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=stream,
+                    stderr=subprocess.STDOUT,
+                    env=environment | dict(process.environment),
+                    cwd="/",
+                    start_new_session=True,
+                )
+            except OSError as error:  # such as a script whose interpreter is not there
+                stream.write(f"{process.name} cannot be started: {error}\n".encode())
+                self._ended(process, _NOT_STARTED)
+                return
         # _reap waits for this child, so Popen must not.
         child.returncode = 0
         self._running[child.pid] = process
+        self._exit_codes.pop(process.name, None)
         self._records[process.name] = {"pid": child.pid, "started": time.time()}
+        if process.name in self._restarts:
+            self._records[process.name]["restarts"] = self._restarts[process.name].number
         self._write_records()
 
     def _reap(self) -> None:
@@ -183,12 +247,23 @@ class NodeInit:
                 process = self._running.pop(pid, None)
                 if process is None:  # an orphan of a container runtime, reparented to the first process
                     continue
-                code = os.waitstatus_to_exitcode(status)
-                self._exit_codes[process.name] = code
-                if code < 0:
-                    self._killed[process.name] = process
-                self._records[process.name] |= {"ended": time.time(), "code": code}
-                self._write_records()
+                self._ended(process, os.waitstatus_to_exitcode(status))
+
+    def _ended(self, process: Process, code: int) -> None:
+        """Record the end of a process, and let it wait for its restart if it is one that is restarted."""
+        self._exit_codes[process.name] = code
+        record = self._records.setdefault(process.name, {})
+        record |= {"ended": time.time(), "code": code}
+        if process.restart:
+            ran = record["ended"] - record.get("started", record["ended"])
+            restarts = self._restarts.get(process.name, Restarts()).after_run_of(ran)
+            self._restarts[process.name] = restarts
+            self._waiting.append(process)
+            with self._state.log(self._node.name, process.name).open("a") as log:
+                log.write(f"{process.name} ended with code {code}: it is started again in {restarts.pause:g} s\n")
+        elif code < 0:
+            self._killed[process.name] = process
+        self._write_records()
 
     def _write_records(self) -> None:
         self._state.write_node_processes(self._node.name, json.dumps(self._records))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from session_affinity.clusters.embedded import cgroups
 from session_affinity.dataplane.iptables.expected import FULL_MASK
+from session_affinity.dataplane.proxy_config import NO_KUBE_PROXY
 from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import PreflightError
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
     from session_affinity.dataplane.model import Family
 
+_MOUNT_SETATTR = (5, 12)
+"""The kernel that mount_setattr(2) came with."""
 _IPV6_SETTINGS = Path("/proc/sys/net/ipv6/conf")
 _INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
 INOTIFY_PER_NODE = 13
@@ -121,8 +125,13 @@ _NFTABLES = (_nft("ip", "127.0.0.1", "modules nf_tables, nft_nat, nft_dynset"),)
 _NFTABLES_IPV6 = (_nft("ip6", "[::1]", "modules nf_tables_ipv6, nft_nat, nft_dynset"),)
 
 
-def check(proxy_mode: str, nodes: int = 4, families: Sequence[Family] = ("IPv4",)) -> None:
-    """Raise PreflightError naming what this machine lacks for the proxy mode and IP families, and how to get it."""
+def check(
+    proxy_mode: str, nodes: int = 4, families: Sequence[Family] = ("IPv4",), *, node_programs: bool = False
+) -> None:
+    """Raise PreflightError naming what this machine lacks for the proxy mode and IP families, and how to get it.
+
+    ``node_programs`` says whether the nodes are to run a program of the user's.
+    """
     if platform.system() != "Linux":
         raise PreflightError(
             f"the embedded cluster needs Linux namespaces, and this machine runs {platform.system()}",
@@ -143,6 +152,9 @@ def check(proxy_mode: str, nodes: int = 4, families: Sequence[Family] = ("IPv4",
             next_step=f"run make setup, or on Debian: apt-get install {packages}",
         )
     cgroups.require_controllers()
+    if node_programs:
+        cgroups.require_v2()
+        _require_kernel(*_MOUNT_SETATTR, "the machine's files cannot be made read-only for the program of a node")
     _require_overlay()
     _require_inotify(nodes)
     if "IPv6" in families:
@@ -157,8 +169,20 @@ def check(proxy_mode: str, nodes: int = 4, families: Sequence[Family] = ("IPv4",
 
 def _features(proxy_mode: str, families: Sequence[Family]) -> tuple[Feature, ...]:
     """Return the kernel features that kube-proxy needs; it programs IPv4 in clusters of every IP family."""
+    if proxy_mode == NO_KUBE_PROXY:
+        return ()
     ipv4, ipv6 = (_NFTABLES, _NFTABLES_IPV6) if proxy_mode == "nftables" else (_IPTABLES, _IP6TABLES)
     return (*ipv4, *(ipv6 if "IPv6" in families else ()))
+
+
+def _require_kernel(major: int, minor: int, otherwise: str) -> None:
+    release = platform.release()
+    found = tuple(int(number) for number in re.findall(r"\d+", release)[:2])
+    if found < (major, minor):
+        raise PreflightError(
+            f"this kernel is {release}, and before {major}.{minor} {otherwise}",
+            next_step=f"boot a kernel from {major}.{minor} on",
+        )
 
 
 def _require_ipv6() -> None:

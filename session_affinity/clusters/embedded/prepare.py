@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from session_affinity import versions
 from session_affinity.clusters.addresses import DEFAULT_IP_FAMILY, families_of
-from session_affinity.clusters.embedded import binaries, images, preflight
+from session_affinity.clusters.embedded import binaries, images, node_program, preflight
+from session_affinity.clusters.embedded.binaries.store import digest
 from session_affinity.clusters.embedded.layout import WORKERS, Layout, node_layouts
+from session_affinity.clusters.options import require_dataplane
+from session_affinity.dataplane.proxy_config import NO_KUBE_PROXY
 from session_affinity.errors import UsageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from session_affinity.progress import Progress
 
 PROXY_MODES = ("iptables", "nftables")
+DEFAULT_PROXY_MODE = "iptables"
 MAX_WORKERS = 100
 
 
@@ -25,17 +28,27 @@ MAX_WORKERS = 100
 class ClusterRequest:
     """The cluster to start.
 
-    ``kubernetes`` is a minor or a full version, empty for the default minor; ``kube_proxy`` is a binary to run instead
-    of the release's; ``deadline_scale`` multiplies all deadlines, for slow machines.
+    ``kubernetes`` is a minor or a full version, empty for the default minor; ``proxy_mode`` is None for the default
+    one; ``kube_proxy`` is a binary to run instead of the release's; ``deadline_scale`` multiplies all deadlines, for
+    slow machines. ``node_program`` is the user's program of every node, or a directory with one for each role; it runs
+    beside what ``no_kube_proxy`` and ``no_cni`` do not take away.
     """
 
     name: str = "myk8s"
     kubernetes: str = ""
-    proxy_mode: str = "iptables"
+    proxy_mode: str | None = None
     kube_proxy: Path | None = None
+    no_kube_proxy: bool = False
+    no_cni: bool = False
+    node_program: Path | None = None
     workers: int = WORKERS
     ip_family: str = DEFAULT_IP_FAMILY
     deadline_scale: float = 1.0
+
+    @property
+    def mode(self) -> str:
+        """The proxy mode of the cluster, ``NO_KUBE_PROXY`` in one without kube-proxy."""
+        return NO_KUBE_PROXY if self.no_kube_proxy else self.proxy_mode or DEFAULT_PROXY_MODE
 
 
 @dataclass(frozen=True)
@@ -52,8 +65,11 @@ def prepare(request: ClusterRequest, progress: Progress) -> PreparedCluster:
     Raises UsageError, PreflightError or BinaryError.
     """
     release = resolve(request)
+    node_programs = node_program.programs_of(request.node_program) if request.node_program else {}
     with progress.step("machine check"):
-        preflight.check(request.proxy_mode, request.workers + 1, families_of(request.ip_family))
+        preflight.check(
+            request.mode, request.workers + 1, families_of(request.ip_family), node_programs=bool(node_programs)
+        )
     with progress.step("programs"):
         programs = binaries.ensure(release, progress)
     with progress.step("container images"):
@@ -64,26 +80,32 @@ def prepare(request: ClusterRequest, progress: Progress) -> PreparedCluster:
     if request.kube_proxy is not None:
         paths["kube-proxy"] = str(request.kube_proxy.resolve())
         facts["program kube-proxy"] = f"from --kube-proxy: {request.kube_proxy}"
+    if request.no_kube_proxy:
+        del paths["kube-proxy"]
+    facts |= {f"node program of {role}": f"{path}, sha256 {digest(Path(path))}" for role, path in node_programs.items()}
     layout = Layout(
         name=request.name,
         kubernetes=release,
-        proxy_mode=request.proxy_mode,
+        proxy_mode=request.mode,
         programs=paths,
         image_archive=str(image_set.archive),
         deadline_scale=request.deadline_scale,
         nodes=node_layouts(request.name, request.workers, request.ip_family),
         ip_family=request.ip_family,
+        cni=not request.no_cni,
+        node_programs=node_programs,
     )
     return PreparedCluster(layout, facts)
 
 
 def resolve(request: ClusterRequest) -> str:
     """Return the full Kubernetes version of a request; raises UsageError when an option of it is not possible."""
-    if request.proxy_mode not in PROXY_MODES:
+    if request.proxy_mode and request.proxy_mode not in PROXY_MODES:
         raise UsageError(f"unknown proxy mode {request.proxy_mode!r}", next_step=f"use one of {', '.join(PROXY_MODES)}")
     families_of(request.ip_family)
     if not 1 <= request.workers <= MAX_WORKERS:
         raise UsageError(f"{request.workers} workers are not possible", next_step=f"use 1 to {MAX_WORKERS} workers")
+    require_dataplane(request)
     binary = request.kube_proxy
     if binary is not None and not (binary.is_file() and os.access(binary, os.X_OK)):
         raise UsageError(

@@ -6,6 +6,7 @@ import http.client
 import signal
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from session_affinity.deadlines import DEFAULTS
@@ -22,10 +23,10 @@ class Gate:
 
     ``socket``: the unix socket ``target`` accepts connections. ``ready``: /readyz of the API server at ``target``
     (host:port) answers 200; ``authority`` is the CA file of its certificate. ``done``: the process named ``target`` has
-    ended with exit code 0.
+    ended with exit code 0. ``file``: the file ``target`` exists.
     """
 
-    kind: Literal["socket", "ready", "done"]
+    kind: Literal["socket", "ready", "done", "file"]
     target: str
     authority: str = ""
 
@@ -33,6 +34,8 @@ class Gate:
         """Whether the condition holds now; ``exit_codes`` are those of the node's processes that have ended."""
         if self.kind == "done":
             return exit_codes.get(self.target) == 0
+        if self.kind == "file":
+            return Path(self.target).exists()
         try:
             return self._socket_accepts() if self.kind == "socket" else self._api_is_ready()
         except (OSError, http.client.HTTPException):
@@ -60,9 +63,15 @@ class Gate:
 
 @dataclass(frozen=True)
 class Process:
-    """A program of a node, started when the gates ``after`` are open; ``once`` for one that exits after its work."""
+    """A program of a node, started when the gates ``after`` are open.
+
+    ``once`` is for one that exits after its work. One with ``restart`` is started again whenever it ends, after a
+    pause. ``environment`` are its variables beside those that every program has.
+    """
 
     name: str
     argv: tuple[str, ...]
     after: tuple[Gate, ...] = ()
     once: bool = False
+    restart: bool = False
+    environment: tuple[tuple[str, str], ...] = ()

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 from session_affinity import versions
 from session_affinity.clusters.addresses import DEFAULT_IP_FAMILY
 from session_affinity.clusters.embedded import cluster as clusters
+from session_affinity.clusters.embedded import node_program
 from session_affinity.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from session_affinity.clusters.embedded.cluster import EmbeddedCluster
     from session_affinity.clusters.options import ClusterOptions
     from session_affinity.progress import Progress
 
-_PROGRAM_UNDER_TEST = "kube-proxy"
+_PROGRAMS_UNDER_TEST = ("kube-proxy", node_program.NAME)
 
 
 @contextlib.contextmanager
@@ -37,8 +38,11 @@ def open_embedded(options: ClusterOptions, progress: Progress) -> Iterator[Embed
     request = ClusterRequest(
         name=options.name,
         kubernetes=options.kubernetes or "",
-        proxy_mode=options.proxy_mode or "iptables",
+        proxy_mode=options.proxy_mode,
         kube_proxy=options.kube_proxy,
+        no_kube_proxy=options.no_kube_proxy,
+        no_cni=options.no_cni,
+        node_program=options.node_program,
         ip_family=options.ip_family or DEFAULT_IP_FAMILY,
         deadline_scale=options.deadlines.scale,
     )
@@ -52,11 +56,11 @@ def open_embedded(options: ClusterOptions, progress: Progress) -> Iterator[Embed
 
 
 def _usable(kept: EmbeddedCluster, progress: Progress) -> bool:
-    """Whether a running cluster can be used: only kube-proxies may be missing, because the claims report those."""
+    """Whether a running cluster can be used: only what is judged may be missing, because the claims report that."""
     missing = kept.missing_processes()
     for process in missing:
         progress.note(f"cluster {kept.name}: not running: {process}")
-    if all(_PROGRAM_UNDER_TEST in process for process in missing):
+    if all(any(f" {program} " in process for program in _PROGRAMS_UNDER_TEST) for process in missing):
         return True
     progress.note(f"cluster {kept.name}: replacing it with a new cluster")
     clusters.down(kept.name)
@@ -64,17 +68,29 @@ def _usable(kept: EmbeddedCluster, progress: Progress) -> bool:
 
 
 def _require_same(kept: EmbeddedCluster, options: ClusterOptions) -> None:
-    """Raise UsageError when a running cluster differs from the options."""
+    """Raise UsageError when a running cluster differs from the options that are given."""
+    layout = kept.layout
+    programs = node_program.programs_of(options.node_program) if options.node_program else {}
     options_and_layout = {
-        "--kubernetes": (options.kubernetes and versions.resolve(options.kubernetes).release, kept.layout.kubernetes),
-        "--proxy-mode": (options.proxy_mode, kept.layout.proxy_mode),
-        "--ip-family": (options.ip_family, kept.layout.ip_family),
-        "--kube-proxy": (options.kube_proxy and str(options.kube_proxy.resolve()), kept.layout.programs["kube-proxy"]),
+        "--no-kube-proxy": (options.no_kube_proxy and "given", "a kube-proxy" if layout.has_kube_proxy else "given"),
+        "--no-cni": (options.no_cni and "given", "the suite's CNI configuration" if layout.cni else "given"),
+        "--node-program": (_joined(programs), _joined(layout.node_programs) or "none"),
+        "--kubernetes": (options.kubernetes and versions.resolve(options.kubernetes).release, layout.kubernetes),
+        "--proxy-mode": (options.proxy_mode, layout.proxy_mode),
+        "--ip-family": (options.ip_family, layout.ip_family),
+        "--kube-proxy": (
+            options.kube_proxy and str(options.kube_proxy.resolve()),
+            layout.programs.get("kube-proxy", "none"),
+        ),
     }
     for option, (wanted, actual) in options_and_layout.items():
         if wanted and wanted != actual:
             raise UsageError(
-                f"{option} {wanted}: the running cluster {kept.name} has {actual}",
+                f"{option}{'' if wanted == 'given' else f' {wanted}'}: the running cluster {kept.name} has {actual}",
                 next_step=f"take it down (session-affinity cluster down --name {kept.name})"
                 " or use another --cluster-name",
             )
+
+
+def _joined(programs: Mapping[str, str]) -> str:
+    return " and ".join(dict.fromkeys(programs.values()))

@@ -43,7 +43,7 @@ class ExternalCluster:
     is_ours: bool = False
     kube_proxy_start: tuple[str, ...] = ()
 
-    def kube_proxy_log(self, node: str) -> str:
+    def dataplane_log(self, node: str) -> str:
         """Return the end of the log of the kube-proxy pod on a node (see ``clusters.cluster.Cluster``)."""
         return logs.of_kube_proxy(Api(self.kubeconfig, context=self.context, request_seconds=DEFAULTS.pod_log), node)
 

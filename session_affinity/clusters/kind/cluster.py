@@ -56,7 +56,7 @@ class KindCluster(OwnCluster):
     images: Mapping[str, str] = field(default_factory=dict)
     provider: str = "kind"
 
-    def kube_proxy_log(self, node: str) -> str:
+    def dataplane_log(self, node: str) -> str:
         """Return the end of the log of a node's kube-proxy pod (see ``clusters.cluster.Cluster``)."""
         return logs.of_kube_proxy(Api(self.kubeconfig, context=self.context, request_seconds=DEFAULTS.pod_log), node)
 

@@ -54,7 +54,7 @@ class FakeCluster:
     def proxy_configs(self) -> ProxyConfigs:
         return ProxyConfigs.same(ProxyConfig(self.mode, None), self.nodes)
 
-    def kube_proxy_log(self, node: str) -> str:
+    def dataplane_log(self, node: str) -> str:
         if not self.log:
             raise ClusterError(f"{node}: there is no log")
         return self.log

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from session_affinity.clusters.embedded import cgroups
+from session_affinity.errors import PreflightError
 
 _V2 = "30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot\n"
 _V1 = (
@@ -25,8 +28,20 @@ def test_v1_hierarchies_have_their_controllers_and_names_as_options() -> None:
     assert options == {"systemd": "none,name=systemd", "cpu,cpuacct": "cpu,cpuacct", "cpuset": "cpuset"}
 
 
-def test_the_v2_hierarchy_of_a_hybrid_host_is_not_used() -> None:
-    assert cgroups.hierarchies(_HYBRID) == cgroups.hierarchies(_V1)
+def test_a_hybrid_host_has_the_v1_hierarchies_and_v2_without_controllers() -> None:
+    """Each node needs a cgroup of v2 there too: BPF programs are attached to one."""
+    mounted = cgroups.hierarchies(_HYBRID)
+
+    assert mounted[:-1] == cgroups.hierarchies(_V1)
+    assert (mounted[-1].mount_point, mounted[-1].is_v2, mounted[-1].is_unified) == (cgroups.HYBRID, True, False)
+
+
+def test_a_host_without_cgroup_v2_cannot_run_node_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    mounted = cgroups.hierarchies(_V1)
+    monkeypatch.setattr(cgroups, "hierarchies", lambda: mounted)
+
+    with pytest.raises(PreflightError, match="no cgroup v2 hierarchy is mounted"):
+        cgroups.require_v2()
 
 
 def test_a_host_without_cgroups_has_no_hierarchy() -> None:
