@@ -8,7 +8,7 @@ import pytest
 
 from session_affinity.clusters.embedded.cgroups import ClusterCgroups
 from session_affinity.clusters.embedded.layout import Layout, node_layouts
-from session_affinity.clusters.embedded.node_init import NodeInit
+from session_affinity.clusters.embedded.node_init import LONGEST_PAUSE_SECONDS, NodeInit
 from session_affinity.clusters.embedded.process import Gate, Process
 from session_affinity.clusters.embedded.state import STATE_VARIABLE, StateDirectory
 
@@ -77,3 +77,40 @@ def test_a_killed_program_is_restarted_and_one_that_exited_is_not(
     node._restart_killed()
 
     assert started == ["kube-proxy"]
+
+
+def test_a_program_that_is_restarted_waits_longer_each_time_and_starts_anew_after_a_long_run(
+    node: NodeInit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pause doubles up to the longest one, whatever ended the program."""
+    program = Process("node-program", (), restart=True)
+    clock = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("time.time", lambda: clock[0])
+    monkeypatch.setattr(node, "_write_records", lambda: None)
+    monkeypatch.setattr("pathlib.Path.open", lambda *_: open("/dev/null", "a"))  # noqa: SIM115, PTH123
+    pauses = []
+    for seconds, code in ((0, 1), (1, 1), (1, -9), (1, 0), (1, 1), (LONGEST_PAUSE_SECONDS, 1)):
+        node._records["node-program"] = {"started": clock[0] - seconds}
+        node._ended(program, code)
+        pauses.append(node._restarts["node-program"].pause)
+        before_due = node._ready(node._waiting)
+        clock[0] = node._restarts["node-program"].due
+        assert (before_due, node._ready(node._waiting)) == ([], [program])
+        node._waiting.clear()
+
+    assert pauses == [1, 2, 4, 8, 10, 1]
+    assert node._restarts["node-program"].number == 6
+    assert node._killed == {}
+
+
+def test_a_program_that_cannot_be_started_says_why_in_its_log_and_is_tried_again(node: NodeInit) -> None:
+    program = Process("node-program", ("/nowhere/agent",), restart=True)
+    node._state.create((node._node.name,))
+
+    node._start(program)
+
+    log = node._state.log(node._node.name, "node-program").read_text()
+    assert "node-program cannot be started: [Errno 2] No such file or directory: '/nowhere/agent'" in log
+    assert node._state.read_node_processes(node._node.name)["node-program"]["code"] == 127
+    assert node._waiting == [program]
