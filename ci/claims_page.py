@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from session_affinity import bundle
-from session_affinity.claims import sources
+from session_affinity.claims import KnownBehaviour, sources
 from session_affinity.claims.catalogue import SUBJECTS
 from session_affinity.experiment import BUDGET
 
@@ -122,6 +122,11 @@ def _section(claim: Mapping[str, Any]) -> Iterator[str]:
         yield f"* {section.capitalize()}: {claim[section]}"
     yield ""
     yield f"Promised by {_PROMISES[claim['promised_by']]}: {source}. Judged {where}.{chance}"
+    for known in claim["known"]:
+        behaviour = KnownBehaviour(**{**known, "modes": tuple(known["modes"])})
+        modes = f" in {', '.join(behaviour.modes)} mode" if behaviour.modes else ""
+        yield ""
+        yield f"Known behaviour: kube-proxy {behaviour.what} ([report]({behaviour.link})), {behaviour.versions}{modes}."
     yield ""
     yield f"`{claim['test']}`"
 

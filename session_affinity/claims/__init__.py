@@ -9,5 +9,6 @@ from session_affinity.claims.claim import (
     Claim,
     Promise,
 )
+from session_affinity.claims.known_behaviour import KnownBehaviour
 
-__all__ = ["API", "BOTH_MODES", "IPTABLES", "KUBE_PROXY", "NFTABLES", "Claim", "Promise"]
+__all__ = ["API", "BOTH_MODES", "IPTABLES", "KUBE_PROXY", "NFTABLES", "Claim", "KnownBehaviour", "Promise"]

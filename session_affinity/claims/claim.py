@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from session_affinity.claims.known_behaviour import KnownBehaviour
 
 
 class Promise(StrEnum):
@@ -33,6 +36,7 @@ class Claim:
     API field, a KEP, a function of kube-proxy, a file of the kernel. ``modes`` are the proxy modes in which a claim
     about nodes is judged; empty for a claim about behaviour, which is judged on any dataplane. ``false_alarm`` bounds
     the probability that the test fails by chance on a cluster that keeps the promise; 0 for a claim without chance.
+    ``known`` are what kube-proxy is known to do wrong: a violation by a version that has it fails no run.
     """
 
     id: str
@@ -41,3 +45,4 @@ class Claim:
     source: str
     modes: tuple[str, ...] = ()
     false_alarm: float = 0.0
+    known: tuple[KnownBehaviour, ...] = ()

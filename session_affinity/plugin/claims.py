@@ -16,6 +16,8 @@ from session_affinity.plugin import allure_labels
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from session_affinity.claims import KnownBehaviour
+
 Test = TypeVar("Test", bound="Callable[..., None]")
 
 CATALOGUE: Final = pytest.StashKey[dict[str, ClaimTest]]()
@@ -37,9 +39,10 @@ def claim(
     source: str,
     modes: tuple[str, ...] = (),
     false_alarm: float = 0.0,
+    known: tuple[KnownBehaviour, ...] = (),
 ) -> Callable[[Test], Test]:
     """Return a decorator that makes a test the test of a claim (see ``claims.Claim`` for the arguments)."""
-    claim = Claim(claim_id, title, promised_by, source, modes, false_alarm)
+    claim = Claim(claim_id, title, promised_by, source, modes, false_alarm, known)
     marks = (
         pytest.mark.claim(claim),
         getattr(pytest.mark, str(promised_by)),
@@ -74,7 +77,8 @@ def description(claim: Claim, docstring: str) -> str:
     address = sources.link(claim.source)
     source = f"[{claim.source}]({address})" if address else claim.source
     chance = f"\n\n**False alarm:** at most {claim.false_alarm:.0e} a run" if claim.false_alarm else ""
-    return f"{text}\n\n**Promised by:** {_PROMISED_BY[claim.promised_by]}\n\n**Source:** {source}{chance}"
+    known = "".join(f"\n\n**Known behaviour:** {behaviour}" for behaviour in claim.known)
+    return f"{text}\n\n**Promised by:** {_PROMISED_BY[claim.promised_by]}\n\n**Source:** {source}{chance}{known}"
 
 
 def catalogue_of(items: Iterable[pytest.Item]) -> dict[str, ClaimTest]:

@@ -21,7 +21,7 @@ from session_affinity.plugin.check import HEADLINE
 from session_affinity.plugin.claims import CATALOGUE, claim_of
 from session_affinity.plugin.facts import RUN_FACTS
 from session_affinity.plugin.options import ONLY_BEHAVIOUR, cluster_options_of
-from session_affinity.plugin.selection import JUDGEABLE, NOT_TO_BE_DISTURBED
+from session_affinity.plugin.selection import JUDGEABLE, KNOWN_BEHAVIOURS, NOT_TO_BE_DISTURBED
 from session_affinity.plugin.terminal import is_undetermined, properties_of
 
 if TYPE_CHECKING:
@@ -74,13 +74,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
-    """Name the claims that pass although a difference is known, and the report."""
+    """Name the claims that pass although a difference or a known behaviour says otherwise, and the report."""
     result = config.stash.get(RESULT, None)
     if result is None or config.get_verbosity() < 0:
         return
-    if result.passes_after_all:
-        claims = ", ".join(result.passes_after_all)
-        terminalreporter.line(f"passes after all: {claims}; take it out of {config.getoption('--differences')}")
+    behaviours, listed = config.stash[KNOWN_BEHAVIOURS], config.stash[DIFFERENCES]
+    for claim_id in result.passes_after_all:
+        if claim_id in listed:
+            terminalreporter.line(f"passes after all: {claim_id}; take it out of {config.getoption('--differences')}")
+        else:
+            terminalreporter.line(f"passes after all: {claim_id}, although it is known that {behaviours[claim_id]}")
     if file := config.getoption("--report"):
         terminalreporter.line(f"report: {file}")
 
@@ -130,7 +133,7 @@ class ResultCollector:
         self._results[claim.id] = self._judged(claim, report, properties.get(HEADLINE, ""))
 
     def _judged(self, claim: Claim, report: pytest.TestReport, headline: str) -> ClaimResult:
-        known = self._config.stash[DIFFERENCES].get(claim.id)
+        known = self._config.stash[DIFFERENCES].get(claim.id) or self._config.stash[KNOWN_BEHAVIOURS].get(claim.id)
         expected = getattr(report, "wasxfail", None)
         message = _message(report)
         if is_undetermined(report):

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from session_affinity.claims import Promise
+from session_affinity.claims import KnownBehaviour, Promise
+from session_affinity.claims.known_behaviour import known_behaviour
 from session_affinity.clusters.addresses import families_of
 from session_affinity.clusters.external.provider import is_asked_for, no_node_access
 from session_affinity.dataplane.proxy_config import NO_KUBE_PROXY
@@ -38,12 +39,14 @@ class Judgeable:
     """What the skip rules need to know about the cluster: first from the options, then from the cluster.
 
     ``proxy_mode`` and ``families`` are empty while unknown. ``nodes_not_judged`` is the reason why no claim about nodes
-    can be judged, in any mode; empty when they can be, or while unknown.
+    can be judged, in any mode; empty when they can be, or while unknown. ``versions`` are those of the nodes, such as
+    ``v1.37.2``.
     """
 
     proxy_mode: str = ""
     nodes_not_judged: str = ""
     families: tuple[Family, ...] = ()
+    versions: tuple[str, ...] = ()
 
     def why_not_nodes(self, modes: Collection[str]) -> str:
         """Return why a claim about nodes in these modes is skipped; empty when it is judged."""
@@ -62,6 +65,8 @@ class Judgeable:
 
 
 JUDGEABLE: Final = pytest.StashKey[Judgeable]()
+KNOWN_BEHAVIOURS: Final = pytest.StashKey[dict[str, KnownBehaviour]]()
+"""The known behaviours that this cluster's kube-proxy has, by the claim that it violates."""
 
 
 def learn(config: pytest.Config, **facts: Any) -> None:
@@ -114,6 +119,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Sort the claims' tests, and skip those that the options rule out."""
     only_behaviour = ONLY_BEHAVIOUR if config.getoption("--only-behaviour", default=False) else ""
     families = config.getoption("--ip-family", default=None)
+    config.stash[KNOWN_BEHAVIOURS] = {}
     config.stash[JUDGEABLE] = Judgeable(
         config.getoption("--proxy-mode", default=None) or "",
         only_behaviour or no_node_access(cluster_options_of(config)),
@@ -138,13 +144,22 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def expect_differences(item: pytest.Item) -> None:
-    """On a cluster without kube-proxy, expect the failure of a claim that only kube-proxy promises.
+    """Expect the failure of a claim that only kube-proxy promises where there is none, and of a known behaviour.
 
     Only a violated claim is expected: a test that fails for another reason still ends as an error.
     """
+    judgeable = item.config.stash[JUDGEABLE]
     by_kube_proxy = item.get_closest_marker(str(Promise.KUBE_PROXY)) is not None
-    if by_kube_proxy and item.config.stash[JUDGEABLE].proxy_mode == NO_KUBE_PROXY:
-        item.add_marker(pytest.mark.xfail(reason=MAY_DIFFER, raises=AssertionError, strict=False))
+    if judgeable.proxy_mode == NO_KUBE_PROXY:
+        if by_kube_proxy:
+            item.add_marker(pytest.mark.xfail(reason=MAY_DIFFER, raises=AssertionError, strict=False))
+        return
+    claim = claim_of(item)
+    known = known_behaviour(claim.known, judgeable.versions, judgeable.proxy_mode) if claim else None
+    if claim and known:
+        item.config.stash[KNOWN_BEHAVIOURS][claim.id] = known
+        reason = f"a known behaviour: {known}"
+        item.add_marker(pytest.mark.xfail(reason=reason, raises=AssertionError, strict=False))
 
 
 def _claim_id(item: pytest.Item) -> str:

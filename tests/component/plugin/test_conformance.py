@@ -134,6 +134,45 @@ def test_a_known_difference_hides_no_error(pytester: pytest.Pytester) -> None:
     assert results(document) == {"C03": "undetermined"}
 
 
+KNOWN = """
+from session_affinity.claims import KnownBehaviour
+from session_affinity.plugin.selection import learn
+
+@pytest.fixture(scope="session")
+def proxy_configs(pytestconfig):
+    learn(pytestconfig, proxy_mode="iptables", versions=("v1.36.1",))
+
+FORGETS = KnownBehaviour("forgets", "https://example.org/7", since="1.32", until="1.37")
+MENDED = KnownBehaviour("waits", "https://example.org/8", until="1.36")
+
+@claimed("C07", "A known behaviour", promised_by=KUBE_PROXY, known=(MENDED, FORGETS))
+def test_known(check):
+    check(VIOLATED)
+
+@claimed("C08", "A known behaviour that is gone", promised_by=KUBE_PROXY, known=(FORGETS,))
+def test_gone(check):
+    check(HOLDS)
+
+@claimed("C09", "A known behaviour of other versions", promised_by=KUBE_PROXY, known=(MENDED,))
+def test_other_version(check):
+    check(VIOLATED)
+
+@claimed("C10", "A known behaviour that cannot be tested", promised_by=KUBE_PROXY, known=(FORGETS,))
+def test_error(check):
+    raise ClusterError("GET /api/v1/pods: no answer from the API: refused")
+"""
+
+
+def test_a_known_behaviour_fails_no_run_in_its_versions_and_says_when_it_is_gone(pytester: pytest.Pytester) -> None:
+    code, output, document = run(pytester, KNOWN, "--cluster=embedded", "-p", "fixtures.cluster")
+
+    assert code == 1, output
+    assert results(document) == {"C07": "differs", "C08": "passed", "C09": "failed", "C10": "undetermined"}
+    assert document["claims"][0]["link"] == "https://example.org/7"
+    assert document["passesAfterAll"] == ["C08"]
+    assert "passes after all: C08, although it is known that kube-proxy forgets (from 1.32 on, before 1.37)" in output
+
+
 @pytest.mark.parametrize("options", [("--implementation-version=main",), ("--differences=missing.yaml",)])
 def test_options_that_cannot_be_honoured_are_a_usage_error(pytester: pytest.Pytester, options: tuple[str, ...]) -> None:
     code, output, document = run(pytester, HOLDS, "--cluster=embedded", *options)

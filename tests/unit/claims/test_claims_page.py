@@ -11,6 +11,7 @@ CLAIM = {
     "source": "Linux net/netfilter/xt_recent.c",
     "modes": ["iptables"],
     "false_alarm": 1e-8,
+    "known": [],
     "subject": "lists",
     "test": "suite/test_x.py::test_it",
     "why": "Sessions break.",
@@ -39,6 +40,16 @@ def test_a_claim_about_behaviour_without_chance_says_so() -> None:
 
     assert "| C90 | It stays | kube_proxy | any | lists |" in page
     assert "Promised by kube-proxy: common sense. Judged on any dataplane.\n" in page
+
+
+def test_a_known_behaviour_has_its_report_and_its_versions() -> None:
+    report = "https://example.org/7"
+    known = {"what": "keeps it", "link": report, "since": "1.32", "until": "1.37", "modes": ["nftables"]}
+
+    page = render([{**CLAIM, "known": [known]}])
+
+    expected = "kube-proxy keeps it ([report](https://example.org/7)), from 1.32 on, before 1.37 in nftables mode."
+    assert f"Known behaviour: {expected}\n" in page
 
 
 def test_defects_have_the_claims_about_behaviour_that_noticed_them() -> None:

@@ -33,6 +33,7 @@ def test_json_has_the_claim_and_the_texts_of_its_test() -> None:
             "source": "a field",
             "modes": ["iptables", "nftables"],
             "false_alarm": 1e-8,
+            "known": [],
             "subject": "lists",
             "test": "suite/test_x.py::test_it",
             "why": "Why.",

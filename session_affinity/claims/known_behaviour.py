@@ -1,0 +1,67 @@
+"""Known behaviours: what kube-proxy is known to do wrong, with its versions and the public report.
+
+A claim that names a known behaviour is judged as any other. In a version that has it a violation differs instead of
+failing the run, and the run says so when the claim passes after all.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from session_affinity.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_RELEASE: Final = re.compile(r"v?(?P<major>\d+)\.(?P<minor>\d+)(?!\d)")
+
+
+@dataclass(frozen=True)
+class KnownBehaviour:
+    """Something that kube-proxy is known to do wrong.
+
+    ``what`` completes "kube-proxy" in a sentence; ``link`` is the public report. It is in the versions from ``since``
+    on, before ``until``: minor versions such as ``1.32``; empty where it has always been, or where no version mends it.
+    ``modes`` are the proxy modes that have it; empty for all.
+    """
+
+    what: str
+    link: str
+    since: str = ""
+    until: str = ""
+    modes: tuple[str, ...] = ()
+
+    def is_in(self, version: str, mode: str) -> bool:
+        """Return whether a version of kube-proxy, such as ``v1.37.2``, has it in a proxy mode.
+
+        Raises UsageError for a version that has no order.
+        """
+        if self.modes and mode not in self.modes:
+            return False
+        release = _release(version)
+        since, until = (_release(bound) if bound else None for bound in (self.since, self.until))
+        return (since is None or release >= since) and (until is None or release < until)
+
+    @property
+    def versions(self) -> str:
+        """The versions that have it, in words."""
+        since = f"from {self.since} on" if self.since else "in every version"
+        return f"{since}, before {self.until}" if self.until else since
+
+    def __str__(self) -> str:
+        return f"kube-proxy {self.what} ({self.versions}): {self.link}"
+
+
+def known_behaviour(behaviours: Iterable[KnownBehaviour], versions: Iterable[str], mode: str) -> KnownBehaviour | None:
+    """Return the first behaviour that some of these versions of kube-proxy has in a proxy mode; None if none has."""
+    of_nodes = tuple(versions)
+    return next((known for known in behaviours if any(known.is_in(version, mode) for version in of_nodes)), None)
+
+
+def _release(version: str) -> tuple[int, int]:
+    """Return major and minor version; vendors put more after the patch version."""
+    if not (found := _RELEASE.match(version)):
+        raise UsageError(f"{version!r} is no version of Kubernetes", next_step="write it as 1.37.2")
+    return int(found["major"]), int(found["minor"])

@@ -1,0 +1,47 @@
+"""The versions and modes of a known behaviour of kube-proxy."""
+
+from __future__ import annotations
+
+import pytest
+
+from session_affinity.claims.known_behaviour import KnownBehaviour, known_behaviour
+from session_affinity.errors import UsageError
+
+pytestmark = pytest.mark.unit
+
+MENDED = KnownBehaviour("forgets", "https://example.org/7", since="1.32", until="1.37")
+ALWAYS = KnownBehaviour("waits", "https://example.org/8", modes=("iptables",))
+
+
+def test_a_behaviour_is_in_the_minor_versions_of_its_range() -> None:
+    versions = ("v1.31.9", "v1.32.0", "1.36.12", "v1.37.0-rc.1", "v1.37.2")
+
+    assert [version for version in versions if MENDED.is_in(version, "nftables")] == ["v1.32.0", "1.36.12"]
+
+
+def test_a_behaviour_without_a_range_is_in_every_version_of_its_modes() -> None:
+    assert ALWAYS.is_in("v1.20.1", "iptables")
+    assert ALWAYS.is_in("v2.0.0", "iptables")
+    assert not ALWAYS.is_in("v1.37.2", "nftables")
+
+
+def test_vendors_versions_are_versions() -> None:
+    assert MENDED.is_in("v1.33.5-gke.1080000", "iptables")
+    assert MENDED.is_in("v1.34.1-eks-113cf36", "iptables")
+    assert MENDED.is_in("v1.35.0+k3s1", "iptables")
+
+
+def test_a_version_without_a_number_is_refused() -> None:
+    with pytest.raises(UsageError, match="'latest' is no version of Kubernetes"):
+        MENDED.is_in("latest", "iptables")
+
+
+def test_one_node_with_such_a_version_is_enough() -> None:
+    assert known_behaviour((ALWAYS, MENDED), ("v1.37.2", "v1.36.1"), "nftables") is MENDED
+    assert known_behaviour((ALWAYS, MENDED), ("v1.37.2",), "nftables") is None
+    assert known_behaviour((), ("v1.36.1",), "iptables") is None
+
+
+def test_the_text_has_the_versions_and_the_report() -> None:
+    assert str(MENDED) == "kube-proxy forgets (from 1.32 on, before 1.37): https://example.org/7"
+    assert ALWAYS.versions == "in every version"
