@@ -59,12 +59,10 @@ class Deadlines:
     """A change of a Service until the nodes have it: a sync of kube-proxy and its pause before that."""
     sentinel_after: float = 2.0
     """How long nodes may differ before a sentinel Service is created, which shows whether they are slow or wrong."""
-    node_ports: float = 10.0
-    """A Service from its creation until it answers at every node's node port."""
     kube_proxy_start: float = 20.0
     """A kube-proxy from being killed until its successor answers."""
     kube_proxy_sync: float = 4.0
-    """Catching a kube-proxy in a sync; it may wait for a second after a change before it writes."""
+    """Catching a kube-proxy in a sync, without the minSyncPeriod that it may wait for before."""
 
     # Scenarios.
     first_answers: float = 10.0

@@ -218,6 +218,14 @@ CLUSTER_OPTIONS: Final = (
         convert=Path,
     ),
     RunOption(
+        "--proxy-config",
+        CLUSTER_GROUP,
+        "Merge the KubeProxyConfiguration in this file, and what it has for single nodes, over that of the kube-proxies"
+        " of an embedded cluster. Default: the suite's own configuration.",
+        metavar="FILE",
+        convert=Path,
+    ),
+    RunOption(
         "--node-image",
         CLUSTER_GROUP,
         "The node image of a kind cluster. Default: kind's image for the Kubernetes version.",
@@ -325,6 +333,7 @@ def cluster_options(value: Callable[[str], Any], failed: Callable[[], bool] | No
         no_kube_proxy=value("--no-kube-proxy"),
         no_cni=value("--no-cni"),
         node_program=value("--node-program"),
+        proxy_config=value("--proxy-config"),
         keep=value("--keep-cluster"),
         name=value("--cluster-name"),
         deadlines=DEFAULTS.scaled(value("--deadline-scale")),

@@ -14,7 +14,7 @@ import click
 
 from session_affinity.clusters.embedded import cluster as clusters
 from session_affinity.clusters.embedded.node_program import programs_of
-from session_affinity.clusters.embedded.prepare import ClusterRequest, prepare, resolve
+from session_affinity.clusters.embedded.prepare import ClusterRequest, prepare, proxy_settings_of, resolve
 from session_affinity.clusters.embedded.state import cluster_names
 from session_affinity.dataplane.proxy_config import NO_KUBE_PROXY
 from session_affinity.errors import ClusterError, UsageError
@@ -106,6 +106,12 @@ def _require_alike(running: clusters.EmbeddedCluster, request: ClusterRequest, r
     if have != want:
         raise UsageError(
             f"cluster {request.name} runs Kubernetes {', '.join(have)}; requested were {', '.join(want)}",
+            next_step=f"take it down first, or use another --name than {request.name}",
+        )
+    if proxy_settings_of(request) != layout.proxy_settings:
+        raise UsageError(
+            f"cluster {request.name} runs kube-proxies with other settings than"
+            f" {request.proxy_config or 'those of the suite'}",
             next_step=f"take it down first, or use another --name than {request.name}",
         )
 

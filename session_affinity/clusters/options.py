@@ -17,6 +17,7 @@ PROVIDERS_OF: Final = {
     "--no-kube-proxy": ("embedded",),
     "--no-cni": ("embedded",),
     "--node-program": ("embedded",),
+    "--proxy-config": ("embedded",),
     "--node-image": ("kind",),
     "--kubeconfig": ("external",),
     "--context": ("external",),
@@ -51,6 +52,10 @@ class DataplaneOptions(Protocol):
         """The kube-proxy to run instead of the release's."""
 
     @property
+    def proxy_config(self) -> Path | None:
+        """The file with settings of kube-proxy."""
+
+    @property
     def no_kube_proxy(self) -> bool:
         """Whether the nodes run no kube-proxy."""
 
@@ -69,6 +74,10 @@ def require_dataplane(options: DataplaneOptions) -> None:
         option = given if given.startswith("--") else f"--proxy-mode {given}"
         raise UsageError(
             f"{option} says nothing with --no-kube-proxy: no node runs one", next_step="leave out one of the two"
+        )
+    if options.no_kube_proxy and options.proxy_config:
+        raise UsageError(
+            "--proxy-config says nothing with --no-kube-proxy: no node runs one", next_step="leave out one of the two"
         )
     if options.no_cni and options.node_program is None:
         raise UsageError(
@@ -96,6 +105,7 @@ class ClusterOptions:
     no_kube_proxy: bool = False
     no_cni: bool = False
     node_program: Path | None = None
+    proxy_config: Path | None = None
     keep: bool = False
     name: str = "myk8s"
     deadlines: Deadlines = DEFAULTS
@@ -125,6 +135,7 @@ class ClusterOptions:
             "--no-kube-proxy": self.no_kube_proxy,
             "--no-cni": self.no_cni,
             "--node-program": self.node_program,
+            "--proxy-config": self.proxy_config,
             "--node-image": self.node_image,
             "--kubeconfig": self.kubeconfig,
             "--context": self.context,

@@ -45,6 +45,11 @@ class AffinityEntry:
         """The jiffies of the client's latest connections; empty where the backend keeps none."""
         return self.entry.stamps if self.entry else ()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the next connection replaces the oldest time in ``stamps``."""
+        return self.entry is not None and len(self.entry.stamps) == self.entry.capacity
+
     def __str__(self) -> str:
         left = "" if self.seconds_left is None else f", {self.seconds_left:.2f} s left"
         stamps = f", {len(self.stamps)} stamps" if self.entry else ""

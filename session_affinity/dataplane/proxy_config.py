@@ -6,17 +6,29 @@ pkg/proxy/apis/config/v1alpha1/defaults.go).
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from session_affinity.dataplane.local_traffic import (
+    BRIDGE_INTERFACE,
+    CLUSTER_CIDR,
+    INTERFACE_NAME_PREFIX,
+    LOCAL_MODES,
+    NODE_CIDR,
+    PRIMARY,
+    LocalTraffic,
+    NodePortAddresses,
+    names_loopback,
+)
 from session_affinity.dataplane.model import family_of, family_of_range
 from session_affinity.errors import ClusterError
 from session_affinity.text import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Mapping
 
     from session_affinity.dataplane.model import Family
 
@@ -26,13 +38,18 @@ UNKNOWN: Final = "unknown"
 """The mode of a kube-proxy that could not be discovered, and the detectLocalMode of one whose rules do not show it."""
 NO_KUBE_PROXY: Final = "none"
 """The mode where there is no kube-proxy."""
-CLUSTER_CIDR: Final = "ClusterCIDR"
-"""The default of detectLocalMode (cmd/kube-proxy/app/server_linux.go, getLocalDetectors)."""
 
 MASQUERADE_BIT: Final = 14
 SYNC_PERIOD_SECONDS: Final = 30.0
 MIN_SYNC_PERIOD_SECONDS: Final = 1.0
 """The defaults; kube-proxy takes a minSyncPeriod of 0 for one that is left out."""
+
+ZONE_LABEL: Final = "topology.kubernetes.io/zone"
+EXTERNAL_IPS: Final = "AllowServiceExternalIPs"
+"""The feature gate without which kube-proxy overlooks externalIPs (KEP-5707)."""
+LOCALHOST_NODE_PORTS: Final = "KubeProxyNFTablesLocalhostNodePorts"
+"""The feature gate with which kube-proxy in nftables mode answers node ports on loopback addresses (alpha in 1.37)."""
+_ALL_ALPHA: Final = "AllAlpha"
 
 _DURATION: Final = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+)(?P<unit>ns|us|µs|ms|h|m|s)")
 _UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -40,12 +57,13 @@ _UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 0.001, "s": 1.0, "m"
 
 @dataclass(frozen=True)
 class ProxyConfig:
-    """The settings of one node's kube-proxy.
+    """The settings of one node's kube-proxy, and what they depend on of its Node object.
 
     ``mode`` is kube-proxy's, or ``UNKNOWN`` or ``NO_KUBE_PROXY``. ``cluster_cidr`` is the range of the pods, or those
     of two families with a comma between; None when kube-proxy has none: it then adds no masquerade rule for the cluster
     IP. ``sync_period`` and ``min_sync_period`` are in seconds. An empty ``node_port_addresses`` is the mode's default:
-    all addresses in iptables mode, the primary ones in nftables mode.
+    all addresses in iptables mode, the primary ones in nftables mode. ``bind_address`` is empty when it is that of all
+    interfaces. ``pod_cidrs`` are the Node's, which detectLocalMode NodeCIDR uses; None when they are not known.
 
     ``zones`` are those of the nodes by name, which matter to Services whose endpoints have hints. ``node_addresses``
     are the addresses of the nodes by name, as in the Node's status: a load balancer's source ranges that contain a
@@ -66,6 +84,8 @@ class ProxyConfig:
     node_port_addresses: tuple[str, ...] = ()
     localhost_node_ports: bool = True
     feature_gates: Mapping[str, bool] = field(default_factory=dict, hash=False)
+    bind_address: str = ""
+    pod_cidrs: tuple[str, ...] | None = None
     zones: Mapping[str, str] = field(default_factory=dict, hash=False)
     node_addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     source: str = field(default="", compare=False)
@@ -104,20 +124,61 @@ class ProxyConfig:
             node_port_addresses=tuple(map(str, configuration.get("nodePortAddresses") or ())),
             localhost_node_ports=localhost is None or bool(localhost),
             feature_gates=dict(configuration.get("featureGates") or {}),
+            bind_address=_address(str(configuration.get("bindAddress") or "")),
             source=source,
         )
 
-    def pod_range(self, family: Family) -> str | None:
-        """Return the range of ``cluster_cidr`` in one family; None when kube-proxy has none there."""
-        ranges = (self.cluster_cidr or "").split(",")
-        return next((range_ for range_ in ranges if range_ and family_of_range(range_) == family), None)
+    def local_traffic(self, family: Family) -> LocalTraffic | None:
+        """Return what kube-proxy knows the traffic of pods by in one IP family; None when it does not know it.
+
+        It then has no rules that depend on that (cmd/kube-proxy/app/server_linux.go, getLocalDetectors).
+        """
+        if self.detect_local_mode == BRIDGE_INTERFACE:
+            return LocalTraffic(interface=self.bridge_interface)
+        if self.detect_local_mode == INTERFACE_NAME_PREFIX:
+            return LocalTraffic(interface=self.interface_name_prefix, is_prefix=True)
+        ranges = self.pod_cidrs or () if self.detect_local_mode == NODE_CIDR else (self.cluster_cidr or "").split(",")
+        of_family = (range_ for range_ in ranges if range_ and family_of_range(range_) == family)
+        pod_range = next(of_family, None)
+        return None if pod_range is None else LocalTraffic(pod_range)
+
+    def node_ports(self, node: str, family: Family) -> NodePortAddresses | None:
+        """Return the addresses of a node on which its kube-proxy answers node ports; None when they are not known."""
+        default = (PRIMARY,) if self.mode == NFTABLES else ()
+        texts = self.node_port_addresses or default
+        return NodePortAddresses.of(texts, family, self.node_address(node, family))
+
+    @property
+    def allows_external_ips(self) -> bool:
+        """Whether kube-proxy has rules for the externalIPs of Services (pkg/proxy/serviceport.go, ExternalIPs)."""
+        return self.feature_gates.get(EXTERNAL_IPS, True)
+
+    @property
+    def refuses_localhost_node_ports(self) -> bool:
+        """Whether kube-proxy in nftables mode refuses node ports on loopback addresses that it does not serve.
+
+        It serves those of TCP where nodePortAddresses names loopback addresses, by a listener of its own.
+        """
+        default = self.feature_gates.get(_ALL_ALPHA, False)
+        return self.mode == NFTABLES and self.feature_gates.get(LOCALHOST_NODE_PORTS, default)
+
+    @property
+    def serves_localhost_node_ports(self) -> bool:
+        """Whether a client on the node reaches IPv4 node ports at 127.0.0.1."""
+        if self.mode == NFTABLES:
+            return self.refuses_localhost_node_ports and names_loopback(self.node_port_addresses)
+        # Which address a node has does not matter here: it is no loopback address.
+        addresses = NodePortAddresses.of(self.node_port_addresses, "IPv4", "192.0.2.1")
+        return self.localhost_node_ports and addresses is not None and addresses.answers_on_loopback
 
     def node_address(self, node: str, family: Family) -> str | None:
         """Return the address that kube-proxy takes for its node's in a family; None when it is not known.
 
-        It is the first of the Node's addresses, and a loopback address where it has none of the family
-        (cmd/kube-proxy/app/server.go, detectNodeIPs).
+        It is its bindAddress, else the first of the Node's addresses, and a loopback address where it has none of the
+        family (cmd/kube-proxy/app/server.go, detectNodeIPs).
         """
+        if self.bind_address and family_of(self.bind_address) == family:
+            return self.bind_address
         if node not in self.node_addresses:
             return None
         loopback = "::1" if family == "IPv6" else "127.0.0.1"
@@ -130,13 +191,13 @@ class ProxyConfig:
             return f"the cluster has no kube-proxy ({self.source}): claims about its rules cannot be judged here"
         if self.mode == UNKNOWN:
             return f"the mode of kube-proxy is not known ({self.source})"
-        if self.detect_local_mode == UNKNOWN:
-            return f"kube-proxy's detectLocalMode is not known ({self.source})"
-        if self.detect_local_mode != CLUSTER_CIDR:
-            mode = self.detect_local_mode
-            return f"kube-proxy runs with detectLocalMode {mode}: the suite knows its rules for {CLUSTER_CIDR} only"
-        if self.masquerade_all:
-            return "kube-proxy runs with masqueradeAll: the suite does not know its rules for that"
+        if self.detect_local_mode not in LOCAL_MODES:
+            known = (
+                "not known" if self.detect_local_mode == UNKNOWN else f"{self.detect_local_mode}, which is not known"
+            )
+            return f"kube-proxy's detectLocalMode is {known} ({self.source})"
+        if self.detect_local_mode == NODE_CIDR and self.pod_cidrs is None:
+            return "kube-proxy runs with detectLocalMode NodeCIDR, and the pod CIDRs of its Node cannot be read"
         return ""
 
 
@@ -171,13 +232,35 @@ class ProxyConfigs:
         """Return the same settings with the zones of the nodes."""
         return self._with(lambda config: replace(config, zones=zones))
 
-    def with_node_addresses(self, addresses: Mapping[str, tuple[str, ...]]) -> Self:
-        """Return the same settings with the addresses of the nodes, by name."""
-        return self._with(lambda config: replace(config, node_addresses=addresses))
+    def with_nodes(self, nodes: Iterable[Mapping[str, Any]]) -> Self:
+        """Return the same settings with what the Node objects say: addresses, zones, and each node's pod CIDRs."""
+        objects = {node["metadata"]["name"]: node for node in nodes}
+        zones = {name: (node["metadata"].get("labels") or {}).get(ZONE_LABEL, "") for name, node in objects.items()}
+        known = self._with(
+            lambda config: replace(
+                config,
+                node_addresses={name: _addresses(node) for name, node in objects.items()},
+                zones=zones,
+            )
+        )
+        by_node = {
+            name: replace(config, pod_cidrs=_pod_cidrs(objects[name])) if name in objects else config
+            for name, config in known.by_node.items()
+        }
+        return replace(known, by_node=by_node)
 
     def _with(self, change: Callable[[ProxyConfig], ProxyConfig]) -> Self:
         by_node = {node: change(config) for node, config in self.by_node.items()}
         return replace(self, by_node=by_node, default=self.default and change(self.default))
+
+    def alike(self, nodes: Iterable[str], family: Family) -> tuple[tuple[str, ...], ...]:
+        """Return nodes in groups within which kube-proxy owes the same rules for a Service under Cluster policies."""
+        groups: dict[Hashable, list[str]] = defaultdict(list)
+        for node in nodes:
+            config = self.of(node)
+            local = config.local_traffic(family)
+            groups[config.masquerade_bit, config.masquerade_all, local, config.allows_external_ips].append(node)
+        return tuple(tuple(group) for group in groups.values())
 
     @property
     def distinct(self) -> tuple[ProxyConfig, ...]:
@@ -186,9 +269,32 @@ class ProxyConfigs:
 
     @property
     def mode(self) -> str:
-        """The proxy mode of all nodes; ``UNKNOWN`` when they differ in it."""
-        modes = {config.mode for config in self.distinct}
-        return modes.pop() if len(modes) == 1 else UNKNOWN
+        """The proxy mode in which nodes are judged; ``UNKNOWN`` when that cannot be said.
+
+        Where nodes differ it is that of most of those whose rules can be judged, and of the first of them in a tie.
+        """
+        judged = [config.mode for config in self.by_node.values() if not config.not_judged]
+        modes = [mode for mode in judged if mode in (IPTABLES, NFTABLES)] or judged
+        if modes:
+            return max(dict.fromkeys(modes), key=modes.count)
+        others = {config.mode for config in self.distinct}
+        return others.pop() if len(others) == 1 else UNKNOWN
+
+    @property
+    def not_judged_nodes(self) -> dict[str, str]:
+        """The nodes that claims about nodes leave out, each with the reason."""
+        mode = self.mode
+        other = "its kube-proxy runs in {} mode, and claims about nodes are judged in {} mode"
+        return {
+            node: config.not_judged or other.format(config.mode, mode)
+            for node, config in self.by_node.items()
+            if config.not_judged or config.mode != mode
+        }
+
+    @property
+    def without_external_ips(self) -> tuple[str, ...]:
+        """The nodes whose kube-proxies have no rules for externalIPs."""
+        return tuple(node for node, config in self.by_node.items() if not config.allows_external_ips)
 
     @property
     def min_sync_period(self) -> float:
@@ -197,17 +303,26 @@ class ProxyConfigs:
 
     @property
     def not_judged(self) -> str:
-        """Why claims about nodes cannot be judged, and on which nodes; empty when those about this mode can."""
+        """Why no claim about nodes can be judged; empty when those about this mode can, on some node at least."""
         if self.unreadable:
             return self.unreadable
-        reasons = self._by_node(lambda config: config.not_judged)
-        if any(reasons):
-            named = {f"{listed(nodes)}: {reason}" for reason, nodes in reasons.items() if reason}
-            return "; ".join(sorted(named)) if len(reasons) > 1 else next(iter(reasons))
-        modes = self._by_node(lambda config: config.mode)
-        if len(modes) > 1:
-            return f"kube-proxy runs in different modes: {_joined(modes)}: nodes are judged in one mode only"
-        return ""
+        if not self.by_node:
+            return self.default.not_judged if self.default else ""
+        if len(self.not_judged_nodes) < len(self.by_node):
+            return ""
+        reasons = self._by_reason()
+        return next(iter(reasons)) if len(reasons) == 1 else _named(reasons)
+
+    @property
+    def left_out(self) -> str:
+        """The nodes that claims about nodes leave out, with the reasons; empty when they leave out none, or all."""
+        return "" if self.not_judged else _named(self._by_reason())
+
+    def _by_reason(self) -> dict[str, list[str]]:
+        nodes: dict[str, list[str]] = defaultdict(list)
+        for node, reason in self.not_judged_nodes.items():
+            nodes[reason].append(node)
+        return nodes
 
     def facts(self) -> dict[str, str]:
         """Return the settings in words by name, for display only; a setting that all nodes leave alone is left out."""
@@ -216,14 +331,15 @@ class ProxyConfigs:
             "proxy read from": _joined(self._by_node(lambda config: config.source)),
             "cluster CIDR": self._shown(lambda config: config.cluster_cidr or "none"),
             "masquerade bit": self._shown(lambda config: str(config.masquerade_bit)),
-            "detectLocalMode": self._shown(lambda config: config.detect_local_mode, CLUSTER_CIDR),
+            "detectLocalMode": self._shown(_detect_local_mode, CLUSTER_CIDR),
             "masqueradeAll": self._shown(lambda config: "yes" if config.masquerade_all else "no", "no"),
             "syncPeriod": self._shown(lambda config: f"{config.sync_period:g} s", f"{SYNC_PERIOD_SECONDS:g} s"),
             "minSyncPeriod": self._shown(
                 lambda config: f"{config.min_sync_period:g} s", f"{MIN_SYNC_PERIOD_SECONDS:g} s"
             ),
             "nodePortAddresses": self._shown(lambda config: ", ".join(config.node_port_addresses)),
-            "rules not judged": self.not_judged,
+            "localhostNodePorts": self._shown(lambda config: "yes" if config.localhost_node_ports else "no", "yes"),
+            "rules not judged": self.not_judged or self.left_out,
         }
         return {name: value for name, value in shown.items() if value}
 
@@ -262,6 +378,39 @@ def duration_seconds(duration: str | float | None) -> float:
     if not parts or "".join(part[0] for part in parts) != text:
         raise ValueError(f"{duration!r} is no duration")
     return sum(float(part["number"]) * _UNITS[part["unit"]] for part in parts)
+
+
+def _address(text: str) -> str:
+    """Return the address that kube-proxy binds to; empty for all of them, and for text that is no address."""
+    try:
+        parsed = ipaddress.ip_address(text)
+    except ValueError:
+        return ""
+    return "" if parsed.is_unspecified else str(parsed)
+
+
+def _addresses(node: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the addresses of a Node in the order in which kube-proxy looks at them (pkg/util/node, GetNodeHostIPs)."""
+    listed_addresses = (node.get("status") or {}).get("addresses") or ()
+    kinds = ("InternalIP", "ExternalIP")
+    return tuple(item["address"] for kind in kinds for item in listed_addresses if item["type"] == kind)
+
+
+def _pod_cidrs(node: Mapping[str, Any]) -> tuple[str, ...]:
+    spec = node.get("spec") or {}
+    return tuple(spec.get("podCIDRs") or filter(None, (spec.get("podCIDR"),)))
+
+
+def _detect_local_mode(config: ProxyConfig) -> str:
+    interfaces = {
+        BRIDGE_INTERFACE: f" {config.bridge_interface}",
+        INTERFACE_NAME_PREFIX: f" {config.interface_name_prefix}",
+    }
+    return config.detect_local_mode + interfaces.get(config.detect_local_mode, "")
+
+
+def _named(nodes: Mapping[str, list[str]]) -> str:
+    return "; ".join(f"{listed(names)}: {reason}" for reason, names in nodes.items())
 
 
 def _mode_and_source(config: ProxyConfig) -> str:

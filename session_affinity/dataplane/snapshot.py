@@ -65,6 +65,7 @@ _LISTS: Final = rf"""{_STAMP}
 if [ -d /proc/net/xt_recent ]; then
   say lists /proc/net/xt_recent/*
   grep '' /proc/net/xt_recent/* /dev/null 2>/dev/null
+  read -r packets </sys/module/xt_recent/parameters/ip_pkt_list_tot && say packets "$packets"
 else
   say missing xt_recent
 fi
@@ -125,7 +126,8 @@ class NodeSnapshot:
     ``ruleset`` has the nat table, and where kube-proxy's rules are in it the filter table too.
     ``program`` is the save program that printed the rules and ``variant`` its kernel backend, nf_tables or legacy; both
     are empty when no save program ran. ``lists`` are the recent lists by name, empty ones included. ``flows`` is None
-    when conntrack entries were not requested or cannot be read. ``nftables`` is kube-proxy's table, None when it does
+    when conntrack entries were not requested or cannot be read. ``max_stamps`` is how many connection times an entry of
+    a list has at most. ``nftables`` is kube-proxy's table, None when it does
     not exist. ``jiffies`` is None when /proc/timer_list is masked and no recent list could be stamped instead.
     ``uptime`` is the moment of ``jiffies`` in seconds: rules and lists are read before it, the nftables table and
     conntrack entries between it and the uptime ``read_until``. ``missing`` names what could not be read.
@@ -142,6 +144,7 @@ class NodeSnapshot:
     program: str = ""
     variant: str = ""
     missing: tuple[str, ...] = ()
+    max_stamps: int = xt_recent.MAX_STAMPS
 
     @property
     def sample(self) -> ClockSample:
@@ -189,10 +192,11 @@ def _snapshot(node: str, sections: Mapping[str, tuple[str, str]]) -> NodeSnapsho
     )
     nft = sections.get("nft")
     flows = sections.get("flows")
+    max_stamps = xt_recent.max_stamps(sections.get("packets", nothing)[0])
     return NodeSnapshot(
         node=node,
         ruleset=_ruleset(rules, sections.get("filter")),
-        lists=_lists(*sections.get("lists", nothing)),
+        lists=_lists(*sections.get("lists", nothing), max_stamps),
         flows=conntrack.parse(flows[1]) if flows else None,
         nftables=table.parse(_json(nft[1])) if nft else None,
         jiffies=int(clock["jiffies"]) if "jiffies" in clock else None,
@@ -201,6 +205,7 @@ def _snapshot(node: str, sections: Mapping[str, tuple[str, str]]) -> NodeSnapsho
         program=program,
         variant=_variant(rules) if program else "",
         missing=tuple(head for head in sections if head.startswith(("missing ", "failed "))),
+        max_stamps=max_stamps,
     )
 
 
@@ -213,7 +218,7 @@ def _ruleset(rules: str, filter_section: tuple[str, str] | None) -> Ruleset:
     return save.Ruleset(MappingProxyType({**nat.tables, "filter": tables.get("filter", {})}))
 
 
-def _lists(paths: str, text: str) -> Mapping[str, RecentList]:
+def _lists(paths: str, text: str, max_stamps: int) -> Mapping[str, RecentList]:
     prefix = f"{xt_recent.DIRECTORY}/"
     lists: dict[str, list[str]] = {path.removeprefix(prefix): [] for path in paths.split() if path != f"{prefix}*"}
     for line in text.splitlines():
@@ -221,7 +226,9 @@ def _lists(paths: str, text: str) -> Mapping[str, RecentList]:
         if not separator:
             raise NodeError(f"the recent lists cannot be read: {line!r}")
         lists.setdefault(name, []).append(f"src={entry}")
-    return MappingProxyType({name: xt_recent.parse(name, "\n".join(lines)) for name, lines in lists.items()})
+    return MappingProxyType(
+        {name: xt_recent.parse(name, "\n".join(lines), max_stamps) for name, lines in lists.items()}
+    )
 
 
 def _variant(rules: str) -> str:

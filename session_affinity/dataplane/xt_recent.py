@@ -17,7 +17,7 @@ DIRECTORY: Final = "/proc/net/xt_recent"
 KERNEL_HZ: Final = (100, 250, 300, 1000)
 """The tick rates a kernel can be built with (kernel/Kconfig.hz)."""
 MAX_STAMPS: Final = 32
-"""The number of connection times in an entry while no rule has --hitcount."""
+"""The number of connection times in an entry while no rule has --hitcount, and ``ip_pkt_list_tot`` is 0."""
 _WRITE_SCRIPT: Final = r"""while [ $# -gt 1 ]; do list=/proc/net/xt_recent/$1
 [ -w "$list" ] || { echo "no list $list" >&2; exit 1; }
 printf '%s\n' "$2" > "$list" || exit 1; shift 2; done"""
@@ -69,8 +69,9 @@ class Clock:
 class Entry:
     """A client in a recent list; ``last_seen`` and ``stamps`` are jiffies, ``ttl`` is 0 for an entry added by hand.
 
-    ``stamps`` is a ring and unsorted once it has MAX_STAMPS connections; ``index`` (``oldest_pkt`` in the file) is the
-    slot of the next stamp. ``written`` is the address as the file has it (see ``as_listed``).
+    ``stamps`` is a ring and unsorted once it is full; ``index`` (``oldest_pkt`` in the file) is the
+    slot of the next stamp. ``written`` is the address as the file has it (see ``as_listed``). ``capacity`` is how many
+    stamps an entry has at most.
     """
 
     address: str
@@ -79,10 +80,11 @@ class Entry:
     index: int
     stamps: tuple[int, ...]
     written: str = field(default="", compare=False)
+    capacity: int = field(default=MAX_STAMPS, compare=False)
 
     @property
     def connections(self) -> int:
-        """The number of new connections, exact below MAX_STAMPS."""
+        """The number of new connections, exact below ``capacity``."""
         return len(self.stamps)
 
     def age(self, clock: Clock) -> float:
@@ -122,9 +124,23 @@ def as_listed(address: str) -> str:
     return ipaddress.ip_address(address).exploded
 
 
-def parse(name: str, text: str) -> RecentList:
-    """Parse the text of one list; raises NodeError on a line of another format."""
-    return RecentList(name, tuple(_entry(name, line) for line in text.splitlines() if line.strip()))
+def max_stamps(parameter: str) -> int:
+    """Return how many stamps an entry has at most, given what the module's parameter ``ip_pkt_list_tot`` is.
+
+    The kernel rounds it up to a power of two, and 0 leaves it alone (recent_mt_check). Raises ValueError.
+    """
+    packets = int(parameter or 0)
+    return 1 << (packets - 1).bit_length() if packets else MAX_STAMPS
+
+
+def parse(name: str, text: str, capacity: int = MAX_STAMPS) -> RecentList:
+    """Parse the text of one list; raises NodeError on a line of another format.
+
+    A list has each client once. Kernels before 5.6 repeat a line when the file is read in pieces (commit db25517a5509,
+    recent_seq_next): of lines of one client the last one, which was read last, counts.
+    """
+    entries = (_entry(name, line, capacity) for line in text.splitlines() if line.strip())
+    return RecentList(name, tuple({entry.address: entry for entry in entries}.values()))
 
 
 def derive_hz(first: ClockSample, second: ClockSample) -> int:
@@ -149,7 +165,7 @@ def derive_hz(first: ClockSample, second: ClockSample) -> int:
     return nearest
 
 
-def _entry(name: str, line: str) -> Entry:
+def _entry(name: str, line: str, capacity: int) -> Entry:
     match = _LINE.fullmatch(line.strip())
     try:
         if match:
@@ -160,6 +176,7 @@ def _entry(name: str, line: str) -> Entry:
                 int(match["index"]),
                 tuple(int(stamp) for stamp in match["stamps"].replace(",", " ").split()),
                 match["address"],
+                capacity,
             )
     except ValueError:
         pass

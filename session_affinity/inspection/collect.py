@@ -28,6 +28,7 @@ from session_affinity.kube.resources import (
     SERVICES,
     Resource,
 )
+from session_affinity.nodes.kube_proxy import KubeProxies
 from session_affinity.text import listed
 from session_affinity.waiting import poll
 
@@ -48,7 +49,6 @@ DIFFERENCE_SECONDS: Final = 1.5
 MOST_NODES_WITH_CLIENTS: Final = 20
 MOST_SEARCHED_ADDRESSES: Final = 20
 """How many nodes' pods are listed, and for how many more addresses pods are searched, to name clients."""
-ZONE_LABEL: Final = "topology.kubernetes.io/zone"
 LIST_CAPACITY_FILE: Final = "/sys/module/xt_recent/parameters/ip_list_tot"
 
 
@@ -111,10 +111,11 @@ class _Reader:
     def observe(self, service: Object) -> Observation:
         reads = self._pool.submit(self._read_nodes, Objects(service).families) if self._nodes.names else None
         objects = self._objects(service)
-        configs = self._cluster.proxy_configs.with_zones(_zones(objects.nodes))
+        configs = self._cluster.proxy_configs.with_nodes(objects.nodes or ())
         readings = () if reads is None else self._readings(objects, configs, reads.result())
         if readings and any(node.rules is RulesState.DIFFER for node in readings):
             objects, readings = self._after_a_sync(objects, configs)
+            readings = tuple(self._with_failed_syncs(node, configs) for node in readings)
         addresses = {binding.client for node in readings for binding in node.bindings if binding.is_live}
         if any(binding.seconds_left is None for node in readings for binding in node.bindings):
             why = "/proc/timer_list is masked on the nodes, so that expired entries cannot be distinguished either"
@@ -236,6 +237,16 @@ class _Reader:
         poll(as_expected, max(self._began + DIFFERENCE_SECONDS - time.monotonic(), 0.0), pause=0.3)
         return objects, readings
 
+    def _with_failed_syncs(self, reading: NodeReading, configs: ProxyConfigs) -> NodeReading:
+        """Return the reading of a node whose rules differ with the number of its kube-proxy's failed syncs."""
+        if reading.rules is not RulesState.DIFFER:
+            return reading
+        try:
+            failed = KubeProxies(self._nodes, configs, ()).failed_syncs(reading.node)
+        except NodeError:
+            return reading
+        return replace(reading, failed_syncs=failed)
+
     def _client_pods(
         self, objects: Objects, readings: Iterable[NodeReading], addresses: set[str]
     ) -> tuple[list[Object], bool]:
@@ -279,13 +290,6 @@ def _reason(error: ClusterError) -> str:
 def _kinds(objects: Iterable[Object] | None, kind: str) -> list[Object]:
     """Return objects with their kind, which lists of the API leave out."""
     return [{"kind": kind, **each} for each in objects or ()]
-
-
-def _zones(nodes: Iterable[Object] | None) -> dict[str, str]:
-    return {
-        str(node["metadata"]["name"]): str((node["metadata"].get("labels") or {}).get(ZONE_LABEL, ""))
-        for node in nodes or ()
-    }
 
 
 def _of_nodes(objects: Objects) -> set[str]:

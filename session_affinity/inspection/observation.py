@@ -83,7 +83,8 @@ class NodeReading:
     """What a node has for the Service.
 
     ``mode`` is that of the node's kube-proxy. ``not_compared`` and ``not_read`` say why rules are not compared, or
-    nothing of the node could be read; empty when they are.
+    nothing of the node could be read; empty when they are. ``failed_syncs`` is how many syncs of kube-proxy failed
+    since it started; it is asked only where rules differ, and None where it does not answer.
     """
 
     node: str
@@ -93,6 +94,7 @@ class NodeReading:
     stores: tuple[StoreUse, ...] = ()
     not_compared: str = ""
     not_read: str = ""
+    failed_syncs: int | None = None
 
     @property
     def rules(self) -> RulesState:

@@ -99,7 +99,7 @@ class KubeProxies:
 
         A sync takes milliseconds: a busy machine may miss it. Raises NodeError.
         """
-        seconds = round(self.deadlines.kube_proxy_sync)
+        seconds = round(self.deadlines.kube_proxy_sync + self.configs.of(node).min_sync_period)
         argv = ("sh", "-c", KILL_DURING_SYNC, "kill", PROCESS, str(seconds), str(NO_SYNC))
         done = self.nodes.run(node, argv)
         if done.returncode == NO_SYNC:

@@ -53,11 +53,13 @@ class RunFacts:
             return
 
     def learn_missing_nodes(self) -> None:
-        """Add the number of nodes that were judged to the facts, and the nodes that could not be read at the end."""
+        """Add the number of nodes that were judged to the facts, and which were not, with the reasons."""
         if self.nodes is None or not self.nodes.names:
             return
         missing = self.nodes.missing
         self.facts["nodes judged"] = str(sum(name not in missing for name in self.nodes.names))
+        if self.proxy_configs is not None and (left_out := self.proxy_configs.left_out):
+            self.facts["nodes left out"] = left_out
         if missing:
             self.facts["nodes missing"] = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
 

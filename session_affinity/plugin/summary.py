@@ -58,7 +58,11 @@ def cluster_line(facts: Mapping[str, str]) -> str:
     """Return the cluster, its kube-proxy and its kernel as a line."""
     rules = f" ({facts['rules read with']})" if "rules read with" in facts else ""
     families = f", {facts['IP families'].replace(', ', ' and ')}" if "IP families" in facts else ""
-    missing = f" (missing: {facts['nodes missing']})" if "nodes missing" in facts else ""
+    missing = "".join(
+        f" ({word}: {facts[name]})"
+        for word, name in (("missing", "nodes missing"), ("left out", "nodes left out"))
+        if name in facts
+    )
     judged = facts.get("nodes judged", facts["nodes"])
     nodes = facts["nodes"] if judged == facts["nodes"] else f"{judged} of {facts['nodes']}"
     return (

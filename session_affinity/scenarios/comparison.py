@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 SENTINEL_ENDPOINT: Final[Mapping[Family, str]] = {"IPv4": "192.0.2.1", "IPv6": "2001:db8::1"}
 """The endpoint of the sentinel: an address for documentation (RFC 5737, RFC 3849), to which nothing is sent."""
-ZONE_LABEL: Final = "topology.kubernetes.io/zone"
 _WORD: Final = re.compile(r"[^\s\"',{}()]+")
 
 
@@ -82,20 +81,7 @@ class Comparison:
 
 def aware_of_nodes(testbed: Testbed, nodes: Iterable[Mapping[str, Any]]) -> Testbed:
     """Return a testbed that knows the zones and addresses of nodes, which hints and source ranges depend on."""
-    zones: dict[str, str] = {}
-    addresses: dict[str, tuple[str, ...]] = {}
-    for node in nodes:
-        name = node["metadata"]["name"]
-        zones[name] = str((node["metadata"].get("labels") or {}).get(ZONE_LABEL, ""))
-        listed_addresses = (node.get("status") or {}).get("addresses") or ()
-        # kube-proxy prefers internal addresses to external ones (k8s.io/component-helpers/node/util, GetNodeHostIPs).
-        addresses[name] = tuple(
-            address["address"]
-            for kind in ("InternalIP", "ExternalIP")
-            for address in listed_addresses
-            if address["type"] == kind
-        )
-    return replace(testbed, proxy_configs=testbed.proxy_configs.with_zones(zones).with_node_addresses(addresses))
+    return replace(testbed, proxy_configs=testbed.proxy_configs.with_nodes(nodes))
 
 
 def compare(

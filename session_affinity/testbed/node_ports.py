@@ -14,9 +14,8 @@ from session_affinity.waiting import SLOW_MACHINE, poll
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from session_affinity.cluster_objects.services import Services
     from session_affinity.dataplane.model import Family, ServiceState
-    from session_affinity.traffic.client import Client
+    from session_affinity.testbed.testbed import Testbed
 
 NODE_PORT: Final = {"type": "NodePort"}
 
@@ -46,12 +45,13 @@ def internal_addresses(nodes: Iterable[Mapping[str, Any]], family: Family) -> di
     return {node["metadata"]["name"]: address for node in nodes for address in list(_addresses(node, family))[:1]}
 
 
-def answering(services: Services, client: Client, addresses: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the nodes that answer a client at the node port of a sentinel Service, after waiting for all.
+def answering(testbed: Testbed, addresses: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the nodes that answer the client at the node port of a sentinel Service, after waiting for all.
 
     kube-proxy applies changes in order: a node that answers has synced every Service created before.
     """
-    sentinel = services.create(ServiceRequest("entrance", spec=NODE_PORT))
+    client = testbed.client
+    sentinel = testbed.services.create(ServiceRequest("entrance", spec=NODE_PORT))
     targets = {Target(address, sentinel.ports[0].node_port): node for node, address in addresses.items()}
     answered: set[Target] = set()
 
@@ -61,19 +61,19 @@ def answering(services: Services, client: Client, addresses: Mapping[str, str]) 
         return len(answered) == len(targets)
 
     try:
-        poll(all_answer, client.deadlines.node_ports)
+        poll(all_answer, testbed.sync_seconds)
     finally:
-        services.delete(sentinel)
+        testbed.services.delete(sentinel)
     return tuple(node for target, node in targets.items() if target in answered)
 
 
-def require_answers(services: Services, client: Client, node_port_targets: NodePortTargets) -> None:
+def require_answers(testbed: Testbed, node_port_targets: NodePortTargets) -> None:
     """Wait until all nodes answer at the node port of a Service created now; raises NotReadyError."""
-    answered = answering(services, client, node_port_targets.addresses)
+    answered = answering(testbed, node_port_targets.addresses)
     if late := node_port_targets.others(*answered):
         raise NotReadyError(
-            f"{', '.join(late)}: no answer to {client.pod} at the node port of a Service created "
-            f"{client.deadlines.node_ports:.0f} s ago",
+            f"{', '.join(late)}: no answer to {testbed.client.pod} at the node port of a Service created "
+            f"{testbed.sync_seconds:.0f} s ago",
             next_step=f"see whether kube-proxy runs there; {SLOW_MACHINE}",
         )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from session_affinity.dataplane.xt_recent import MAX_STAMPS
 from session_affinity.errors import NothingObservedError
 from session_affinity.verdicts.distribution import judge_one_endpoint
 from session_affinity.verdicts.rules import judge_differences, judge_readable_rules
@@ -143,7 +142,7 @@ def _judge_entry(
 
 def _is_same(before: AffinityEntry, after: AffinityEntry) -> bool:
     """Whether an entry continues another: it has stamps of the other's, or so many that those had to go."""
-    shared = not before.stamps or bool({*before.stamps} & {*after.stamps}) or len(after.stamps) == MAX_STAMPS
+    shared = not before.stamps or bool({*before.stamps} & {*after.stamps}) or after.is_full
     return before.store == after.store and shared
 
 

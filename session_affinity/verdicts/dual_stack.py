@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from session_affinity.dataplane.xt_recent import MAX_STAMPS, as_listed
+from session_affinity.dataplane.xt_recent import as_listed
 from session_affinity.text import lines_or
 from session_affinity.verdicts.verdict import Finding, Verdict, require_observed
 
@@ -48,12 +48,11 @@ def judge_entry_per_family(
     """
     require_observed(families[1:], "a second IP family of the Service")
     require_observed(range(connections), f"connections of {families[0].client}")
-    stamps = min(connections, MAX_STAMPS)
     entries = [backend.affinity_entries(family.state, family.service, hz) for family in families]
     findings = [
         Finding(family.state.node, f"{family.service.family}: {expected}", lines_or(map(_entry_text, own), "no entry"))
         for family, own in zip(families, entries, strict=True)
-        if (expected := _unmet(backend, family, own, stamps))
+        if (expected := _unmet(backend, family, own, min(connections, family.state.max_stamps)))
     ]
     seen = [_entry_text(entry) for own in entries for entry in own]
     return Verdict(f"{' and '.join(seen) or 'no entry'}", tuple(findings), families[0].service)

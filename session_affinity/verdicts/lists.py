@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from session_affinity.dataplane.backend import of_client
 from session_affinity.dataplane.backends import IPTABLES, NFTABLES
-from session_affinity.dataplane.xt_recent import MAX_STAMPS
 from session_affinity.errors import NothingObservedError
 from session_affinity.text import lines_or
 from session_affinity.verdicts.verdict import Finding, Verdict, require_observed
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 def judge_one_entry(
     service: ServiceState, client: ClientId, rounds: Sequence[tuple[int, NodeSnapshot]], hz: int
 ) -> Verdict:
-    """Judge that the client is in exactly one list, live, with a stamp for each connection up to 32.
+    """Judge that the client is in exactly one list, live, with a stamp for each connection, up to 32 by default.
 
     ``rounds`` has the client's node after each round of requests, with the number of connections so far; 0 is before
     any. ``hz`` is the tick rate of the node. Raises NothingObservedError when no round has connections.
@@ -34,7 +33,7 @@ def judge_one_entry(
     figures: list[str] = []
     for connections, state in rounds:
         entries = of_client(IPTABLES.affinity_entries(state, service, hz), client.address)
-        stamps = min(connections, MAX_STAMPS)
+        stamps = min(connections, state.max_stamps)
         seen = [len(entry.stamps) for entry in entries if entry.is_live]
         figures.append(f"{'+'.join(map(str, seen)) or '0'} stamps after {connections}")
         if seen != ([stamps] if connections else []):

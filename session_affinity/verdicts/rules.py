@@ -108,12 +108,40 @@ def judge_no_affinity_rules(backend: Backend, service: ServiceState, states: Map
     return Verdict(headline, tuple(findings), service)
 
 
-def judge_same_rules(backend: Backend, service: ServiceState, states: Mapping[str, NodeSnapshot]) -> Verdict:
+def judge_same_rules(
+    backend: Backend,
+    service: ServiceState,
+    states: Mapping[str, NodeSnapshot],
+    alike: Sequence[Sequence[str]] | None = None,
+) -> Verdict:
     """Judge that all nodes have the same rules for a Service, clients, counters and comments aside.
 
-    A node without any rule of the Service is a finding. Raises NothingObservedError unless two nodes were read.
+    ``alike`` are groups of nodes whose kube-proxies have the same settings, and whose rules are compared among
+    themselves; by default all nodes are one. A node without any rule of the Service is a finding. Raises
+    NothingObservedError unless two nodes of a group were read.
     """
-    require_observed(list(states)[1:], f"nodes beside the first with the rules of {service.key}")
+    groups = _groups(states, alike)
+    require_observed(groups, f"two nodes with the same settings and the rules of {service.key}")
+    findings: list[Finding] = []
+    headlines: list[str] = []
+    for group in groups:
+        headline, of_group = _same_rules(backend, service, group)
+        headlines.append(headline)
+        findings += of_group
+    return Verdict("; ".join(headlines), tuple(findings), service)
+
+
+def _groups(states: Mapping[str, NodeSnapshot], alike: Sequence[Sequence[str]] | None) -> list[dict[str, NodeSnapshot]]:
+    """Return the states by group of nodes; a group of which fewer than two were read is left out."""
+    read = dict(states.items())
+    groups = [tuple(read)] if alike is None else alike
+    found = [{name: read[name] for name in group if name in read} for group in groups]
+    return [group for group in found if len(group) > 1]
+
+
+def _same_rules(
+    backend: Backend, service: ServiceState, states: Mapping[str, NodeSnapshot]
+) -> tuple[str, list[Finding]]:
     groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for name, state in states.items():
         groups[backend.normalised(state, service)].append(name)
@@ -125,8 +153,7 @@ def judge_same_rules(backend: Backend, service: ServiceState, states: Mapping[st
     ]
     if not most:
         findings += map(_no_rules, agreed)
-    headline = f"{len(most)} rules, the same on {len(agreed)} of {len(states)} nodes"
-    return Verdict(headline, tuple(findings), service)
+    return f"{len(most)} rules, the same on {len(agreed)} of {len(states)} nodes", findings
 
 
 def judge_timeouts(backend: Backend, services: Sequence[ServiceState], states: Mapping[str, NodeSnapshot]) -> Verdict:

@@ -93,6 +93,12 @@ def _kubernetes(function: Any) -> Any:
     " A directory has two, control-plane and worker.",
 )
 @click.option(
+    "--proxy-config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Merge the KubeProxyConfiguration in this file over that of the kube-proxies. Default: the suite's own.",
+)
+@click.option(
     "--ip-family",
     type=click.Choice(IP_FAMILIES),
     default=DEFAULT_IP_FAMILY,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from session_affinity.clusters.embedded import node_program
+from session_affinity.clusters.embedded import node_program, proxy_settings
 from session_affinity.clusters.embedded.cgroups import ClusterCgroups
 from session_affinity.clusters.embedded.layout import API_PORT, API_SERVICE, CLUSTER_DNS, ETCD_PORT, Layout, NodeLayout
 from session_affinity.clusters.embedded.process import Gate, Process
@@ -147,7 +148,9 @@ def write_configuration(layout: Layout, state: StateDirectory, api_port: int) ->
         directory = state.node(node.name)
         _write_json(directory / "kubelet.yaml", _kubelet(layout, node, state))
         if layout.has_kube_proxy:
-            _write_json(directory / _KUBE_PROXY, _kube_proxy(layout, node, state))
+            settings = layout.proxy_settings.get(node.name, ())
+            merged = reduce(proxy_settings.merged, settings, _kube_proxy(layout, node, state))
+            _write_json(directory / _KUBE_PROXY, merged)
         (directory / "resolv.conf").write_text(
             "".join(f"nameserver {address}\n" for address in layout.service_addresses(CLUSTER_DNS))
         )

@@ -56,7 +56,8 @@ class Layout:
 
     ``proxy_mode`` is ``NO_KUBE_PROXY`` in a cluster without kube-proxy. ``cni`` says whether the nodes have the suite's
     CNI configuration and routes to each other's pods. ``node_programs`` are the paths of the user's program by the role
-    of the node that it runs on, ``control-plane`` and ``worker``; empty when there is none.
+    of the node that it runs on, ``control-plane`` and ``worker``; empty when there is none. ``proxy_settings`` are
+    merged one after the other over kube-proxy's configuration, by node.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Layout:
     deadline_scale: float = 1.0
     cni: bool = True
     node_programs: dict[str, str] = field(default_factory=dict)
+    proxy_settings: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
 
     @property
     def deadlines(self) -> Deadlines:
@@ -108,7 +110,9 @@ class Layout:
         """Return the layout in a file; raises ClusterError when another version of the suite wrote it."""
         try:
             data: dict[str, Any] = json.loads(file.read_text())
-            return cls(**{**data, "nodes": tuple(_node(node) for node in data["nodes"])})
+            settings = {node: tuple(parts) for node, parts in data["proxy_settings"].items()}
+            nodes = tuple(_node(node) for node in data["nodes"])
+            return cls(**{**data, "nodes": nodes, "proxy_settings": settings})
         except (TypeError, LookupError, ValueError) as error:
             raise ClusterError(
                 f"{file}: not written by this version of the suite ({error})",

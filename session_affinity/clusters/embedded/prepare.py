@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from session_affinity import versions
 from session_affinity.clusters.addresses import DEFAULT_IP_FAMILY, families_of
-from session_affinity.clusters.embedded import binaries, images, node_program, preflight
+from session_affinity.clusters.embedded import binaries, images, node_program, preflight, proxy_settings
 from session_affinity.clusters.embedded.binaries.store import digest
 from session_affinity.clusters.embedded.layout import WORKERS, Layout, node_layouts
 from session_affinity.clusters.options import require_dataplane
@@ -31,7 +31,7 @@ class ClusterRequest:
     ``kubernetes`` is a minor or a full version, empty for the default minor; ``proxy_mode`` is None for the default
     one; ``kube_proxy`` is a binary to run instead of the release's; ``deadline_scale`` multiplies all deadlines, for
     slow machines. ``node_program`` is the user's program of every node, or a directory with one for each role; it runs
-    beside what ``no_kube_proxy`` and ``no_cni`` do not take away.
+    beside what ``no_kube_proxy`` and ``no_cni`` do not take away. ``proxy_config`` has kube-proxy's settings.
     """
 
     name: str = "myk8s"
@@ -41,6 +41,7 @@ class ClusterRequest:
     no_kube_proxy: bool = False
     no_cni: bool = False
     node_program: Path | None = None
+    proxy_config: Path | None = None
     workers: int = WORKERS
     ip_family: str = DEFAULT_IP_FAMILY
     deadline_scale: float = 1.0
@@ -66,10 +67,13 @@ def prepare(request: ClusterRequest, progress: Progress) -> PreparedCluster:
     """
     release = resolve(request)
     node_programs = node_program.programs_of(request.node_program) if request.node_program else {}
+    settings = proxy_settings_of(request)
+    modes = {part.get("mode") or request.mode for parts in settings.values() for part in parts}
     with progress.step("machine check"):
-        preflight.check(
-            request.mode, request.workers + 1, families_of(request.ip_family), node_programs=bool(node_programs)
-        )
+        for mode in sorted({request.mode, *modes}):
+            preflight.check(
+                mode, request.workers + 1, families_of(request.ip_family), node_programs=bool(node_programs)
+            )
     with progress.step("programs"):
         programs = binaries.ensure(release, progress)
     with progress.step("container images"):
@@ -83,6 +87,8 @@ def prepare(request: ClusterRequest, progress: Progress) -> PreparedCluster:
     if request.no_kube_proxy:
         del paths["kube-proxy"]
     facts |= {f"node program of {role}": f"{path}, sha256 {digest(Path(path))}" for role, path in node_programs.items()}
+    if request.proxy_config is not None:
+        facts["kube-proxy settings"] = f"from --proxy-config: {request.proxy_config}"
     layout = Layout(
         name=request.name,
         kubernetes=release,
@@ -94,8 +100,17 @@ def prepare(request: ClusterRequest, progress: Progress) -> PreparedCluster:
         ip_family=request.ip_family,
         cni=not request.no_cni,
         node_programs=node_programs,
+        proxy_settings=settings,
     )
     return PreparedCluster(layout, facts)
+
+
+def proxy_settings_of(request: ClusterRequest) -> dict[str, tuple[dict[str, Any], ...]]:
+    """Return the settings of kube-proxy that a request's file has for each node; raises UsageError."""
+    if request.proxy_config is None:
+        return {}
+    nodes = [node.name for node in node_layouts(request.name, request.workers, request.ip_family)]
+    return proxy_settings.read(request.proxy_config, request.name, nodes, request.mode)
 
 
 def resolve(request: ClusterRequest) -> str:

@@ -13,6 +13,7 @@ from session_affinity.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from session_affinity.clusters.embedded.cluster import EmbeddedCluster
     from session_affinity.clusters.options import ClusterOptions
@@ -43,6 +44,7 @@ def open_embedded(options: ClusterOptions, progress: Progress) -> Iterator[Embed
         no_kube_proxy=options.no_kube_proxy,
         no_cni=options.no_cni,
         node_program=options.node_program,
+        proxy_config=options.proxy_config,
         ip_family=options.ip_family or DEFAULT_IP_FAMILY,
         deadline_scale=options.deadlines.scale,
     )
@@ -90,6 +92,21 @@ def _require_same(kept: EmbeddedCluster, options: ClusterOptions) -> None:
                 next_step=f"take it down (session-affinity cluster down --name {kept.name})"
                 " or use another --cluster-name",
             )
+    if options.proxy_config is not None:
+        _require_same_settings(kept, options.proxy_config)
+
+
+def _require_same_settings(kept: EmbeddedCluster, file: Path) -> None:
+    # Imported here because importing YAML takes time, and few runs need it.
+    from session_affinity.clusters.embedded import proxy_settings
+
+    layout = kept.layout
+    names = [node.name for node in layout.nodes]
+    if proxy_settings.read(file, layout.name, names, layout.proxy_mode) != layout.proxy_settings:
+        raise UsageError(
+            f"--proxy-config {file}: the kube-proxies of the running cluster {kept.name} have other settings",
+            next_step=f"take it down (session-affinity cluster down --name {kept.name}) or use another --cluster-name",
+        )
 
 
 def _joined(programs: Mapping[str, str]) -> str:

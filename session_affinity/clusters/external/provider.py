@@ -77,8 +77,10 @@ def open_external(options: ClusterOptions, progress: Progress) -> Iterator[Exter
         _shells(_agents(api, agent_namespace, candidates, options, progress)) as agents,
     ):
         proxy_configs = discovery.discover(api, agents.nodes, deadlines=options.deadlines)
+        if unlisted is None:
+            proxy_configs = proxy_configs.with_nodes(api.objects(NODES))
         missing = _missing_nodes(agents, proxy_configs, candidates)
-        placed = unlisted or _place(_away_from(candidates, missing))
+        placed = unlisted or _place(_away_from(candidates, {**missing, **proxy_configs.not_judged_nodes}))
         nodes = {node: access for node, access in agents.nodes.items() if node not in missing}
         for line in (
             str(proxy_configs),
@@ -314,7 +316,7 @@ def _place(candidates: Sequence[Candidate]) -> Placement:
 
 
 def _away_from(candidates: Sequence[Candidate], missing: Mapping[str, str]) -> Sequence[Candidate]:
-    """Return the candidates without the nodes that cannot be read, unless no other node takes pods."""
+    """Return the candidates without the nodes that cannot be judged, unless no other node takes pods."""
     others = [node for node in candidates if node.name not in missing]
     return others if any(not node.reason for node in others) else candidates
 
@@ -369,6 +371,8 @@ def _limits(
         yield f"kube-proxy runs in {proxy_configs.mode} mode: claims about its rules cannot be judged here"
     if not nodes:
         return
+    if left_out := proxy_configs.left_out:
+        yield f"claims about nodes leave out {left_out}"
     if missing:
         what = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
         follows = (

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from session_affinity.dataplane import chain_names
 from session_affinity.dataplane.differences import Aspect, Difference, nearest
+from session_affinity.dataplane.iptables import node_ports
 from session_affinity.dataplane.iptables.expected import (
     ENTRY_CHAINS,
     EXTERNAL_SERVICES_CHAIN,
@@ -23,7 +24,6 @@ from session_affinity.dataplane.iptables.expected import (
     NAT,
     NODE_PORTS_CHAIN,
     PROXY_FIREWALL_CHAIN,
-    SERVICES_CHAIN,
     ExpectedChains,
     classify,
     endpoint_chains,
@@ -107,7 +107,7 @@ def compare_many(
     others = _EntriesOfOthers(wanted)
 
     def differences(service: ServiceState, state: ServiceState) -> tuple[Difference, ...]:
-        comparison = _RulesetComparison(node, state, wanted[state], index, former.get(service, {}), others)
+        comparison = _RulesetComparison(node, state, proxy, wanted[state], index, former.get(service, {}), others)
         return (*comparison.differences(), *(shared if state.cluster_ips else ()))
 
     return {
@@ -188,6 +188,7 @@ def _shared_difference(node: str, table: str, expected_rule: ExpectedRule[Rule],
 class _RulesetComparison:
     node: str
     service: ServiceState
+    proxy: ProxyConfig
     expected: ExpectedChains
     index: RuleIndex
     former: Mapping[str, str]
@@ -223,11 +224,9 @@ class _RulesetComparison:
         return Difference(self.node, chain, number, aspect, wanted, seen, reason or self._service)
 
     def _jump_to_node_ports(self) -> Iterator[Difference]:
-        """Yield that no rule leads to KUBE-NODEPORTS; its matches depend on kube-proxy's nodePortAddresses."""
-        jumps = [rule for rule in self.ruleset.rules(SERVICES_CHAIN) if rule.target == NODE_PORTS_CHAIN]
-        if any(port.node_port for port in self.service.ports) and not jumps:
-            wanted = f"a rule with target {NODE_PORTS_CHAIN}"
-            yield self._at(SERVICES_CHAIN, Aspect.EXTERNAL, wanted=wanted, seen="no such rule")
+        """Yield the differences of the rules that lead to KUBE-NODEPORTS, which depend on nodePortAddresses."""
+        if any(port.node_port for port in self.service.ports):
+            yield from node_ports.differences(self.node, self.service.family, self.proxy, self.ruleset, self._service)
 
     def _entries(self, table: str, chain: str, rules: Iterable[ExpectedRule[Rule]]) -> Iterator[Difference]:
         """Yield the differences of the Service's rules in a chain that all Services share."""
@@ -279,6 +278,8 @@ class _RulesetComparison:
         Some versions of kube-proxy write it on some kernels; its target is that of the rule after it (kube-proxy's
         option iptables.localhostNodePorts).
         """
+        if not self.proxy.serves_localhost_node_ports:
+            return False
         loopback = rule.chain == NODE_PORTS_CHAIN and (rule.value("-d") or "").startswith("127.")
         return loopback and any(
             (rule.target, rule.value("--dport")) == (entry.rule.target, entry.rule.value("--dport"))
@@ -295,12 +296,17 @@ class _RulesetComparison:
                 rule.target,
                 rule.value("--name"),
                 rule.value("-s"),
+                rule.value("-i"),
                 rule.value("--src-type"),
             ),
             lambda rule: (classify(rule), rule.target, rule.value("--name")),
             lambda rule: (classify(rule), rule.target),
             lambda rule: (classify(rule), rule.value("--name")) if rule.value("--name") else None,
-            lambda rule: (rule.value("-s"), rule.value("--src-type")) if classify(rule) is RuleKind.EXTERNAL else None,
+            lambda rule: (
+                (rule.value("-s"), rule.value("-i"), rule.value("--src-type"))
+                if classify(rule) is RuleKind.EXTERNAL
+                else None
+            ),
         )
         yield from self._paired_and_missing(pairs, missing)
         late = list(too_late(pairs, _LEAVES_THE_CHAIN))

@@ -19,6 +19,7 @@ from session_affinity.dataplane.topology import includes, usable_endpoints
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from session_affinity.dataplane.local_traffic import LocalTraffic
     from session_affinity.dataplane.model import Endpoint, ServicePort, ServiceState
     from session_affinity.dataplane.proxy_config import ProxyConfig
 
@@ -241,7 +242,7 @@ class _Builder:
         """Yield the rules from external addresses, load balancer addresses and the node port to the external chain."""
         chain = self.chain(chain_names.EXTERNAL_CHAIN)
         filtering = self.chain(chain_names.FIREWALL_CHAIN) if self.uses_firewall else chain
-        leads = [(address, chain) for address in self.service.external_ips]
+        leads = [(address, chain) for address in self._external_ips]
         leads += [(address, filtering) for address in self.service.balancer_ips]
         for address, target in leads:
             yield self._rule(RuleKind.EXTERNAL, SERVICES_CHAIN, f"{self._to_port(address)} -j {target}", self._about)
@@ -259,8 +260,8 @@ class _Builder:
             yield self._rule(RuleKind.MASQUERADE, chain, f"-j {MASQUERADE_CHAIN}", self._about)
             yield self._rule(RuleKind.EXTERNAL, chain, f"-j {balancing}", self._about)
             return
-        if pods := self.proxy.pod_range(self.service.family):
-            text = f"-s {pods} -j {balancing}"
+        if pods := self.proxy.local_traffic(self.service.family):
+            text = f"{_matching(pods)} -j {balancing}"
             yield self._rule(RuleKind.EXTERNAL, chain, text, f"pods, {self._about}")
         from_node = "-m addrtype --src-type LOCAL"
         yield self._rule(RuleKind.MASQUERADE, chain, f"{from_node} -j {MASQUERADE_CHAIN}", f"the node, {self._about}")
@@ -290,7 +291,7 @@ class _Builder:
         """
         refusal = f"-j {'DROP' if self.port.endpoints else self._reject}"
         refused = [(SERVICES_CHAIN, address) for address in (() if has_internal else self.service.cluster_ips)]
-        outer = (*self.service.external_ips, *self.service.balancer_ips)
+        outer = (*self._external_ips, *self.service.balancer_ips)
         if not has_external:
             refused += [(EXTERNAL_SERVICES_CHAIN, address) for address in outer]
         for chain, address in refused:
@@ -309,10 +310,11 @@ class _Builder:
     def service_rules(
         self, chain: str, endpoints: tuple[Endpoint, ...], *, is_internal: bool
     ) -> Iterator[ExpectedRule[Rule]]:
-        pods = self.proxy.pod_range(self.service.family)
-        if is_internal and pods:
+        pods = self.proxy.local_traffic(self.service.family)
+        if is_internal and (pods or self.proxy.masquerade_all):
             for address in self.service.cluster_ips:
-                text = f"! -s {pods} {self._to_port(address)} -j {MASQUERADE_CHAIN}"
+                not_from_pods = _matching(pods, "! ") if pods and not self.proxy.masquerade_all else ""
+                text = f"{self._to_port(address, not_from_pods)} -j {MASQUERADE_CHAIN}"
                 yield self._rule(RuleKind.MASQUERADE, chain, text, self._about)
         for endpoint in endpoints if self.service.has_affinity else ():
             target = self.endpoint_chain(endpoint)
@@ -330,6 +332,10 @@ class _Builder:
         recent = f"{self._recent('--set', chain)} " if self.service.has_affinity else ""
         text = f"-p {protocol} {recent}-m {protocol} -j DNAT --to-destination {endpoint.at}"
         yield self._rule(RuleKind.TRANSLATE, chain, text, str(endpoint), endpoint)
+
+    @property
+    def _external_ips(self) -> tuple[str, ...]:
+        return self.service.external_ips if self.proxy.allows_external_ips else ()
 
     @property
     def _about(self) -> str:
@@ -355,8 +361,12 @@ class _Builder:
         """Return the match on a range; iptables prints none for the range of all addresses."""
         return "" if source.endswith("/0") else f"-s {source} "
 
-    def _to_port(self, address: str) -> str:
-        return f"-d {self._host(address)} {self._with_port(self.port.port)}"
+    def _to_port(self, address: str, source: str = "") -> str:
+        """Return the match on address and port, and on a source, in the order in which iptables prints them."""
+        addresses = [f"-d {self._host(address)}"]
+        if source:
+            addresses.insert(1 if " -i " in source else 0, source)
+        return f"{' '.join(addresses)} {self._with_port(self.port.port)}"
 
     def _with_port(self, number: int) -> str:
         protocol = self.port.protocol.lower()
@@ -367,6 +377,13 @@ class _Builder:
 
     def _host(self, address: str) -> str:
         return f"{address}/{_FULL_LENGTH[self.service.family]}"
+
+
+def _matching(pods: LocalTraffic, negation: str = "") -> str:
+    """Return the match on the traffic of pods, or on all other traffic with ``! `` for ``negation``."""
+    if pods.pod_range:
+        return f"{negation}-s {pods.pod_range}"
+    return f"{negation}-i {pods.interface}{'+' if pods.is_prefix else ''}"
 
 
 def _probability(parts: int) -> str:

@@ -25,9 +25,7 @@ from session_affinity.dataplane.nftables.layout import (
     CLUSTER_IPS_CHECK_CHAIN,
     EXTERNAL_CHAIN,
     NO_ENDPOINT_NODE_PORTS,
-    NODE_PORTS_CHECK_CHAIN,
     SERVICE_NODE_PORTS,
-    SERVICES_CHAIN,
     SET_SIZE,
     affinity_sets,
     canonical,
@@ -36,6 +34,7 @@ from session_affinity.dataplane.nftables.layout import (
     layout_of,
     port_chains,
 )
+from session_affinity.dataplane.nftables.node_ports import NodePortComparison, is_lookup
 from session_affinity.dataplane.nftables.rules import VERDICTS, Clause, NftRule
 from session_affinity.dataplane.pairing import (
     OUTSIDE_ORDER,
@@ -103,7 +102,7 @@ def compare_many(
         family = state.family
         if family not in shared:
             shared[family] = tuple(shared_differences(node, family, proxy, table))
-        comparison = _TableComparison(node, state, wanted[state], table, others)
+        comparison = _TableComparison(node, state, proxy, wanted[state], table, others)
         return (*comparison.differences(), *(shared[family] if state.cluster_ips else ()))
 
     return {service: nearest(service, map(differences, alternatives)) for service, alternatives in states.items()}
@@ -134,7 +133,7 @@ def shared_differences(node: str, family: Family, proxy: ProxyConfig, table: Tab
     for chain, rules in shared.chains.items():
         pairs, missing, surplus = pair_rules(
             rules,
-            table.rules(chain),
+            [rule for rule in table.rules(chain) if not is_lookup(rule)],
             lambda rule: rule.clauses,
             lambda rule: rule.clauses[0] if rule.clauses else None,
         )
@@ -145,7 +144,7 @@ def shared_differences(node: str, family: Family, proxy: ProxyConfig, table: Tab
             aspect = _MISSING[rules[0].kind]
             yield Difference(node, chain, None, aspect, wanted, "another order of these rules", _EVERY)
         for rule in surplus:
-            if chain not in shared.open_chains or not _is_of_settings(rule):
+            if not _is_of_service_cidrs(rule):
                 yield Difference(
                     node,
                     chain,
@@ -161,9 +160,6 @@ def shared_differences(node: str, family: Family, proxy: ProxyConfig, table: Tab
             place = chains[0] if chains else expected_rule.rule.chain
             wanted, seen = expected_rule.rule.spec, f"no {_purpose(expected_rule)}"
             yield Difference(node, place, None, _MISSING[expected_rule.kind], wanted, seen, _EVERY)
-    if not any(_looks_up(rule, NO_ENDPOINT_NODE_PORTS) for rule in table.rules(NODE_PORTS_CHECK_CHAIN)):
-        wanted = f"a rule with vmap @{NO_ENDPOINT_NODE_PORTS}"
-        yield Difference(node, NODE_PORTS_CHECK_CHAIN, None, Aspect.REFUSAL, wanted, "no such rule", _EVERY)
 
 
 def _shared_pairs(node: str, pairs: Sequence[Pair], missing: Sequence[ExpectedRule[NftRule]]) -> Iterator[Difference]:
@@ -180,17 +176,16 @@ def _shared_pairs(node: str, pairs: Sequence[Pair], missing: Sequence[ExpectedRu
         )
 
 
-def _is_of_settings(rule: NftRule) -> bool:
-    """Whether a rule depends on kube-proxy's nodePortAddresses or on the cluster's ServiceCIDRs."""
-    drops = rule.chain == CLUSTER_IPS_CHECK_CHAIN and rule.clause("drop") is not None
-    choice = rule.clause("vmap")
-    return drops or (choice is not None and choice.subject == "meta l4proto . th dport")
+def _is_of_service_cidrs(rule: NftRule) -> bool:
+    """Whether a rule depends on the cluster's ServiceCIDRs."""
+    return rule.chain == CLUSTER_IPS_CHECK_CHAIN and rule.clause("drop") is not None
 
 
 @dataclass(frozen=True)
 class _TableComparison:
     node: str
     service: ServiceState
+    proxy: ProxyConfig
     expected: ExpectedTable
     table: Table
     others: _ElementsOfOthers
@@ -259,11 +254,10 @@ class _TableComparison:
         return "" if seen and element.key in seen.elements else None
 
     def _lookup_of_node_ports(self) -> Iterator[Difference]:
-        """Yield that no rule looks up node ports; its other matches depend on kube-proxy's nodePortAddresses."""
-        lookups = [rule for rule in self.table.rules(SERVICES_CHAIN) if _looks_up(rule, SERVICE_NODE_PORTS)]
-        if any(port.node_port for port in self.service.ports) and not lookups:
-            wanted = f"a rule with vmap @{SERVICE_NODE_PORTS}"
-            yield self._at(SERVICES_CHAIN, Aspect.EXTERNAL, wanted=wanted, seen="no such rule")
+        """Yield the differences of the rules that look up node ports, which depend on nodePortAddresses."""
+        if any(port.node_port for port in self.service.ports):
+            comparison = NodePortComparison(self.node, self.service.family, self.proxy, self.table, self._service)
+            yield from comparison.differences(self.service.ports)
 
     def _chain(self, chain: str, rules: Sequence[ExpectedRule[NftRule]]) -> Iterator[Difference]:
         """Yield the differences of a chain that belongs to the Service alone."""
@@ -441,11 +435,6 @@ def _stretch(source: str) -> tuple[int, int]:
 
 def _choice(rule: NftRule) -> Clause:
     return rule.clause(*_CHOICES) or Clause("")
-
-
-def _looks_up(rule: NftRule, verdict_map: str) -> bool:
-    choice = rule.clause("vmap")
-    return bool(choice and choice.operand == f"@{verdict_map}")
 
 
 def _purpose(expected_rule: ExpectedRule[NftRule]) -> str:

@@ -45,6 +45,7 @@ from session_affinity.dataplane.topology import includes, usable_endpoints
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from session_affinity.dataplane.local_traffic import LocalTraffic
     from session_affinity.dataplane.model import Endpoint, Family, ServicePort, ServiceState
     from session_affinity.dataplane.nftables.table import Key
     from session_affinity.dataplane.proxy_config import ProxyConfig
@@ -140,23 +141,23 @@ def expected(
 class SharedRules:
     """The rules that every Service needs.
 
-    ``chains`` have these rules and no others, but for rules that are ``optional`` and, in ``open_chains``, for those
-    that depend on settings. ``jumps`` are in base chains, found by their hook: versions name base chains differently.
+    ``chains`` have these rules and no others, but for rules that look up node ports and for one that depends on the
+    ServiceCIDRs. ``jumps`` are in base chains, found by their hook: versions name base chains differently.
     """
 
     chains: Mapping[str, tuple[ExpectedRule[NftRule], ...]]
-    open_chains: frozenset[str]
     jumps: tuple[tuple[Hook, ExpectedRule[NftRule]], ...]
 
 
 def shared_rules(family: Family, proxy: ProxyConfig, layout: TableLayout) -> SharedRules:
     """Return the rules that every Service needs (pkg/proxy/nftables/proxier.go, setupNFTables).
 
-    The rule that drops traffic to unallocated cluster IPs is not among them: it needs the ServiceCIDRs.
+    The rule that drops traffic to unallocated cluster IPs is not among them: it needs the ServiceCIDRs. Those that look
+    up node ports are apart (``nftables.node_ports``): only Services with node ports need them.
     """
     ip = "ip6" if family == "IPv6" else "ip"
     mark = 1 << proxy.masquerade_bit
-    pods = proxy.pod_range(family)
+    pods = proxy.local_traffic(family)
     by_address = f"{ip} daddr . meta l4proto . th dport"
     set_mark = Clause("set", "meta mark", f"meta mark | {mark}")
     clear_mark = Clause("set", "meta mark", f"meta mark ^ {mark}")
@@ -167,9 +168,10 @@ def shared_rules(family: Family, proxy: ProxyConfig, layout: TableLayout) -> Sha
     ]
     chains = {SERVICES_CHAIN: services}
     if layout is TableLayout.CHAIN_PER_STICKY_ENDPOINT:
-        if pods:
-            from_outside = Clause("match", f"{ip} saddr", f"!= {canonical(pods)}")
-            clauses = (cluster_ip, from_outside, set_mark)
+        if proxy.masquerade_all:
+            services.insert(0, (RuleKind.MASQUERADE, "all traffic", (cluster_ip, set_mark)))
+        elif pods:
+            clauses = (cluster_ip, matching(pods, family, "!= "), set_mark)
             services.insert(0, (RuleKind.MASQUERADE, "traffic from outside the cluster", clauses))
         hairpin = f"{ip} saddr . {ip} daddr . meta l4proto . th dport"
         marked = Clause("match", f"meta mark & {mark}", "!= 0")
@@ -206,7 +208,6 @@ def shared_rules(family: Family, proxy: ProxyConfig, layout: TableLayout) -> Sha
             )
             for chain, rules in chains.items()
         },
-        frozenset({SERVICES_CHAIN, CLUSTER_IPS_CHECK_CHAIN}),
         tuple(_jumps()),
     )
 
@@ -301,7 +302,7 @@ class _TableBuilder:
         They exist while any node has an endpoint, because traffic from pods and from the node goes to all endpoints;
         other traffic is refused on a node without a usable endpoint under the Service's policy.
         """
-        addresses = tuple(map(canonical, (*self.service.external_ips, *self.service.balancer_ips)))
+        addresses = tuple(map(canonical, (*self._external_ips, *self.service.balancer_ips)))
         paths: list[tuple[str, str, Key, str]] = [
             (SERVICE_IPS, NO_ENDPOINTS, (address, self.protocol, str(self.port.port)), self._about)
             for address in addresses
@@ -333,7 +334,7 @@ class _TableBuilder:
             yield self._rule(RuleKind.MASQUERADE, chain, mark, about=self._about)
         else:
             if pods := self._pods:
-                from_pods = Clause("match", self._ip("saddr"), canonical(pods))
+                from_pods = matching(pods, self.service.family)
                 yield self._rule(RuleKind.EXTERNAL, chain, from_pods, to_all, about=f"pods, {self._about}")
             from_node, about = Clause("match", "fib saddr type", "local"), f"the node, {self._about}"
             yield self._rule(RuleKind.MASQUERADE, chain, from_node, mark, about=about)
@@ -355,9 +356,10 @@ class _TableBuilder:
     def service_rules(
         self, chain: str, endpoints: tuple[Endpoint, ...], *, is_internal: bool
     ) -> Iterator[ExpectedRule[NftRule]]:
-        if is_internal and self.layout is TableLayout.CHAIN_PER_ENDPOINT and self._pods:
+        masquerades = self.proxy.masquerade_all or self._pods
+        if is_internal and self.layout is TableLayout.CHAIN_PER_ENDPOINT and masquerades:
             for address in map(canonical, self.service.cluster_ips):
-                clauses = (Clause("match", self._ip("daddr"), address), self._from_outside, _jump_to_mark())
+                clauses = (Clause("match", self._ip("daddr"), address), *self._from_outside, _jump_to_mark())
                 yield self._rule(RuleKind.MASQUERADE, chain, *clauses, about=self._about)
         for endpoint in endpoints if self.service.has_affinity else ():
             match = Clause("match", self._ip("saddr"), f"@{self.affinity_set(endpoint)}")
@@ -381,6 +383,10 @@ class _TableBuilder:
         return self.service.namespace, self.service.name, self.port.name, self.port.protocol
 
     @property
+    def _external_ips(self) -> tuple[str, ...]:
+        return self.service.external_ips if self.proxy.allows_external_ips else ()
+
+    @property
     def _about(self) -> str:
         return f"port {self.port.port}/{self.port.protocol}"
 
@@ -394,13 +400,16 @@ class _TableBuilder:
         return Clause("match", "meta l4proto", self.protocol)
 
     @property
-    def _from_outside(self) -> Clause:
-        return Clause("match", self._ip("saddr"), f"!= {canonical(self._pods or '')}")
+    def _from_outside(self) -> tuple[Clause, ...]:
+        """The match on traffic that is not of pods; none where kube-proxy masquerades all traffic."""
+        if self.proxy.masquerade_all or self._pods is None:
+            return ()
+        return (matching(self._pods, self.service.family, "!= "),)
 
     @property
-    def _pods(self) -> str | None:
-        """The pod range of the Service's IP family; None when kube-proxy has none."""
-        return self.proxy.pod_range(self.service.family)
+    def _pods(self) -> LocalTraffic | None:
+        """What the traffic of pods has in common, in the Service's IP family; None when kube-proxy does not know it."""
+        return self.proxy.local_traffic(self.service.family)
 
     @property
     def _mark(self) -> Clause:
@@ -431,6 +440,13 @@ def _endpoint_rules(
     dnat = (Clause("match", "meta l4proto", protocol), Clause("dnat", operand=endpoint.at))
     rules.append((RuleKind.TRANSLATE, dnat))
     return tuple(ExpectedRule(kind, NftRule(chain, 1, clauses), str(endpoint), endpoint) for kind, clauses in rules)
+
+
+def matching(pods: LocalTraffic, family: Family, negation: str = "") -> Clause:
+    """Return the match on the traffic of pods, or on all other traffic with ``!= `` for ``negation``."""
+    if pods.pod_range:
+        return Clause("match", f"{'ip6' if family == 'IPv6' else 'ip'} saddr", f"{negation}{canonical(pods.pod_range)}")
+    return Clause("match", "meta iifname", f"{negation}{pods.interface}{'*' if pods.is_prefix else ''}")
 
 
 def _jump_to_mark() -> Clause:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from session_affinity.dataplane.backends import BACKENDS
 from session_affinity.dataplane.differences import Aspect
-from session_affinity.dataplane.proxy_config import NO_KUBE_PROXY, UNKNOWN
+from session_affinity.dataplane.proxy_config import NFTABLES, NO_KUBE_PROXY, UNKNOWN
 from session_affinity.inspection.diagnosis import Diagnosis, Severity
 from session_affinity.inspection.observation import RulesState
 from session_affinity.text import first_lines, listed
@@ -59,6 +59,27 @@ def rules_differ(observation: Observation) -> Iterator[Diagnosis]:
         " writes them again",
         tuple(claim for claim in claims if _judged_in(claim, modes)),
         tuple(first_lines([str(difference) for node in nodes for difference in node.differences])),
+    )
+
+
+def failing_syncs(observation: Observation) -> Iterator[Diagnosis]:
+    """Yield that a kube-proxy cannot write its rules, which then stay as they are."""
+    failed = {node.node: node.failed_syncs for node in observation.nodes if node.failed_syncs}
+    if not failed:
+        return
+    next_step = "see the log of kube-proxy on these nodes: it has the message of the program that writes the rules"
+    if any(node.mode == NFTABLES for node in observation.nodes if node.node in failed):
+        next_step += (
+            "; an nft that is older than the one that wrote other sets on the node may crash on them"
+            " (kubernetes/kubernetes#136786): use a kube-proxy image with nft 1.0.6.1 or newer"
+        )
+    yield Diagnosis(
+        "syncs-fail",
+        Severity.BROKEN,
+        f"Syncs of kube-proxy failed on {listed(list(failed))}: {', '.join(f'{count}' for count in failed.values())}"
+        " since it started. While they fail, changes do not arrive.",
+        next_step,
+        ("C41b",),
     )
 
 
@@ -130,7 +151,7 @@ def full_stores(observation: Observation) -> Iterator[Diagnosis]:
         )
 
 
-DIAGNOSES = (rules_differ, other_dataplane, full_stores)
+DIAGNOSES = (rules_differ, failing_syncs, other_dataplane, full_stores)
 
 
 def _judged_in(claim: str, modes: set[str]) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from session_affinity.dataplane.local_traffic import LocalTraffic
 from session_affinity.dataplane.proxy_config import (
     NO_KUBE_PROXY,
     UNKNOWN,
@@ -19,8 +20,10 @@ from session_affinity.errors import ClusterError
 if TYPE_CHECKING:
     from session_affinity.dataplane.model import Family
 
+GATE = {"KubeProxyNFTablesLocalhostNodePorts": True}
 CONFIG = ProxyConfig("nftables", "10.10.0.0/16", source="configz")
 CONFIGURATION: dict[str, Any] = {
+    "bindAddress": "172.30.0.3",
     "mode": "nftables",
     "clusterCIDR": "10.10.0.0/16, fd00:10::/56",
     "detectLocalMode": "InterfaceNamePrefix",
@@ -45,6 +48,7 @@ def test_every_setting_is_read_from_the_section_of_the_mode() -> None:
         node_port_addresses=("primary",),
         localhost_node_ports=False,
         feature_gates={"AllowServiceExternalIPs": False},
+        bind_address="172.30.0.3",
     )
 
 
@@ -95,8 +99,11 @@ def test_a_text_that_is_no_duration_is_an_error(text: str) -> None:
     [
         pytest.param({}, "", id="judged"),
         pytest.param({"masquerade_bit": 15, "min_sync_period": 10.0}, "", id="judged-with-other-settings"),
-        pytest.param({"masquerade_all": True}, "runs with masqueradeAll", id="masquerade-all"),
-        pytest.param({"detect_local_mode": "NodeCIDR"}, "runs with detectLocalMode NodeCIDR", id="local-mode"),
+        pytest.param({"masquerade_all": True}, "", id="masquerade-all"),
+        pytest.param({"detect_local_mode": "InterfaceNamePrefix", "interface_name_prefix": "azv"}, "", id="interface"),
+        pytest.param({"detect_local_mode": "NodeCIDR", "pod_cidrs": ()}, "", id="pod-cidrs"),
+        pytest.param({"detect_local_mode": "NodeCIDR"}, "pod CIDRs of its Node cannot be read", id="no-pod-cidrs"),
+        pytest.param({"detect_local_mode": "Magic"}, "detectLocalMode is Magic, which is not known", id="other-mode"),
         pytest.param({"detect_local_mode": UNKNOWN}, "detectLocalMode is not known (configz)", id="unknown-local-mode"),
         pytest.param({"mode": UNKNOWN}, "the mode of kube-proxy is not known (configz)", id="unknown-mode"),
         pytest.param({"mode": NO_KUBE_PROXY}, "the cluster has no kube-proxy (configz)", id="no-kube-proxy"),
@@ -125,20 +132,45 @@ def test_nodes_that_differ_have_their_own_settings() -> None:
     )
 
 
-def test_nodes_in_different_modes_are_named_and_not_judged() -> None:
-    mixed = configs(a=CONFIG, b=replace(CONFIG, mode="iptables"), c=CONFIG)
+def test_nodes_are_judged_in_the_mode_of_most_and_the_others_are_left_out_by_name() -> None:
+    mixed = configs(a=replace(CONFIG, mode="iptables"), b=CONFIG, c=CONFIG)
 
-    assert mixed.mode == UNKNOWN
-    assert mixed.not_judged == (
-        "kube-proxy runs in different modes: nftables on a, c; iptables on b: nodes are judged in one mode only"
+    reason = "its kube-proxy runs in iptables mode, and claims about nodes are judged in nftables mode"
+    assert (mixed.mode, mixed.not_judged) == ("nftables", "")
+    assert mixed.not_judged_nodes == {"a": reason}
+    assert mixed.left_out == mixed.facts()["rules not judged"] == f"a: {reason}"
+
+
+def test_of_as_many_nodes_in_two_modes_the_first_is_judged() -> None:
+    assert configs(a=replace(CONFIG, mode="iptables"), b=CONFIG).mode == "iptables"
+
+
+def test_a_mode_that_can_be_judged_goes_before_the_mode_of_most() -> None:
+    ipvs = replace(CONFIG, mode="ipvs")
+
+    mixed = configs(a=ipvs, b=ipvs, c=CONFIG)
+
+    assert (mixed.mode, list(mixed.not_judged_nodes)) == ("nftables", ["a", "b"])
+    assert configs(a=ipvs, b=ipvs).mode == "ipvs"
+
+
+def test_a_node_that_cannot_be_judged_costs_its_own_verdicts_only() -> None:
+    rollout = configs(a=CONFIG, b=replace(CONFIG, detect_local_mode="NodeCIDR"), c=replace(CONFIG, mode=UNKNOWN))
+
+    assert (rollout.mode, rollout.not_judged) == ("nftables", "")
+    assert list(rollout.not_judged_nodes) == ["b", "c"]
+    assert rollout.left_out == (
+        "b: kube-proxy runs with detectLocalMode NodeCIDR, and the pod CIDRs of its Node cannot be read; "
+        "c: the mode of kube-proxy is not known (configz)"
     )
-    assert str(mixed) == "kube-proxy: unknown (nftables mode on a, c; iptables mode on b)"
 
 
-def test_a_node_that_cannot_be_judged_is_named_with_its_reason() -> None:
-    rollout = configs(a=CONFIG, b=replace(CONFIG, masquerade_all=True))
+def test_where_no_node_can_be_judged_all_reasons_are_given() -> None:
+    neither = configs(a=replace(CONFIG, detect_local_mode="NodeCIDR"), b=replace(CONFIG, mode=UNKNOWN))
 
-    assert rollout.not_judged == ("b: kube-proxy runs with masqueradeAll: the suite does not know its rules for that")
+    assert neither.not_judged.startswith("a: kube-proxy runs with detectLocalMode NodeCIDR")
+    assert neither.not_judged.endswith("; b: the mode of kube-proxy is not known (configz)")
+    assert neither.left_out == ""
 
 
 def test_rules_that_cannot_be_read_come_before_every_other_reason() -> None:
@@ -157,16 +189,35 @@ def test_settings_that_differ_in_their_source_alone_are_equal() -> None:
     assert len(configs(a=CONFIG, b=replace(CONFIG, source="ConfigMap")).distinct) == 1
 
 
+def node(name: str, *addresses: tuple[str, str], pods: tuple[str, ...] = (), zone: str = "") -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "labels": {"topology.kubernetes.io/zone": zone} if zone else {}},
+        "spec": {"podCIDRs": list(pods)},
+        "status": {"addresses": [{"type": kind, "address": address} for kind, address in addresses]},
+    }
+
+
+def test_what_the_nodes_say_is_added_to_the_settings_of_each() -> None:
+    a = node("a", ("ExternalIP", "192.0.2.1"), ("Hostname", "a"), ("InternalIP", "10.0.0.1"), pods=("10.10.1.0/24",))
+    known = configs(a=CONFIG, b=CONFIG, c=CONFIG).with_nodes([a, node("b", zone="east")])
+
+    assert known.of("a").node_addresses == {"a": ("10.0.0.1", "192.0.2.1"), "b": ()}
+    assert known.of("b").zones == {"a": "", "b": "east"}
+    assert [known.of(name).pod_cidrs for name in "abc"] == [("10.10.1.0/24",), (), None]
+
+
+def test_nodes_with_settings_that_rules_depend_on_are_alike() -> None:
+    nodes = [node(name, pods=(f"10.10.{number}.0/24",)) for number, name in enumerate("abcd")]
+    by_node_cidr = replace(CONFIG, detect_local_mode="NodeCIDR")
+    known = configs(a=CONFIG, b=replace(CONFIG, min_sync_period=9.0), c=by_node_cidr, d=by_node_cidr).with_nodes(nodes)
+
+    assert known.alike("abcd", "IPv4") == (("a", "b"), ("c",), ("d",))
+
+
 def test_zones_are_added_to_the_settings_of_all_nodes() -> None:
     zoned = ProxyConfigs({"a": CONFIG}, default=CONFIG).with_zones({"a": "east"})
 
     assert zoned.of("a").zones == zoned.of("b").zones == {"a": "east"}
-
-
-def test_every_node_knows_the_addresses_of_all() -> None:
-    known = ProxyConfigs({"a": CONFIG}, default=CONFIG).with_node_addresses({"a": ("172.30.0.4",)})
-
-    assert known.of("b").node_address("a", "IPv4") == "172.30.0.4"
 
 
 def test_facts_leave_out_what_all_nodes_leave_alone() -> None:
@@ -182,23 +233,59 @@ def test_facts_leave_out_what_all_nodes_leave_alone() -> None:
         "cluster CIDR": "none",
         "masquerade bit": "14",
         "masqueradeAll": "yes",
-        "rules not judged": "kube-proxy runs with masqueradeAll: the suite does not know its rules for that",
         "x": "",
     }
 
 
 @pytest.mark.parametrize(
-    ("ranges", "family", "pod_range"),
+    ("changes", "family", "expected"),
     [
-        ("10.10.0.0/16", "IPv4", "10.10.0.0/16"),
-        ("10.10.0.0/16", "IPv6", None),
-        ("10.10.0.0/16,fd00:10::/56", "IPv4", "10.10.0.0/16"),
-        ("10.10.0.0/16,fd00:10::/56", "IPv6", "fd00:10::/56"),
-        ("fd00:10::/56,10.10.0.0/16", "IPv4", "10.10.0.0/16"),
-        (None, "IPv4", None),
+        ({}, "IPv4", LocalTraffic("10.10.0.0/16")),
+        ({}, "IPv6", None),
+        ({"cluster_cidr": "10.10.0.0/16,fd00:10::/56"}, "IPv6", LocalTraffic("fd00:10::/56")),
+        ({"cluster_cidr": "fd00:10::/56,10.10.0.0/16"}, "IPv4", LocalTraffic("10.10.0.0/16")),
+        ({"cluster_cidr": None}, "IPv4", None),
+        (
+            {"detect_local_mode": "NodeCIDR", "pod_cidrs": ("10.10.2.0/24", "fd00::/64")},
+            "IPv6",
+            LocalTraffic("fd00::/64"),
+        ),
+        ({"detect_local_mode": "NodeCIDR", "pod_cidrs": ()}, "IPv4", None),
+        ({"detect_local_mode": "BridgeInterface", "bridge_interface": "cni0"}, "IPv6", LocalTraffic(interface="cni0")),
+        (
+            {"detect_local_mode": "InterfaceNamePrefix", "interface_name_prefix": "azv"},
+            "IPv4",
+            LocalTraffic(interface="azv", is_prefix=True),
+        ),
     ],
 )
-def test_each_family_has_its_own_range_of_the_cluster_cidr(
-    ranges: str | None, family: Family, pod_range: str | None
+def test_what_the_traffic_of_pods_has_in_common(
+    changes: dict[str, Any], family: Family, expected: LocalTraffic | None
 ) -> None:
-    assert ProxyConfig("iptables", ranges).pod_range(family) == pod_range
+    assert replace(CONFIG, **changes).local_traffic(family) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "answers"),
+    [
+        ({"mode": "iptables"}, True),
+        ({"mode": "iptables", "localhost_node_ports": False}, False),
+        ({"mode": "iptables", "node_port_addresses": ("primary",)}, False),
+        ({"mode": "iptables", "node_port_addresses": ("10.0.0.0/8", "127.0.0.0/8")}, True),
+        ({"mode": "iptables", "node_port_addresses": ("::/0",)}, True),
+        ({}, False),
+        ({"node_port_addresses": ("localhost",)}, False),
+        ({"node_port_addresses": ("localhost",), "feature_gates": GATE}, True),
+        ({"node_port_addresses": ("127.0.0.1/32",), "feature_gates": {"AllAlpha": True}}, True),
+        ({"node_port_addresses": ("0.0.0.0/0",), "feature_gates": GATE}, False),
+    ],
+)
+def test_whether_node_ports_are_answered_at_localhost(changes: dict[str, Any], *, answers: bool) -> None:
+    assert replace(CONFIG, **changes).serves_localhost_node_ports is answers
+
+
+def test_the_address_that_kube_proxy_binds_to_is_that_of_its_node() -> None:
+    known = replace(CONFIG, node_addresses={"a": ("10.0.0.1",)}, bind_address="10.0.0.9")
+
+    assert known.node_address("a", "IPv4") == known.node_address("b", "IPv4") == "10.0.0.9"
+    assert (known.node_address("a", "IPv6"), known.node_address("b", "IPv6")) == ("::1", None)

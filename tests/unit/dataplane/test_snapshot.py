@@ -31,6 +31,7 @@ COMMIT
 @@affinity lists /proc/net/xt_recent/KUBE-SEP-A /proc/net/xt_recent/KUBE-SEP-B
 /proc/net/xt_recent/KUBE-SEP-A:src=10.10.0.6 ttl: 64 last_seen: 4295444436 oldest_pkt: 1 4295444436
 /proc/net/xt_recent/KUBE-SEP-A:src=fd00:0010:0000:0000:0000:0000:0000:0006 ttl: 0 last_seen: 7 oldest_pkt: 1 7
+@@affinity packets 40
 @@affinity clock
 jiffies: 4295444458
 uptime: 2208.87
@@ -50,6 +51,7 @@ def test_every_section_is_read() -> None:
     assert state.ruleset.rules("PREROUTING")[0].target == "KUBE-SERVICES"
     assert {name: len(recent.entries) for name, recent in state.lists.items()} == {"KUBE-SEP-A": 2, "KUBE-SEP-B": 0}
     assert state.lists["KUBE-SEP-A"].entry("fd00:10::6") is not None
+    assert (state.max_stamps, state.lists["KUBE-SEP-A"].entries[0].capacity) == (64, 64)
     assert (state.jiffies, state.uptime, state.clock(250).hz) == (4295444458, 2208.87, 250)
     assert state.read_until == 2208.91
     assert state.nftables is not None

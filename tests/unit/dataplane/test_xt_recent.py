@@ -31,6 +31,25 @@ def test_a_list_is_read() -> None:
     assert (second.address, second.ttl, second.connections) == ("fd00:10::6", 0, 1)
 
 
+def test_a_line_that_an_old_kernel_repeats_is_one() -> None:
+    again = "src=10.10.0.6 ttl: 64 last_seen: 4295444440 oldest_pkt: 1 4295444440\n"
+
+    first, second = xt_recent.parse("KUBE-SEP-X", GOLDEN + again).entries
+
+    assert (first.address, first.stamps) == ("10.10.0.6", (4295444440,))
+    assert second.address == "fd00:10::6"
+
+
+@pytest.mark.parametrize(
+    ("parameter", "stamps"),
+    [("", 32), ("0", 32), ("1", 1), ("2", 2), ("20", 32), ("33", 64), ("100", 128), ("255", 256)],
+)
+def test_the_module_may_keep_another_number_of_stamps(parameter: str, stamps: int) -> None:
+    first, _ = xt_recent.parse("KUBE-SEP-X", GOLDEN, xt_recent.max_stamps(parameter)).entries
+
+    assert first.capacity == xt_recent.max_stamps(parameter) == stamps
+
+
 def test_an_empty_list_has_no_entries() -> None:
     assert xt_recent.parse("KUBE-SEP-X", "\n").entries == ()
 

@@ -67,12 +67,16 @@ class FakeNode:
     lacks: str = ""
     recovers: bool = False
     fails: bool = False
+    failed_syncs: int | None = None
     reads: int = 0
 
     def run(self, argv: tuple[str, ...], *, timeout: float = 30.0, stdin: str | None = None) -> Completed:
         del timeout, stdin
         if self.fails:
             raise NodeError(f"{self.name}: cannot be reached", next_step="see whether it runs")
+        if argv[0] == "curl":
+            page = f"kubeproxy_sync_proxy_rules_nftables_sync_failures_total {self.failed_syncs}\n"
+            return Completed(self.name, argv, 7 if self.failed_syncs is None else 0, page, "")
         if argv[0] == "cat":
             return Completed(self.name, argv, 0, "25\n", "")
         self.reads += 1
@@ -182,6 +186,15 @@ def test_a_difference_that_goes_away_is_a_sync_in_progress(monkeypatch: pytest.M
     assert [reading.rules for reading in seen.nodes] == [
         RulesState.EXPECTED, RulesState.EXPECTED, RulesState.DIFFER,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("failed", [None, 0, 3])
+def test_a_kube_proxy_whose_rules_differ_is_asked_for_its_failed_syncs(failed: int | None) -> None:
+    wrong = FakeNode(WORKERS[1], "--rcheck", failed_syncs=failed)
+
+    seen = collect(cluster_of(FakeNode(WORKERS[0], failed_syncs=5), wrong), "shop", "cart")
+
+    assert [node.failed_syncs for node in seen.nodes] == [None, failed]
 
 
 def test_rules_that_cannot_be_read_on_any_node_are_not_compared() -> None:

@@ -137,6 +137,11 @@ CASES: dict[str, tuple[str, Severity, Observation]] = {
         Severity.BROKEN,
         observation(None, reading("worker1"), reading("worker2", differences=(DIFFERENCE,))),
     ),
+    "failing syncs": (
+        "syncs-fail",
+        Severity.BROKEN,
+        observation(None, reading("worker1", mode="nftables", differences=(DIFFERENCE,), failed_syncs=7)),
+    ),
     "ipvs": ("other-dataplane", Severity.POSSIBLE, observation(None, reading(mode="ipvs", not_compared="ipvs mode"))),
     "no kube-proxy": (
         "other-dataplane",
@@ -323,6 +328,22 @@ def test_rules_name_the_claims_of_the_nodes_mode_and_the_differences() -> None:
     assert found["rules-differ"].claims == ("C16",)
     assert found["rules-differ"].evidence == (str(DIFFERENCE),)
     assert "1 of 2 nodes: worker2" in found["rules-differ"].what
+
+
+@pytest.mark.parametrize(("mode", "is_named"), [("iptables", False), ("nftables", True)])
+def test_an_nft_that_cannot_read_newer_sets_is_named_in_its_mode(mode: str, *, is_named: bool) -> None:
+    seen = observation(None, reading("worker1", mode=mode, differences=(DIFFERENCE,), failed_syncs=7))
+
+    diagnosis = diagnosed(seen)["syncs-fail"]
+
+    assert "failed on worker1: 7 since" in diagnosis.what
+    assert ("#136786" in diagnosis.next_step) is is_named
+
+
+def test_syncs_that_did_not_fail_are_not_diagnosed() -> None:
+    seen = observation(None, reading("worker1", differences=(DIFFERENCE,), failed_syncs=0))
+
+    assert "syncs-fail" not in diagnosed(seen)
 
 
 def test_every_aspect_of_rules_has_claims() -> None:

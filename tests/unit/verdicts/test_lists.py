@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,6 +37,12 @@ def test_a_client_is_listed_once_with_a_stamp_a_connection(world: World) -> None
 
     assert verdict.ok
     assert verdict.headline == "0 stamps after 0, 3 stamps after 3, 32 stamps after 40"
+
+
+def test_as_many_stamps_as_the_nodes_module_keeps_hold(world: World) -> None:
+    state = replace(world.node(HOME, {1: {CLIENT: (0, 1)}}), max_stamps=2)
+
+    assert judge_one_entry(world.service, CLIENT_ID, [(20, state)], HZ).ok
 
 
 def test_an_expired_entry_beside_a_live_one_does_not_count(world: World) -> None:

@@ -597,6 +597,9 @@ ROWS: Final[dict[Callable[..., object], dict[str, Row]]] = {
     rules.judge_same_rules: {
         "empty": lambda world: rules.judge_same_rules(IPTABLES, world.service, {}),
         "one node": lambda world: rules.judge_same_rules(IPTABLES, world.service, {HOME: world.programmed(HOME)}),
+        "no two nodes alike": lambda world: rules.judge_same_rules(
+            IPTABLES, world.service, {name: world.programmed(name) for name in (HOME, OTHER)}, [(HOME,), (OTHER,)]
+        ),
         "no rules": lambda world: rules.judge_same_rules(
             IPTABLES, world.service, {name: NodeSnapshot(name) for name in (HOME, OTHER)}
         ),

@@ -118,6 +118,20 @@ def test_the_node_that_differs_from_most_is_named_with_its_rules(world: World) -
     assert "+ -A KUBE-SVC-" in finding.seen
 
 
+def test_nodes_with_other_settings_are_compared_among_themselves(world: World) -> None:
+    other = {"replace": ("! -s 10.10.0.0/16", "! -s 10.10.3.0/24")}
+    states = {name: world.programmed(name) for name in ("a", "b")}
+    states |= {name: world.programmed(name, **other) for name in ("c", "d")}
+
+    together = judge_same_rules(IPTABLES, world.service, states)
+    apart = judge_same_rules(IPTABLES, world.service, states, [("a", "b"), ("c", "d"), ("e",)])
+    mixed = judge_same_rules(IPTABLES, world.service, states, [("a", "b", "c"), ("d",)])
+
+    assert (together.ok, apart.ok) == (False, True)
+    assert apart.headline.count("the same on 2 of 2 nodes") == 2
+    assert [finding.where for finding in mixed.findings] == ["c"]
+
+
 def test_the_timeout_of_the_service_holds(world: World) -> None:
     verdict = judge_timeouts(IPTABLES, [world.service], {GOOD: world.programmed(GOOD)})
 

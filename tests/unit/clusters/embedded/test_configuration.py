@@ -92,9 +92,10 @@ def test_programs_are_configured_with_the_ranges_of_all_families(
 
 @pytest.mark.parametrize("written", ["dual"], indirect=True)
 def test_the_settings_of_kube_proxy_are_read_from_the_file_of_its_node(written: WrittenConfiguration) -> None:
-    config = ProxyConfig.from_configuration(read_kube_proxy(written.state, written.layout.nodes[1].name))
+    node = written.layout.nodes[1]
+    config = ProxyConfig.from_configuration(read_kube_proxy(written.state, node.name))
 
-    assert config == ProxyConfig("iptables", written.layout.pod_range, sync_period=30.0, min_sync_period=1.0)
+    assert config == ProxyConfig("iptables", written.layout.pod_range, bind_address=node.address)
     with pytest.raises(ClusterError, match="elsewhere: the configuration of kube-proxy cannot be read"):
         read_kube_proxy(written.state, "elsewhere")
 

@@ -164,14 +164,14 @@ def test_rules_that_the_agent_cannot_read_are_not_taken_for_missing(pages: str) 
 def test_nodes_in_different_modes_are_named() -> None:
     configs = discovered(Node("a", configz()), Node("b", configz(mode="nftables")))
 
-    assert configs.mode == UNKNOWN
-    assert "different modes: iptables on a; nftables on b" in configs.not_judged
+    assert (configs.mode, configs.not_judged) == ("iptables", "")
+    assert configs.left_out.startswith("b: its kube-proxy runs in nftables mode")
 
 
 def test_a_node_whose_kube_proxy_alone_does_not_answer_is_named() -> None:
     configs = discovered(Node("a", configz()), Node("b"))
 
-    assert configs.not_judged.startswith(
+    assert configs.left_out.startswith(
         "b: the mode of kube-proxy is not known (no kube-proxy answers at 127.0.0.1:10249"
     )
 
@@ -179,7 +179,7 @@ def test_a_node_whose_kube_proxy_alone_does_not_answer_is_named() -> None:
 def test_a_node_without_rules_among_others_is_named() -> None:
     configs = discovered(Node("a", rules=RULES.format(cidr="10.0.0.0/8")), Node("b"))
 
-    assert configs.not_judged.startswith("b: the mode of kube-proxy is not known (no kube-proxy answers")
+    assert configs.left_out.startswith("b: the mode of kube-proxy is not known (no kube-proxy answers")
 
 
 def test_rules_without_a_masquerade_rule_show_no_range() -> None:
