@@ -1,7 +1,7 @@
 # Two commands do everything: `make affinity` is the main job, `make test` checks the project itself.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help affinity matrix report reports merge test lint types unit component workflows integration defects fast-defects \
+.PHONY: help affinity shapes matrix report reports merge test lint types unit component workflows integration defects fast-defects \
 	behaviour docs environment setup report-tools lock clean distclean
 
 PYTHON ?= python3
@@ -17,6 +17,7 @@ IP_FAMILY ?=
 KUBE_PROXY ?=
 KEEP ?=
 ARGS ?=
+SEED ?=
 # The legs of make matrix. VERSIONS: names, or all; empty: those in the cache. MODES: empty: every mode.
 # FAMILIES: ipv4, ipv6, dual; empty: ipv4 everywhere, and dual for the newest of the versions in each mode.
 VERSIONS ?=
@@ -35,6 +36,9 @@ help: ## this list
 affinity: $(if $(filter kind external,$(CLUSTER)),environment,setup) ## check session affinity on a real four-node cluster, started and removed by the run
 	@mkdir -p $(dir $(RESULTS))
 	$(RUN) -m pytest -m affinity $(OPTIONS) --alluredir $(RESULTS) --clean-alluredir $(ARGS)
+
+shapes: $(if $(filter kind external,$(CLUSTER)),environment,setup) ## compare the rules of generated Services of every shape: the full array, or those of SEED
+	$(RUN) -m pytest -m "affinity and shapes" --shapes=$(or $(SEED),full) $(OPTIONS) $(ARGS)
 
 matrix: setup report-tools ## check several legs one after another: VERSIONS='1.36 1.37' MODES=iptables FAMILIES=dual
 	@$(RUN) -m ci.matrix run --versions $(VERSIONS) --modes $(MODES) --families $(FAMILIES) -- $(MATRIX_ARGS)

@@ -29,6 +29,7 @@ pytest_plugins = [
     "fixtures.datagrams",
     "fixtures.zones",
     "fixtures.expiry",
+    "fixtures.shapes",
     "fixtures.endpoint_changes",
     "fixtures.limits",
     "fixtures.disruption",

@@ -11,6 +11,7 @@ from session_affinity.clusters.choice import NODE_ACCESS, PROVIDERS
 from session_affinity.clusters.options import ClusterOptions
 from session_affinity.conformance.exit_codes import NODE_CLAIMS
 from session_affinity.deadlines import DEFAULTS
+from session_affinity.shapes.arrays import COMPACT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -261,6 +262,13 @@ CLAIM_OPTIONS: Final = (
         default=1.0,
         metavar="FACTOR",
         convert=float,
+    ),
+    RunOption(
+        "--shapes",
+        CLAIMS_GROUP,
+        "The generated Services: compact, full, or a number, the seed of other ones as many as full. Default: compact.",
+        default=COMPACT,
+        metavar="ARRAY",
     ),
 )
 OUTPUT_OPTIONS: Final = (

@@ -147,6 +147,8 @@ SUBJECT_ADVICE: Final = {
     "limits": "the kernel's limits: ip_list_tot and ip_pkt_list_tot of xt_recent, the size of the nftables set",
     "endpoint_changes": "how soon kube-proxy followed the EndpointSlices: its log, and"
     " `kubeproxy_sync_proxy_rules_*` of its metrics",
+    "shapes": "the smallest shape in the message: `kubectl apply` it, and read the rules of the node that it names;"
+    " docs/shapes.md",
     "expiry": "the timeout in the rules (C05, C16, C22) first, then what renews or removes affinity entries",
     "disruption": "kube-proxy's log around the moment that the failure names, and its syncPeriod",
 }

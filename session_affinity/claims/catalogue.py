@@ -21,6 +21,7 @@ SUBJECTS: Final = {
     "paths": "Node ports, external addresses, traffic policies, topology",
     "limits": "Full lists, short timeouts, changed timeouts",
     "endpoint_changes": "Endpoints and Services that come and go",
+    "shapes": "Services of every shape, generated",
     "expiry": "Expiry of affinity entries",
     "disruption": "Restarts of kube-proxy and interference with its rules",
 }

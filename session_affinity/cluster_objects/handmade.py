@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from session_affinity import recorder
 from session_affinity.cluster_objects.labels import PART_OF
 from session_affinity.dataplane.model import NEWEST_RELEASE, SERVICE_NAME_LABEL, ServiceState
+from session_affinity.kube.reply import ApiError
 from session_affinity.kube.resources import ENDPOINT_SLICES, SERVICES, resource_of
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ MANAGED_BY_LABEL: Final = "endpointslice.kubernetes.io/managed-by"
 LABELS: Final = {"app.kubernetes.io/part-of": PART_OF, "app.kubernetes.io/component": "hand-made-service"}
 SELECTOR: Final = ",".join(f"{name}={value}" for name, value in LABELS.items())
 """Selects every hand-made Service and EndpointSlice, of this run or of one that was killed."""
+REFUSED: Final = (400, 403, 422)
+"""HTTP statuses with which a cluster refuses an object, by its rules or by a policy."""
 AT_ONCE: Final = 8
 """How many requests are sent at the same time, on a machine that is not slow."""
 
@@ -61,6 +64,29 @@ class HandMadeServices:
         created = self._in_order(labelled, self._create)
         recorder.record(recorder.Action(f"created {_counted(labelled)}"), since=began)
         return created
+
+    def create_accepted(self, groups: Sequence[Sequence[Mapping[str, Any]]]) -> dict[int, str]:
+        """Create groups of objects, a Service first in each, and return the reasons of those that the API refused.
+
+        The reasons are by the number of the group, of which nothing is left. Raises ApiError for any other failure.
+        """
+        began = time.time()
+
+        def create(group: Sequence[Mapping[str, Any]]) -> str:
+            try:
+                for manifest in group:
+                    self._create(self._labelled(manifest))
+            except ApiError as error:
+                if error.status not in REFUSED:
+                    raise
+                for manifest in reversed(group):
+                    self._delete(self._labelled(manifest))
+                return error.what
+            return ""
+
+        reasons = dict(enumerate(self._pool.map(create, groups)))
+        recorder.record(recorder.Action(f"created {len(groups)} hand-made Services with their slices"), since=began)
+        return {number: reason for number, reason in reasons.items() if reason}
 
     def change(self, manifests: Iterable[Mapping[str, Any]]) -> list[Object]:
         """Change existing objects to what these manifests say, and return them in the given order as stored.

@@ -23,6 +23,8 @@ Test = TypeVar("Test", bound="Callable[..., None]")
 CATALOGUE: Final = pytest.StashKey[dict[str, ClaimTest]]()
 """The claims of all tests that were collected, deselected ones included, by id; empty before the collection."""
 DISRUPTIVE: Final = "disruptive"
+DUAL_STACK: Final = "dual_stack"
+"""The marker of claims about two IP families."""
 """The marker of tests that disturb what others rely on."""
 _PROMISED_BY: Final = {
     Promise.API: "the Service API, on any dataplane",
@@ -64,8 +66,12 @@ def claim_of(item: pytest.Item) -> Claim | None:
 
 
 def subject_of(item: pytest.Item) -> str:
-    """Return the subject of a claim's test; raises UsageError when its markers name none."""
-    subject = next((subject for subject in SUBJECTS if item.get_closest_marker(subject)), None)
+    """Return the subject of a claim's test; raises UsageError when its markers name none.
+
+    A test of another subject may have the marker ``dual_stack`` too, for what it needs.
+    """
+    named = [subject for subject in SUBJECTS if item.get_closest_marker(subject)]
+    subject = next((subject for subject in named if subject != DUAL_STACK), named[0] if named else None)
     if subject is None:
         raise UsageError(f"{item.nodeid}: no marker names its subject", next_step=f"add one of {', '.join(SUBJECTS)}")
     return subject

@@ -32,6 +32,8 @@ PHASES: Final[Mapping[str, str]] = {
     "short_timeouts": "timeouts of seconds",
     "scenario_pods": "pods for endpoint changes",
     "endpoint_changes": "endpoint changes",
+    "shapes_in_background": "labels of zones",
+    "shapes": "Services of every shape",
     "pods": "removal of leftovers",
     "services": "removal of leftovers",
 }

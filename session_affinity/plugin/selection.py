@@ -17,7 +17,7 @@ from session_affinity.claims.known_behaviour import known_behaviour
 from session_affinity.clusters.addresses import families_of
 from session_affinity.clusters.external.provider import is_asked_for, no_node_access
 from session_affinity.dataplane.proxy_config import NO_KUBE_PROXY
-from session_affinity.plugin.claims import CATALOGUE, DISRUPTIVE, claim_of
+from session_affinity.plugin.claims import CATALOGUE, DISRUPTIVE, DUAL_STACK, claim_of
 from session_affinity.plugin.options import ONLY_BEHAVIOUR, cluster_options_of
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from session_affinity.dataplane.model import Family
 
-DUAL_STACK: Final = "dual_stack"
-"""The marker of claims about two IP families."""
 NOT_TO_BE_DISTURBED: Final = (
     "the cluster was not created by this run: claims whose tests flush rules, stop kube-proxy or create a thousand "
     "Services are judged on embedded and kind clusters only"

@@ -14,6 +14,7 @@ from tests.defects import (
     nftables,
     paths,
     rules,
+    shapes,
 )
 
 _SUBJECTS = (
@@ -25,6 +26,7 @@ _SUBJECTS = (
     paths,
     limits,
     endpoint_changes,
+    shapes,
     expiry,
     disruption,
     nftables,

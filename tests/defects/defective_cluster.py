@@ -48,6 +48,8 @@ _ONLY_BEHAVIOUR = "--only-behaviour"
 
 _KUBE_PROXY = """\
 #!/bin/sh
+config={directory}/configs/$(hostname).yaml
+[ ! -s "$config" ] || set -- --config="$config"
 PATH={directory}/bin:$PATH exec {kube_proxy} "$@"
 """
 # kube-proxy also lists rules with nft; only what it writes is read from standard input and filtered.
@@ -85,6 +87,26 @@ class DefectiveCluster:
         """Return the file of the sed script that filters what a node's kube-proxy writes with a program."""
         assert program in PROGRAMS, program
         return self.directory / "filters" / f"{self.node(place)}.{program}"
+
+    def configuration(self, place: Place) -> Path:
+        """Return the file of the configuration that a node's kube-proxy prefers to its own; it need not exist."""
+        return self.directory / "configs" / f"{self.node(place)}.yaml"
+
+    def restart_kube_proxy(self, place: Place) -> None:
+        """Kill a node's kube-proxy and wait until another is healthy."""
+        self.on_node(place, "pkill", "-x", "kube-proxy")
+        self.on_node(place, *self.cluster.kube_proxy_start)
+        healthz = "http://127.0.0.1:10249/healthz"
+
+        def is_healthy() -> bool:
+            return self.cluster.nodes[self.node(place)].run(("curl", "-sf", healthz)).returncode == 0
+
+        wait_until(
+            is_healthy,
+            _DEADLINE_SECONDS * self.deadline_scale,
+            what=f"kube-proxy on {self.node(place)} to start",
+            pause=0.2,
+        )
 
     def argv(self, place: Place, *command: str) -> list[str]:
         """Return the command line that runs a command on a node."""
@@ -168,6 +190,7 @@ class DefectiveCluster:
     def require_healthy(self) -> None:
         """Check that nothing of a defect is left: a new Service is programmed on every node and keeps its client."""
         filters = [file.name for file in (self.directory / "filters").iterdir()]
+        filters += [file.name for file in (self.directory / "configs").iterdir()]
         assert not filters, f"filters that were not removed: {filters}"
         dead = self.cluster.missing_processes()
         assert not dead, f"processes that ended: {dead}"
@@ -207,7 +230,7 @@ def _wrap_kube_proxy(directory: Path) -> Path:
         if real_program := shutil.which(program, path=PATH):
             text = _PROGRAM.format(directory=directory, program=program, real=real_program)
             scripts[directory / "bin" / program] = text
-    for subdirectory in ("bin", "filters"):
+    for subdirectory in ("bin", "filters", "configs"):
         (directory / subdirectory).mkdir()
     for file, text in scripts.items():
         file.write_text(text)

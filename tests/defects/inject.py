@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
 import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 from session_affinity.kube.resources import Resource
 from session_affinity.waiting import poll
+from tests.defects import api_view
 from tests.defects.defect import Place
 from tests.defects.defective_cluster import CLAIM_SECONDS, PROBE
 
@@ -25,6 +28,7 @@ CHANGING = Resource("admissionregistration.k8s.io/v1", "mutatingadmissionpolicie
 CHANGING_BINDINGS = Resource("admissionregistration.k8s.io/v1", "mutatingadmissionpolicybindings", namespaced=False)
 REFUSING = Resource("admissionregistration.k8s.io/v1", "validatingadmissionpolicies", namespaced=False)
 REFUSING_BINDINGS = Resource("admissionregistration.k8s.io/v1", "validatingadmissionpolicybindings", namespaced=False)
+API_VIEW_PORT = 10999
 _IS_PROBE = f"object.metadata.name == '{PROBE}'"
 
 
@@ -42,6 +46,38 @@ def written(sed: str, *, at: Place = Place.SICK, program: str = "iptables-restor
             yield
         finally:
             file.unlink()
+
+    return injected
+
+
+def misread(change: str, *, at: Place = Place.SICK) -> Injection:
+    """Have a node's kube-proxy read Services and EndpointSlices changed, by a function of ``api_view``."""
+
+    @contextlib.contextmanager
+    def injected(cluster: DefectiveCluster) -> Iterator[None]:
+        state = cluster.cluster.state.node(cluster.node(at))
+        configuration = json.loads((state / "kube-proxy.yaml").read_text())
+        kubeconfig = cluster.directory / "kubeconfig"
+        view = {"server": f"http://127.0.0.1:{API_VIEW_PORT}"}
+        config = {"apiVersion": "v1", "kind": "Config", "current-context": "view"}
+        config |= {"clusters": [{"name": "view", "cluster": view}]}
+        config |= {"contexts": [{"name": "view", "context": {"cluster": "view", "user": ""}}]}
+        kubeconfig.write_text(json.dumps(config))
+        client = {"kubeconfig": str(kubeconfig), "contentType": "application/json"}
+        client["acceptContentTypes"] = "application/json"
+        argv = (sys.executable, api_view.__file__, str(state / "kube-proxy.kubeconfig"), str(API_VIEW_PORT), change)
+        file = cluster.configuration(at)
+        with subprocess.Popen(cluster.argv(at, *argv), start_new_session=True) as process:
+            try:
+                file.write_text(json.dumps({**configuration, "clientConnection": client}))
+                cluster.restart_kube_proxy(at)
+                yield
+            finally:
+                file.unlink()
+                kubeconfig.unlink()
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                cluster.restart_kube_proxy(at)
 
     return injected
 

@@ -16,7 +16,16 @@ from session_affinity.clusters.external.namespace import PART_OF, PREFIX
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import ClusterError
 from session_affinity.kube.api import ApiError
-from session_affinity.kube.resources import DAEMON_SETS, NAMESPACES, PODS, SECRETS, SERVICE_ACCOUNTS, SERVICES, Resource
+from session_affinity.kube.resources import (
+    DAEMON_SETS,
+    ENDPOINT_SLICES,
+    NAMESPACES,
+    PODS,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+    Resource,
+)
 from session_affinity.text import listed
 from session_affinity.waiting import poll
 
@@ -26,7 +35,7 @@ if TYPE_CHECKING:
     from session_affinity.kube.api import Api
 
 SELECTOR: Final = f"{PART_OF}={SUITE}"
-KINDS: Final = (DAEMON_SETS, SERVICES, PODS, SERVICE_ACCOUNTS, SECRETS)
+KINDS: Final = (DAEMON_SETS, SERVICES, ENDPOINT_SLICES, PODS, SERVICE_ACCOUNTS, SECRETS)
 """The kinds of objects that a run creates in its namespace, in the order of their removal."""
 
 

@@ -191,10 +191,10 @@ def _of_pods(scope: str) -> Iterator[Rule]:
         optional=True,
     )
     yield Rule(
-        "the claim about clients behind one SNAT address, whose endpoint the suite sets itself",
+        "claims about Services whose endpoints the suite sets itself: those of every shape, and clients behind SNAT",
         "discovery.k8s.io",
         ("endpointslices",),
-        ("create",),
+        ("create", "delete", "deletecollection", "patch"),
         scope=scope,
         optional=True,
     )

@@ -1,6 +1,6 @@
 """The shared wait: all observations that need a timeout to expire, made in the background during other tests.
 
-The threads observe and do not judge. They are daemons: an interrupted run does not wait for them.
+The threads observe and do not judge (``scenarios.background``).
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ import threading
 import time
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from session_affinity import recorder
 from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, ServiceRequest
 from session_affinity.dataplane.model import CLIENT_IP
 from session_affinity.errors import ClusterError, NotReadyError, SuiteError
 from session_affinity.nodes.by_node import ByNode
+from session_affinity.scenarios.background import in_background
 from session_affinity.scenarios.expiry import plan
 from session_affinity.scenarios.expiry.plan import Group
 from session_affinity.scenarios.expiry.trials import EntryReads, Trial, TrialsSeen, make_trial
@@ -40,8 +41,6 @@ LEAST_SECONDS: Final = 1.0
 
 UNREADABLE_STEP: Final = "check that the suite can read the nodes and that kube-proxy's mode is iptables or nftables"
 """The next step when a claim needs a node's state and the nodes were not read."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -167,7 +166,7 @@ class SharedWait:
     def start(self) -> SharedWait:
         """Start the observing thread."""
         self._began = time.monotonic()
-        self._observer = _in_background("expiry-observer", self._observe, self._result)
+        self._observer = in_background("expiry-observer", self._observe, self._result)
         return self
 
     def cancel(self) -> None:
@@ -314,7 +313,7 @@ class SharedWait:
 
     def _run(self, number: int, schedule: Schedule) -> Future[tuple[StepAnswers, ...]]:
         future: Future[tuple[StepAnswers, ...]] = Future()
-        _in_background(f"expiry-schedule-{number}", lambda: self._testbed.client.follow(schedule.steps), future)
+        in_background(f"expiry-schedule-{number}", lambda: self._testbed.client.follow(schedule.steps), future)
         return future
 
 
@@ -333,17 +332,3 @@ def _have_ended(running: Sequence[Future[Any]]) -> bool:
 
 def _all(groups: Mapping[Group, Sequence[ServiceState]]) -> list[ServiceState]:
     return [service for services in groups.values() for service in services]
-
-
-def _in_background(name: str, work: Callable[[], T], future: Future[T]) -> threading.Thread:
-    """Start a thread that calls ``work`` and sets its result, or its exception, in the future."""
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - future.result() raises it in the thread that calls it
-            future.set_exception(error)
-
-    thread = threading.Thread(target=run, name=name, daemon=True)
-    thread.start()
-    return thread

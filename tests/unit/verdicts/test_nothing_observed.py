@@ -22,6 +22,7 @@ from session_affinity.dataplane.differences import Aspect, Difference
 from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.errors import NothingObservedError
 from session_affinity.kube.reply import ApiAnswer, Reply
+from session_affinity.scenarios.comparison import Comparison
 from session_affinity.scenarios.disruption.flush import Repair
 from session_affinity.scenarios.disruption.many_services import ManyServices
 from session_affinity.scenarios.disruption.outages import BlockingRule, ChangesWhileStopped, NodeRules, Restart
@@ -30,6 +31,8 @@ from session_affinity.scenarios.endpoint_changes.scenario import Scenario, Scena
 from session_affinity.scenarios.expiry.shared_wait import ExpiredElements, SilentClients, TimeoutPatch
 from session_affinity.scenarios.expiry.trials import Trial
 from session_affinity.scenarios.limits.full_list import FullList, ListRead, ReturningClient
+from session_affinity.scenarios.shapes import ShapesSeen
+from session_affinity.shapes.covering import Coverage
 from session_affinity.testbed.testbed import SyncResult
 from session_affinity.traffic.answers import Answers, Target
 from session_affinity.traffic.client import ClientId
@@ -47,6 +50,7 @@ from session_affinity.verdicts import (
     paths,
     rules,
     server_side_apply,
+    shapes,
     spread,
     timeout_patch,
 )
@@ -218,6 +222,21 @@ def changes_while_stopped(world: World, rules: NodeRules, before: tuple[Affinity
 
 def many_services(world: World, first: Answers, again: Answers, answers: Answers) -> ManyServices:
     return ManyServices(world.service, world.service, first, again, answers, sync(world, world.programmed(HOME)))
+
+
+def shapes_seen(
+    world: World,
+    *,
+    rows: dict[str, dict[str, str]] | None = None,
+    services: tuple[ServiceState, ...] | None = None,
+    nodes: tuple[str, ...] = (HOME,),
+    nodes_at_end: tuple[str, ...] = (HOME,),
+) -> ShapesSeen:
+    given = (world.service,) if services is None else services
+    compared = Comparison(given, {node: {} for node in nodes}, {}, {})
+    removed = Comparison((), {node: {} for node in nodes_at_end}, {}, {})
+    rows = {world.service.name: {}} if rows is None else rows
+    return ShapesSeen("compact", rows, {}, Coverage(1, 1, 0, 0), {"IPv4": compared}, {"IPv4": removed})
 
 
 def first_lost(world: World) -> Verdict:
@@ -647,6 +666,15 @@ ROWS: Final[dict[Callable[..., object], dict[str, Row]]] = {
         "all lost": lambda world: disruption.judge_many_services(
             many_services(world, lost(world), lost(world), lost(world)), CLIENT_ID
         ),
+    },
+    shapes.judge_shapes: {
+        "no Service": lambda world: shapes.judge_shapes(shapes_seen(world, rows={}), "IPv4"),
+        "not compared": lambda world: shapes.judge_shapes(shapes_seen(world, services=()), "IPv4"),
+        "one not compared": lambda world: shapes.judge_shapes(
+            shapes_seen(world, rows={world.service.name: {}, "other": {}}), "IPv4"
+        ),
+        "no node": lambda world: shapes.judge_shapes(shapes_seen(world, nodes=()), "IPv4"),
+        "no node after the end": lambda world: shapes.judge_shapes(shapes_seen(world, nodes_at_end=()), "IPv4"),
     },
 }
 
