@@ -19,7 +19,7 @@ from session_affinity.plugin.claims import claim_of
 from session_affinity.plugin.evidence import close, is_wanted
 from session_affinity.plugin.facts import RUN_FACTS
 from session_affinity.plugin.leg import leg_of
-from session_affinity.plugin.terminal import failure_text
+from session_affinity.plugin.terminal import failure_text, is_undetermined
 from session_affinity.report.attachment import Attachment
 from session_affinity.report.diagnostics import Diagnostics, collect
 from session_affinity.report.steps import Phase, ReportStep
@@ -53,13 +53,16 @@ class ReportEntry:
     """What is added to the Allure result of a test.
 
     ``message`` is empty when allure-pytest's own stays; ``trace`` is the place in the code. ``diagnostics`` are None
-    unless the test failed and a cluster was there.
+    unless the test failed and a cluster was there. ``is_violated`` says that the claim failed, ``is_broken`` that its
+    set-up or clean-up did.
     """
 
     message: str = ""
     trace: str = ""
     steps: tuple[ReportStep, ...] = ()
     diagnostics: Diagnostics | None = None
+    is_violated: bool = False
+    is_broken: bool = False
 
 
 ENTRY = pytest.StashKey[ReportEntry]()
@@ -109,6 +112,8 @@ class Results:
             if call.excinfo is not None:
                 entry.message, entry.trace = _message(item, report, call.excinfo)
             failed = call.excinfo is not None and not report.skipped
+            entry.is_violated |= report.failed and not is_undetermined(report)
+            entry.is_broken |= call.when != "call" and failed
             try:
                 if call.when == "call" or (call.when == "setup" and failed):
                     entry.steps = close(item, failed=failed)
@@ -132,6 +137,9 @@ class Results:
             # The run ended in the test's set-up, before allure-pytest gave the result a name and labels.
             result.status = _model.Status.BROKEN
             result.labels.extend(_labels(item))
+        if entry.is_broken and not entry.is_violated:
+            # allure-pytest takes an assertion outside the test for a failure, and keeps the status of a skipped test.
+            result.status = _model.Status.BROKEN
         if entry.message:
             result.statusDetails = _model.StatusDetails(message=entry.message, trace=entry.trace or None)
         leg = leg_of(self._config)

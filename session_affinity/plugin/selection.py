@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from session_affinity.claims import KnownBehaviour, Promise
+from session_affinity.claims import BOTH_MODES, KnownBehaviour, Promise
 from session_affinity.claims.known_behaviour import known_behaviour
 from session_affinity.clusters.addresses import families_of
 from session_affinity.clusters.external.provider import is_asked_for, no_node_access
-from session_affinity.dataplane.proxy_config import NO_KUBE_PROXY
+from session_affinity.dataplane.proxy_config import NO_KUBE_PROXY, UNKNOWN
 from session_affinity.plugin.claims import CATALOGUE, DISRUPTIVE, DUAL_STACK, claim_of
 from session_affinity.plugin.options import ONLY_BEHAVIOUR, cluster_options_of
 
@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from session_affinity.dataplane.model import Family
+    from session_affinity.dataplane.proxy_config import ProxyConfigs
 
 NOT_TO_BE_DISTURBED: Final = (
     "the cluster was not created by this run: claims whose tests flush rules, stop kube-proxy or create a thousand "
     "Services are judged on embedded and kind clusters only"
 )
-MAY_DIFFER: Final = "no document specifies this behaviour of kube-proxy; this cluster has no kube-proxy and may differ"
+MAY_DIFFER: Final = "no document specifies this behaviour of kube-proxy, and {reason}: this cluster may differ"
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,14 @@ class Judgeable:
     """What the skip rules need to know about the cluster: first from the options, then from the cluster.
 
     ``proxy_mode`` and ``families`` are empty while unknown. ``nodes_not_judged`` is the reason why no claim about nodes
-    can be judged, in any mode; empty when they can be, or while unknown. ``versions`` are those of the nodes, such as
-    ``v1.37.2``.
+    can be judged, in any mode; empty when they can be, or while unknown. ``not_bound`` is why what kube-proxy alone
+    promises may differ here (see ``why_not_bound``). ``versions`` are those of the
+    nodes, such as ``v1.37.2``.
     """
 
     proxy_mode: str = ""
     nodes_not_judged: str = ""
+    not_bound: str = ""
     families: tuple[Family, ...] = ()
     versions: tuple[str, ...] = ()
 
@@ -141,16 +144,32 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(reason)
 
 
+def why_not_bound(configs: ProxyConfigs) -> str:
+    """Return why a cluster is not bound by what kube-proxy alone promises; empty where that is known to serve it.
+
+    These claims say what kube-proxy does in iptables and nftables mode. What is not known to be that may differ, and a
+    cluster whose kube-proxy could not be looked at is not known to have one.
+    """
+    modes = {config.mode for config in configs.distinct}
+    if not modes or UNKNOWN in modes:
+        return "it is not known that kube-proxy serves Services here"
+    if NO_KUBE_PROXY in modes:
+        return "there is no kube-proxy here"
+    others = sorted(modes - set(BOTH_MODES))
+    return f"kube-proxy runs in {' and '.join(others)} mode" if others else ""
+
+
 def expect_differences(item: pytest.Item) -> None:
-    """Expect the failure of a claim that only kube-proxy promises where there is none, and of a known behaviour.
+    """Expect the failure of a claim that only kube-proxy promises where that is not known to serve, and of a known one.
 
     Only a violated claim is expected: a test that fails for another reason still ends as an error.
     """
     judgeable = item.config.stash[JUDGEABLE]
     by_kube_proxy = item.get_closest_marker(str(Promise.KUBE_PROXY)) is not None
-    if judgeable.proxy_mode == NO_KUBE_PROXY:
+    if judgeable.not_bound:
         if by_kube_proxy:
-            item.add_marker(pytest.mark.xfail(reason=MAY_DIFFER, raises=AssertionError, strict=False))
+            reason = MAY_DIFFER.format(reason=judgeable.not_bound)
+            item.add_marker(pytest.mark.xfail(reason=reason, raises=AssertionError, strict=False))
         return
     claim = claim_of(item)
     known = known_behaviour(claim.known, judgeable.versions, judgeable.proxy_mode) if claim else None

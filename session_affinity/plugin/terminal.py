@@ -50,6 +50,10 @@ def pytest_runtest_makereport(
     has_message = isinstance(error, (AssertionError, SuiteError)) and item.config.getoption("tbstyle") == "auto"
     with _no_arguments(item.config) if has_message else contextlib.nullcontext():
         report = yield
+    if call.when != "call" and hasattr(report, "wasxfail") and call.excinfo:
+        # A claim may differ in its verdict only; what fails before or after that is an error, an assertion too.
+        del report.wasxfail
+        report.outcome = "failed"
     if call.when == "setup":
         # The time of shared fixtures is not that of the first test that requests them; the summary has it.
         report.duration = max(report.duration - item.stash.get(SHARED_SECONDS, 0.0), 0.0)

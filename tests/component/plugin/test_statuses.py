@@ -22,8 +22,6 @@ from tests.integration.conftest import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytest_plugins = ["pytester"]
-
 SUITE = """
 @pytest.fixture
 def unready():
@@ -167,70 +165,3 @@ def test_the_terminal_counts_the_same(statuses: Run) -> None:
 )
 def test_each_claim_has_lines_with_its_outcomes(statuses: Run, claim: str, outcomes: list[str]) -> None:
     assert re.findall(rf"^(\w+) +{claim} ", statuses.output, re.MULTILINE) == outcomes
-
-
-# Claims of kube-proxy on a cluster without kube-proxy.
-
-FOREIGN = """
-from session_affinity.plugin.facts import RUN_FACTS
-from session_affinity.plugin.selection import learn
-
-@pytest.fixture(scope="session", autouse=True)
-def run_facts(pytestconfig):
-    names = ("cluster", "provider", "Kubernetes", "nodes", "kernel", "suite")
-    pytestconfig.stash[RUN_FACTS].facts |= dict.fromkeys(names, "?")
-
-@pytest.fixture(scope="session")
-def proxy_configs(pytestconfig):
-    learn(pytestconfig, proxy_mode="none")
-
-@claimed("C01", "A violated promise of the API")
-def test_api(check):
-    check(VIOLATED)
-
-@claimed("C02", "A violated promise of kube-proxy", promised_by=KUBE_PROXY)
-def test_kube_proxy(check):
-    check(VIOLATED)
-
-@claimed("C03", "A promise of kube-proxy that holds", promised_by=KUBE_PROXY)
-def test_kube_proxy_holds(check):
-    check(HOLDS)
-
-@claimed("C04", "An error of the cluster", promised_by=KUBE_PROXY)
-def test_kube_proxy_error():
-    raise ClusterError("GET /api/v1/pods: no answer from the API: refused")
-"""
-
-
-@pytest.fixture
-def foreign(pytester: pytest.Pytester) -> pytest.RunResult:
-    pytester.makeini(INI)
-    module = pytester.makepyfile(test_suite=suite(FOREIGN))
-    return pytester.runpytest_inprocess(*PLUGINS, "-p", "fixtures.cluster", str(module), "--junit-xml=junit.xml")
-
-
-def test_without_kube_proxy_only_a_violated_promise_of_kube_proxy_differs(foreign: pytest.RunResult) -> None:
-    foreign.assert_outcomes(failed=1, xfailed=1, xpassed=1, errors=1)
-    lines, _, summary = foreign.stdout.str().partition(" summary =")
-    for text in (lines, summary):
-        assert re.findall(r"^(\w+) +(C\d\d) ", text, re.MULTILINE) == [
-            ("failed", "C01"),
-            ("differs", "C02"),
-            ("passed", "C03"),
-            ("error", "C04"),
-        ]
-    assert "suite: ?, 1 failed, 1 error, 1 passed, 1 differs;" in summary
-
-
-def test_without_kube_proxy_junit_has_the_error_and_skips_the_difference(
-    foreign: pytest.RunResult, pytester: pytest.Pytester
-) -> None:
-    junit = ET.fromstring((pytester.path / "junit.xml").read_text())
-
-    assert foreign.ret == pytest.ExitCode.TESTS_FAILED
-    assert {
-        str(case.get("name")): child.tag
-        for case in junit.iter("testcase")
-        for child in case
-        if child.tag != "properties"
-    } == {"test_api": "failure", "test_kube_proxy": "skipped", "test_kube_proxy_error": "error"}
