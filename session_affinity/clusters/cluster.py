@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from session_affinity.dataplane.proxy_config import ProxyConfigs
+    from session_affinity.dataplane.recognition import Recognition
     from session_affinity.nodes.node import Node
 
 
@@ -23,6 +24,7 @@ class OwnCluster:
     namespace: str = "default"
     kube_proxy_start: tuple[str, ...] = ()
     missing_nodes: Mapping[str, str] = MappingProxyType({})
+    recognition: Recognition | None = None
     annotations: Mapping[str, str] = MappingProxyType({})
 
     def image_name(self, image: str) -> str:
@@ -79,6 +81,10 @@ class Cluster(Protocol):
     @property
     def proxy_configs(self) -> ProxyConfigs:
         """The settings of each node's kube-proxy and their source; raises ClusterError when they cannot be read."""
+
+    @property
+    def recognition(self) -> Recognition | None:
+        """The programs that serve Services, as the API shows them; None where nobody has looked yet."""
 
     @property
     def kube_proxy_start(self) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ def summary(document: Mapping[str, Any]) -> Iterator[str]:
     nodes, families = cluster["nodes"], " and ".join(cluster["ipFamilies"])
     yield (
         f"cluster: Kubernetes {cluster['kubernetes']}, {cluster['provider']}, {nodes['judged']} of {nodes['total']}"
-        f" nodes judged, {families}, kube-proxy {cluster['proxyMode']}"
+        f" nodes judged, {families}, {_served_by(cluster)}"
     )
     access = document["access"]
     behaviour = ", behaviour only" if access["onlyBehaviour"] else ""
@@ -119,6 +119,13 @@ def summary(document: Mapping[str, Any]) -> Iterator[str]:
         yield from _claims(document, outcome)
     if document["passesAfterAll"]:
         yield f"passes after all: {', '.join(document['passesAfterAll'])}"
+
+
+def _served_by(cluster: Mapping[str, Any]) -> str:
+    """Return kube-proxy's mode, and the programs that serve Services where some were recognised."""
+    fields = ("name", "version", "serves")
+    programs = [" ".join(filter(None, map(program.get, fields))) for program in cluster.get("programs", ())]
+    return "; ".join((f"kube-proxy {cluster['proxyMode']}", *programs))
 
 
 def table(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from session_affinity.claims import Claim
     from session_affinity.conformance.differences import KnownDifference
+    from session_affinity.dataplane.recognition import Recognition
 
 RESULT: Final = pytest.StashKey[RunResult]()
 """The result of the run; set at its end."""
@@ -209,7 +210,7 @@ class ResultCollector:
             suite_commit=about.commit(),
             implementation=implementation_of(config),
             access=_access(config),
-            cluster=_cluster(facts),
+            cluster={**_cluster(facts), **_programs(config.stash[RUN_FACTS].recognition)},
             proxy_mode=cluster.proxy_configs.mode if cluster else UNKNOWN,
             command=_command(config),
         )
@@ -243,6 +244,16 @@ def _cluster(facts: Any) -> dict[str, Any]:
         "ipFamilies": listed("IP families"),
         "proxySource": facts.get("proxy read from", ""),
     }
+
+
+def _programs(recognition: Recognition) -> dict[str, Any]:
+    """Return the programs that serve Services as a report has them; nothing where none was recognised."""
+    programs = [
+        {"name": program.name, "version": program.version, "serves": program.serves or "", "source": program.source}
+        for program in recognition.programs
+    ]
+    shown = [{name: str(value) for name, value in program.items()} for program in programs]
+    return {"programs": shown} if shown else {}
 
 
 def _command(config: pytest.Config) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from session_affinity import about
+from session_affinity.dataplane.recognition import Recognition
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.resources import NODES
 from session_affinity.plugin.phases import SetupTimes, long_enough
@@ -31,9 +32,9 @@ SHARED_SECONDS = pytest.StashKey[float]()
 class RunFacts:
     """Facts about the cluster, the objects to read it with, and the seconds of each phase of the run.
 
-    ``cluster``, ``api``, ``nodes`` and ``proxy_configs`` are set by the fixtures of these names, for the hooks that
-    write the report: a hook cannot request a fixture. They are None until then. ``cluster_steps`` are the names and
-    seconds of the steps in which the cluster started.
+    ``cluster``, ``api``, ``nodes``, ``proxy_configs`` and ``recognition`` are set by the fixtures of these names, for
+    the hooks that write the report: a hook cannot request a fixture. They are None, or empty, until then.
+    ``cluster_steps`` are the names and seconds of the steps in which the cluster started.
     """
 
     facts: dict[str, str] = field(default_factory=dict)
@@ -41,6 +42,7 @@ class RunFacts:
     api: Api | None = None
     nodes: Nodes | None = None
     proxy_configs: ProxyConfigs | None = None
+    recognition: Recognition = field(default_factory=Recognition)
     progress: Progress | None = None
     cluster_steps: tuple[tuple[str, float], ...] = ()
     times: SetupTimes = field(default_factory=SetupTimes)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from session_affinity.dataplane.model import Family
     from session_affinity.dataplane.proxy_config import ProxyConfigs
+    from session_affinity.dataplane.recognition import Recognition
 
 NOT_TO_BE_DISTURBED: Final = (
     "the cluster was not created by this run: claims whose tests flush rules, stop kube-proxy or create a thousand "
@@ -124,7 +125,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[JUDGEABLE] = Judgeable(
         config.getoption("--proxy-mode", default=None) or "",
         only_behaviour or no_node_access(cluster_options_of(config)),
-        families_of(families) if families else (),
+        families=families_of(families) if families else (),
     )
     claimed = [item for item in items if claim_of(item)]
     catalogue = config.stash[CATALOGUE]
@@ -144,12 +145,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(reason)
 
 
-def why_not_bound(configs: ProxyConfigs) -> str:
+def why_not_bound(configs: ProxyConfigs, recognition: Recognition) -> str:
     """Return why a cluster is not bound by what kube-proxy alone promises; empty where that is known to serve it.
 
     These claims say what kube-proxy does in iptables and nftables mode. What is not known to be that may differ, and a
     cluster whose kube-proxy could not be looked at is not known to have one.
     """
+    if recognition.others:
+        return f"{', '.join(program.title for program in recognition.others)} serves Services here"
     modes = {config.mode for config in configs.distinct}
     if not modes or UNKNOWN in modes:
         return "it is not known that kube-proxy serves Services here"

@@ -55,9 +55,10 @@ def summary(config: pytest.Config, stats: Stats) -> list[str]:
 
 
 def cluster_line(facts: Mapping[str, str]) -> str:
-    """Return the cluster, its kube-proxy and its kernel as a line."""
+    """Return the cluster, its kube-proxy or what serves Services instead, and its kernel as a line."""
     rules = f" ({facts['rules read with']})" if "rules read with" in facts else ""
     families = f", {facts['IP families'].replace(', ', ' and ')}" if "IP families" in facts else ""
+    kube_proxy = f"kube-proxy {facts.get('proxy mode', 'mode unknown')}{rules}"
     missing = "".join(
         f" ({word}: {facts[name]})"
         for word, name in (("missing", "nodes missing"), ("left out", "nodes left out"))
@@ -67,7 +68,7 @@ def cluster_line(facts: Mapping[str, str]) -> str:
     nodes = facts["nodes"] if judged == facts["nodes"] else f"{judged} of {facts['nodes']}"
     return (
         f"{facts['cluster']}, {facts['provider']}, Kubernetes {facts['Kubernetes']}, {nodes} nodes{missing},"
-        f" kube-proxy {facts.get('proxy mode', 'mode unknown')}{rules}{families}, kernel {facts['kernel']}"
+        f" {facts.get('served by') or kube_proxy}{families}, kernel {facts['kernel']}"
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from session_affinity.clusters.external import images, placement
 from session_affinity.clusters.external.pod_settings import NO_SETTINGS, PodSettings
 from session_affinity.dataplane.proxy_config import ProxyConfigs
+from session_affinity.dataplane.recognition import Recognition
 from session_affinity.deadlines import DEFAULTS
 from session_affinity.kube import logs
 from session_affinity.kube.api import Api
@@ -35,6 +36,7 @@ class ExternalCluster:
     source: images.ImageSource = images.AS_NAMED
     settings: PodSettings = NO_SETTINGS
     proxy_configs: ProxyConfigs = field(default_factory=ProxyConfigs)
+    recognition: Recognition = field(default_factory=Recognition)
     nodes: Mapping[str, AgentNode] = field(default_factory=dict)
     missing_nodes: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)

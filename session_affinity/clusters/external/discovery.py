@@ -37,6 +37,7 @@ from session_affinity.nodes.nodes import Nodes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from session_affinity.dataplane.recognition import Program
     from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.kube.api import Api
     from session_affinity.nodes.node import Node
@@ -79,12 +80,17 @@ class Pages:
         return self.config is not None or bool(self.mode)
 
 
-def discover(api: Api, nodes: Mapping[str, Node], *, deadlines: Deadlines = DEFAULTS) -> ProxyConfigs:
+def discover(
+    api: Api, nodes: Mapping[str, Node], *, replacing: Program | None = None, deadlines: Deadlines = DEFAULTS
+) -> ProxyConfigs:
     """Return the settings of the kube-proxies of these nodes, without nodes those of the ConfigMap.
 
-    Nodes that do not answer are left out; raises NodeError when none does.
+    The ConfigMap may be what is left of a kube-proxy that was replaced: where ``replacing`` is a program that serves
+    all Services, it does not count. Nodes that do not answer are left out; raises NodeError when none does.
     """
     stored = from_config_map(api)
+    if not nodes and replacing is not None:
+        return ProxyConfigs(default=ProxyConfig(NO_KUBE_PROXY, None, source=str(replacing)), unreadable=NO_ACCESS)
     if not nodes:
         nowhere = ProxyConfig(UNKNOWN, None, source=f"{CONFIG_MAP} cannot be read, and no node")
         return ProxyConfigs(

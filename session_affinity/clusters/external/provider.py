@@ -23,6 +23,7 @@ from session_affinity.clusters.external.cluster import ExternalCluster
 from session_affinity.clusters.external.pod_settings import pull_secrets_of, settings_of
 from session_affinity.clusters.external.scheduling import NodeSelection, pairs, selection_of, tolerations_of
 from session_affinity.clusters.interrupts import interrupts_ignored, sigterm_as_interrupt
+from session_affinity.clusters.recognition import recognise
 from session_affinity.dataplane.backends import BACKENDS
 from session_affinity.errors import ClusterError, UsageError
 from session_affinity.kube.api import Api, ApiError
@@ -76,7 +77,10 @@ def open_external(options: ClusterOptions, progress: Progress) -> Iterator[Exter
         _workspace(api, run, options, progress) as (name, agent_namespace),
         _shells(_agents(api, agent_namespace, candidates, options, progress)) as agents,
     ):
-        proxy_configs = discovery.discover(api, agents.nodes, deadlines=options.deadlines)
+        recognition = recognise(api)
+        proxy_configs = discovery.discover(
+            api, agents.nodes, replacing=recognition.replacing, deadlines=options.deadlines
+        )
         if unlisted is None:
             proxy_configs = proxy_configs.with_nodes(api.objects(NODES))
         missing = _missing_nodes(agents, proxy_configs, candidates)
@@ -84,6 +88,7 @@ def open_external(options: ClusterOptions, progress: Progress) -> Iterator[Exter
         nodes = {node: access for node, access in agents.nodes.items() if node not in missing}
         for line in (
             str(proxy_configs),
+            *(f"{name}: {text}" for name, text in recognition.facts().items() if name != "served by"),
             *placed.statements,
             *_limits(nodes, missing, proxy_configs, candidates, options.allow_missing_nodes),
         ):
@@ -97,6 +102,7 @@ def open_external(options: ClusterOptions, progress: Progress) -> Iterator[Exter
             source=source_of(options),
             settings=settings,
             proxy_configs=proxy_configs,
+            recognition=recognition,
             nodes={} if proxy_configs.not_judged else nodes,
             missing_nodes={} if proxy_configs.not_judged else missing,
             annotations=annotations,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from session_affinity.clusters.external.pod_settings import pull_secrets_of
+from session_affinity.clusters.recognition import CUSTOM
+from session_affinity.dataplane.recognition import CONFIG_MAPS, DAEMON_SETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -122,14 +124,31 @@ def _rules(options: ClusterOptions) -> Iterator[Rule]:
         optional=not has_agents,
     )
     yield Rule(
-        "the mode of kube-proxy, where kubeadm or kind set it up",
+        "the mode of kube-proxy, where kubeadm or kind set it up, and those of programs that may replace it",
         "",
         ("configmaps",),
         ("get",),
         scope="kube-system",
         optional=True,
-        names=("kube-proxy",),
+        names=("kube-proxy", *CONFIG_MAPS),
     )
+    yield Rule(
+        "the name of the program that serves Services",
+        "apps",
+        ("daemonsets",),
+        ("get",),
+        optional=True,
+        names=tuple(dict.fromkeys(name for _, name in DAEMON_SETS)),
+    )
+    for plural, resource in CUSTOM.items():
+        yield Rule(
+            "the mode of Calico, where there is one",
+            resource.group_version.partition("/")[0],
+            (plural,),
+            ("get",),
+            optional=True,
+            names=("default",),
+        )
     yield from _of_pods(work)
     if has_agents:
         yield from _of_agents(agents, with_pods=agents != work)

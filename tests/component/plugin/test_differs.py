@@ -16,7 +16,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from session_affinity.conformance import report
+from session_affinity.conformance import overview, report
 from tests.component.plugin.conftest import INI, PLUGINS, suite
 from tests.component.plugin.conftest import run as run_suite
 from tests.integration.conftest import ROOT
@@ -26,6 +26,7 @@ pytest_plugins = ["pytester"]
 CLUSTER = ("-p", "fixtures.cluster", "-p", "session_affinity.plugin.conformance")
 FOREIGN = """
 from session_affinity.dataplane.proxy_config import ProxyConfig, ProxyConfigs
+from session_affinity.dataplane.recognition import Program, Recognition, Serves
 from session_affinity.plugin.facts import RUN_FACTS
 from session_affinity.plugin.selection import learn, why_not_bound
 
@@ -38,7 +39,10 @@ def run_facts(pytestconfig):
 @pytest.fixture(scope="session")
 def proxy_configs(pytestconfig):
     configs = ProxyConfigs(default=ProxyConfig(MODE, None))
-    learn(pytestconfig, proxy_mode=configs.mode, not_bound=why_not_bound(configs))
+    programs = (Program("Cilium", "v1.20.2", Serves.ALL, "DaemonSet kube-system/cilium"),) if OTHER else ()
+    recognition = pytestconfig.stash[RUN_FACTS].recognition = Recognition(programs)
+    pytestconfig.stash[RUN_FACTS].facts |= recognition.facts()
+    learn(pytestconfig, proxy_mode=configs.mode, not_bound=why_not_bound(configs, recognition))
 
 @pytest.fixture
 def broken_after():
@@ -136,8 +140,8 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def on_cluster(mode: str, text: str) -> str:
-    """Return claims on a cluster whose kube-proxy has a mode."""
-    return FOREIGN.replace("MODE", repr(mode)) + text
+    """Return claims on a cluster whose kube-proxy has a mode, with ``+`` beside another program that replaces it."""
+    return FOREIGN.replace("MODE", repr(mode.strip("+"))).replace("OTHER", str("+" in mode)) + text
 
 
 @dataclass(frozen=True)
@@ -266,6 +270,7 @@ def test_the_exit_code_does_not_count_what_differs(pytester: pytest.Pytester, te
         pytest.param("none", "differs", "there is no kube-proxy here", id="none"),
         pytest.param("unknown", "differs", "it is not known that kube-proxy serves Services here", id="unknown"),
         pytest.param("ipvs", "differs", "kube-proxy runs in ipvs mode", id="ipvs"),
+        pytest.param("iptables+", "differs", "Cilium v1.20.2 in place of kube-proxy serves Services", id="other"),
         pytest.param("iptables", "failed", "", id="iptables"),
         pytest.param("nftables", "failed", "", id="nftables"),
     ],
@@ -277,6 +282,22 @@ def test_what_is_not_known_to_be_kube_proxy_is_not_bound_by_its_habits(
 
     assert done.results == {"C01": "failed", "C02": outcome}
     assert reason in done.output
+
+
+def test_the_program_that_serves_services_is_in_summary_and_report(pytester: pytest.Pytester) -> None:
+    done = run(pytester, DIFFERS, "unknown+")
+
+    assert "4 nodes, Cilium v1.20.2 in place of kube-proxy, kernel ?" in done.output
+    assert done.report["cluster"]["programs"] == [
+        {
+            "name": "Cilium",
+            "version": "v1.20.2",
+            "serves": "in place of kube-proxy",
+            "source": "DaemonSet kube-system/cilium",
+        }
+    ]
+    assert report.problems(done.report) == ()
+    assert "Cilium v1.20.2 in place of kube-proxy" in "\n".join(overview.summary(done.report))
 
 
 @pytest.mark.parametrize("options", [("-v",), ("-q",), ("-rs", "--no-fold-skipped"), ("-x",)])
