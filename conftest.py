@@ -26,6 +26,7 @@ pytest_plugins = [
     "fixtures.api_fields",
     "fixtures.rules",
     "fixtures.paths",
+    "fixtures.outside",
     "fixtures.datagrams",
     "fixtures.zones",
     "fixtures.expiry",

@@ -112,8 +112,7 @@ def _table(claims: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 def _section(claim: Mapping[str, Any]) -> Iterator[str]:
     where = f"in {_modes(claim)} mode" if claim["modes"] else "on any dataplane"
     chance = f" False alarm: at most {claim['false_alarm']:.1e} a run." if claim["false_alarm"] else ""
-    address = sources.link(claim["source"])
-    source = f"[{claim['source']}]({address})" if address else claim["source"]
+    source = _linked(claim["source"])
     yield f"### {claim['id']} {claim['title']}"
     yield ""
     yield claim["why"]
@@ -122,6 +121,10 @@ def _section(claim: Mapping[str, Any]) -> Iterator[str]:
         yield f"* {section.capitalize()}: {claim[section]}"
     yield ""
     yield f"Promised by {_PROMISES[claim['promised_by']]}: {source}. Judged {where}.{chance}"
+    if claim["promised_by"] == "api":
+        promise = sources.PROMISES[claim["id"]]
+        yield ""
+        yield f'Its words, to {promise.client}: "{promise.words}" ({_linked(promise.document)}).'
     for known in claim["known"]:
         behaviour = KnownBehaviour(**{**known, "modes": tuple(known["modes"])})
         modes = f" in {', '.join(behaviour.modes)} mode" if behaviour.modes else ""
@@ -129,6 +132,11 @@ def _section(claim: Mapping[str, Any]) -> Iterator[str]:
         yield f"Known behaviour: kube-proxy {behaviour.what} ([report]({behaviour.link})), {behaviour.versions}{modes}."
     yield ""
     yield f"`{claim['test']}`"
+
+
+def _linked(source: str) -> str:
+    address = sources.link(source)
+    return f"<{source}>" if address == source else f"[{source}]({address})" if address else source
 
 
 def _modes(claim: Mapping[str, Any]) -> str:

@@ -164,6 +164,13 @@ CLUSTER_OPTIONS: Final = (
         convert=int,
     ),
     RunOption(
+        "--outside-client",
+        EXTERNAL_GROUP,
+        "A machine that is no node of the cluster and reaches its nodes, with curl; ssh must reach it without a"
+        " question. Claims about clients from outside are judged from there. Default: none; they are skipped.",
+        metavar="ssh://USER@HOST",
+    ),
+    RunOption(
         "--cluster",
         CLUSTER_GROUP,
         "Where the cluster comes from: kind (containers), embedded (processes of this machine) or external (it already"
@@ -360,5 +367,6 @@ def cluster_options(value: Callable[[str], Any], failed: Callable[[], bool] | No
         tolerations=tuple(value("--toleration") or ()),
         allow_missing_nodes=value("--allow-missing-nodes"),
         pull_secrets=tuple(value("--pull-secret") or ()),
+        outside_client=value("--outside-client"),
     )
     return options if failed is None else replace(options, failed=failed)

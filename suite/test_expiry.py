@@ -136,11 +136,13 @@ def test_a_silent_client_is_free_just_after_the_timeout(
 @claim(
     "C24b",
     "Every new connection renews the timeout",
-    promised_by=API,
-    source=sources.TIMEOUT_FIELD,
+    promised_by=KUBE_PROXY,
+    source=sources.AFFINITY_STORES,
 )
 def test_every_new_connection_renews_the_timeout(expiry: Observations, check: Check, deadline_scale: float) -> None:
-    """The timeout counts from the last connection: an active client must not lose its session after a fixed time.
+    """The timeout counts from the last connection: an active client does not lose its session after a fixed time.
+
+    The API speaks of a maximum time and does not say when it begins.
 
     Preconditions: 6 Services with ClientIP, patched in place from 10800 to 30 seconds.
     Steps: a request to each; another 10 s later; another 31 s after the first.

@@ -19,6 +19,7 @@ from session_affinity.verdicts.paths import (
     judge_flows,
     judge_one_endpoint_per_path,
     judge_separate_bindings,
+    judge_unanswered_requests,
 )
 from session_affinity.verdicts.rules import judge_aspects
 from session_affinity.verdicts.verdict import combine
@@ -158,14 +159,39 @@ def test_with_internal_policy_local_a_client_reaches_only_endpoints_of_its_own_n
 
 @claim(
     "C46b",
-    "With internalTrafficPolicy Local a node without endpoints drops its clients' requests",
+    "With internalTrafficPolicy Local no endpoint of another node answers a client",
     promised_by=API,
     source=sources.INTERNAL_POLICY_FIELD,
+)
+def test_with_internal_policy_local_no_endpoint_of_another_node_answers(
+    client_without_local_endpoint: Client, path_services: PathServices, wait_for_nodes: NodeWaits, check: Check
+) -> None:
+    """Control for C46: traffic must not leave the node when there is no endpoint.
+
+    Preconditions: a Service with ClientIP and internalTrafficPolicy Local; a client on a node without an endpoint.
+    Steps: one request to the cluster IP.
+    Expected: no endpoint answers; whether the request is refused or nothing comes back does not matter.
+    """
+    client, service = client_without_local_endpoint, path_services.internal_local
+    wait_for_nodes.of_clients(path_services.sync, client)
+    at = target(service)
+    answers = client.with_short_timeouts.request(at)
+
+    verdict = judge_unanswered_requests(PathRequests(service, client.id, {at: f"on {client.node}"}, answers))
+
+    check(verdict)
+
+
+@claim(
+    "C46d",
+    "With internalTrafficPolicy Local a node without endpoints drops its clients' requests",
+    promised_by=KUBE_PROXY,
+    source=sources.SYNC_BOTH,
 )
 def test_with_internal_policy_local_a_node_without_endpoints_drops_requests(
     client_without_local_endpoint: Client, path_services: PathServices, check: Check
 ) -> None:
-    """Control for C46: traffic must not leave the node when there is no endpoint; it times out instead.
+    """A client of such a node waits in vain instead of being refused at once: known from agents that are missing.
 
     Preconditions: a Service with ClientIP and internalTrafficPolicy Local; a client on a node without an endpoint.
     Steps: one request to the cluster IP.
@@ -209,13 +235,15 @@ def test_with_internal_policy_local_a_nodes_affinity_rules_cover_only_its_own_en
 @claim(
     "C47",
     "With trafficDistribution a client reaches only endpoints of its zone",
-    promised_by=API,
+    promised_by=KUBE_PROXY,
     source=sources.TRAFFIC_DISTRIBUTION_FIELD,
 )
 def test_with_traffic_distribution_a_client_reaches_only_endpoints_of_its_zone(
     client: Client, zoned_services: ZonedServices, check: Check
 ) -> None:
     """Traffic between zones costs money and latency; affinity must not bind a client to an endpoint of another zone.
+
+    The API calls the field a hint, whose strict adherence implementations are not required to guarantee.
 
     Preconditions: nodes in two zones; Services with trafficDistribution, one with ClientIP and one without affinity,
         with endpoints inside and outside the client's zone.

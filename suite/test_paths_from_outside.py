@@ -1,6 +1,7 @@
 """Traffic paths from outside the cluster: node ports, external and load balancer addresses, SNAT in front.
 
-The client of most claims is a hostNetwork pod on a worker node: for all other nodes it is an external client.
+What the API promises to clients from outside is judged by a client outside the cluster, which is no pod and no node.
+Claims about kube-proxy may have a hostNetwork pod as client: for kube-proxy on all other nodes it is outside.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import pytest
 
 from session_affinity.claims import API, BOTH_MODES, KUBE_PROXY, sources
 from session_affinity.plugin.claims import claim
-from session_affinity.traffic.answers import Target
 from session_affinity.verdicts.paths import (
     PathRequests,
     judge_allowed_endpoints,
@@ -19,16 +19,19 @@ from session_affinity.verdicts.paths import (
     judge_entries_by_node,
     judge_one_endpoint_per_path,
     judge_translated_clients,
+    judge_unanswered_requests,
 )
 from session_affinity.verdicts.rules import judge_aspects
+from session_affinity.verdicts.verdict import combine
 
 if TYPE_CHECKING:
+    from fixtures.outside import ExternalAddresses
     from fixtures.paths import NodeWaits, PathClients, PathServices, RemoteNodePorts, SnatService
     from session_affinity.dataplane.model import ServiceState
     from session_affinity.plugin.check import Check
     from session_affinity.testbed.node_ports import NodePortTargets
     from session_affinity.testbed.testbed import Testbed
-    from session_affinity.traffic.client import Client
+    from session_affinity.traffic.client import Client, OutsideClient
 
 pytestmark = [pytest.mark.affinity, pytest.mark.paths]
 
@@ -130,19 +133,20 @@ def test_every_nodes_node_port_leads_to_the_services_endpoints(
     source=sources.EXTERNAL_POLICY_FIELD,
 )
 def test_with_external_policy_local_a_node_port_answers_from_its_own_node(
-    host_network_client: Client, remote_node_ports: RemoteNodePorts, check: Check
+    outside_client: OutsideClient, outside_node_ports: RemoteNodePorts, check: Check
 ) -> None:
     """The policy preserves client addresses; an affinity rule that leads to another node breaks that promise.
 
-    Preconditions: a Service with a node port, ClientIP and externalTrafficPolicy Local; an endpoint on each worker.
-    Steps: 10 requests, from a client on another node's network, to the node port of each node with an endpoint.
+    Preconditions: a Service with a node port, ClientIP and externalTrafficPolicy Local; an endpoint on each worker; a
+        client outside the cluster.
+    Steps: 10 requests to the node port of each node with an endpoint.
     Expected: all are answered by an endpoint of the node whose port was used.
     """
-    local_pods = remote_node_ports.with_endpoints()
-    answers = host_network_client.request(*local_pods, count=REQUESTS)
+    local_pods = outside_node_ports.with_endpoints()
+    answers = outside_client.request(*local_pods, count=REQUESTS)
 
-    labels = remote_node_ports.labelled(local_pods)
-    requests = PathRequests(remote_node_ports.service, host_network_client.id, labels, answers)
+    labels = outside_node_ports.labelled(local_pods)
+    requests = PathRequests(outside_node_ports.service, outside_client.id, labels, answers)
     verdict = judge_allowed_endpoints(requests, local_pods)
 
     check(verdict)
@@ -150,23 +154,48 @@ def test_with_external_policy_local_a_node_port_answers_from_its_own_node(
 
 @claim(
     "C32b",
-    "With externalTrafficPolicy Local a node without endpoints drops node port requests",
+    "With externalTrafficPolicy Local no endpoint of another node answers at a node's node port",
     promised_by=API,
     source=sources.EXTERNAL_POLICY_FIELD,
 )
-def test_with_external_policy_local_a_node_without_endpoints_drops_requests(
-    host_network_client: Client, remote_node_ports: RemoteNodePorts, check: Check
+def test_with_external_policy_local_no_endpoint_of_another_node_answers(
+    outside_client: OutsideClient, outside_node_ports: RemoteNodePorts, check: Check
 ) -> None:
     """Control for C32: load balancers rely on nodes without endpoints not answering for others.
 
-    Preconditions: a Service with a node port, ClientIP and externalTrafficPolicy Local; a node without an endpoint.
-    Steps: one request, from a client on another node's network, to the node port of each node without an endpoint.
+    Preconditions: a Service with a node port, ClientIP and externalTrafficPolicy Local; a node without an endpoint; a
+        client outside the cluster.
+    Steps: one request to the node port of each node without an endpoint.
+    Expected: no endpoint answers; whether the request is refused or nothing comes back does not matter.
+    """
+    targets = outside_node_ports.labelled(outside_node_ports.without_endpoints())
+    answers = outside_client.with_short_timeouts.request(*targets)
+
+    verdict = judge_unanswered_requests(PathRequests(outside_node_ports.service, outside_client.id, targets, answers))
+
+    check(verdict)
+
+
+@claim(
+    "C32d",
+    "With externalTrafficPolicy Local a node without endpoints drops node port requests",
+    promised_by=KUBE_PROXY,
+    source=sources.SYNC_BOTH,
+)
+def test_with_external_policy_local_a_node_without_endpoints_drops_requests(
+    outside_client: OutsideClient, outside_node_ports: RemoteNodePorts, check: Check
+) -> None:
+    """A refusal would end the client's attempt at once; kube-proxy is silent, so that the client tries another node.
+
+    Preconditions: a Service with a node port, ClientIP and externalTrafficPolicy Local; a node without an endpoint; a
+        client outside the cluster.
+    Steps: one request to the node port of each node without an endpoint.
     Expected: nothing comes back, neither an answer nor a refusal.
     """
-    targets = remote_node_ports.labelled(remote_node_ports.without_endpoints())
-    answers = host_network_client.with_short_timeouts.request(*targets)
+    targets = outside_node_ports.labelled(outside_node_ports.without_endpoints())
+    answers = outside_client.with_short_timeouts.request(*targets)
 
-    verdict = judge_dropped_requests(PathRequests(remote_node_ports.service, host_network_client.id, targets, answers))
+    verdict = judge_dropped_requests(PathRequests(outside_node_ports.service, outside_client.id, targets, answers))
 
     check(verdict)
 
@@ -238,22 +267,27 @@ def test_clients_behind_one_snat_address_share_one_endpoint(
     source=sources.EXTERNAL_IPS_FIELD,
 )
 def test_all_requests_to_an_external_ip_reach_one_endpoint(
-    client: Client, external_ip_service: ServiceState, path_services: PathServices, check: Check
+    external_ip_service: ServiceState, external_addresses_of: ExternalAddresses, check: Check
 ) -> None:
     """Clients that enter by externalIPs need sessions as those of the cluster IP do.
 
-    Preconditions: a Service with ClientIP and an address in externalIPs over three ready endpoints.
-    Steps: 30 requests to that address.
-    Expected: 30 answers, all from one endpoint.
+    Preconditions: a Service with ClientIP and an address in externalIPs over three ready endpoints; a client outside
+        the cluster whose requests arrive at a node; a pod, if it is answered at such an address without affinity.
+    Steps: 30 requests of each client to that address.
+    Expected: 30 answers to each client, all from one endpoint.
     """
     service = external_ip_service
-    path_services.sync.require(client.node)
-    targets = {Target(address, service.ports[0].port): f"at {address}" for address in service.external_ips}
-    answers = client.request(*targets, count=3 * REQUESTS)
+    found = external_addresses_of.clients_of(service, service.external_ips)
+    answered = {client.id: client.request(*found.targets, count=3 * REQUESTS) for client in found.clients}
 
-    verdict = judge_one_endpoint_per_path(PathRequests(service, client.id, targets, answers))
+    verdict = combine(
+        *(
+            judge_one_endpoint_per_path(PathRequests(service, client, found.targets, answers))
+            for client, answers in answered.items()
+        )
+    )
 
-    check(verdict)
+    check(verdict, headline=", ".join(f"{client.pod}: {answers.summary()}" for client, answers in answered.items()))
 
 
 @claim(
@@ -287,22 +321,28 @@ def test_every_node_leads_the_external_ip_to_the_services_endpoints(
     source=sources.LOAD_BALANCER_FIELD,
 )
 def test_all_requests_to_a_load_balancers_address_reach_one_endpoint(
-    client: Client, load_balancer_service: ServiceState, path_services: PathServices, check: Check
+    load_balancer_service: ServiceState, external_addresses_of: ExternalAddresses, check: Check
 ) -> None:
-    """Nodes intercept traffic to this address, so pods that use it need the same affinity as clients outside.
+    """Load balancers deliver traffic to nodes under this address; its clients need sessions as those inside do.
 
-    Preconditions: a Service of type LoadBalancer with ClientIP and an address in its status over three ready endpoints.
-    Steps: 30 requests to that address.
-    Expected: 30 answers, all from one endpoint.
+    Preconditions: a Service of type LoadBalancer with ClientIP and an address in its status over three ready endpoints;
+        a client outside the cluster whose requests arrive at a node; a pod, if it is answered at such an address
+        without affinity.
+    Steps: 30 requests of each client to that address.
+    Expected: 30 answers to each client, all from one endpoint.
     """
     service = load_balancer_service
-    path_services.sync.require(client.node)
-    targets = {Target(address, service.ports[0].port): f"at {address}" for address in service.balancer_ips}
-    answers = client.request(*targets, count=3 * REQUESTS)
+    found = external_addresses_of.clients_of(service, service.balancer_ips)
+    answered = {client.id: client.request(*found.targets, count=3 * REQUESTS) for client in found.clients}
 
-    verdict = judge_one_endpoint_per_path(PathRequests(service, client.id, targets, answers))
+    verdict = combine(
+        *(
+            judge_one_endpoint_per_path(PathRequests(service, client, found.targets, answers))
+            for client, answers in answered.items()
+        )
+    )
 
-    check(verdict)
+    check(verdict, headline=", ".join(f"{client.pod}: {answers.summary()}" for client, answers in answered.items()))
 
 
 @claim(

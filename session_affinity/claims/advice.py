@@ -100,7 +100,7 @@ ADVICE: Final = (
         "what translates the client's address before the node sees it, or whether two nodes share affinity entries",
     ),
     Advice(
-        "C32 or C32b",
+        "C32, C32b or C32d",
         "C32c",
         "what traffic from outside meets before kube-proxy's rules, and whether it is taken for the cluster's own",
     ),

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FIELD: Final = "Service.spec.sessionAffinity"
 TIMEOUT_FIELD: Final = "Service.spec.sessionAffinityConfig.clientIP.timeoutSeconds"
@@ -40,10 +44,12 @@ XT_RECENT: Final = "Linux net/netfilter/xt_recent.c"
 NFT_DYNSET: Final = "Linux net/netfilter/nft_dynset.c and nft_set_hash.c"
 NF_NAT: Final = "Linux net/netfilter/nf_nat_core.c: the nat table sees the first packet of a flow"
 
+VIRTUAL_IPS: Final = "https://kubernetes.io/docs/reference/networking/virtual-ips/#session-affinity"
 _API_REFERENCE: Final = "https://kubernetes.io/docs/reference/kubernetes-api/service-resources"
 _PATTERNS: Final = (
     (re.compile(r"(?P<url>https?://\S+)"), "{url}"),
     (re.compile(r"Service\.(?:spec|status)\b"), f"{_API_REFERENCE}/service-v1/#ServiceSpec"),
+    (re.compile(r"Service \(core/v1\)"), f"{_API_REFERENCE}/service-v1/"),
     (re.compile(r"EndpointSlice\b"), f"{_API_REFERENCE}/endpoint-slice-v1/"),
     (re.compile(r"KEP[- ]?(?P<number>\d+)"), "https://kep.k8s.io/{number}"),
     (re.compile(r"kube-(?:proxy|apiserver) (?P<path>[\w./-]+\.go)"), "https://github.com/kubernetes/kubernetes/blob/master/{path}"),
@@ -58,3 +64,113 @@ def link(source: str) -> str:
         if match := pattern.search(source):
             return address.format(**match.groupdict())
     return ""
+
+
+@dataclass(frozen=True)
+class Citation:
+    """What the Service API promises: the document, its words, and the clients that it promises it to."""
+
+    document: str
+    words: str
+    client: str
+
+
+ANY_CLIENT: Final = "every client, inside and outside the cluster"
+PODS: Final = "clients in the cluster"
+OUTSIDE: Final = "clients outside the cluster"
+USERS: Final = "users of the API"
+
+_SAME_POD: Final = Citation(
+    VIRTUAL_IPS, "make sure that connections from a particular client are passed to the same Pod each time", ANY_CLIENT
+)
+_STICKY_TIME: Final = Citation(
+    TIMEOUT_FIELD, "timeoutSeconds specifies the seconds of ClientIP type session sticky time.", ANY_CLIENT
+)
+_MAXIMUM_TIME: Final = Citation(VIRTUAL_IPS, "You can also set the maximum session sticky time", ANY_CLIENT)
+_EVENLY: Final = Citation(
+    INTERNAL_POLICY_FIELD,
+    'The default value, "Cluster", uses the standard behavior of routing to all endpoints evenly',
+    PODS,
+)
+_SELECTED: Final = Citation(
+    "Service (core/v1), its description",
+    "the selector that determines which pods will answer requests sent through the proxy",
+    ANY_CLIENT,
+)
+_NONE_BY_DEFAULT: Final = Citation(FIELD, "Must be ClientIP or None. Defaults to None.", USERS)
+_RANGE: Final = Citation(
+    TIMEOUT_FIELD, 'The value must be >0 && <=86400(for 1 day) if ServiceAffinity == "ClientIP".', USERS
+)
+_DEFAULT_TIMEOUT: Final = Citation(TIMEOUT_FIELD, "Default value is 10800(for 3 hours).", USERS)
+
+PROMISES: Final[Mapping[str, Citation]] = {
+    "C02": _NONE_BY_DEFAULT,
+    "C03": _DEFAULT_TIMEOUT,
+    "C04": _RANGE,
+    "C06": _RANGE,
+    "C07": _DEFAULT_TIMEOUT,
+    "C54": Citation(WARNINGS, "spec.SessionAffinity is ignored for headless services", USERS),
+    "C55": Citation(
+        "https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts",
+        "an `Apply` operation tries to change a field that another manager also claims to manage",
+        USERS,
+    ),
+    "C56": Citation(
+        "https://www.rfc-editor.org/rfc/rfc7396",
+        "A JSON merge patch document describes changes to be made to a target JSON document",
+        USERS,
+    ),
+    "C09": _EVENLY,
+    "C60": _EVENLY,
+    "C10": _SAME_POD,
+    "C61": _SAME_POD,
+    "C11": Citation(VIRTUAL_IPS, "you can select the session affinity based on the client's IP addresses", ANY_CLIENT),
+    "C12": _SAME_POD,
+    "C50": Citation(FIELD, 'Supports "ClientIP" and "None". Used to maintain session affinity.', ANY_CLIENT),
+    "C58": _SAME_POD,
+    "C44": Citation(
+        "Service.spec.ports[].protocol", 'The IP protocol for this port. Supports "TCP", "UDP", and "SCTP".', ANY_CLIENT
+    ),
+    "C46": Citation(
+        INTERNAL_POLICY_FIELD,
+        "the proxy will assume that pods only want to talk to endpoints of the service on the same node as the pod",
+        PODS,
+    ),
+    "C46b": Citation(INTERNAL_POLICY_FIELD, "dropping the traffic if there are no local endpoints", PODS),
+    "C31": Citation(
+        "Service.spec.type",
+        "allocates a port on every node which routes to the same endpoints as the clusterIP",
+        ANY_CLIENT,
+    ),
+    "C32": Citation(
+        EXTERNAL_POLICY_FIELD, "each node will deliver traffic only to the node-local endpoints of the service", OUTSIDE
+    ),
+    "C32b": Citation(
+        EXTERNAL_POLICY_FIELD, "Traffic mistakenly sent to a node with no endpoints will be dropped.", OUTSIDE
+    ),
+    "C66": Citation(
+        EXTERNAL_IPS_FIELD,
+        "a list of IP addresses for which nodes in the cluster will also accept traffic for this service",
+        OUTSIDE,
+    ),
+    "C67": Citation(
+        LOAD_BALANCER_FIELD,
+        "traffic is delivered to the node with the destination set to the load-balancer's IP and port",
+        OUTSIDE,
+    ),
+    "C27": Citation(READY_CONDITION, "ready indicates that this endpoint is ready to receive traffic", ANY_CLIENT),
+    "C28": _SELECTED,
+    "C29": _SAME_POD,
+    "C30": _SELECTED,
+    "C81": _SAME_POD,
+    "C82": _SELECTED,
+    "C23": _STICKY_TIME,
+    "C24": _MAXIMUM_TIME,
+    "C24d": _MAXIMUM_TIME,
+    "C53": _STICKY_TIME,
+    "C86": _SAME_POD,
+}
+"""What the Service API promises, by the id of the claim that judges it: every claim promised by the API is here.
+
+"Dropped" is read as "answered by no endpoint": no document says whether the client is told.
+"""

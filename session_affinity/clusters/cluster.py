@@ -9,8 +9,10 @@ from session_affinity.clusters.images import by_tag, rename_images
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from session_affinity.clusters.outside import Outside
     from session_affinity.dataplane.proxy_config import ProxyConfigs
     from session_affinity.dataplane.recognition import Recognition
     from session_affinity.nodes.node import Node
@@ -93,6 +95,12 @@ class Cluster(Protocol):
     @property
     def facts(self) -> Mapping[str, str]:
         """What the provider knows beside the API, for display only: where images and binaries came from, timings."""
+
+    def outside(self) -> AbstractContextManager[Outside]:
+        """Return a client outside the cluster, for the time of the block, or none with the reason.
+
+        Raises ClusterError, UsageError.
+        """
 
     def dataplane_log(self, node: str) -> str:
         """Return the end of what kube-proxy on a node logged; raises ClusterError saying why it is not to be had."""

@@ -33,6 +33,7 @@ PROVIDERS_OF: Final = {
     "--toleration": ("external",),
     "--allow-missing-nodes": ("external",),
     "--pull-secret": ("external",),
+    "--outside-client": ("external",),
     "--kubernetes": ("embedded", "kind"),
     "--proxy-mode": ("embedded", "kind"),
     "--ip-family": ("embedded", "kind"),
@@ -124,6 +125,7 @@ class ClusterOptions:
     tolerations: tuple[str, ...] = ()
     allow_missing_nodes: int = 0
     pull_secrets: tuple[str, ...] = ()
+    outside_client: str | None = None
     failed: Callable[[], bool] = _not_failed
     results: Path = Path("results")
 
@@ -151,6 +153,7 @@ class ClusterOptions:
             "--toleration": self.tolerations,
             "--allow-missing-nodes": self.allow_missing_nodes,
             "--pull-secret": self.pull_secrets,
+            "--outside-client": self.outside_client,
             "--kubernetes": self.kubernetes,
             "--proxy-mode": self.proxy_mode,
             "--ip-family": self.ip_family,

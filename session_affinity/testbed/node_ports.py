@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from session_affinity.dataplane.model import Family, ServiceState
     from session_affinity.testbed.testbed import Testbed
+    from session_affinity.traffic.client import Requester
 
 NODE_PORT: Final = {"type": "NodePort"}
 
@@ -45,12 +46,19 @@ def internal_addresses(nodes: Iterable[Mapping[str, Any]], family: Family) -> di
     return {node["metadata"]["name"]: address for node in nodes for address in list(_addresses(node, family))[:1]}
 
 
-def answering(testbed: Testbed, addresses: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the nodes that answer the client at the node port of a sentinel Service, after waiting for all.
+def external_addresses(nodes: Iterable[Mapping[str, Any]], family: Family) -> dict[str, str]:
+    """Return the first external address of each node in an IP family, by name; nodes without one are left out."""
+    kind = "ExternalIP"
+    return {node["metadata"]["name"]: address for node in nodes for address in list(_addresses(node, family, kind))[:1]}
 
-    kube-proxy applies changes in order: a node that answers has synced every Service created before.
+
+def answering(testbed: Testbed, addresses: Mapping[str, str], *, client: Requester | None = None) -> tuple[str, ...]:
+    """Return the nodes that answer a client, the testbed's by default, at the node port of a sentinel Service.
+
+    Waits for all of them. kube-proxy applies changes in order: a node that answers has synced every Service created
+    before.
     """
-    client = testbed.client
+    client = client or testbed.client
     sentinel = testbed.services.create(ServiceRequest("entrance", spec=NODE_PORT))
     targets = {Target(address, sentinel.ports[0].node_port): node for node, address in addresses.items()}
     answered: set[Target] = set()
@@ -67,18 +75,19 @@ def answering(testbed: Testbed, addresses: Mapping[str, str]) -> tuple[str, ...]
     return tuple(node for target, node in targets.items() if target in answered)
 
 
-def require_answers(testbed: Testbed, node_port_targets: NodePortTargets) -> None:
+def require_answers(testbed: Testbed, node_port_targets: NodePortTargets, *, client: Requester | None = None) -> None:
     """Wait until all nodes answer at the node port of a Service created now; raises NotReadyError."""
-    answered = answering(testbed, node_port_targets.addresses)
+    answered = answering(testbed, node_port_targets.addresses, client=client)
     if late := node_port_targets.others(*answered):
+        name = (client or testbed.client).id.pod
         raise NotReadyError(
-            f"{', '.join(late)}: no answer to {testbed.client.pod} at the node port of a Service created "
+            f"{', '.join(late)}: no answer to {name} at the node port of a Service created "
             f"{testbed.sync_seconds:.0f} s ago",
             next_step=f"see whether kube-proxy runs there; {SLOW_MACHINE}",
         )
 
 
-def _addresses(node: Mapping[str, Any], family: Family) -> Iterator[str]:
+def _addresses(node: Mapping[str, Any], family: Family, kind: str = "InternalIP") -> Iterator[str]:
     for address in (node.get("status") or {}).get("addresses") or ():
-        if address["type"] == "InternalIP" and family_of(address["address"]) == family:
+        if address["type"] == kind and family_of(address["address"]) == family:
             yield address["address"]

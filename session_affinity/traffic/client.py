@@ -1,10 +1,11 @@
-"""A client: a pod that sends requests."""
+"""A client: a pod that sends requests, or a machine outside the cluster."""
 
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from session_affinity import recorder
 from session_affinity.dataplane.model import family_of
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from session_affinity.dataplane.model import Family
     from session_affinity.kube.api import Api
+    from session_affinity.nodes.node import Completed
     from session_affinity.traffic.answers import Answers, Target
 
 CONTAINER: Final = "client"
@@ -37,8 +39,44 @@ class ClientId(NamedTuple):
         return f"{self.pod} ({self.address} on {self.node})"
 
 
+class Requester(ABC):
+    """What sends requests with curl, wherever it is."""
+
+    deadlines: Deadlines
+    timeout_factor: float
+
+    @property
+    @abstractmethod
+    def id(self) -> ClientId:
+        """Name, address and place of the client."""
+
+    @abstractmethod
+    def _run(self, argv: Sequence[str], timeout: float) -> str:
+        """Return what a command prints there; raises TrafficError or ExecError."""
+
+    @property
+    def timeouts(self) -> curl.RequestTimeouts:
+        """The timeouts of one request."""
+        return curl.RequestTimeouts().scaled(self.deadlines.scale * self.timeout_factor)
+
+    def request(self, *targets: Target, count: int = 1, name: str = "answers") -> Answers:
+        """Send ``count`` requests to each target in turn, each on a new connection, in one exec.
+
+        ``name`` is the heading of the round in the report. A failed request is an answer with an error. Raises
+        TrafficError if the client could not send the requests.
+        """
+        argv = ["curl", *curl.options(self.timeouts), *curl.urls(targets, count=count)]
+        requests = len(targets) * count
+        # Long enough for 30 requests that get no answer: then the answers show the failure, not a timeout of the exec.
+        timeout = self.deadlines.exec_start + self.timeouts.connect * min(requests, 30)
+        began = time.time()
+        answers = curl.require_new_connections(curl.parse(self._run(argv, timeout), requests))
+        recorder.record(recorder.RequestRound(*self.id, answers, name), since=began)
+        return answers
+
+
 @dataclass(frozen=True)
-class Client:
+class Client(Requester):
     """A pod with curl; ``address`` is the source address that nodes see. May be shared by threads.
 
     ``timeout_factor`` multiplies the timeouts of requests. ``container`` is empty in a pod with a single container.
@@ -59,29 +97,9 @@ class Client:
         return ClientId(self.pod, self.address, self.node)
 
     @property
-    def timeouts(self) -> curl.RequestTimeouts:
-        """The timeouts of one request."""
-        return curl.RequestTimeouts().scaled(self.deadlines.scale * self.timeout_factor)
-
-    @property
     def with_short_timeouts(self) -> Client:
         """The same client with a quarter of the timeouts, for requests that are expected to get no answer."""
         return replace(self, timeout_factor=self.timeout_factor / 4)
-
-    def request(self, *targets: Target, count: int = 1, name: str = "answers") -> Answers:
-        """Send ``count`` requests to each target in turn, each on a new connection, in one exec.
-
-        ``name`` is the heading of the round in the report. A failed request is an answer with an error. Raises
-        TrafficError if the client could not send the requests.
-        """
-        argv = ["curl", *curl.options(self.timeouts), *curl.urls(targets, count=count)]
-        requests = len(targets) * count
-        # Long enough for 30 requests that get no answer: then the answers show the failure, not a timeout of the exec.
-        timeout = self.deadlines.exec_start + self.timeouts.connect * min(requests, 30)
-        began = time.time()
-        answers = curl.require_new_connections(curl.parse(self._run(argv, timeout), requests))
-        recorder.record(recorder.RequestRound(self.pod, self.address, self.node, answers, name), since=began)
-        return answers
 
     def request_at_once(self, target: Target, count: int, wait_seconds: float = 1.0) -> at_once.SimultaneousAnswers:
         """Send requests over connections that are all open at the same time; raises TrafficError if they were not.
@@ -138,6 +156,49 @@ class Client:
                 next_step="use an image with sh, bash and curl 7.88 or later for the client",
             )
         return result.stdout
+
+
+class Host(Protocol):
+    """A machine outside the cluster (see ``clusters.outside.OutsideHost``)."""
+
+    @property
+    def name(self) -> str:
+        """Its name in messages and in the report."""
+
+    @property
+    def place(self) -> str:
+        """Where it is, in words."""
+
+    def run(self, argv: Sequence[str], *, timeout: float = 30.0, stdin: str | None = None) -> Completed:
+        """Run a command there; raises NodeError."""
+
+
+@dataclass(frozen=True)
+class OutsideClient(Requester):
+    """A machine outside the cluster with curl; the address that nodes see may be another one than its own."""
+
+    host: Host
+    deadlines: Deadlines = DEFAULTS
+    timeout_factor: float = 1.0
+
+    @property
+    def id(self) -> ClientId:
+        """Name and place of the machine."""
+        return ClientId(self.host.name, "a client", self.host.place)
+
+    @property
+    def with_short_timeouts(self) -> OutsideClient:
+        """The same client with a quarter of the timeouts, for requests that are expected to get no answer."""
+        return replace(self, timeout_factor=self.timeout_factor / 4)
+
+    def _run(self, argv: Sequence[str], timeout: float) -> str:
+        done = self.host.run(argv, timeout=timeout)
+        if done.returncode in NO_PROGRAM:
+            raise TrafficError(
+                f"{self.host.name}: {done.stderr.strip()[-300:] or 'a program is missing'}",
+                next_step="install curl 7.88 or later on the machine outside the cluster",
+            )
+        return done.stdout
 
 
 def client_in(

@@ -86,6 +86,18 @@ def judge_allowed_endpoints(requests: PathRequests, allowed: Mapping[Target, Col
     return Verdict(f"{right} of {len(requests.answers)} answered by {pods}", findings, requests.service)
 
 
+def judge_unanswered_requests(requests: PathRequests) -> Verdict:
+    """Judge that no endpoint answered any request; what came back instead, silence or a refusal, does not matter."""
+    requests.require_requests()
+    findings = tuple(
+        Finding(requests.where(target), "no endpoint answers", requests.on(target).summary())
+        for target in requests.paths
+        if requests.on(target).by_endpoint
+    )
+    answered = sum(requests.answers.by_endpoint.values())
+    return Verdict(f"{answered} of {len(requests.answers)} requests answered", findings, requests.service)
+
+
 def judge_dropped_requests(requests: PathRequests) -> Verdict:
     """Judge that nothing came back for any request: no answer and no refusal."""
     requests.require_requests()

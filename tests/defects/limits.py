@@ -23,6 +23,13 @@ DEFECTS = (
         shape=NFTABLES,
     ),
     Defect(
+        "no rcheck rules for a timeout of one second",
+        written("/affinity-second-.*rcheck/d", at=Place.CLIENT),
+        fails={"C24g": "moved"},
+        passes=("C24d", "C24e", "C24f"),
+        at=None,
+    ),
+    Defect(
         "a lowered timeout has no effect",
         written("s/--seconds 2 /--seconds 10800 /", at=Place.CLIENT),
         fails={"C24e": "0 of 20 moved"},

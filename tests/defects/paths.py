@@ -13,6 +13,13 @@ _SET_FOR_ONE = (
 )
 """One list for all ports of a pod: it binds a client to the pod instead of to one port of it."""
 
+_LEADS_ELSEWHERE = (
+    "/affinity-internallocal-.*has no local endpoints/{h; d}; "
+    r"/^\*nat/,/^COMMIT/{/^COMMIT/{x; s/has no local endpoints(.*) -j DROP/leads elsewhere\1 "
+    r"-j DNAT --to-destination 10.10.2.2:80/; /DNAT/p; x}}"
+)
+"""In place of the rule that drops, in the filter table, a rule in the nat table, which comes after it."""
+
 DEFECTS = (
     Defect(
         "no rcheck rules for the node port of one node",
@@ -48,14 +55,32 @@ DEFECTS = (
             "C32": "through {sick}.*all answered by webpod2.*failed 10: curl 28",
             "C32c": "{sick}.*KUBE-SVL.*KUBE-SVC",
         },
-        passes=("C31", "C32b", "C65", "C46"),
+        passes=("C31", "C32b", "C32d", "C65", "C46"),
         at=None,
     ),
     Defect(
         "with externalTrafficPolicy Local a node without endpoints refuses",
         written("/affinity-externallocal-.*has no local endpoints/d", at=Place.CLIENT),
-        fails={"C32b": "through {client}.*nothing comes back.*curl 7"},
-        passes=("C32", "C32c"),
+        fails={
+            "C32d": "through {client}.*nothing comes back.*curl 7",
+            "C32c": "{client}.*KUBE-EXTERNAL-SERVICES: no refusal rule",
+        },
+        passes=("C32", "C32b"),
+        at=None,
+    ),
+    Defect(
+        "with externalTrafficPolicy Local a node without endpoints leads to those of other nodes",
+        written(
+            "/affinity-externallocal-.*has no local endpoints/d; "
+            "/^-A KUBE-EXT-.*affinity-externallocal-/s/-m addrtype --src-type LOCAL //",
+            at=Place.CLIENT,
+        ),
+        fails={
+            "C32b": "through {client}.*no endpoint answers.*webpod",
+            "C32d": "through {client}.*nothing comes back.*webpod",
+            "C32c": "{client}.*KUBE-EXT-",
+        },
+        passes=("C32", "C31"),
         at=None,
     ),
     Defect(
@@ -104,14 +129,21 @@ DEFECTS = (
         "with internalTrafficPolicy Local a client is sent to another node",
         written(r"/affinity-internallocal-.*DNAT/s/10\.10\.1\.[0-9]+:80/10.10.2.2:80/", at=Place.WORKER),
         fails={"C46": "all answered by webpod1.*webpod2", "C46c": r"10\.10\.2\.2:80"},
-        passes=("C42", "C46b"),
+        passes=("C42", "C46b", "C46d"),
         at=None,
     ),
     Defect(
         "with internalTrafficPolicy Local a node without endpoints refuses",
         written("/affinity-internallocal-.*has no local endpoints/s/-j DROP/-j REJECT/", at=Place.CLIENT),
-        fails={"C46b": "nothing comes back.*curl 7"},
-        passes=("C46", "C46c"),
+        fails={"C46d": "nothing comes back.*curl 7", "C46c": "{client}.*KUBE-SERVICES.*REJECT"},
+        passes=("C46", "C46b"),
+        at=None,
+    ),
+    Defect(
+        "with internalTrafficPolicy Local a node without endpoints leads to those of another node",
+        written(_LEADS_ELSEWHERE, at=Place.CLIENT),
+        fails={"C46b": "no endpoint answers.*webpod2", "C46d": "nothing comes back.*webpod2"},
+        passes=("C46", "C42"),
         at=None,
     ),
     Defect(
@@ -171,14 +203,14 @@ DEFECTS = (
             r"s/^(add rule .* external-[^ ]*affinity-externallocal-[^ ]* )goto local-/\1goto service-/", program="nft"
         ),
         fails={"C32c": "external-.*goto local-.*goto service-"},
-        passes=("C31", "C32b", "C65"),
+        passes=("C31", "C32b", "C32d", "C65"),
         shape=NFTABLES,
     ),
     Defect(
         "nft: with externalTrafficPolicy Local a node without endpoints does not drop",
         written("/^add element .*no-endpoint-nodeports .*affinity-externallocal-/d", at=Place.CLIENT, program="nft"),
-        fails={"C32b": "through {client}.*nothing comes back", "C32c": "{client}.*no-endpoint-nodeports"},
-        passes=("C31", "C32"),
+        fails={"C32d": "through {client}.*nothing comes back", "C32c": "{client}.*no-endpoint-nodeports"},
+        passes=("C31", "C32", "C32b"),
         at=None,
         shape=NFTABLES,
     ),

@@ -47,6 +47,8 @@ def explanation(test: ClaimTest) -> Iterator[str]:
     yield from _field("Source", claim.source)
     if address := sources.link(claim.source):
         yield from _field("", address)
+    if promise := sources.PROMISES.get(claim.id):
+        yield from _field("Words", f'"{promise.words}", to {promise.client}: {promise.document}')
     yield from _field("Subject", f"{test.subject} ({SUBJECTS[test.subject]})")
     yield from _field("Judged in", ", ".join(claim.modes) + " mode, reading the nodes" if claim.modes else "any mode")
     if claim.false_alarm:

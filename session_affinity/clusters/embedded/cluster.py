@@ -23,6 +23,7 @@ from session_affinity.clusters.embedded.configuration import processes_of, read_
 from session_affinity.clusters.embedded.dataplane_start import DataplaneStart
 from session_affinity.clusters.embedded.layout import API_SERVICE, Layout
 from session_affinity.clusters.embedded.node import EmbeddedNode
+from session_affinity.clusters.embedded.outside import outside_of
 from session_affinity.clusters.embedded.process import RESTART_SIGNAL
 from session_affinity.clusters.embedded.state import KEEP, ClusterProcesses, StateDirectory
 from session_affinity.dataplane.proxy_config import NO_KUBE_PROXY, ProxyConfig, ProxyConfigs
@@ -35,6 +36,7 @@ from session_affinity.waiting import poll, wait_until
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from session_affinity.clusters.outside import Outside
     from session_affinity.progress import Progress
 
 _PAUSE_SECONDS = 0.02
@@ -84,6 +86,10 @@ class EmbeddedCluster(OwnCluster):
                 for node in self.layout.nodes
             }
         )
+
+    def outside(self) -> contextlib.AbstractContextManager[Outside]:
+        """Return a client outside the cluster, on the network of the nodes (see ``clusters.cluster.Cluster``)."""
+        return outside_of(self.processes.first_process, self.layout.ip_family)
 
     def dataplane_log(self, node: str) -> str:
         """Return the last lines of the log of a node's kube-proxy, or of its node program; raises ClusterError."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from session_affinity.clusters.embedded.layout import Layout, NodeLayout
 
-_BRIDGE = "fabric"
+BRIDGE = "fabric"
 _NODE_LINK = "eth0"
 _SOCKET_FAMILY = {"IPv4": socket.AF_INET, "IPv6": socket.AF_INET6}
 _ADDRESS_FLAGS = {"IPv4": 0, "IPv6": 0x02}
@@ -29,8 +29,8 @@ _ADDRESS_FLAGS = {"IPv4": 0, "IPv6": 0x02}
 def connect_nodes(pids: Mapping[str, int]) -> None:
     """Create the bridge in this network namespace and a veth link to each node, given by name and process ID."""
     with IPRoute() as ip:
-        ip.link("add", ifname=_BRIDGE, kind="bridge")
-        bridge = ip.link_lookup(ifname=_BRIDGE)[0]
+        ip.link("add", ifname=BRIDGE, kind="bridge")
+        bridge = ip.link_lookup(ifname=BRIDGE)[0]
         for number, pid in enumerate(pids.values()):
             port = f"node{number}"
             ip.link("add", ifname=port, kind="veth", peer={"ifname": _NODE_LINK, "net_ns_pid": pid})

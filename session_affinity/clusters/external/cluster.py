@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from session_affinity.clusters.external import images, placement
+from session_affinity.clusters.external.outside import outside_of
 from session_affinity.clusters.external.pod_settings import NO_SETTINGS, PodSettings
 from session_affinity.dataplane.proxy_config import ProxyConfigs
 from session_affinity.dataplane.recognition import Recognition
@@ -15,10 +16,12 @@ from session_affinity.kube.api import Api
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from session_affinity.clusters.external.agent import AgentNode
     from session_affinity.clusters.external.placement import Placement
+    from session_affinity.clusters.outside import Outside
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,12 @@ class ExternalCluster:
     facts: Mapping[str, str] = field(default_factory=dict)
     provider: str = "external"
     is_ours: bool = False
+    outside_client: str | None = None
     kube_proxy_start: tuple[str, ...] = ()
+
+    def outside(self) -> AbstractContextManager[Outside]:
+        """Return the machine that the user named as a client outside (see ``clusters.cluster.Cluster``)."""
+        return outside_of(self.outside_client)
 
     def dataplane_log(self, node: str) -> str:
         """Return the end of the log of the kube-proxy pod on a node (see ``clusters.cluster.Cluster``)."""

@@ -20,6 +20,7 @@ from session_affinity.clusters.external import (
     placement,
 )
 from session_affinity.clusters.external.cluster import ExternalCluster
+from session_affinity.clusters.external.outside import SshHost
 from session_affinity.clusters.external.pod_settings import pull_secrets_of, settings_of
 from session_affinity.clusters.external.scheduling import NodeSelection, pairs, selection_of, tolerations_of
 from session_affinity.clusters.interrupts import interrupts_ignored, sigterm_as_interrupt
@@ -106,6 +107,7 @@ def open_external(options: ClusterOptions, progress: Progress) -> Iterator[Exter
             nodes={} if proxy_configs.not_judged else nodes,
             missing_nodes={} if proxy_configs.not_judged else missing,
             annotations=annotations,
+            outside_client=options.outside_client,
             facts={"placement": "; ".join(placed.statements), **({"Kubernetes": version} if unlisted else {})},
         )
 
@@ -134,6 +136,8 @@ def require_usable(options: ClusterOptions) -> None:
             next_step="leave --keep-cluster out",
         )
     settings_of(options)
+    if options.outside_client is not None:
+        SshHost.parse(options.outside_client)
     for option, texts in (
         ("--namespace-label", options.namespace_labels),
         ("--namespace-annotation", options.namespace_annotations),

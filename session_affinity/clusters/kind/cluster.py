@@ -17,7 +17,9 @@ from session_affinity.clusters.interrupts import interrupts_ignored
 from session_affinity.clusters.kind import configuration, images, readiness
 from session_affinity.clusters.kind.manager import KindManager
 from session_affinity.clusters.kind.node import KindNode
+from session_affinity.clusters.kind.outside import container_name, outside_of
 from session_affinity.clusters.kind.state import KindRecord
+from session_affinity.clusters.outside import nobody
 from session_affinity.dataplane.proxy_config import ProxyConfigs
 from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import ClusterError
@@ -28,10 +30,12 @@ from session_affinity.waiting import poll
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from session_affinity.clusters.kind.engine import Container, Engine
     from session_affinity.clusters.kind.preflight import NodeImage
     from session_affinity.clusters.kind.state import KindState
+    from session_affinity.clusters.outside import Outside
     from session_affinity.dataplane.proxy_config import ProxyConfig
     from session_affinity.progress import Progress, ProgressStep
 
@@ -45,7 +49,8 @@ _UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e]+")
 class KindCluster(OwnCluster):
     """A running kind cluster (see ``clusters.cluster.Cluster``).
 
-    ``images`` maps the images of the manifests that were loaded onto the nodes to their names there.
+    ``images`` maps the images of the manifests that were loaded onto the nodes to their names there. ``node_image`` and
+    ``engine`` are None or empty where the cluster is only looked at.
     """
 
     name: str
@@ -54,7 +59,15 @@ class KindCluster(OwnCluster):
     proxy_configs: ProxyConfigs
     facts: Mapping[str, str]
     images: Mapping[str, str] = field(default_factory=dict)
+    node_image: str = ""
+    engine: Engine | None = None
     provider: str = "kind"
+
+    def outside(self) -> AbstractContextManager[Outside]:
+        """Return a client outside the cluster, on kind's network (see ``clusters.cluster.Cluster``)."""
+        if self.engine is None:
+            return nobody("the container engine of the cluster is not known")
+        return outside_of(self.name, self.node_image, self.engine)
 
     def dataplane_log(self, node: str) -> str:
         """Return the end of the log of a node's kube-proxy pod (see ``clusters.cluster.Cluster``)."""
@@ -151,7 +164,7 @@ class ClusterLifetime:
         facts["cluster start"] = f"{time.monotonic() - began:.1f} s"
         ids = {container.name: container.id for container in containers}
         self._state.write(replace(record, nodes=ids, facts=facts, images=loaded.names))
-        return self._cluster(nodes, proxy_config, facts, loaded.names)
+        return self._cluster(nodes, proxy_config, facts, loaded.names, record.node_image)
 
     def adopt(self, record: KindRecord, containers: Sequence[Container]) -> KindCluster:
         """Take over a cluster that an earlier run left; raises ClusterError when it does not answer.
@@ -161,7 +174,8 @@ class ClusterLifetime:
         self._may_exist, self._kept = True, record.kept
         proxy_config = readiness.kube_proxy_config(Api(self._state.kubeconfig))
         facts = {**record.facts, "cluster start": "found running"}
-        return self._cluster(nodes_of(self._engine, containers), proxy_config, facts, record.images)
+        nodes = nodes_of(self._engine, containers)
+        return self._cluster(nodes, proxy_config, facts, record.images, record.node_image)
 
     def _cluster(
         self,
@@ -169,9 +183,11 @@ class ClusterLifetime:
         proxy_config: ProxyConfig,
         facts: Mapping[str, str],
         image_names: Mapping[str, str],
+        node_image: str,
     ) -> KindCluster:
         configs = ProxyConfigs.same(proxy_config, nodes)
-        return KindCluster(self._state.name, self._state.kubeconfig, nodes, configs, facts, image_names)
+        name, kubeconfig = self._state.name, self._state.kubeconfig
+        return KindCluster(name, kubeconfig, nodes, configs, facts, image_names, node_image, self._engine)
 
     def export_logs(self) -> None:
         """Write the logs of the nodes below the results directory; a failure is printed and not raised."""
@@ -191,6 +207,8 @@ class ClusterLifetime:
         record = self._state.record()
         with interrupts_ignored(self._progress.note), self._progress.step("kind delete cluster"):
             remaining: tuple[Container, ...] = ()
+
+            self._engine.remove_container(container_name(self._state.name))
 
             def is_removed() -> bool:
                 # Repeated, because the engine may still be creating a node for a kind that was interrupted.

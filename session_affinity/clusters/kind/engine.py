@@ -138,6 +138,19 @@ class Engine:
         """Remove a tag of an image that has other names; raises ClusterError."""
         self._require("rmi", "--no-prune", tag)
 
+    def run_idle(self, name: str, image: str) -> None:
+        """Start a container on the network of kind's nodes that waits for commands, and may set its own routes.
+
+        Raises ClusterError.
+        """
+        options = ("--detach", "--rm", "--name", name, "--network", self.network, "--cap-add", "NET_ADMIN")
+        self._require("run", *options, "--entrypoint", "sleep", image, "infinity")
+
+    def remove_container(self, name: str) -> None:
+        """Remove a container, running or not; it is no error if there is none. Raises ClusterError."""
+        if self.container(name) is not None:
+            self._require("rm", "--force", "--volumes", name)
+
     def has_network(self) -> bool:
         """Return whether the network that kind uses exists."""
         return self._run("network", "inspect", self.network).returncode == 0

@@ -86,7 +86,7 @@ def internal_policy(observation: Observation) -> Iterator[Diagnosis]:
             "internalTrafficPolicy is Local: clients reach only endpoints of their own node, and clients on"
             f" {listed(nodes)} are refused.",
             "use internalTrafficPolicy Cluster, or run a pod of the Service on each node that has clients",
-            ("C46", "C46b", "C46c"),
+            ("C46", "C46b", "C46c", "C46d"),
         )
 
 
@@ -101,7 +101,7 @@ def external_policy(observation: Observation) -> Iterator[Diagnosis]:
             " node binds clients to its own endpoints.",
             "let a load balancer with health checks choose among the nodes that have endpoints, or use"
             " externalTrafficPolicy Cluster",
-            ("C32", "C32b", "C32c"),
+            ("C32", "C32b", "C32c", "C32d"),
         )
 
 

@@ -14,7 +14,7 @@ from session_affinity.claims import sources
 from session_affinity.claims.catalogue import SUBJECTS
 from session_affinity.experiment import BUDGET
 
-NUMBER_OF_CLAIMS = 104
+NUMBER_OF_CLAIMS = 107
 LINE = 113
 """The longest first line of a docstring, and the longest title."""
 
@@ -46,6 +46,17 @@ def test_titles_are_sentences_and_reasons_say_something_else(collected: list[dic
 
 def test_every_claim_has_a_linked_source(collected: list[dict[str, Any]]) -> None:
     assert [claim["id"] for claim in collected if not sources.link(claim["source"])] == []
+
+
+def test_every_promise_of_the_api_is_cited(collected: list[dict[str, Any]]) -> None:
+    """Who promises it, in which words, to which clients; without words it is no promise of the API."""
+    promised = {claim["id"] for claim in collected if claim["promised_by"] == "api"}
+
+    assert promised == set(sources.PROMISES)
+    for citation in sources.PROMISES.values():
+        assert sources.link(citation.document), citation
+        assert len(citation.words.split()) > 4, citation
+        assert citation.client in (sources.ANY_CLIENT, sources.PODS, sources.OUTSIDE, sources.USERS)
 
 
 def test_false_alarms_stay_within_the_budget(collected: list[dict[str, Any]]) -> None:

@@ -547,7 +547,7 @@ ROWS: Final[dict[Callable[..., object], dict[str, Row]]] = {
         "nothing requested": lambda world: many_clients.judge_client_entries([run(NONE)], [world.service], {HOME: {}}),
         "all lost": lambda world: many_clients.judge_client_entries([run(lost(world))], [world.service], {HOME: {}}),
     },
-    # Paths. Lost requests are what ``judge_dropped_requests`` expects.
+    # Paths. Lost requests are what ``judge_dropped_requests`` and ``judge_unanswered_requests`` expect.
     paths.judge_one_endpoint_per_path: {
         "empty": lambda world: paths.judge_one_endpoint_per_path(no_path(world)),
         "nothing requested": lambda world: paths.judge_one_endpoint_per_path(path(world, NONE)),
@@ -562,6 +562,10 @@ ROWS: Final[dict[Callable[..., object], dict[str, Row]]] = {
     paths.judge_dropped_requests: {
         "empty": lambda world: paths.judge_dropped_requests(no_path(world)),
         "nothing requested": lambda world: paths.judge_dropped_requests(path(world, NONE)),
+    },
+    paths.judge_unanswered_requests: {
+        "empty": lambda world: paths.judge_unanswered_requests(no_path(world)),
+        "nothing requested": lambda world: paths.judge_unanswered_requests(path(world, NONE)),
     },
     paths.judge_separate_bindings: {
         "empty": lambda world: paths.judge_separate_bindings(world.service, CLIENT_ID, [], "ports"),

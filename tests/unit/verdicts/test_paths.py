@@ -19,6 +19,7 @@ from session_affinity.verdicts.paths import (
     judge_one_endpoint_per_path,
     judge_separate_bindings,
     judge_translated_clients,
+    judge_unanswered_requests,
 )
 from tests.unit.verdicts.conftest import CLIENT_ID, explained
 
@@ -90,6 +91,18 @@ def test_dropped_is_neither_answered_nor_refused(world: World) -> None:
     assert judge_dropped_requests(silent).ok
     assert not judge_dropped_requests(requests(world, (ONE, None), (OTHER, None), error=REFUSED)).ok
     assert not judge_dropped_requests(requests(world, (ONE, None), (OTHER, "webpod1"))).ok
+
+
+def test_unanswered_is_refused_or_not_answered(world: World) -> None:
+    silent = requests(world, (ONE, None), (OTHER, None))
+    answered = judge_unanswered_requests(requests(world, (ONE, None), (OTHER, "webpod1")))
+
+    assert judge_unanswered_requests(silent).ok
+    assert judge_unanswered_requests(requests(world, (ONE, None), (OTHER, None), error=REFUSED)).ok
+    assert (answered.ok, answered.headline) == (False, "1 of 2 requests answered")
+    assert [finding.where for finding in answered.findings] == [
+        requests(world, (ONE, None), (OTHER, None)).where(OTHER)
+    ]
 
 
 def test_separate_bindings_differ_somewhere(world: World) -> None:

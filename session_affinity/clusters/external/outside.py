@@ -1,0 +1,116 @@
+"""A client outside an external cluster: a machine that the user names, reached by ssh.
+
+The suite runs curl there, as an ordinary user, and changes nothing on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
+
+from session_affinity.clusters.outside import Outside, nobody
+from session_affinity.errors import ClusterError, NodeError, UsageError
+from session_affinity.nodes.node import Completed, shown_command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+NOT_NAMED: Final = (
+    "no client outside the cluster was named (--outside-client ssh://USER@HOST): what is promised to clients from "
+    "outside cannot be judged from inside"
+)
+_SSH_FAILED: Final = 255
+"""The exit code of ssh where the connection failed; commands of the suite do not end with it."""
+_CONNECT_SECONDS: Final = 10
+_ADDRESS: Final = re.compile(
+    r"ssh://(?:(?P<user>[\w.][\w.-]*)@)?(?P<host>[\w.][\w.-]*|\[[\da-fA-F:.]+\])(?::(?P<port>\d+))?/?"
+)
+
+
+@dataclass(frozen=True)
+class SshHost:
+    """A machine that ssh reaches without a question; ``port`` is 0 for that of ssh's own configuration."""
+
+    host: str
+    user: str = ""
+    port: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``ssh://USER@HOST:PORT``; raises UsageError."""
+        found = _ADDRESS.fullmatch(text)
+        if found is None:
+            raise UsageError(
+                f"--outside-client {text!r} is no address of a machine outside the cluster",
+                next_step="write it as ssh://USER@HOST or ssh://USER@HOST:PORT",
+            )
+        return cls(found["host"].strip("[]"), found["user"] or "", int(found["port"] or 0))
+
+    @property
+    def name(self) -> str:
+        """The machine's name in messages and in the report, which has no names of machines."""
+        return "outside"
+
+    @property
+    def place(self) -> str:
+        """Where it is, in words."""
+        return "a machine outside the cluster"
+
+    def argv(self, command: Sequence[str]) -> list[str]:
+        """Return the command line that runs a command there; the shell there gets each word quoted."""
+        options = ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT_SECONDS}"]
+        user = ["-l", self.user] if self.user else []
+        port = ["-p", str(self.port)] if self.port else []
+        return ["ssh", *options, *user, *port, "--", self.host, shlex.join(command)]
+
+    def run(self, argv: Sequence[str], *, timeout: float = 30.0, stdin: str | None = None) -> Completed:
+        """Run a command there (see ``clusters.outside.OutsideHost``)."""
+        try:
+            done = subprocess.run(
+                self.argv(argv),
+                input=stdin or "",
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout + _CONNECT_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise NodeError(f"{self.host}: {shown_command(argv)} did not end within {timeout:g} s") from error
+        except OSError as error:
+            raise NodeError(f"ssh cannot be run: {error}", next_step="install an OpenSSH client") from error
+        if done.returncode == _SSH_FAILED:
+            raise NodeError(
+                f"{self.host} cannot be reached by ssh: {done.stderr.strip()[-300:]}",
+                next_step=f"check that `{shlex.join(self.argv(['true']))}` works without a question",
+            )
+        return Completed(self.name, tuple(argv), done.returncode, done.stdout, done.stderr)
+
+    def lead(self, address: str, node_address: str) -> bool:
+        """Return false: the routes of the machine are its owner's."""
+        del address, node_address
+        return False
+
+
+@contextlib.contextmanager
+def outside_of(named: str | None) -> Iterator[Outside]:
+    """Yield the machine that the user named, once it has answered; none, with the reason, where none was named.
+
+    Raises UsageError, ClusterError.
+    """
+    if named is None:
+        with nobody(NOT_NAMED) as outside:
+            yield outside
+        return
+    host = SshHost.parse(named)
+    done = host.run(("curl", "--version"))
+    if done.returncode:
+        raise ClusterError(
+            f"--outside-client {named}: curl cannot be run there: {(done.stderr or done.stdout).strip()[-200:]}",
+            next_step="install curl 7.88 or later on it",
+        )
+    yield Outside(host)
