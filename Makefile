@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help affinity shapes matrix report reports merge test lint types unit component workflows integration defects fast-defects \
-	behaviour docs environment setup report-tools lock clean distclean
+	behaviour image docs environment setup report-tools lock clean distclean
 
 PYTHON ?= python3
 VENV := .venv
@@ -84,9 +84,14 @@ behaviour: setup ## inject the same defects and check behaviour alone; updates t
 	$(RUN) -m pytest tests/defects --behaviour $(ARGS)
 	$(RUN) -m ci.claims_page
 
-docs: environment ## write docs/claims.md from the claims that pytest collects, docs/implementations.md from reports/
+ARCHITECTURES ?=
+image: environment ## build the container image as an OCI archive, dist/image.tar: ARCHITECTURES='amd64 arm64'
+	$(RUN) -m ci.image $(ARCHITECTURES:%=--architecture %) $(ARGS)
+
+docs: environment ## write docs/claims.md from the claims that pytest collects, docs/implementations.md from reports/, manifests/job.yaml
 	$(RUN) -m ci.claims_page
 	$(RUN) -m ci.implementations_page
+	$(RUN) -m ci.job_manifest
 
 workflows: environment ## actionlint, zizmor and shellcheck on what CI runs
 	@scripts/lint-workflows.sh $(VENV)
@@ -101,8 +106,10 @@ report-tools: environment
 	@scripts/report-tools.sh $(VENV)
 
 LOCK := --universal --python-version 3.11 --generate-hashes --quiet
-lock: environment ## write requirements.lock and requirements-report.lock from pyproject.toml
+lock: environment ## write requirements.lock, requirements-image.lock and requirements-report.lock from pyproject.toml
 	$(VENV)/bin/uv pip compile pyproject.toml --group dev --extra all $(LOCK) --output-file requirements.lock
+	$(VENV)/bin/uv pip compile pyproject.toml --extra allure --constraint requirements.lock $(LOCK) \
+		--output-file requirements-image.lock
 	$(VENV)/bin/uv pip compile --group report $(LOCK) --output-file requirements-report.lock
 
 clean: ## remove what runs leave in this directory

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 DISTRIBUTION: Final = "session-affinity-conformance"
 """The name of the suite's package on package indexes."""
+SOURCE: Final = f"https://github.com/{DISTRIBUTION}/{DISTRIBUTION}"
+"""The repository."""
+IMAGE: Final = f"ghcr.io/{DISTRIBUTION}/{DISTRIBUTION}:v{__version__}"
+"""The container image of this version."""
 
 
 def version() -> str:

@@ -96,6 +96,8 @@ class Deadlines:
     """The cgroups of an embedded cluster until all their processes have ended and they are removed."""
     cluster_lock: float = 1.0
     """Taking the lock of an embedded cluster's name, which another process may be releasing."""
+    image_import: float = 120.0
+    """Importing an image archive on a node of an embedded cluster."""
     preflight_try: float = 60.0
     """Trying out in separate namespaces what an embedded cluster needs of the kernel."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from session_affinity.clusters.embedded import cluster as clusters
+from session_affinity.clusters.embedded.images.load import load
 from session_affinity.clusters.embedded.node_program import programs_of
 from session_affinity.clusters.embedded.prepare import ClusterRequest, prepare, proxy_settings_of, resolve
 from session_affinity.clusters.embedded.state import cluster_names
@@ -22,6 +23,7 @@ from session_affinity.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 
 def up(request: ClusterRequest) -> int:
@@ -68,6 +70,14 @@ def execute(name: str, node_name: str, command: Sequence[str]) -> int:
         raise UsageError(f"cluster {name} has no node {node_name}; it has {', '.join(running.nodes)}")
     shell = shutil.which("bash") or "/bin/sh"
     return subprocess.run(node.argv(list(command) or [shell]), check=False).returncode
+
+
+def load_image(name: str, archive: Path) -> int:
+    """Import the images of an archive on every node of a cluster."""
+    running = _find(name)
+    with Progress().step(f"importing {archive} on {len(running.nodes)} nodes"):
+        load(running, archive)
+    return 0
 
 
 def down(names: Sequence[str] | None) -> int:

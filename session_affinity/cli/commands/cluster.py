@@ -157,6 +157,17 @@ def execute(name: str, node: str, words: tuple[str, ...]) -> int:
     return embedded_clusters.execute(name, node, words[1:] if words[:1] == ("--",) else words)
 
 
+@command.command("load-image", epilog="Example: session-affinity cluster load-image dist/image.tar")
+@_name
+@click.argument("archive", type=click.Path(path_type=Path))
+def load_image(name: str, archive: Path) -> int:
+    """Import the images of an archive on the nodes of an embedded cluster, which pull from no registry."""
+    _require_embedded()
+    from session_affinity.cli import embedded_clusters
+
+    return embedded_clusters.load_image(name, archive)
+
+
 @command.command()
 @_name
 @_provider

@@ -63,6 +63,7 @@ class Authority:
         self._certificate = (
             self._builder(_name(common_name), self._key.public_key(), issuer=_name(common_name))
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
             .add_extension(
                 x509.KeyUsage(
                     digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False,
@@ -101,9 +102,13 @@ class Authority:
         """Issue a client certificate; with ``server`` also for serving at ``names`` (addresses or host names)."""
         key = ec.generate_private_key(ec.SECP256R1())
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if server else [])]
-        builder = self._builder(
-            _name(common_name, organization), key.public_key(), self._certificate.subject
-        ).add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = (
+            self._builder(_name(common_name, organization), key.public_key(), self._certificate.subject)
+            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+            # Python 3.13 and later refuse certificates without it (ssl.VERIFY_X509_STRICT, RFC 5280 section 4.2.1.1).
+            .add_extension(issuer, critical=False)
+        )
         alternatives = [_alternative(name) for name in names]
         if alternatives:
             builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)

@@ -32,6 +32,15 @@ def test_a_server_certificate_has_its_addresses_and_is_issued_by_the_authority(t
     assert names.get_values_for_type(x509.DNSName) == ["name"]
 
 
+def test_a_certificate_names_the_key_of_its_issuer(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "test")
+    issued = _read(authority.issue("server", "me", server=True).certificate)
+    own = _read(authority.credential.certificate).extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+
+    of_issuer = issued.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    assert of_issuer.key_identifier == own.digest
+
+
 def test_a_client_certificate_is_not_valid_for_a_server(tmp_path: Path) -> None:
     issued = Authority(tmp_path, "test").issue("client", "me")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -120,3 +121,50 @@ def test_a_path_longer_than_a_plain_tar_header_is_kept() -> None:
 def test_two_different_entries_for_one_path_are_refused() -> None:
     with pytest.raises(ValueError, match="two entries for /a"):
         oci.layer([oci.File("/a", b"1"), oci.File("/a", b"2")])
+
+
+SUITE = oci.ImageSpec(
+    "registry.example/suite:1.0",
+    "suite",
+    "in two layers",
+    entries=(oci.File("/app", b"suite"),),
+    base=(oci.File("/lib", b"system"),),
+    user="65532:65532",
+    environment={"A": "b"},
+    more_labels={"org.opencontainers.image.version": "1.0"},
+    compressed=True,
+)
+
+
+def of_platforms(*architectures: str) -> tuple[dict[str, str], dict[str, tuple[tarfile.TarInfo, bytes]]]:
+    file = io.BytesIO()
+    digests = oci.write_archive([oci.build(SUITE, architecture) for architecture in architectures], file)
+    return digests, members(file.getvalue())
+
+
+def test_the_layer_that_changes_less_often_is_below_and_digests_of_content_are_those_before_compression() -> None:
+    _, files = of_platforms("amd64")
+    [descriptor] = json.loads(files["index.json"][1])["manifests"]
+    manifest = json.loads(blob(files, descriptor))
+    config = json.loads(blob(files, manifest["config"]))
+
+    layers = [gzip.decompress(blob(files, layer)) for layer in manifest["layers"]]
+    assert [list(members(layer)) for layer in layers] == [["lib"], ["app"]]
+    assert config["rootfs"]["diff_ids"] == [oci.digest_of(layer) for layer in layers]
+    assert {layer["mediaType"] for layer in manifest["layers"]} == {"application/vnd.oci.image.layer.v1.tar+gzip"}
+    assert config["config"]["User"] == "65532:65532"
+    assert config["config"]["Env"][1:] == ["A=b"]
+    assert config["config"]["Labels"]["org.opencontainers.image.version"] == "1.0"
+
+
+def test_an_image_for_two_platforms_is_an_index_with_both() -> None:
+    digests, files = of_platforms("amd64", "arm64")
+    [descriptor] = json.loads(files["index.json"][1])["manifests"]
+    platforms = json.loads(blob(files, descriptor))["manifests"]
+
+    assert digests == {SUITE.name: descriptor["digest"]}
+    assert descriptor["mediaType"] == "application/vnd.oci.image.index.v1+json"
+    assert descriptor["annotations"]["io.containerd.image.name"] == SUITE.name
+    assert [platform["platform"]["architecture"] for platform in platforms] == ["amd64", "arm64"]
+    configs = [json.loads(blob(files, json.loads(blob(files, platform))["config"])) for platform in platforms]
+    assert [config["architecture"] for config in configs] == ["amd64", "arm64"]

@@ -1,0 +1,1 @@
+"""The container image of the suite, built without a container engine and without root."""
