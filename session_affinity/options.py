@@ -11,6 +11,8 @@ from session_affinity.clusters.choice import NODE_ACCESS, PROVIDERS
 from session_affinity.clusters.options import ClusterOptions
 from session_affinity.conformance.exit_codes import NODE_CLAIMS
 from session_affinity.deadlines import DEFAULTS
+from session_affinity.errors import UsageError
+from session_affinity.kube.in_cluster import SERVICE_ACCOUNT
 from session_affinity.shapes.arrays import COMPACT
 
 if TYPE_CHECKING:
@@ -77,6 +79,13 @@ CLUSTER_OPTIONS: Final = (
         metavar="NAME",
     ),
     RunOption(
+        "--in-cluster-credentials",
+        EXTERNAL_GROUP,
+        "Judge the cluster in whose pod this runs, with the token of the pod's ServiceAccount, instead of that of a"
+        " kubeconfig. Default: off.",
+        is_flag=True,
+    ),
+    RunOption(
         "--node-access",
         EXTERNAL_GROUP,
         "How the rules on the nodes are read: none skips the claims about them, agent runs a privileged DaemonSet in"
@@ -132,6 +141,12 @@ CLUSTER_OPTIONS: Final = (
         EXTERNAL_GROUP,
         "The existing namespace of the agents, which must admit privileged pods. Default: the namespace of the run.",
         metavar="NAME",
+    ),
+    RunOption(
+        "--agent-image",
+        EXTERNAL_GROUP,
+        "The image of the agents; the suite's own has all that they need. Default: that of manifests/node-agent.yaml.",
+        metavar="IMAGE",
     ),
     RunOption(
         "--nodes",
@@ -338,7 +353,17 @@ OPTIONS: Final = (*CLUSTER_OPTIONS, *CLAIM_OPTIONS, *OUTPUT_OPTIONS, *REPORT_OPT
 
 
 def cluster_options(value: Callable[[str], Any], failed: Callable[[], bool] | None = None) -> ClusterOptions:
-    """Return what the options say about the cluster; ``value`` returns the value of the option of a name."""
+    """Return what the options say about the cluster; ``value`` returns the value of the option of a name.
+
+    Raises UsageError where two of them name different clusters.
+    """
+    kubeconfig = value("--kubeconfig")
+    if value("--in-cluster-credentials"):
+        if kubeconfig is not None or value("--context"):
+            raise UsageError(
+                "--in-cluster-credentials and --kubeconfig name different clusters", next_step="leave one of them out"
+            )
+        kubeconfig = SERVICE_ACCOUNT
     options = ClusterOptions(
         cluster=value("--cluster"),
         kubernetes=value("--kubernetes"),
@@ -353,7 +378,7 @@ def cluster_options(value: Callable[[str], Any], failed: Callable[[], bool] | No
         name=value("--cluster-name"),
         deadlines=DEFAULTS.scaled(value("--deadline-scale")),
         node_image=value("--node-image"),
-        kubeconfig=value("--kubeconfig"),
+        kubeconfig=kubeconfig,
         context=value("--context"),
         node_access=value("--node-access"),
         image_registry=value("--image-registry"),
@@ -362,6 +387,7 @@ def cluster_options(value: Callable[[str], Any], failed: Callable[[], bool] | No
         namespace_labels=tuple(value("--namespace-label") or ()),
         namespace_annotations=tuple(value("--namespace-annotation") or ()),
         agent_namespace=value("--agent-namespace"),
+        agent_image=value("--agent-image"),
         nodes=value("--nodes"),
         node_selector=tuple(value("--node-selector") or ()),
         tolerations=tuple(value("--toleration") or ()),

@@ -28,6 +28,7 @@ PROVIDERS_OF: Final = {
     "--namespace-label": ("external",),
     "--namespace-annotation": ("external",),
     "--agent-namespace": ("external",),
+    "--agent-image": ("external",),
     "--nodes": ("external",),
     "--node-selector": ("external",),
     "--toleration": ("external",),
@@ -120,6 +121,7 @@ class ClusterOptions:
     namespace_labels: tuple[str, ...] = ()
     namespace_annotations: tuple[str, ...] = ()
     agent_namespace: str | None = None
+    agent_image: str | None = None
     nodes: str | None = None
     node_selector: tuple[str, ...] = ()
     tolerations: tuple[str, ...] = ()
@@ -148,6 +150,7 @@ class ClusterOptions:
             "--namespace-label": self.namespace_labels,
             "--namespace-annotation": self.namespace_annotations,
             "--agent-namespace": self.agent_namespace,
+            "--agent-image": self.agent_image,
             "--nodes": self.nodes,
             "--node-selector": self.node_selector,
             "--toleration": self.tolerations,

@@ -109,6 +109,8 @@ def summary(document: Mapping[str, Any]) -> Iterator[str]:
     yield f"access: nodes {access['nodes']}, {access['location']}{behaviour}"
     commit = f" {suite['commit']}" if suite["commit"] else ""
     yield f"suite: {suite['version']}{commit}, {suite['claims']} claims, catalogue {suite['catalogueDigest'][:19]}"
+    if image := suite.get("image"):
+        yield f"image: {image}"
     yield f"made: {document['date']}, in {document['durationSeconds']:.0f} s"
     counts = ", ".join(f"{count} {outcome}" for outcome, count in document["summary"].items() if count)
     yield f"claims: {counts}; false alarm at most {document['falseAlarmBound']:.1e}"

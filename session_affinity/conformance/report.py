@@ -46,7 +46,10 @@ class RunAccess:
 
 @dataclass(frozen=True)
 class RunDescription:
-    """What a report says about a run beside its claims. ``date`` is RFC 3339, ``command`` without names of clusters."""
+    """What a report says about a run beside its claims. ``date`` is RFC 3339, ``command`` without names of clusters.
+
+    ``suite_image`` is the container image of the suite with its digest; empty where the suite ran in none.
+    """
 
     date: str
     suite_version: str
@@ -56,6 +59,7 @@ class RunDescription:
     cluster: Mapping[str, Any]
     proxy_mode: str
     command: str = ""
+    suite_image: str = ""
 
 
 def document(run: RunResult, catalogue: Mapping[str, ClaimTest], about: RunDescription) -> dict[str, Any]:
@@ -66,6 +70,7 @@ def document(run: RunResult, catalogue: Mapping[str, ClaimTest], about: RunDescr
         "commit": about.suite_commit,
         "claims": len(catalogue),
         "catalogueDigest": digest(catalogue.values()),
+        **({"image": about.suite_image} if about.suite_image else {}),
     }
     implementation = {name: value for name, value in asdict(about.implementation).items() if name != "mode"}
     counts = {str(outcome): len(run.of(outcome)) for outcome in Outcome}
@@ -95,11 +100,13 @@ def document(run: RunResult, catalogue: Mapping[str, ClaimTest], about: RunDescr
 def write(report: Mapping[str, Any], file: Path) -> None:
     """Write a report as JSON where the file's name ends so, else as YAML."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    if file.suffix == ".json":
-        text = json.dumps(report, indent=2) + "\n"
-    else:
-        text = yaml.safe_dump(dict(report), sort_keys=False, width=120, allow_unicode=True)
-    file.write_text(text, encoding="utf-8")
+    content = json.dumps(report, indent=2) + "\n" if file.suffix == ".json" else text(report)
+    file.write_text(content, encoding="utf-8")
+
+
+def text(report: Mapping[str, Any]) -> str:
+    """Return a report as YAML."""
+    return str(yaml.safe_dump(dict(report), sort_keys=False, width=120, allow_unicode=True))
 
 
 def read(file: Path) -> dict[str, Any]:

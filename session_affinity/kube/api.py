@@ -13,7 +13,7 @@ from kubernetes.client.configuration import Configuration
 from kubernetes.client.exceptions import ApiException
 
 from session_affinity.deadlines import DEFAULTS
-from session_affinity.kube import pod_exec
+from session_affinity.kube import in_cluster, pod_exec
 from session_affinity.kube.pod_shell import PodShell
 from session_affinity.kube.pod_stream import PodStream
 from session_affinity.kube.reply import ApiError, Object, Reply, read_reply
@@ -21,6 +21,7 @@ from session_affinity.kube.resources import ENDPOINT_SLICES, SERVICES, Resource,
 from session_affinity.waiting import poll
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from kubernetes.client.api_client import ApiClient
@@ -58,7 +59,7 @@ class Api:
     ``request_seconds`` bounds each attempt of a request, and also the time for which a request is repeated while the
     API server is overloaded or starting. Every method raises ApiError when there is no answer. The ``try_`` methods
     return a refusal as a Reply; the other methods raise ApiError for it. ``annotations`` are added to every object that
-    is created or applied.
+    is created or applied. ``kubeconfig`` may be ``in_cluster.SERVICE_ACCOUNT``.
     """
 
     def __init__(
@@ -179,6 +180,34 @@ class Api:
         reply.granted(f"GET {path}")
         return reply.text
 
+    def lines(self, path: str, *, query: Mapping[str, str] | None = None) -> Iterator[str]:
+        """Yield the lines of a text that grows, such as a log that is followed, until the server ends it.
+
+        A connection that breaks ends it too. Raises ApiError when it cannot be opened.
+        """
+        client = self._client()
+        request = client.param_serialize(
+            "GET", path, query_params=list((query or {}).items()), auth_settings=["BearerToken"]
+        )
+        try:
+            # No time limit for reading: a run may say nothing for half a minute.
+            response = client.call_api(*request, _request_timeout=(self._request_seconds, None)).response
+        except CONNECTION_ERRORS as error:
+            raise ApiError(f"GET {path}: no answer from the API: {error}") from error
+        try:
+            if response.status >= 400:
+                read_reply(response.status, response.read(), (), is_retry=False).granted(f"GET {path}")
+            rest = b""
+            for chunk in response.stream(1024):
+                *complete, rest = (rest + chunk).split(b"\n")
+                yield from (line.decode(errors="replace") for line in complete)
+            if rest:
+                yield rest.decode(errors="replace")
+        except CONNECTION_ERRORS:
+            return
+        finally:
+            response.close()
+
     def exec(
         self, namespace: str, pod: str, argv: Sequence[str], *, timeout: float, container: str = ""
     ) -> pod_exec.ExecResult:
@@ -254,11 +283,15 @@ class Api:
         if client is None:
             # By default urllib3 makes four attempts: a server that hangs would take four times request_seconds.
             configuration = Configuration(retries=_RETRIES)
-            client = _load(
-                config_file=str(self._kubeconfig),
-                context=self._context,
-                persist_config=False,
-                client_configuration=configuration,
+            client = (
+                in_cluster.new_client(configuration)
+                if self._kubeconfig == in_cluster.SERVICE_ACCOUNT
+                else _load(
+                    config_file=str(self._kubeconfig),
+                    context=self._context,
+                    persist_config=False,
+                    client_configuration=configuration,
+                )
             )
             self._local.client = client
         return client

@@ -36,6 +36,11 @@ SERVICE_ACCOUNTS: Final = Resource("v1", "serviceaccounts")
 SECRETS: Final = Resource("v1", "secrets")
 EVENTS: Final = Resource("v1", "events")
 DAEMON_SETS: Final = Resource("apps/v1", "daemonsets")
+JOBS: Final = Resource("batch/v1", "jobs")
+ROLES: Final = Resource("rbac.authorization.k8s.io/v1", "roles")
+ROLE_BINDINGS: Final = Resource("rbac.authorization.k8s.io/v1", "rolebindings")
+CLUSTER_ROLES: Final = Resource("rbac.authorization.k8s.io/v1", "clusterroles", namespaced=False)
+CLUSTER_ROLE_BINDINGS: Final = Resource("rbac.authorization.k8s.io/v1", "clusterrolebindings", namespaced=False)
 NETWORK_POLICIES: Final = Resource("networking.k8s.io/v1", "networkpolicies")
 INGRESSES: Final = Resource("networking.k8s.io/v1", "ingresses")
 HTTP_ROUTES: Final = Resource("gateway.networking.k8s.io/v1", "httproutes")
@@ -50,6 +55,11 @@ _BY_KIND: Final = {
     ("v1", "ServiceAccount"): SERVICE_ACCOUNTS,
     ("v1", "Secret"): SECRETS,
     ("apps/v1", "DaemonSet"): DAEMON_SETS,
+    ("batch/v1", "Job"): JOBS,
+    ("rbac.authorization.k8s.io/v1", "Role"): ROLES,
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"): ROLE_BINDINGS,
+    ("rbac.authorization.k8s.io/v1", "ClusterRole"): CLUSTER_ROLES,
+    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"): CLUSTER_ROLE_BINDINGS,
     ("discovery.k8s.io/v1", "EndpointSlice"): ENDPOINT_SLICES,
 }
 

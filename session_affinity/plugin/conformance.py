@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from session_affinity import about
+from session_affinity.clusters.external.own_pod import SUITE_IMAGE
 from session_affinity.clusters.external.provider import is_asked_for
 from session_affinity.conformance import report as reports
 from session_affinity.conformance.differences import read_differences
@@ -17,6 +18,7 @@ from session_affinity.conformance.implementation import Implementation, read_imp
 from session_affinity.conformance.result import ClaimResult, Outcome, RunResult, SkipReason
 from session_affinity.dataplane.proxy_config import UNKNOWN
 from session_affinity.errors import SuiteError, UsageError
+from session_affinity.kube.in_cluster import SERVICE_ACCOUNT
 from session_affinity.plugin.check import HEADLINE
 from session_affinity.plugin.claims import CATALOGUE, claim_of
 from session_affinity.plugin.facts import RUN_FACTS
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 RESULT: Final = pytest.StashKey[RunResult]()
 """The result of the run; set at its end."""
+DOCUMENT: Final = pytest.StashKey[dict[str, Any]]()
+"""The conformance report; set at the end of the run, where it can be made."""
 DIFFERENCES: Final = pytest.StashKey[dict[str, "KnownDifference"]]()
 _ENDED_EARLY: Final = "the run ended before this claim was tested"
 
@@ -171,12 +175,14 @@ class ResultCollector:
             code = exit_code(run, require_node_claims=NODE_CLAIMS in config.getoption("--require"))
             # A failed test that is no claim's is pytest's to report.
             session.exitstatus = code or exitstatus
-        if file := config.getoption("--report"):
-            try:
-                reports.write(self._document(run), file)
-            except (OSError, SuiteError) as error:
-                session.exitstatus = ExitCode.INTERNAL_ERROR
-                raise pytest.UsageError(f"--report {file}: {error}") from error
+        file = config.getoption("--report")
+        try:
+            document = config.stash[DOCUMENT] = self._document(run)
+            if file:
+                reports.write(document, file)
+        except (OSError, SuiteError) as error:
+            session.exitstatus = ExitCode.INTERNAL_ERROR
+            raise pytest.UsageError(f"--report {file or ''}: {error}") from error
 
     def _result_of(self, claim_id: str, ran: set[str]) -> ClaimResult:
         test = self._config.stash[CATALOGUE][claim_id]
@@ -208,6 +214,7 @@ class ResultCollector:
             date=datetime.now(UTC).isoformat(timespec="seconds"),
             suite_version=about.version(),
             suite_commit=about.commit(),
+            suite_image=facts.get(SUITE_IMAGE, ""),
             implementation=implementation_of(config),
             access=_access(config),
             cluster={**_cluster(facts), **_programs(config.stash[RUN_FACTS].recognition)},
@@ -226,7 +233,8 @@ def _message(report: pytest.TestReport) -> str:
 def _access(config: pytest.Config) -> reports.RunAccess:
     options = cluster_options_of(config)
     nodes = options.node_access if is_asked_for(options) else "own"
-    return reports.RunAccess(nodes, bool(config.getoption("--only-behaviour")))
+    location = "in-cluster" if options.kubeconfig == SERVICE_ACCOUNT else "outside"
+    return reports.RunAccess(nodes, bool(config.getoption("--only-behaviour")), location)
 
 
 def _cluster(facts: Any) -> dict[str, Any]:

@@ -10,6 +10,8 @@ import click
 
 from session_affinity import about, extras
 from session_affinity.cli import exit_codes
+from session_affinity.cli.in_cluster_run import ReturnedFiles, in_cluster_options, run_in_cluster
+from session_affinity.cli.progress_posts import ProgressPosts
 from session_affinity.cli.pytest_run import run_pytest
 from session_affinity.cli.run_options import (
     PASSED_ON,
@@ -18,9 +20,13 @@ from session_affinity.cli.run_options import (
     arguments_of,
     heading,
     run_options,
+    value_of,
 )
+from session_affinity.cli.run_outputs import RunOutputs, output_options
 from session_affinity.cli.selection import RefuseUnknownNames, selection_arguments, selection_options
-from session_affinity.options import OUTPUT_GROUP
+from session_affinity.conformance.exit_codes import ExitCode
+from session_affinity.errors import SuiteError
+from session_affinity.options import OUTPUT_GROUP, cluster_options
 
 _HEADING: Final = heading(OUTPUT_GROUP)
 _EPILOG: Final = f"""\
@@ -67,11 +73,21 @@ Exit codes:
     metavar="DIR",
     help="Write results with all evidence for an Allure report; needs the extra [allure]. Default: none.",
 )
+@output_options
+@in_cluster_options
 def command(
     names: tuple[str, ...],
     claims_selection: str,
+    *,
     junitxml: Path | None,
     alluredir: Path | None,
+    verdict: Path | None,
+    metrics: Path | None,
+    config_map: str | None,
+    progress_url: str | None,
+    image: str,
+    in_cluster: bool,
+    print_report: bool,
     **values: Any,
 ) -> int:
     """Judge claims about session affinity on a cluster: all of them, or those of the given ids and subjects.
@@ -79,9 +95,12 @@ def command(
     With --kubeconfig the cluster is yours. Without it one is started on this machine for the run (Linux, root, and the
     extra [embedded] or [kind]). Arguments behind -- go to pytest.
     """
-    if alluredir is not None:
+    if alluredir is not None and not in_cluster:
         extras.require(extras.ALLURE, "--alluredir")
     click.echo(f"{about.line()}, Python {platform.python_version()}")
+    if in_cluster:
+        files = ReturnedFiles(values["report"], junitxml, alluredir, metrics, verdict)
+        return run_in_cluster(values, names, claims_selection, image, files)
     arguments = [
         *arguments_of(values),
         *selection_arguments(names, claims_selection),
@@ -89,4 +108,12 @@ def command(
         *([f"--alluredir={alluredir}"] if alluredir else []),
         *click.get_current_context().meta[PASSED_ON],
     ]
-    return run_pytest(arguments, plugins=(RefuseUnknownNames(names),))
+    outputs = RunOutputs(verdict, metrics, config_map, print_report)
+    posts = (ProgressPosts(progress_url),) if progress_url else ()
+    code = run_pytest(arguments, plugins=(RefuseUnknownNames(names), outputs, *posts))
+    try:
+        outputs.write(code, cluster_options(value_of(values)))
+    except SuiteError as error:
+        click.echo(f"error: {error}", err=True)
+        return code or ExitCode.INTERNAL_ERROR
+    return code

@@ -30,9 +30,20 @@ needs them in that one only. docs/external-clusters.md of the repository says mo
 )
 @click.option("--user", metavar="NAME", help="Bind the rights to this user.")
 @click.option("--group", metavar="NAME", help="Bind the rights to this group.")
+@click.option(
+    "--config-map", metavar="[NAMESPACE/]NAME", help="Also the right to write the result there. Default: none."
+)
 @click.option("--minimal", is_flag=True, help="Leave out optional rights. Default: with them, marked by a comment.")
 @run_options(option for option in OPTIONS if option.name in _OPTIONS)
-def command(service_account: str | None, user: str | None, group: str | None, *, minimal: bool, **values: Any) -> int:
+def command(
+    service_account: str | None,
+    user: str | None,
+    group: str | None,
+    config_map: str | None,
+    *,
+    minimal: bool,
+    **values: Any,
+) -> int:
     """Print the rights that `check` with the same options needs on your cluster, as YAML for kubectl apply -f.
 
     Roles come with the rights and no more; without --service-account, --user or --group nothing is bound.
@@ -48,5 +59,6 @@ def command(service_account: str | None, user: str | None, group: str | None, *,
     for kind, name in named:
         namespace, _, short = name.rpartition("/") if kind == "ServiceAccount" else ("", "", name)
         subject = rbac.Subject(kind, short, namespace or options.namespace or "default")
-    click.echo(rbac.text(rbac.rules(options, minimal=minimal), subject), nl=False)
+    result = rbac.ConfigMapName.of(config_map, options.namespace or "") if config_map else None
+    click.echo(rbac.text(rbac.rules(options, minimal=minimal, config_map=result), subject), nl=False)
     return 0

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
+import yaml
 
 from session_affinity.cli.pytest_run import catalogue
-from session_affinity.conformance import overview, report
+from session_affinity.conformance import overview, report, sonobuoy
 from session_affinity.conformance.result import digest
 from session_affinity.errors import UsageError
 
@@ -77,6 +78,13 @@ def table(directory: Path) -> None:
     """
     for line in overview.table(overview.read_directory(directory), digest(catalogue().values())):
         click.echo(line)
+
+
+@command.command(name="sonobuoy")
+@click.argument("file", type=_FILE)
+def sonobuoy_results(file: Path) -> None:
+    """Print a report in Sonobuoy's manual results format, which manifests/sonobuoy-plugin.yaml returns."""
+    click.echo(yaml.safe_dump(sonobuoy.results(report.read(file)), sort_keys=False, allow_unicode=True), nl=False)
 
 
 @command.command()

@@ -15,6 +15,7 @@ from kubernetes.config.config_exception import ConfigException
 
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import ClusterError, UsageError
+from session_affinity.kube import in_cluster
 from session_affinity.kube.api import Api, ApiError
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 REJECTED: Final = (ConfigException, OSError, ValueError, LookupError, TypeError, AttributeError)
 """What the client raises for a kubeconfig; the last three for a value of the wrong type."""
+IN_CLUSTER: Final = "in-cluster"
+"""The name of the cluster in whose pod the suite runs."""
 _PROXIES: Final = ("HTTPS_PROXY", "https_proxy")
 
 # The client declares no types for this one.
@@ -48,6 +51,9 @@ def read(kubeconfig: Path | None, context: str | None) -> Access:
             "--cluster external needs --kubeconfig FILE",
             next_step="name the file; there is no default, so that no cluster is checked by accident",
         )
+    if kubeconfig == in_cluster.SERVICE_ACCOUNT:
+        in_cluster.require_pod()
+        return Access(kubeconfig, IN_CLUSTER, in_cluster.server(), f"of namespace {in_cluster.namespace()}")
     content = _content(kubeconfig)
     names = [str(entry.get("name")) for entry in content.get("contexts") or () if isinstance(entry, dict)]
     wanted = context or content.get("current-context")
@@ -80,6 +86,8 @@ def require_answer(access: Access, *, deadlines: Deadlines = DEFAULTS) -> str:
 
 def default_namespace(access: Access) -> str:
     """Return the namespace of the context; empty when it names none."""
+    if access.kubeconfig == in_cluster.SERVICE_ACCOUNT:
+        return in_cluster.namespace()
     return str(_context(_content(access.kubeconfig), access.context).get("namespace") or "")
 
 

@@ -12,6 +12,7 @@ from session_affinity import bundle
 from session_affinity.cluster_objects.pods import foreign_containers, foreign_containers_error
 from session_affinity.clusters.external import images
 from session_affinity.clusters.external.pod_settings import NO_SETTINGS, PodSettings
+from session_affinity.clusters.images import rename_images
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import ClusterError, NodeError, NotReadyError
 from session_affinity.kube.api import ApiError
@@ -62,8 +63,12 @@ def manifests(
     namespace: str,
     source: images.ImageSource = images.AS_NAMED,
     settings: PodSettings = NO_SETTINGS,
+    image: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the agent's objects for a namespace, with images from a source and the settings of all pods."""
+    """Return the agent's objects for a namespace, with images from a source and the settings of all pods.
+
+    ``image`` replaces the manifest's and is taken as it is.
+    """
     objects = []
     for manifest in yaml.safe_load_all(MANIFEST.read_text()):
         manifest["metadata"]["namespace"] = namespace
@@ -72,7 +77,8 @@ def manifests(
             selected = settings.selection.fields()
             node_selector = {**template["spec"].get("nodeSelector", {}), **selected.pop("nodeSelector", {})}
             spec = {**template["spec"], **selected, "nodeSelector": node_selector}
-            manifest["spec"]["template"] = {**template, "spec": source.spec(spec)}
+            spec = source.spec(spec) if image is None else rename_images(spec, lambda _: image)
+            manifest["spec"]["template"] = {**template, "spec": spec}
         objects.append(manifest)
     return objects
 
@@ -84,13 +90,14 @@ def start(
     source: images.ImageSource = images.AS_NAMED,
     settings: PodSettings = NO_SETTINGS,
     *,
+    image: str | None = None,
     deadlines: Deadlines = DEFAULTS,
 ) -> Agents:
     """Start an agent on each of these nodes and return access to those whose agent is Ready in time.
 
     Raises ClusterError when the cluster refuses the agents, and NotReadyError when none is Ready in time.
     """
-    for manifest in manifests(namespace, source, settings):
+    for manifest in manifests(namespace, source, settings, image):
         try:
             api.apply(manifest)
         except ApiError as error:

@@ -49,7 +49,10 @@ _PAGES: Final = (
     "sh",
     "-c",
     rf"""
-page() {{ curl -q -s -f -m 2 --noproxy '*' "http://{METRICS_ADDRESS}/$1"; }}
+page() {{
+  if command -v curl >/dev/null 2>&1; then curl -q -s -f -m 2 --noproxy '*' "http://{METRICS_ADDRESS}/$1"
+  else wget -q -T 2 -Y off -O - "http://{METRICS_ADDRESS}/$1"; fi
+}}
 configuration=$(page configz) && printf 'configz %s\n' "$configuration"
 mode=$(page proxyMode) && printf 'mode %s\n' "$mode"
 exit 0

@@ -152,7 +152,9 @@ def _present(api: Api, leftover: Leftover) -> Iterator[str]:
     for resource in dict.fromkeys(resource for resource, _ in (*leftover.objects, *([(PODS, "")] * has_daemon_set))):
         for thing in api.objects(resource, leftover.namespace, labels=SELECTOR):
             metadata = thing["metadata"]
-            if (resource.plural, metadata["name"]) in names or (has_daemon_set and metadata.get("ownerReferences")):
+            # The pod of a Job that the suite runs in has the label too.
+            owners = [owner["kind"] for owner in metadata.get("ownerReferences") or ()]
+            if (resource.plural, metadata["name"]) in names or (has_daemon_set and "DaemonSet" in owners):
                 yield f"{resource.plural}/{metadata['name']} in {leftover.namespace}"
 
 

@@ -67,6 +67,11 @@ def create(api: Api, namespace: Mapping[str, Any], *, deadlines: Deadlines = DEF
     poll(lambda: _has_account(api, namespace["metadata"]["name"]), deadlines.default_service_account)
 
 
+def uid(api: Api, name: str) -> str:
+    """Return the uid of a namespace; raises ApiError."""
+    return str(api.get(NAMESPACES, name)["metadata"]["uid"])
+
+
 def remove(api: Api, name: str, progress: Progress, *, deadlines: Deadlines = DEFAULTS) -> None:
     """Remove a namespace with all in it and wait until it is gone; raises ClusterError naming what stays."""
     with progress.step(f"removing namespace {name}"):

@@ -17,6 +17,7 @@ from session_affinity.clusters.external import (
     lease,
     leftovers,
     namespace,
+    own_pod,
     placement,
 )
 from session_affinity.clusters.external.cluster import ExternalCluster
@@ -108,7 +109,11 @@ def open_external(options: ClusterOptions, progress: Progress) -> Iterator[Exter
             missing_nodes={} if proxy_configs.not_judged else missing,
             annotations=annotations,
             outside_client=options.outside_client,
-            facts={"placement": "; ".join(placed.statements), **({"Kubernetes": version} if unlisted else {})},
+            facts={
+                "placement": "; ".join(placed.statements),
+                **({"Kubernetes": version} if unlisted else {}),
+                **own_pod.facts(api, route.kubeconfig),
+            },
         )
 
 
@@ -151,6 +156,7 @@ def require_usable(options: ClusterOptions) -> None:
     if options.node_access != "agent":
         for option, value in (
             ("--agent-namespace", options.agent_namespace),
+            ("--agent-image", options.agent_image),
             ("--allow-missing-nodes", options.allow_missing_nodes),
         ):
             if value:
@@ -172,9 +178,11 @@ def no_node_access(options: ClusterOptions) -> str:
 def images_for(options: ClusterOptions) -> tuple[str, ...]:
     """Return the images that a run with these options pulls, sorted; an embedded cluster builds its own instead."""
     objects: list[dict[str, Any]] = _sample_pods()
-    if options.node_access == "agent":
+    if options.node_access == "agent" and not options.agent_image:
         objects += [manifest for manifest in agent.manifests("") if manifest["kind"] == "DaemonSet"]
     needed = images.images_of(objects, source_of(options))
+    if options.node_access == "agent" and options.agent_image:
+        needed = tuple(sorted({*needed, options.agent_image}))
     if options.cluster != "kind":
         return needed
     from session_affinity.clusters.kind.preflight import requested_node_image
@@ -345,7 +353,15 @@ def _agents(
     selected = [node for node in candidates if node.is_linux and node.is_selected]
     wanted = [node.name for node in selected if node.is_ready]
     with progress.step(f"agents on {len(wanted)} nodes") as step:
-        started = agent.start(api, name, wanted, source_of(options), settings_of(options), deadlines=options.deadlines)
+        started = agent.start(
+            api,
+            name,
+            wanted,
+            source_of(options),
+            settings_of(options),
+            image=options.agent_image,
+            deadlines=options.deadlines,
+        )
         step.update(f"{len(started.nodes)} Ready")
     not_ready = {node.name: node.reason for node in selected if not node.is_ready}
     return agent.Agents(started.nodes, {**started.missing, **not_ready}, name)

@@ -10,6 +10,7 @@ import yaml
 from session_affinity.clusters.external.pod_settings import pull_secrets_of
 from session_affinity.clusters.recognition import CUSTOM
 from session_affinity.dataplane.recognition import CONFIG_MAPS, DAEMON_SETS
+from session_affinity.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,32 +62,59 @@ class Subject:
         return {"kind": self.kind, "name": self.name, "apiGroup": _RBAC}
 
 
-def rules(options: ClusterOptions, *, minimal: bool = False) -> tuple[Rule, ...]:
-    """Return the rights that a run with these options needs; with ``minimal`` without the optional ones."""
-    return tuple(rule for rule in _rules(options) if not (minimal and rule.optional))
+@dataclass(frozen=True)
+class ConfigMapName:
+    """The ConfigMap that gets the result of a run."""
+
+    namespace: str
+    name: str
+
+    @classmethod
+    def of(cls, text: str, namespace: str) -> ConfigMapName:
+        """Read ``[NAMESPACE/]NAME``; ``namespace`` is that of a name without one. Raises UsageError without either."""
+        given, _, name = text.rpartition("/")
+        if not (given or namespace) or not name:
+            raise UsageError(
+                f"--config-map {text} does not say in which namespace it is", next_step=f"write NAMESPACE/{text}"
+            )
+        return cls(given or namespace, name)
 
 
-def manifests(rules: Sequence[Rule], subject: Subject | None) -> Iterator[dict[str, Any]]:
-    """Yield the objects with these rights: a ServiceAccount if that is the subject, then roles with their bindings."""
+def rules(
+    options: ClusterOptions, *, minimal: bool = False, config_map: ConfigMapName | None = None
+) -> tuple[Rule, ...]:
+    """Return the rights that a run with these options needs; with ``minimal`` without the optional ones.
+
+    ``config_map`` is the ConfigMap that gets the result.
+    """
+    result = [_of_result(config_map)] if config_map else []
+    return tuple(rule for rule in (*_rules(options), *result) if not (minimal and rule.optional))
+
+
+def manifests(rules: Sequence[Rule], subject: Subject | None, name: str = NAME) -> Iterator[dict[str, Any]]:
+    """Yield the objects with these rights: a ServiceAccount if that is the subject, then roles with their bindings.
+
+    ``name`` is that of roles and bindings.
+    """
     if subject is not None and subject.kind == "ServiceAccount":
         yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _metadata(subject.name, subject.namespace)}
     for scope in dict.fromkeys(rule.scope for rule in rules):
         kind = "Role" if scope else "ClusterRole"
         role_rules = [rule.manifest() for rule in rules if rule.scope == scope]
-        yield {"apiVersion": f"{_RBAC}/v1", "kind": kind, "metadata": _metadata(NAME, scope), "rules": role_rules}
+        yield {"apiVersion": f"{_RBAC}/v1", "kind": kind, "metadata": _metadata(name, scope), "rules": role_rules}
         if subject is not None:
             yield {
                 "apiVersion": f"{_RBAC}/v1",
                 "kind": f"{kind}Binding",
-                "metadata": _metadata(NAME, scope),
-                "roleRef": {"apiGroup": _RBAC, "kind": kind, "name": NAME},
+                "metadata": _metadata(name, scope),
+                "roleRef": {"apiGroup": _RBAC, "kind": kind, "name": name},
                 "subjects": [subject.manifest()],
             }
 
 
-def text(rules: Sequence[Rule], subject: Subject | None) -> str:
+def text(rules: Sequence[Rule], subject: Subject | None, name: str = NAME) -> str:
     """Return the objects as YAML for ``kubectl apply -f``, each rule under a comment that says what it is for."""
-    documents = [_commented(manifest, rules) for manifest in manifests(rules, subject)]
+    documents = [_commented(manifest, rules) for manifest in manifests(rules, subject, name)]
     return "---\n".join(documents)
 
 
@@ -153,6 +181,12 @@ def _rules(options: ClusterOptions) -> Iterator[Rule]:
     if has_agents:
         yield from _of_agents(agents, with_pods=agents != work)
     yield from _of_pull_secrets(options, dict.fromkeys((work, *([agents] if has_agents else []))))
+
+
+def _of_result(config_map: ConfigMapName) -> Rule:
+    return Rule(
+        "the result of the run", "", ("configmaps",), ("patch",), scope=config_map.namespace, names=(config_map.name,)
+    )
 
 
 def _of_namespaces(existing: str | None) -> Iterator[Rule]:

@@ -138,6 +138,18 @@ def test_removal_waits_for_the_objects_and_the_pods_of_the_agents() -> None:
     assert api.names == ["pods/node-agent-x"]
 
 
+def test_removal_does_not_wait_for_the_pod_of_the_job_that_the_suite_runs_in() -> None:
+    stored = {
+        DAEMON_SETS: [thing("node-agent", "old", PAST)],
+        PODS: [thing("session-affinity-conformance-x", ownerReferences=[{"kind": "Job"}])],
+    }
+    api = Api(stored)
+
+    leftovers.remove(api, leftovers.find_objects(api), deadlines=Deadlines(namespace_removal=0.05))
+
+    assert api.names == ["pods/session-affinity-conformance-x"]
+
+
 def test_an_expired_run_is_removed_from_an_existing_namespace_and_the_run_goes_on() -> None:
     api = Api({SERVICES: [thing("a", "old", PAST)], NETWORK_POLICIES: [thing("default-deny")]})
     progress = Notes()

@@ -69,7 +69,7 @@ def test_every_container_requests_little() -> None:
         manifest
         for path in bundle.MANIFESTS.glob("*.yaml")
         for manifest in yaml.safe_load_all(path.read_text())
-        if manifest["kind"] in ("Pod", "DaemonSet")
+        if manifest.get("kind") in ("Pod", "DaemonSet")
     ]
     specs = [manifest["spec"].get("template", manifest)["spec"] for manifest in manifests]
 
