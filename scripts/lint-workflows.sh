@@ -9,4 +9,4 @@ venv=$(cd "$1" && pwd)
 actionlint=$("$venv/bin/session-affinity" cluster build --tool actionlint)
 "$actionlint" -shellcheck "$venv/bin/shellcheck" -pyflakes ''
 "$venv/bin/zizmor" --offline --quiet --pedantic .github action.yml
-"$venv/bin/shellcheck" scripts/*.sh ci/action/*.sh .ci/run
+"$venv/bin/shellcheck" scripts/*.sh ci/action/*.sh ci/dataplanes/install/*.sh .ci/run

@@ -181,8 +181,9 @@ CLUSTER_OPTIONS: Final = (
     RunOption(
         "--outside-client",
         EXTERNAL_GROUP,
-        "A machine that is no node of the cluster and reaches its nodes, with curl; ssh must reach it without a"
-        " question. Claims about clients from outside are judged from there. Default: none; they are skipped.",
+        "A machine that is no node and no pod of the cluster and reaches its nodes, with curl: one that ssh reaches"
+        " without a question, or `local`, this one. What is promised to clients from outside is judged from there."
+        " Default: none; these claims are skipped.",
         metavar="ssh://USER@HOST",
     ),
     RunOption(

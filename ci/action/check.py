@@ -34,6 +34,7 @@ OPTIONS: Final = (
     "context",
     "claims-selection",
     "node-access",
+    "outside-client",
     "differences",
     "implementation",
     "implementation-organization",

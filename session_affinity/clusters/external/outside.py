@@ -1,4 +1,4 @@
-"""A client outside an external cluster: a machine that the user names, reached by ssh.
+"""A client outside an external cluster: a machine that the user names, this one or one that ssh reaches.
 
 The suite runs curl there, as an ordinary user, and changes nothing on it.
 """
@@ -20,15 +20,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 NOT_NAMED: Final = (
-    "no client outside the cluster was named (--outside-client ssh://USER@HOST): what is promised to clients from "
-    "outside cannot be judged from inside"
+    "no client outside the cluster was named (--outside-client): what is promised to clients from outside cannot be "
+    "judged from inside"
 )
+LOCAL: Final = "local"
+"""What ``--outside-client`` takes for this machine."""
 _SSH_FAILED: Final = 255
 """The exit code of ssh where the connection failed; commands of the suite do not end with it."""
 _CONNECT_SECONDS: Final = 10
 _ADDRESS: Final = re.compile(
     r"ssh://(?:(?P<user>[\w.][\w.-]*)@)?(?P<host>[\w.][\w.-]*|\[[\da-fA-F:.]+\])(?::(?P<port>\d+))?/?"
 )
+
+
+@dataclass(frozen=True)
+class LocalHost:
+    """This machine, which the user says is no node of the cluster and no pod."""
+
+    name: str = "outside"
+    place: str = "this machine"
+
+    def run(self, argv: Sequence[str], *, timeout: float = 30.0, stdin: str | None = None) -> Completed:
+        """Run a command here (see ``clusters.outside.OutsideHost``)."""
+        return _run(self.place, argv, argv, timeout, stdin)
+
+    def lead(self, address: str, node_address: str) -> bool:
+        """Return false: the routes of the machine are its owner's."""
+        del address, node_address
+        return False
 
 
 @dataclass(frozen=True)
@@ -46,7 +65,7 @@ class SshHost:
         if found is None:
             raise UsageError(
                 f"--outside-client {text!r} is no address of a machine outside the cluster",
-                next_step="write it as ssh://USER@HOST or ssh://USER@HOST:PORT",
+                next_step="write it as ssh://USER@HOST or ssh://USER@HOST:PORT, or local for this machine",
             )
         return cls(found["host"].strip("[]"), found["user"] or "", int(found["port"] or 0))
 
@@ -69,31 +88,36 @@ class SshHost:
 
     def run(self, argv: Sequence[str], *, timeout: float = 30.0, stdin: str | None = None) -> Completed:
         """Run a command there (see ``clusters.outside.OutsideHost``)."""
-        try:
-            done = subprocess.run(
-                self.argv(argv),
-                input=stdin or "",
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=timeout + _CONNECT_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise NodeError(f"{self.host}: {shown_command(argv)} did not end within {timeout:g} s") from error
-        except OSError as error:
-            raise NodeError(f"ssh cannot be run: {error}", next_step="install an OpenSSH client") from error
+        done = _run(self.host, argv, self.argv(argv), timeout + _CONNECT_SECONDS, stdin)
         if done.returncode == _SSH_FAILED:
             raise NodeError(
                 f"{self.host} cannot be reached by ssh: {done.stderr.strip()[-300:]}",
                 next_step=f"check that `{shlex.join(self.argv(['true']))}` works without a question",
             )
-        return Completed(self.name, tuple(argv), done.returncode, done.stdout, done.stderr)
+        return done
 
     def lead(self, address: str, node_address: str) -> bool:
         """Return false: the routes of the machine are its owner's."""
         del address, node_address
         return False
+
+
+def host_of(named: str) -> LocalHost | SshHost:
+    """Return the machine that ``--outside-client`` names; raises UsageError."""
+    return LocalHost() if named == LOCAL else SshHost.parse(named)
+
+
+def _run(where: str, argv: Sequence[str], command: Sequence[str], timeout: float, stdin: str | None) -> Completed:
+    """Run the command of this machine that runs ``argv`` there; raises NodeError."""
+    try:
+        done = subprocess.run(
+            command, input=stdin or "", capture_output=True, text=True, errors="replace", timeout=timeout, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise NodeError(f"{where}: {shown_command(argv)} did not end within {timeout:g} s") from error
+    except OSError as error:
+        raise NodeError(f"{where}: {command[0]} cannot be run: {error}", next_step=f"install {command[0]}") from error
+    return Completed("outside", tuple(argv), done.returncode, done.stdout, done.stderr)
 
 
 @contextlib.contextmanager
@@ -106,7 +130,7 @@ def outside_of(named: str | None) -> Iterator[Outside]:
         with nobody(NOT_NAMED) as outside:
             yield outside
         return
-    host = SshHost.parse(named)
+    host = host_of(named)
     done = host.run(("curl", "--version"))
     if done.returncode:
         raise ClusterError(

@@ -21,7 +21,7 @@ from session_affinity.clusters.external import (
     placement,
 )
 from session_affinity.clusters.external.cluster import ExternalCluster
-from session_affinity.clusters.external.outside import SshHost
+from session_affinity.clusters.external.outside import host_of
 from session_affinity.clusters.external.pod_settings import pull_secrets_of, settings_of
 from session_affinity.clusters.external.scheduling import NodeSelection, pairs, selection_of, tolerations_of
 from session_affinity.clusters.interrupts import interrupts_ignored, sigterm_as_interrupt
@@ -142,7 +142,7 @@ def require_usable(options: ClusterOptions) -> None:
         )
     settings_of(options)
     if options.outside_client is not None:
-        SshHost.parse(options.outside_client)
+        host_of(options.outside_client)
     for option, texts in (
         ("--namespace-label", options.namespace_labels),
         ("--namespace-annotation", options.namespace_annotations),
