@@ -191,7 +191,7 @@ def test_with_internal_policy_local_no_endpoint_of_another_node_answers(
 def test_with_internal_policy_local_a_node_without_endpoints_drops_requests(
     client_without_local_endpoint: Client, path_services: PathServices, check: Check
 ) -> None:
-    """A client of such a node waits in vain instead of being refused at once: known from agents that are missing.
+    """A client of such a node waits until its own timeout instead of being refused at once.
 
     Preconditions: a Service with ClientIP and internalTrafficPolicy Local; a client on a node without an endpoint.
     Steps: one request to the cluster IP.

@@ -21,7 +21,7 @@ from session_affinity.clusters.external import (
     placement,
 )
 from session_affinity.clusters.external.cluster import ExternalCluster
-from session_affinity.clusters.external.outside import host_of
+from session_affinity.clusters.external.outside import LOCAL, host_of
 from session_affinity.clusters.external.pod_settings import pull_secrets_of, settings_of
 from session_affinity.clusters.external.scheduling import NodeSelection, pairs, selection_of, tolerations_of
 from session_affinity.clusters.interrupts import interrupts_ignored, sigterm_as_interrupt
@@ -29,6 +29,7 @@ from session_affinity.clusters.recognition import recognise
 from session_affinity.dataplane.backends import BACKENDS
 from session_affinity.errors import ClusterError, UsageError
 from session_affinity.kube.api import Api, ApiError
+from session_affinity.kube.in_cluster import SERVICE_ACCOUNT
 from session_affinity.kube.resources import (
     DAEMON_SETS,
     NODES,
@@ -143,6 +144,11 @@ def require_usable(options: ClusterOptions) -> None:
     settings_of(options)
     if options.outside_client is not None:
         host_of(options.outside_client)
+        if options.kubeconfig == SERVICE_ACCOUNT and options.outside_client == LOCAL:
+            raise UsageError(
+                "--outside-client local is this machine, and this run is a pod of the cluster",
+                next_step="name a machine outside: --outside-client ssh://USER@HOST",
+            )
     for option, texts in (
         ("--namespace-label", options.namespace_labels),
         ("--namespace-annotation", options.namespace_annotations),

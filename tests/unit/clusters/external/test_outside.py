@@ -8,7 +8,10 @@ import pytest
 
 from session_affinity.clusters.external import outside
 from session_affinity.clusters.external.outside import LocalHost, SshHost, host_of
+from session_affinity.clusters.external.provider import require_usable
+from session_affinity.clusters.options import ClusterOptions
 from session_affinity.errors import ClusterError, NodeError, UsageError
+from session_affinity.kube.in_cluster import SERVICE_ACCOUNT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,3 +115,10 @@ def test_without_a_machine_there_is_a_reason() -> None:
 def test_the_routes_of_the_machine_are_its_owners() -> None:
     assert not SshHost("host").lead("198.51.100.77", "10.0.0.1")
     assert not LocalHost().lead("198.51.100.77", "10.0.0.1")
+
+
+def test_a_pod_of_the_cluster_is_no_machine_outside() -> None:
+    options = ClusterOptions(cluster="external", kubeconfig=SERVICE_ACCOUNT, outside_client="local")
+
+    with pytest.raises(UsageError, match="this run is a pod of the cluster"):
+        require_usable(options)
