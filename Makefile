@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help affinity shapes matrix report reports merge test lint types unit component workflows integration defects fast-defects \
-	behaviour image docs environment setup report-tools lock clean distclean
+	settings fast-settings behaviour image docs environment setup report-tools lock clean distclean
 
 PYTHON ?= python3
 VENV := .venv
@@ -52,7 +52,7 @@ reports: setup ## make kube-proxy's conformance reports in reports/, one a leg: 
 merge: report-tools ## one report of the legs below RESULTS, judged by the plan for EVENT (CI)
 	@$(RUN) -m ci.matrix merge $(RESULTS) --event $(EVENT) --provider $(or $(CLUSTER),kind) -- $(ARGS)
 
-test: lint types unit component workflows integration fast-defects ## lint, types, unit tests, workflows, and the suite's own tests on embedded clusters
+test: lint types unit component workflows integration fast-defects fast-settings ## lint, types, unit tests, workflows, and the suite's own tests on embedded clusters
 
 lint: environment ## ruff, and the import contracts of .importlinter
 	$(VENV)/bin/ruff check
@@ -78,6 +78,13 @@ defects: setup ## break a cluster in every way we know, and see the claims fail;
 
 fast-defects: setup
 	$(RUN) -m pytest tests/defects -m fast
+
+settings: setup ## judge healthy clusters with every setting of kube-proxy, in both modes; ARGS='-k "node CIDR"' selects
+	@$(VENV)/bin/session-affinity cluster build >/dev/null
+	$(RUN) -m pytest tests/settings $(ARGS)
+
+fast-settings: setup
+	$(RUN) -m pytest tests/settings -m fast
 
 behaviour: setup ## inject the same defects and check behaviour alone; updates the table in docs/claims.md
 	@$(VENV)/bin/session-affinity cluster build >/dev/null

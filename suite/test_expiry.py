@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from session_affinity.claims import API, BOTH_MODES, IPTABLES, KUBE_PROXY, NFTABLES, sources
+from session_affinity.claims.known_behaviour import IPVS_SHORT_TIMEOUTS
 from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT
 from session_affinity.experiment import ALL_STAY
 from session_affinity.plugin.claims import claim
@@ -116,6 +117,7 @@ def test_a_silent_client_stays_bound_until_just_before_the_timeout(
     promised_by=API,
     source=sources.TIMEOUT_FIELD,
     false_alarm=ALL_STAY,
+    known=(IPVS_SHORT_TIMEOUTS,),
 )
 def test_a_silent_client_is_free_just_after_the_timeout(
     expiry: Observations, check: Check, deadline_scale: float
@@ -161,6 +163,7 @@ def test_every_new_connection_renews_the_timeout(expiry: Observations, check: Ch
     promised_by=KUBE_PROXY,
     source=sources.AFFINITY_STORES,
     false_alarm=ALL_STAY,
+    known=(IPVS_SHORT_TIMEOUTS,),
 )
 def test_traffic_on_an_open_connection_does_not_renew_the_timeout(
     expiry: Observations, check: Check, deadline_scale: float

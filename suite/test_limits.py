@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from session_affinity.claims import API, IPTABLES, KUBE_PROXY, sources
+from session_affinity.claims.known_behaviour import IPVS_SHORT_TIMEOUTS
 from session_affinity.experiment import SHORT_FALSE_ALARM
 from session_affinity.plugin.claims import claim
 from session_affinity.scenarios.limits.full_list import fill_list, return_client
@@ -31,6 +32,7 @@ LONG = 3600.0
     promised_by=API,
     source=sources.TIMEOUT_FIELD,
     false_alarm=SHORT_FALSE_ALARM,
+    known=(IPVS_SHORT_TIMEOUTS,),
 )
 def test_a_timeout_of_one_second_frees_a_client(short_timeouts: ShortTimeouts, check: Check) -> None:
     """One second is the shortest timeout of the API: a dataplane that polls expiry is wrong here first.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from session_affinity.claims import API, BOTH_MODES, KUBE_PROXY, sources
+from session_affinity.claims.known_behaviour import IPVS_SHORT_TIMEOUTS
 from session_affinity.experiment import PORTS_FALSE_ALARM, PROTOCOLS_FALSE_ALARM
 from session_affinity.plugin.claims import claim
 from session_affinity.traffic.answers import Target, target
@@ -391,6 +392,7 @@ def test_new_udp_flows_of_a_client_reach_one_endpoint(
     promised_by=KUBE_PROXY,
     source=sources.NF_NAT,
     false_alarm=PROTOCOLS_FALSE_ALARM,
+    known=(IPVS_SHORT_TIMEOUTS,),
 )
 def test_datagrams_of_one_udp_flow_stay_and_do_not_renew_the_timeout(
     client: Client, datagram_services: DatagramServices, check: Check

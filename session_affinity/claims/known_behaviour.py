@@ -54,6 +54,15 @@ class KnownBehaviour:
         return f"kube-proxy {self.what} ({self.versions}): {self.link}"
 
 
+IPVS_SHORT_TIMEOUTS: Final = KnownBehaviour(
+    "in ipvs mode keeps a client bound as long as the kernel tracks a connection of it, for two minutes after its end: "
+    "timeouts below about two minutes are not kept",
+    "https://github.com/kubernetes/kubernetes/issues/89358",
+    modes=("ipvs",),
+)
+"""A connection of IPVS holds the template that binds the client; see the kernel's ip_vs_conn.c, ip_vs_conn_expire."""
+
+
 def known_behaviour(behaviours: Iterable[KnownBehaviour], versions: Iterable[str], mode: str) -> KnownBehaviour | None:
     """Return the first behaviour that some of these versions of kube-proxy has in a proxy mode; None if none has."""
     of_nodes = tuple(versions)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 IPTABLES: Final = "iptables"
 NFTABLES: Final = "nftables"
+IPVS: Final = "ipvs"
 UNKNOWN: Final = "unknown"
 """The mode of a kube-proxy that could not be discovered, and the detectLocalMode of one whose rules do not show it."""
 NO_KUBE_PROXY: Final = "none"

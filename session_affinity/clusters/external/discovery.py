@@ -15,10 +15,12 @@ import yaml
 
 from session_affinity.dataplane.chain_names import CLUSTER_CHAIN
 from session_affinity.dataplane.iptables.expected import MASQUERADE_CHAIN, SERVICES_CHAIN
+from session_affinity.dataplane.local_traffic import BRIDGE_INTERFACE, INTERFACE_NAME_PREFIX
 from session_affinity.dataplane.model import FAMILIES, family_of_range
-from session_affinity.dataplane.nftables.layout import pod_ranges
+from session_affinity.dataplane.nftables.layout import pod_interfaces, pod_ranges
 from session_affinity.dataplane.proxy_config import (
     IPTABLES,
+    IPVS,
     NFTABLES,
     NO_KUBE_PROXY,
     UNKNOWN,
@@ -177,9 +179,9 @@ def from_config_map(api: Api) -> Mapping[str, Any] | None:
 
 
 def from_rules(states: Iterable[NodeSnapshot]) -> dict[str, ProxyConfig]:
-    """Return the settings of each node as far as its rules show them: the mode, and the cluster CIDR.
+    """Return the settings of each node as far as its rules show them: the mode, and how pods are told from others.
 
-    Nodes with rules for different ranges do not detect local traffic by cluster CIDR.
+    Nodes that tell them by different ranges do not detect local traffic by cluster CIDR.
     """
     by_node: dict[str, list[NodeSnapshot]] = defaultdict(list)
     for state in states:
@@ -192,23 +194,33 @@ def from_rules(states: Iterable[NodeSnapshot]) -> dict[str, ProxyConfig]:
         source = f"no kube-proxy answers at {METRICS_ADDRESS}, and {len(by_node)} nodes have no rules of one"
         return {name: ProxyConfig(NO_KUBE_PROXY, None, source=source + _missing(by_node[name])) for name in by_node}
     shown = ProxyConfig(UNKNOWN, cluster_cidr_of(in_order), source=RULES)
-    if several:
-        source = f"{RULES} have several ranges: {', '.join(in_order)}"
+    interfaces = {found for name, of_node in by_node.items() for found in _interfaces(of_node, modes[name])}
+    if several or len(interfaces) > 1 or (interfaces and ranges):
+        several_ways = ", ".join((*in_order, *(f"interface {name}" for name, _ in sorted(interfaces))))
+        source = f"{RULES} have several ranges: {several_ways}"
         shown = replace(shown, cluster_cidr=None, detect_local_mode=UNKNOWN, source=source)
+    elif interfaces:
+        shown = replace(shown, **_by_interface(*interfaces.pop()))
     nothing = f"no kube-proxy answers at {METRICS_ADDRESS}, and there are no rules of one"
     return {
         name: replace(shown, mode=mode)
-        if mode in (IPTABLES, NFTABLES)
+        if mode in (IPTABLES, NFTABLES, IPVS)
         else ProxyConfig(UNKNOWN, None, source=nothing + _missing(by_node[name]))
         for name, mode in modes.items()
     }
 
 
 def _mode(states: Iterable[NodeSnapshot]) -> str:
-    """Return the mode that a node's rules show: none for a node without rules, unknown where some cannot be read."""
+    """Return the mode that a node's rules show: none for a node without rules, unknown where some cannot be read.
+
+    In ipvs mode KUBE-SERVICES looks the addresses of Services up in ipsets (pkg/proxy/ipvs/proxier.go).
+    """
     seen = list(states)
     if any(state.nftables is not None for state in seen):
         return NFTABLES
+    rules = [rule for state in seen for rule in state.ruleset.rules(SERVICES_CHAIN)]
+    if any(rule.match("set") for rule in rules):
+        return IPVS
     if any(SERVICES_CHAIN in state.ruleset.chains() for state in seen):
         return IPTABLES
     return UNKNOWN if any(_has_unreadable_rules(state) for state in seen) else NO_KUBE_PROXY
@@ -219,13 +231,34 @@ def _ranges(states: Iterable[NodeSnapshot], mode: str) -> Iterable[str]:
     for state in states:
         if mode == NFTABLES:
             yield from pod_ranges(state.nftables) if state.nftables is not None else ()
-            continue
-        for name, chain in state.ruleset.chains().items():
-            if name.startswith(CLUSTER_CHAIN):
-                for rule in chain.rules:
-                    source = rule.option("-s")
-                    if rule.target == MASQUERADE_CHAIN and source and source.negated:
-                        yield source.value
+        else:
+            yield from _not_of_pods(state, "-s")
+
+
+def _interfaces(states: Iterable[NodeSnapshot], mode: str) -> Iterable[tuple[str, bool]]:
+    """Yield the interfaces, or beginnings of their names if True, that the rules of a node take pods to come from."""
+    for state in states:
+        if mode == NFTABLES:
+            names = pod_interfaces(state.nftables) if state.nftables is not None else frozenset()
+        else:
+            names = frozenset(_not_of_pods(state, "-i"))
+        yield from ((name.rstrip("+*"), name.endswith(("+", "*"))) for name in names)
+
+
+def _not_of_pods(state: NodeSnapshot, option: str) -> Iterable[str]:
+    """Yield the values of a negated option in the rules that mark traffic to cluster IPs for masquerading."""
+    for name, chain in state.ruleset.chains().items():
+        if name.startswith(CLUSTER_CHAIN):
+            for rule in chain.rules:
+                found = rule.option(option)
+                if rule.target == MASQUERADE_CHAIN and found and found.negated:
+                    yield found.value
+
+
+def _by_interface(name: str, is_prefix: bool) -> dict[str, Any]:  # noqa: FBT001
+    if is_prefix:
+        return {"detect_local_mode": INTERFACE_NAME_PREFIX, "interface_name_prefix": name}
+    return {"detect_local_mode": BRIDGE_INTERFACE, "bridge_interface": name}
 
 
 def _has_unreadable_rules(state: NodeSnapshot) -> bool:

@@ -53,10 +53,10 @@ def differences(node: str, family: Family, proxy: ProxyConfig, ruleset: Ruleset,
         if not seen:
             yield _missing(node, f"a rule with target {NODE_PORTS_CHAIN}", reason)
         return
-    texts = {rule.plain for rule in seen}
+    texts = {rule.spec for rule in seen}
     yield from (_missing(node, text, reason) for text in wanted if text not in texts)
     for rule in seen:
-        if rule.plain not in wanted and not _is_of_another_address(rule, family, proxy, node):
+        if rule.spec not in wanted and not _is_of_another_address(rule, family, proxy, node):
             yield Difference(node, SERVICES_CHAIN, rule.number, Aspect.EXTERNAL, _in_words(wanted), rule.spec, reason)
 
 
@@ -81,5 +81,5 @@ def _is_of_another_address(rule: Rule, family: Family, proxy: ProxyConfig, node:
     address = str(network.network_address)
     if is_loopback(address) and not (family == "IPv4" and proxy.serves_localhost_node_ports):
         return False
-    is_plain = rule.plain == f"-d {address}{_SINGLE[family]} {_TO_NODE_PORTS}"
+    is_plain = rule.spec == f"-d {address}{_SINGLE[family]} {_TO_NODE_PORTS}"
     return is_plain and network.num_addresses == 1 and addresses.include(address)

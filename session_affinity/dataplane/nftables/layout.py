@@ -120,18 +120,27 @@ def classify(rule: NftRule) -> RuleKind:
 
 def pod_ranges(table: Table) -> frozenset[str]:
     """Return the pod ranges of a table: traffic from other sources is marked for masquerading."""
+    return _not_of_pods(table, "ip saddr", "ip6 saddr")
+
+
+def pod_interfaces(table: Table) -> frozenset[str]:
+    """Return the interfaces of pods in a table, with ``*`` at the end for the beginning of a name."""
+    return _not_of_pods(table, "meta iifname")
+
+
+def _not_of_pods(table: Table, *subjects: str) -> frozenset[str]:
     chains = [
         SERVICES_CHAIN,
         *(chain for chain in table.printed_rules if chain.startswith((CLUSTER_CHAIN, LOCAL_CHAIN))),
     ]
-    sources = (
-        rule.match_on(f"{ip} saddr")
+    operands = (
+        rule.match_on(subject)
         for chain in chains
         for rule in table.rules(chain)
-        for ip in ("ip", "ip6")
+        for subject in subjects
         if classify(rule) is RuleKind.MASQUERADE
     )
-    return frozenset(operand.removeprefix("!= ") for operand in sources if operand.startswith("!= "))
+    return frozenset(operand.removeprefix("!= ") for operand in operands if operand.startswith("!= "))
 
 
 def canonical(address: str) -> str:

@@ -104,8 +104,17 @@ def _clause(verb: str, body: Any) -> Clause:
 
 def _match(verb: str, body: Any) -> Clause:
     subject, operand, operator = word(body["left"]), word(body["right"]), body.get("op", "==")
+    if subject == "meta mark" and isinstance(body["right"], dict) and "prefix" in body["right"]:
+        # nft prints the highest bit of a mark, and no other, as a prefix of length 1.
+        prefix = body["right"]["prefix"]
+        subject, operand = f"meta mark & {_prefix_mask(int(prefix['len']))}", word(prefix["addr"])
     operand = protocol(operand) if subject.endswith("l4proto") else operand
     return Clause(verb, subject, operand if operator in ("==", "in") else f"{operator} {operand}")
+
+
+def _prefix_mask(length: int) -> int:
+    """Return the mask of 32 bits of a prefix."""
+    return (1 << 32) - (1 << (32 - length))
 
 
 def _choice(verb: str, key: Any, data: Any) -> Clause:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from session_affinity.dataplane.backends import BACKENDS
 from session_affinity.dataplane.differences import Aspect
-from session_affinity.dataplane.proxy_config import NFTABLES, NO_KUBE_PROXY, UNKNOWN
+from session_affinity.dataplane.proxy_config import IPVS, NFTABLES, NO_KUBE_PROXY, UNKNOWN
 from session_affinity.inspection.diagnosis import Diagnosis, Severity
 from session_affinity.inspection.observation import RulesState
 from session_affinity.text import first_lines, listed
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 NEARLY_FULL: Final = 0.8
 """The part of a store's capacity from which on it is nearly full."""
-IPVS: Final = "ipvs"
 CLAIMS_OF_ASPECT: Final = {
     Aspect.CHAIN_NAMES: ("C14",),
     Aspect.ENTRY: ("C51",),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from session_affinity.claims.known_behaviour import KnownBehaviour, known_behaviour
+from ci.claims_page import collect_claims
+from session_affinity.claims.known_behaviour import IPVS_SHORT_TIMEOUTS, KnownBehaviour, known_behaviour
 from session_affinity.errors import UsageError
 
 pytestmark = pytest.mark.unit
@@ -45,3 +46,15 @@ def test_one_node_with_such_a_version_is_enough() -> None:
 def test_the_text_has_the_versions_and_the_report() -> None:
     assert str(MENDED) == "kube-proxy forgets (from 1.32 on, before 1.37): https://example.org/7"
     assert ALWAYS.versions == "in every version"
+
+
+@pytest.mark.parametrize(("mode", "is_known"), [("ipvs", True), ("iptables", False), ("nftables", False)])
+def test_short_timeouts_are_known_of_ipvs_alone(mode: str, *, is_known: bool) -> None:
+    assert IPVS_SHORT_TIMEOUTS.is_in("v1.33.13", mode) is IPVS_SHORT_TIMEOUTS.is_in("v1.37.2", mode) is is_known
+
+
+def test_claims_that_a_short_timeout_frees_clients_name_it() -> None:
+    links = {claim["id"]: [known["link"] for known in claim["known"]] for claim in collect_claims("-m", "affinity")}
+    known = {claim_id for claim_id, of_claim in links.items() if IPVS_SHORT_TIMEOUTS.link in of_claim}
+
+    assert known == {"C24", "C24c", "C24d", "C44b"}

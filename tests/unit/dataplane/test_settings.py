@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,19 @@ ALIKE = {
     },
 }
 """The settings by which a node that has others, the key, has no differences: they come to the same there."""
+
+
+def test_the_highest_bit_of_a_mark_is_printed_as_a_prefix() -> None:
+    owed = replace(PROXY, mode="nftables", masquerade_bit=31)
+    printed = json.dumps(rendered_nodes.nftables_json([SERVICE], owed, NODE))
+    mask = '"left": {"&": [{"meta": {"key": "mark"}}, 2147483648]}, "right": 0'
+    assert mask in printed
+
+    as_prefix = printed.replace(mask, '"left": {"meta": {"key": "mark"}}, "right": {"prefix": {"addr": 0, "len": 1}}')
+
+    state = NodeSnapshot(NODE, nftables=table.parse(json.loads(as_prefix)))
+    assert NFTABLES.compare(state, SERVICE, owed) == ()
+    assert NFTABLES.compare(state, SERVICE, replace(owed, masquerade_bit=30)) != ()
 
 
 @pytest.mark.parametrize(

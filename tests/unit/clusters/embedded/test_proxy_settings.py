@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +11,8 @@ import pytest
 
 from session_affinity.clusters.embedded import proxy_settings
 from session_affinity.clusters.embedded.layout import Layout, node_layouts
+from session_affinity.clusters.embedded.provider import _require_same
+from session_affinity.clusters.options import ClusterOptions, require_dataplane
 from session_affinity.errors import UsageError
 
 if TYPE_CHECKING:
@@ -99,3 +103,28 @@ def test_the_layout_keeps_the_settings(file: Path, tmp_path: Path) -> None:
     layout.write(tmp_path / "layout.json")
 
     assert Layout.read(tmp_path / "layout.json") == layout
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A cluster that runs already."""
+
+    layout: Layout
+    name: str = "blue"
+
+
+@pytest.mark.parametrize(("text", "is_same"), [("nodes: {worker: {clusterCIDR: null}}", True), ("{}", False)])
+def test_a_running_cluster_with_other_settings_is_not_used(file: Path, text: str, *, is_same: bool) -> None:
+    file.write_text("nodes: {worker: {clusterCIDR: null}}\n")
+    settings = proxy_settings.read(file, "blue", NODES, "iptables")
+    nodes = node_layouts("blue", workers=2)
+    kept: Any = Kept(Layout("blue", "1.37.2", "iptables", {}, "", nodes, proxy_settings=settings))
+    file.write_text(text)
+
+    with nullcontext() if is_same else pytest.raises(UsageError, match="have other settings"):
+        _require_same(kept, ClusterOptions(proxy_config=file))
+
+
+def test_settings_say_nothing_to_a_cluster_without_kube_proxy(file: Path) -> None:
+    with pytest.raises(UsageError, match="--proxy-config says nothing with --no-kube-proxy"):
+        require_dataplane(ClusterOptions(no_kube_proxy=True, proxy_config=file))

@@ -11,8 +11,8 @@ import yaml
 from session_affinity.clusters.external import discovery
 from session_affinity.clusters.external.discovery import Pages, discover, from_rules
 from session_affinity.dataplane.iptables import save
-from session_affinity.dataplane.nftables.table import Table
-from session_affinity.dataplane.proxy_config import NO_KUBE_PROXY, UNKNOWN, ProxyConfigs
+from session_affinity.dataplane.nftables.table import Table, parse
+from session_affinity.dataplane.proxy_config import NO_KUBE_PROXY, UNKNOWN, ProxyConfig, ProxyConfigs
 from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.kube.api import ApiError
 from session_affinity.nodes.node import Completed
@@ -194,6 +194,54 @@ def test_a_range_for_each_node_is_no_cluster_cidr() -> None:
     assert configs.mode == "iptables"
     assert "detectLocalMode is not known" in configs.not_judged
     assert "several ranges: 10.10.0.0/24, 10.10.1.0/24" in configs.not_judged
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("azv+", {"detect_local_mode": "InterfaceNamePrefix", "interface_name_prefix": "azv"}),
+        ("cni0", {"detect_local_mode": "BridgeInterface", "bridge_interface": "cni0"}),
+    ],
+)
+def test_rules_show_the_interfaces_of_pods(name: str, changes: dict[str, Any]) -> None:
+    seen = NodeSnapshot("n", save.parse(RULES.replace("! -s {cidr}", f"! -i {name}")))
+
+    assert from_rules([seen])["n"] == ProxyConfig("iptables", None, **changes)
+    assert from_rules([seen, rules(name="other")])["n"].detect_local_mode == UNKNOWN
+
+
+def test_a_table_shows_the_interfaces_of_pods() -> None:
+    match = {"match": {"op": "!=", "left": {"meta": {"key": "iifname"}}, "right": "azv*"}}
+    mark = {"mangle": {"key": {"meta": {"key": "mark"}}, "value": {"|": [{"meta": {"key": "mark"}}, 16384]}}}
+    printed = {"nftables": [{"chain": {"name": "services"}}, {"rule": {"chain": "services", "expr": [match, mark]}}]}
+
+    config = from_rules([NodeSnapshot("n", nftables=parse(printed))])["n"]
+
+    assert (config.detect_local_mode, config.interface_name_prefix) == ("InterfaceNamePrefix", "azv")
+
+
+IPVS_RULES = """\
+*nat
+:KUBE-LOAD-BALANCER - [0:0]
+:KUBE-MARK-MASQ - [0:0]
+:KUBE-NODE-PORT - [0:0]
+:KUBE-SERVICES - [0:0]
+-A KUBE-SERVICES -s 127.0.0.0/8 -j RETURN
+-A KUBE-SERVICES ! -s 10.10.0.0/16 -m comment --comment "Kubernetes service cluster ip + port for masquerade purpose" \
+-m set --match-set KUBE-CLUSTER-IP dst,dst -j KUBE-MARK-MASQ
+-A KUBE-SERVICES -m addrtype --dst-type LOCAL -j KUBE-NODE-PORT
+-A KUBE-SERVICES -m set --match-set KUBE-CLUSTER-IP dst,dst -j ACCEPT
+COMMIT
+"""
+"""As kube-proxy in ipvs mode writes them, without a Service of type NodePort."""
+
+
+@pytest.mark.parametrize("pages", [configz(mode="ipvs"), "mode ipvs\n", ""], ids=["configz", "mode", "rules"])
+def test_ipvs_is_found_and_named(pages: str) -> None:
+    configs = discovered(Node("a", pages, IPVS_RULES), Node("b", pages, IPVS_RULES))
+
+    assert (configs.mode, configs.not_judged) == ("ipvs", "")
+    assert str(configs).startswith("kube-proxy: ipvs mode")
 
 
 def test_a_range_of_each_family_is_one_cluster_cidr() -> None:

@@ -1,0 +1,91 @@
+"""The settings of kube-proxy with which clusters are healthy, and what cannot be judged with each of them, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MODES: Final = ("iptables", "nftables")
+
+
+def of_mode(**settings: Any) -> dict[str, Any]:
+    """Return settings for the section of either mode."""
+    return dict.fromkeys(MODES, settings)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A configuration that is merged over that of the kube-proxies of a cluster.
+
+    ``skipped`` are the claims that cannot be judged because of it, each with what the reason says; ``left_out`` is what
+    the run says about nodes that claims about nodes leave out. ``modes`` are those of the clusters. ``fast`` settings
+    are also tried in every run of the project's tests, with the claims that ``FAST_CLAIMS`` selects.
+    """
+
+    name: str
+    configuration: Mapping[str, Any]
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    left_out: str = ""
+    modes: tuple[str, ...] = MODES
+    fast: bool = False
+
+    def other(self, mode: str) -> str:
+        """Return the mode that a cluster does not have."""
+        return next(other for other in MODES if other != mode)
+
+
+OF_OTHERS_CLUSTERS: Final = dict.fromkeys(("C32", "C32b", "C32d"), "no client outside the cluster was named")
+"""The claims that are skipped on every cluster that the suite did not make, unless its user offers more."""
+OF_ITS_OWN: Final = {"C20": "each node's kube-proxy has settings of its own"}
+NO_EXTERNAL_IPS: Final = "kube-proxy overlooks externalIPs on .*: feature gate AllowServiceExternalIPs is off"
+
+SETTINGS: Final = (
+    Setting(
+        "nodes that differ",
+        {
+            "nodes": {
+                "control-plane": {"detectLocalMode": "BridgeInterface", "detectLocal": {"bridgeInterface": "cni0"}},
+                "worker": {**of_mode(masqueradeAll=True, masqueradeBit=9), "nodePortAddresses": ["172.30.0.0/16"]},
+                "worker2": {"detectLocalMode": "NodeCIDR", **of_mode(masqueradeBit=0)},
+                "worker3": {
+                    "detectLocalMode": "InterfaceNamePrefix",
+                    "detectLocal": {"interfaceNamePrefix": "veth"},
+                    **of_mode(minSyncPeriod="3s"),
+                },
+            }
+        },
+        OF_ITS_OWN,
+        fast=True,
+    ),
+    Setting(
+        "masqueradeAll, a long minSyncPeriod, node ports at localhost, no external IPs",
+        {
+            **of_mode(masqueradeAll=True, masqueradeBit=31, minSyncPeriod="10s", syncPeriod="1m"),
+            "nodePortAddresses": ["primary", "localhost"],
+            "featureGates": {"KubeProxyNFTablesLocalhostNodePorts": True, "AllowServiceExternalIPs": False},
+        },
+        dict.fromkeys(("C66", "C66b"), NO_EXTERNAL_IPS),
+    ),
+    Setting(
+        "no cluster CIDR, node ports in a range, not at localhost",
+        {
+            "clusterCIDR": None,
+            "nodePortAddresses": ["172.30.0.0/16", "192.0.2.0/24"],
+            "iptables": {"localhostNodePorts": False},
+        },
+    ),
+    Setting("pods by node CIDR", {"detectLocalMode": "NodeCIDR"}, OF_ITS_OWN),
+    Setting(
+        "pods by the prefix of their interfaces",
+        {"detectLocalMode": "InterfaceNamePrefix", "detectLocal": {"interfaceNamePrefix": "veth"}},
+    ),
+    Setting(
+        "one node in the other mode",
+        {"nodes": {"worker3": {"mode": "the other"}}},
+        left_out="-worker3: its kube-proxy runs in {other} mode, and claims about nodes are judged in {mode} mode",
+    ),
+)
+FAST_CLAIMS: Final = "rules or lists or paths"

@@ -1,0 +1,51 @@
+"""A healthy cluster violates no claim, however its kube-proxies are set up, and what cannot be judged is known."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from tests.defects.run_outcome import SKIPPED
+from tests.settings.settings import FAST_CLAIMS, OF_OTHERS_CLUSTERS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pytest
+
+    from tests.defects.run_outcome import RunOutcome
+    from tests.settings.cluster import SetUp
+
+Catalogue = dict[str, dict[str, Any]]
+
+
+def reason_to_skip(claim: Mapping[str, Any], set_up: SetUp) -> str:
+    """Return the reason, as a pattern, for which a claim has to be skipped; empty when it has to be judged."""
+    if claim["disruptive"]:
+        return "the cluster was not created by this run"
+    if claim["subject"] == "dual_stack":
+        return "the cluster has IPv4 only"
+    if claim["modes"] and set_up.mode not in claim["modes"]:
+        return f"kube-proxy runs in {set_up.mode} mode"
+    return set_up.setting.skipped.get(claim["id"], OF_OTHERS_CLUSTERS.get(claim["id"], ""))
+
+
+def skipped(run: RunOutcome) -> dict[str, str]:
+    """Return the claims that were skipped, each with the reason."""
+    return {claim: outcome.message for claim, outcome in run.outcomes.items() if outcome.outcome == SKIPPED}
+
+
+def test_a_healthy_cluster_is_judged(set_up: SetUp, claims: Catalogue, request: pytest.FixtureRequest) -> None:
+    is_fast = "fast" in (request.config.getoption("-m") or "")
+
+    run = set_up.check(f"affinity and ({FAST_CLAIMS})" if is_fast else "affinity")
+
+    assert (run.failed, run.undetermined) == ((), ()), run.output
+    expected = {claim: reason for claim in run.outcomes if (reason := reason_to_skip(claims[claim], set_up))}
+    found = skipped(run)
+    assert found.keys() == expected.keys(), run.output
+    unlike = {claim: found[claim] for claim, reason in expected.items() if not re.search(reason, found[claim])}
+    assert unlike == {}
+    assert len(found) < len(run.outcomes), run.output
+    if left_out := set_up.setting.left_out.format(mode=set_up.mode, other=set_up.setting.other(set_up.mode)):
+        assert left_out in run.output
