@@ -9,6 +9,8 @@ from session_affinity.waiting import SLOW_MACHINE, poll
 
 _READ_SECONDS: Final = 0.1
 _SHOWN_CHARACTERS: Final = 300
+_MOST_MESSAGES: Final = 1000
+"""The messages that one read takes at most."""
 
 
 class PodStream:
@@ -29,8 +31,17 @@ class PodStream:
         return (text + newline).decode(errors="replace")
 
     def read(self, seconds: float = _READ_SECONDS) -> str:
-        """Wait for more output, at most ``seconds``, and return all output; raises ExecError if the command ended."""
-        if not self._receive(seconds):
+        """Wait for more output, at most ``seconds``, and return all output; raises ExecError if the command ended.
+
+        It takes all that has arrived, not one message: a busy machine would never catch up with several streams.
+        """
+        is_open, length = self._receive(seconds), 0
+        for _ in range(_MOST_MESSAGES):
+            if not is_open or self._length == length:
+                break
+            length = self._length
+            is_open = self._receive(0)
+        if not is_open:
             errors = bytes(self._received[STDERR]).decode(errors="replace").strip()[-_SHOWN_CHARACTERS:]
             raise ExecError(
                 f"{self._name}: the command has ended{': ' + errors if errors else ''}", next_step=LOST_STEP
@@ -54,6 +65,10 @@ class PodStream:
         """Close the connection without waiting; the command ends because its standard input ends."""
         if self._connection.sock is not None:
             self._connection.sock.shutdown()
+
+    @property
+    def _length(self) -> int:
+        return sum(map(len, self._received.values()))
 
     def _receive(self, seconds: float) -> bool:
         """Receive output for at most ``seconds``; return whether the connection is still open."""

@@ -47,10 +47,16 @@ def stream(websocket: Any) -> PodStream:
 
 
 def test_output_comes_in_whole_lines() -> None:
-    running = stream(Websocket(b"one\ntw", b"o\n"))
+    websocket = Websocket(b"one\ntw")
+    running = stream(websocket)
 
     assert running.read() == "one\n"
+    websocket.pieces.append(b"o\n")
     assert running.read() == "one\ntwo\n"
+
+
+def test_all_that_has_arrived_is_read_at_once() -> None:
+    assert stream(Websocket(b"one\n", b"two\n", b"three\n")).read() == "one\ntwo\nthree\n"
 
 
 def test_stopping_returns_the_whole_output() -> None:
