@@ -10,26 +10,30 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from session_affinity.claims import API, BOTH_MODES, IPTABLES, KUBE_PROXY, sources
+from session_affinity.claims import API, BOTH_MODES, IPTABLES, KUBE_PROXY, NFTABLES, known_behaviour, sources
 from session_affinity.plugin.claims import claim
 from session_affinity.verdicts.disruption import (
     judge_blocking_rule,
-    judge_changes_while_stopped,
     judge_failed_syncs,
     judge_many_services,
+    judge_missed_changes,
+    judge_missed_changes_by_answers,
     judge_node_rules,
     judge_repair,
     judge_restart,
 )
+from session_affinity.verdicts.distribution import judge_one_endpoint
+from session_affinity.verdicts.flows import judge_flows_at_one_endpoint, judge_flows_ended
+from session_affinity.verdicts.verdict import combine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from session_affinity.nodes.kube_proxy import KubeProxies
+    from session_affinity.nodes.kube_proxy import FailedSyncs, KubeProxies
     from session_affinity.plugin.check import Check
-    from session_affinity.scenarios.disruption.flush import Flush
+    from session_affinity.scenarios.disruption.flush import Flush, Repair
     from session_affinity.scenarios.disruption.many_services import ManyServices
-    from session_affinity.scenarios.disruption.outages import Outages
+    from session_affinity.scenarios.disruption.outages import MissedChanges, Outages, Restart
     from session_affinity.traffic.client import Client
 
 pytestmark = [pytest.mark.affinity, pytest.mark.disruption]
@@ -43,7 +47,7 @@ pytestmark = [pytest.mark.affinity, pytest.mark.disruption]
     modes=BOTH_MODES,
 )
 def test_no_kube_proxy_failed_to_sync(
-    kube_proxies: KubeProxies, failed_syncs_before: Mapping[str, int], check: Check
+    kube_proxies: KubeProxies, failed_syncs_before: Mapping[str, FailedSyncs], check: Check
 ) -> None:
     """A failed sync delays changes of all Services on the node; kube-proxy retries, so clients may not notice in time.
 
@@ -64,7 +68,7 @@ def test_no_kube_proxy_failed_to_sync(
     modes=BOTH_MODES,
 )
 @pytest.mark.disruptive
-def test_a_restart_loses_no_request_and_no_affinity_entry(client: Client, outages: Outages, check: Check) -> None:
+def test_a_restart_loses_no_request_and_no_affinity_entry(client: Client, restart: Restart, check: Check) -> None:
     """Upgrades restart kube-proxy on every node: clients must neither see errors nor lose their sessions.
 
     Preconditions: a Service with ClientIP that has an affinity entry of the client.
@@ -72,9 +76,46 @@ def test_a_restart_loses_no_request_and_no_affinity_entry(client: Client, outage
         create another Service and wait for the node to sync it.
     Expected: one endpoint answers every request; the client's entry is the same as before; the node's rules are right.
     """
-    restart = outages.restart()
-
     verdict = judge_restart(restart, client.id)
+
+    check(verdict)
+
+
+@claim(
+    "C40d",
+    "A client loses no request and keeps its endpoint while kube-proxy restarts",
+    promised_by=KUBE_PROXY,
+    source=sources.SYNC_AFTER_START,
+)
+@pytest.mark.disruptive
+def test_a_client_loses_no_request_while_kube_proxy_restarts(client: Client, restart: Restart, check: Check) -> None:
+    """What clients see of C40, in any mode of kube-proxy: what it has programmed must work while it does not run.
+
+    Preconditions: a Service with ClientIP, to one endpoint of which the client is bound.
+    Steps: kill the kube-proxy of the client's node and start it again, while the client sends requests all the time.
+    Expected: one endpoint answers every request.
+    """
+    verdict = judge_one_endpoint(restart.service, client.id, restart.answers)
+
+    check(verdict)
+
+
+@claim(
+    "C94f",
+    "Flows of datagrams are not cut by a restart of kube-proxy",
+    promised_by=KUBE_PROXY,
+    source=sources.CONNTRACK,
+)
+@pytest.mark.disruptive
+def test_flows_of_datagrams_are_not_cut_by_a_restart(client: Client, restart: Restart, check: Check) -> None:
+    """The first sync takes all endpoints for new: what it removes then cuts every flow on the node at each upgrade.
+
+    Preconditions: a Service with ClientIP and two UDP ports over three endpoints; to each port a socket of the client
+        sends datagrams all the time.
+    Steps: kill the kube-proxy of the client's node and start it again; wait for the node to sync another Service.
+    Expected: each flow is answered by one endpoint all the time.
+    """
+    verdict = judge_flows_at_one_endpoint(restart.flowing, client.id, restart.flows)
 
     check(verdict)
 
@@ -87,17 +128,100 @@ def test_a_restart_loses_no_request_and_no_affinity_entry(client: Client, outage
     modes=BOTH_MODES,
 )
 @pytest.mark.disruptive
-def test_changes_made_while_kube_proxy_was_stopped_are_right_after_its_restart(outages: Outages, check: Check) -> None:
+def test_changes_made_while_kube_proxy_was_stopped_are_right_after_its_restart(
+    changes_while_stopped: MissedChanges, check: Check
+) -> None:
     """Services change while a node's kube-proxy is down; whatever it misses then stays wrong until the next change.
 
     Preconditions: Services with ClientIP and without it; affinity entries of a client, on a node, for those with
         ClientIP.
     Steps: stop the node's kube-proxy; patch one Service to ClientIP, one to None, the timeout of one to 30 seconds,
-        delete one and create a new one; kill that kube-proxy and start it again.
+        delete one, let one lose its endpoints and create a new one; kill that kube-proxy and start it again.
     Expected: the node has the rules of all Services as they are now, and nothing of the deleted one; the entry is kept
         where only the timeout changed, and gone where affinity is None.
     """
-    verdict = judge_changes_while_stopped(outages.changes_while_stopped())
+    verdict = judge_missed_changes(changes_while_stopped)
+
+    check(verdict)
+
+
+@claim(
+    "C40e",
+    "Clients get what Services became while kube-proxy was stopped",
+    promised_by=KUBE_PROXY,
+    source=sources.SYNC_AFTER_START,
+)
+@pytest.mark.disruptive
+def test_clients_get_what_services_became_while_kube_proxy_was_stopped(
+    client: Client, changes_while_stopped: MissedChanges, check: Check
+) -> None:
+    """What clients see of C40b, in any mode of kube-proxy.
+
+    Preconditions: Services with ClientIP and without it; the client is bound to an endpoint of one of them.
+    Steps: stop the kube-proxy of the client's node; patch one Service to ClientIP, the timeout of the one to which the
+        client is bound to 30 seconds, delete one and create a new one; kill that kube-proxy and start it again; 10
+        requests to each Service, one to the deleted one.
+    Expected: one endpoint answers all requests to a Service with ClientIP, and that to which the client is bound where
+        it was bound; nothing answers for the deleted one.
+    """
+    verdict = judge_missed_changes_by_answers(changes_while_stopped, client.id)
+
+    check(verdict)
+
+
+@claim(
+    "C92",
+    "Nothing that changes while syncs fail is lost",
+    promised_by=KUBE_PROXY,
+    source=sources.SYNC_BOTH,
+    modes=BOTH_MODES,
+)
+@pytest.mark.disruptive
+def test_nothing_that_changes_while_syncs_fail_is_lost(
+    client: Client, changes_while_failing: MissedChanges, check: Check
+) -> None:
+    """A lock, a full disk, a mistake: syncs fail for a while, and what changed then must not stay wrong.
+
+    Preconditions: Services with ClientIP and without it; affinity entries of a client on its node for those with
+        ClientIP.
+    Steps: have the kube-proxy of the client's node start no program, so that its syncs fail; patch one Service to
+        ClientIP, one to None, the timeout of one to 30 seconds, delete one, let one lose its endpoints and create a new
+        one; let it start programs again, and create another Service; 10 requests to each Service, one to the deleted
+        one.
+    Expected: the node has the rules of all Services as they are now, and nothing of the deleted one; the entry is kept
+        where only the timeout changed, and gone where affinity is None; clients get what the Services are.
+    """
+    verdict = combine(
+        judge_missed_changes(changes_while_failing),
+        judge_missed_changes_by_answers(changes_while_failing, client.id),
+    )
+
+    check(verdict)
+
+
+@claim(
+    "C92b",
+    "Flows of datagrams end whose endpoints were removed while syncs failed",
+    promised_by=KUBE_PROXY,
+    source=sources.CONNTRACK,
+    known=(known_behaviour.FLOWS_AFTER_FAILED_SYNCS,),
+)
+@pytest.mark.disruptive
+def test_flows_of_datagrams_end_whose_endpoints_were_removed_while_syncs_failed(
+    client: Client, changes_while_failing: MissedChanges, check: Check
+) -> None:
+    """kube-proxy removes conntrack entries after it has written rules: a failed sync must not make it forget that.
+
+    Preconditions: a Service with ClientIP and two UDP ports over three endpoints; to each port a socket of the client
+        sends datagrams all the time.
+    Steps: have the kube-proxy of the client's node start no program, so that its syncs fail; remove all endpoints of
+        the Service, although their pods go on; let it start programs again, and create two other Services one after the
+        other.
+    Expected: no datagram is answered any more.
+    """
+    changes = changes_while_failing
+
+    verdict = judge_flows_ended(changes.emptied, client.id, changes.flows)
 
     check(verdict)
 
@@ -157,12 +281,78 @@ def test_flushed_rules_are_restored_within_the_sync_period(flush: Flush, check: 
     """A firewall reload flushes kube-proxy's rules, and no Service works on the node until they are restored.
 
     Preconditions: a Service with ClientIP that is programmed on a node other than the client's.
-    Steps: write the node's mangle, nat and filter tables anew without anything of kube-proxy's, as a firewall does that
-        loads its own rules; read the node once a second.
+    Steps: cut the connections of the node's kube-proxy to the API server, so that no change of a Service makes it write
+        rules (where its syncPeriod is short enough for that); write the node's mangle, nat and filter tables anew
+        without anything of kube-proxy's, as a firewall does that loads its own rules; read the node once a second.
     Expected: all rules are restored within kube-proxy's syncPeriod, plus 5 seconds that it waits for all tables to be
-        flushed, plus one sync. (Other claims change Services meanwhile, which may make kube-proxy notice sooner.)
+        flushed, plus one sync.
     """
     verdict = judge_repair(flush.result())
+
+    check(verdict)
+
+
+@claim(
+    "C48b",
+    "A flushed nat table is restored within the sync period",
+    promised_by=KUBE_PROXY,
+    source=sources.IPTABLES_MONITOR,
+    modes=IPTABLES,
+    known=(known_behaviour.NAT_TABLE_FLUSHED,),
+)
+@pytest.mark.disruptive
+def test_a_flushed_nat_table_is_restored_within_the_sync_period(nat_repair: Repair, check: Check) -> None:
+    """Somebody who flushes the nat table alone breaks every Service on the node, and nothing says so.
+
+    Preconditions: a Service with ClientIP that is programmed on a node other than the client's.
+    Steps: cut the connections of the node's kube-proxy to the API server, so that no change of a Service makes it write
+        rules; write the node's nat table anew without anything of kube-proxy's; read the node once a second.
+    Expected: all rules are restored within kube-proxy's syncPeriod, plus 5 seconds, plus one sync.
+    """
+    verdict = judge_repair(nat_repair)
+
+    check(verdict)
+
+
+@claim(
+    "C48c",
+    "A deleted nftables table is written again within the sync period of the next change",
+    promised_by=KUBE_PROXY,
+    source=sources.FULL_SYNC,
+    modes=NFTABLES,
+)
+@pytest.mark.disruptive
+def test_a_deleted_table_is_written_again_after_the_next_change(repair_by_changes: Repair, check: Check) -> None:
+    """nft flush ruleset, as in the configuration of many distributions, deletes kube-proxy's table with all others.
+
+    Preconditions: a Service with ClientIP that is programmed on a node other than the client's.
+    Steps: delete kube-proxy's table on the node; create another Service; read the node once a second.
+    Expected: the sync of the new Service fails and is repeated as a full one: all rules are restored within
+        kube-proxy's syncPeriod, plus 5 seconds, plus one sync.
+    """
+    verdict = judge_repair(repair_by_changes)
+
+    check(verdict)
+
+
+@claim(
+    "C48d",
+    "A deleted nftables table is written again within the sync period",
+    promised_by=KUBE_PROXY,
+    source=sources.SYNC_NFTABLES,
+    modes=NFTABLES,
+    known=(known_behaviour.TABLE_DELETED,),
+)
+@pytest.mark.disruptive
+def test_a_deleted_table_is_written_again_within_the_sync_period(quiet_repair: Repair, check: Check) -> None:
+    """Without a change of a Service a node whose firewall was loaded anew stays without any Service.
+
+    Preconditions: a Service with ClientIP that is programmed on a node other than the client's.
+    Steps: cut the connections of the node's kube-proxy to the API server, so that no change of a Service makes it write
+        rules; delete its table; read the node once a second.
+    Expected: all rules are restored within kube-proxy's syncPeriod, plus 5 seconds, plus one sync.
+    """
+    verdict = judge_repair(quiet_repair)
 
     check(verdict)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from session_affinity.claims import API, BOTH_MODES, KUBE_PROXY, sources
+from session_affinity.claims import API, BOTH_MODES, KUBE_PROXY, known_behaviour, sources
 from session_affinity.plugin.claims import claim
 from session_affinity.scenarios.endpoint_changes.scenario import Scenario, ScenarioStep
 from session_affinity.verdicts.endpoint_changes import (
@@ -21,6 +21,12 @@ from session_affinity.verdicts.endpoint_changes import (
     judge_step,
     judge_step_rules,
     judge_steps,
+)
+from session_affinity.verdicts.flows import (
+    judge_flows_answered,
+    judge_flows_kept,
+    judge_flows_left,
+    judge_flows_unanswered,
 )
 from session_affinity.verdicts.verdict import combine
 
@@ -361,6 +367,245 @@ def test_a_recreated_service_starts_without_affinity_entries(
 
 
 @claim(
+    "C87",
+    "A change of type to ClusterIP and back leaves no rule for the node port and keeps clients",
+    promised_by=KUBE_PROXY,
+    source=sources.SYNC_BOTH,
+    modes=BOTH_MODES,
+)
+def test_a_change_of_type_leaves_no_rule_for_the_node_port_and_keeps_clients(
+    client: Client, endpoint_changes: EndpointChanges, check: Check
+) -> None:
+    """A node port that stays open after its Service gave it up exposes what was meant to be internal.
+
+    Preconditions: a Service of type NodePort with ClientIP over three endpoints, to one of which the client is bound.
+    Steps: change its type to ClusterIP, then to NodePort again; read the rules of every node each time; 10 requests to
+        the cluster IP each time.
+    Expected: every node has the rules of the type, and none for a node port that the Service does not have; the
+        endpoint that the client is bound to answers all requests.
+    """
+    result = endpoint_changes.of(Scenario.TYPED)
+
+    verdict = combine(judge_steps(result, client.id), judge_step_rules(*result.steps))
+
+    check(verdict)
+
+
+@claim(
+    "C87b",
+    "Withdrawn external and load balancer addresses leave no rule, and clients stay bound",
+    promised_by=KUBE_PROXY,
+    source=sources.SYNC_BOTH,
+    modes=BOTH_MODES,
+)
+def test_withdrawn_addresses_leave_no_rule_and_clients_stay_bound(
+    client: Client, endpoint_changes: EndpointChanges, check: Check
+) -> None:
+    """A withdrawn address may be given to another Service, or another host, and must not lead to the former one.
+
+    Preconditions: a Service of type LoadBalancer with ClientIP and an external address, to one endpoint of which the
+        client is bound.
+    Steps: set an address of its load balancer, withdraw both addresses, give both back; read the rules of every node
+        each time; 10 requests to the cluster IP each time.
+    Expected: every node has the rules of the addresses that the Service has at the time, and no others of it; the
+        endpoint that the client is bound to answers all requests.
+    """
+    result = endpoint_changes.of(Scenario.ADDRESSED)
+
+    verdict = combine(judge_steps(result, client.id), judge_step_rules(*result.steps))
+
+    check(verdict)
+
+
+@claim(
+    "C88",
+    "Switching traffic policies moves a client only when its endpoint may no longer be used",
+    promised_by=API,
+    source=sources.INTERNAL_POLICY_FIELD,
+)
+def test_switching_policies_moves_a_client_only_when_it_must(
+    client: Client, endpoint_changes: EndpointChanges, check: Check
+) -> None:
+    """Policies are switched on Services in use; a node that serves the former policy sends clients to the wrong node.
+
+    Preconditions: a NodePort Service with ClientIP over an endpoint of the client's node and one of another node.
+    Steps: change internalTrafficPolicy to Local; change it to Cluster again and externalTrafficPolicy to Local; change
+        that to Cluster again; the client sends requests all the time.
+    Expected: every request is answered; under internalTrafficPolicy Local by the endpoint of the client's node, to
+        which the client stays bound from then on; every node has the rules of the policies of the time.
+    """
+    result = endpoint_changes.of(Scenario.POLICED)
+
+    verdict = judge_steps(result, client.id)
+
+    check(verdict)
+
+
+@claim(
+    "C89",
+    "Adding and removing a port moves no client of another port",
+    promised_by=API,
+    source=sources.FIELD,
+)
+def test_adding_and_removing_a_port_moves_no_client_of_another_port(
+    client: Client, endpoint_changes: EndpointChanges, check: Check
+) -> None:
+    """A metrics port that is added to a Service must not end the sessions of the port beside it.
+
+    Preconditions: a Service with ClientIP and one port over three endpoints, to one of which the client is bound.
+    Steps: add a second port, then remove it; 10 requests to the first port each time.
+    Expected: the endpoint that the client is bound to answers all of them, and every node has the rules of both ports,
+        then of the first alone.
+    """
+    result = endpoint_changes.of(Scenario.WIDENED)
+
+    verdict = judge_steps(result, client.id)
+
+    check(verdict)
+
+
+@claim(
+    "C93",
+    "An endpoint that is back within a second is used like any other",
+    promised_by=KUBE_PROXY,
+    source=sources.SYNC_BOTH,
+)
+def test_an_endpoint_that_is_back_within_a_second_is_used_like_any_other(
+    client: Client, endpoint_changes: EndpointChanges, check: Check
+) -> None:
+    """kube-proxy deletes what it has of a former endpoint later: it must not delete what the endpoint needs again.
+
+    Preconditions: a Service with ClientIP over three endpoints, to one of which the client is bound.
+    Steps: remove the client's endpoint and give it back as soon as the API has followed; change other Services twice, a
+        second and more later; the client sends requests all the time.
+    Expected: every request is answered, by one endpoint once the node has followed; every node has the rules of all
+        three endpoints, then and after each later change; the client stays from then on.
+    """
+    result = endpoint_changes.of(Scenario.FLAPPING)
+
+    verdict = judge_steps(result, client.id)
+
+    check(verdict)
+
+
+@claim(
+    "C94",
+    "Flows of datagrams leave an endpoint that is removed",
+    promised_by=KUBE_PROXY,
+    source=sources.CONNTRACK,
+)
+def test_flows_of_datagrams_leave_an_endpoint_that_is_removed(
+    client: Client, endpoint_changes: EndpointChanges, check: Check
+) -> None:
+    """DNS resolvers, metrics and telephony send from one socket for hours: their flow must not stay with a former pod.
+
+    Preconditions: a Service with ClientIP and eight UDP ports over three endpoints; to each port a socket of the client
+        sends datagrams all the time.
+    Steps: remove the endpoint that answers the first flow, although its pod goes on; then give it back.
+    Expected: flows that were at this endpoint are answered by one of the other two, also when it is back.
+    """
+    result = endpoint_changes.of(Scenario.FLOWING)
+
+    verdict = judge_flows_left(result, ScenarioStep.ENDPOINT_REMOVED, ScenarioStep.ENDPOINT_GIVEN_BACK, client.id)
+
+    check(verdict)
+
+
+@claim(
+    "C94b",
+    "Flows of datagrams to endpoints that stay are not cut when endpoints change",
+    promised_by=KUBE_PROXY,
+    source=sources.CONNTRACK,
+)
+def test_flows_of_datagrams_to_endpoints_that_stay_are_not_cut(
+    client: Client, endpoint_changes: EndpointChanges, check: Check
+) -> None:
+    """Connections of QUIC and calls of SIP are flows of datagrams: one that goes elsewhere is a connection lost.
+
+    Preconditions: a Service with ClientIP and eight UDP ports over three endpoints; to each port a socket of the client
+        sends datagrams all the time.
+    Steps: remove the endpoint that answers the first flow; then give it back.
+    Expected: each flow to another endpoint is answered by that endpoint all the time; a flow that left the removed
+        endpoint stays where it went.
+    """
+    result = endpoint_changes.of(Scenario.FLOWING)
+
+    verdict = judge_flows_kept(result, client.id, ScenarioStep.ENDPOINT_REMOVED, ScenarioStep.ENDPOINT_GIVEN_BACK)
+
+    check(verdict)
+
+
+@claim(
+    "C94c",
+    "Flows of datagrams end when their Service has no endpoint left",
+    promised_by=KUBE_PROXY,
+    source=sources.CONNTRACK,
+    known=(known_behaviour.FLOWS_WITHOUT_ENDPOINTS,),
+)
+def test_flows_of_datagrams_end_without_endpoints(
+    client: Client, endpoint_changes: EndpointChanges, check: Check
+) -> None:
+    """A flow that goes on floods the address of a pod that is gone, and whoever gets that address next.
+
+    Preconditions: a Service with ClientIP and two UDP ports over three endpoints; to each port a socket of the client
+        sends datagrams all the time.
+    Steps: remove all endpoints, although their pods go on; change other Services.
+    Expected: no datagram is answered any more.
+    """
+    result = endpoint_changes.of(Scenario.EMPTIED)
+
+    verdict = judge_flows_unanswered(result, ScenarioStep.CHANGES_LATER, client.id)
+
+    check(verdict)
+
+
+@claim(
+    "C94d",
+    "Flows of datagrams are answered again when their Service has endpoints again",
+    promised_by=KUBE_PROXY,
+    source=sources.CONNTRACK,
+)
+def test_flows_of_datagrams_are_answered_again_with_endpoints(
+    client: Client, endpoint_changes: EndpointChanges, check: Check
+) -> None:
+    """A socket that sends while there is no endpoint must not be left in a black hole for as long as it sends.
+
+    Preconditions: flows of datagrams to a Service with ClientIP whose endpoints were all removed; they go on.
+    Steps: give the three endpoints back.
+    Expected: every flow is answered by one of them.
+    """
+    result = endpoint_changes.of(Scenario.EMPTIED)
+
+    verdict = judge_flows_answered(result, ScenarioStep.SCALED_TO_3, client.id)
+
+    check(verdict)
+
+
+@claim(
+    "C94e",
+    "Flows of datagrams end when their Service is deleted",
+    promised_by=KUBE_PROXY,
+    source=sources.CONNTRACK,
+    known=(known_behaviour.FLOWS_OF_DELETED_SERVICES,),
+)
+def test_flows_of_datagrams_end_when_their_service_is_deleted(
+    client: Client, endpoint_changes: EndpointChanges, check: Check
+) -> None:
+    """What is sent to a deleted Service must not go on to pods, or to whoever gets their addresses.
+
+    Preconditions: a Service with ClientIP and eight UDP ports over three endpoints; to each port a socket of the client
+        sends datagrams all the time.
+    Steps: delete the Service, then other Services.
+    Expected: no datagram is answered any more.
+    """
+    result = endpoint_changes.of(Scenario.FLOWING)
+
+    verdict = judge_flows_unanswered(result, ScenarioStep.SERVICE_DELETED, client.id)
+
+    check(verdict)
+
+
+@claim(
     "C35",
     "A deleted Service leaves nothing on any node",
     promised_by=KUBE_PROXY,
@@ -370,8 +615,8 @@ def test_a_recreated_service_starts_without_affinity_entries(
 def test_a_deleted_service_leaves_nothing(endpoint_changes: EndpointChanges, check: Check) -> None:
     """Leftovers add up over the life of a node, slow down syncs and may catch traffic of an address used again.
 
-    Preconditions: ten Services with ClientIP whose endpoints, ports and selectors changed while clients sent requests
-        to them.
+    Preconditions: seventeen Services with ClientIP whose endpoints, ports and policies changed while clients sent
+        requests to them.
     Steps: delete them; read every node.
     Expected: no chain, rule, map element, list or set of any of them, those of former endpoints and ports included.
     """

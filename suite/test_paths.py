@@ -22,7 +22,7 @@ from session_affinity.verdicts.paths import (
     judge_separate_bindings,
     judge_unanswered_requests,
 )
-from session_affinity.verdicts.rules import judge_aspects
+from session_affinity.verdicts.rules import judge_aspects, judge_sync
 from session_affinity.verdicts.verdict import combine
 
 if TYPE_CHECKING:
@@ -291,6 +291,43 @@ def test_with_traffic_distribution_a_nodes_affinity_rules_cover_only_its_zone(
     differences = zoned_services.testbed.read(service)
 
     verdict = judge_aspects(service, differences, zoned_services.sync.waited)
+
+    check(verdict)
+
+
+@claim(
+    "C47c",
+    "A node whose zone changes uses the endpoints of its new zone",
+    promised_by=KUBE_PROXY,
+    source=sources.TOPOLOGY_CHANGE,
+    modes=BOTH_MODES,
+)
+def test_a_node_whose_zone_changes_uses_the_endpoints_of_its_new_zone(
+    client: Client, services_in_another_zone: ZonedServices, check: Check
+) -> None:
+    """Nodes get their zone late from the cloud: a kube-proxy that read its labels once sends clients out of their zone.
+
+    Preconditions: nodes in two zones; Services with trafficDistribution, one with ClientIP and one without affinity,
+        with endpoints in both; the client's node has none.
+    Steps: change the label of the client's node to the other zone; read the rules of every node; 10 requests to each
+        Service.
+    Expected: the client's node has the rules of its new zone, the others those of theirs; all requests are answered by
+        endpoints of the new zone, under ClientIP by one of them.
+    """
+    moved = services_in_another_zone
+    answers = client.request(target(moved.sticky), target(moved.plain), count=10)
+
+    zone_pods = moved.in_zone(client.node)
+    sticky_requests, plain_requests = (
+        PathRequests(service, client.id, {target(service): f"to {service.name}"}, answers.of(target(service)))
+        for service in (moved.sticky, moved.plain)
+    )
+    verdict = combine(
+        judge_sync(moved.sticky, moved.sync),
+        judge_one_endpoint_per_path(sticky_requests),
+        judge_allowed_endpoints(sticky_requests, {target(moved.sticky): zone_pods}),
+        judge_allowed_endpoints(plain_requests, {target(moved.plain): zone_pods}),
+    )
 
     check(verdict)
 

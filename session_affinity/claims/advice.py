@@ -85,6 +85,17 @@ ADVICE: Final = (
         " everything",
     ),
     Advice(
+        "C92",
+        "C40b",
+        "what kube-proxy forgets when a sync fails: the changes of a failed sync are to be part of the next one",
+    ),
+    Advice(
+        "C94, C94c or C94d",
+        "C29",
+        "conntrack: kube-proxy removes the entries of datagrams whose endpoint is gone after it has written rules; see"
+        " in its log whether it may list and delete them",
+    ),
+    Advice(
         "C41b",
         "C14 to C18",
         "kube-proxy's log, which has what the kernel or another program refused: syncs fail and succeed when repeated",

@@ -54,13 +54,37 @@ class KnownBehaviour:
         return f"kube-proxy {self.what} ({self.versions}): {self.link}"
 
 
+_ISSUES: Final = "https://github.com/kubernetes/kubernetes/issues"
 IPVS_SHORT_TIMEOUTS: Final = KnownBehaviour(
     "in ipvs mode keeps a client bound as long as the kernel tracks a connection of it, for two minutes after its end: "
     "timeouts below about two minutes are not kept",
-    "https://github.com/kubernetes/kubernetes/issues/89358",
+    f"{_ISSUES}/89358",
     modes=("ipvs",),
 )
 """A connection of IPVS holds the template that binds the client; see the kernel's ip_vs_conn.c, ip_vs_conn_expire."""
+FLOWS_WITHOUT_ENDPOINTS: Final = KnownBehaviour(
+    "keeps the flows of datagrams of a Service that has lost its last endpoint", f"{_ISSUES}/139628", "1.32", "1.37"
+)
+FLOWS_OF_DELETED_SERVICES: Final = KnownBehaviour(
+    "keeps the flows of datagrams of a deleted Service",
+    "https://github.com/kubernetes/kubernetes/pull/141371",
+    "1.32",
+    "1.38",
+)
+FLOWS_AFTER_FAILED_SYNCS: Final = KnownBehaviour(
+    "forgets to end flows of datagrams to endpoints that were removed while its syncs failed", f"{_ISSUES}/112604"
+)
+NAT_TABLE_FLUSHED: Final = KnownBehaviour(
+    "notices that rules are gone only when those of the mangle table are, and otherwise at the next change, or after an"
+    " hour",
+    f"{_ISSUES}/129128",
+    modes=("iptables",),
+)
+TABLE_DELETED: Final = KnownBehaviour(
+    "does not notice in nftables mode that its table is gone before the next change, or after an hour",
+    f"{_ISSUES}/129128",
+    modes=("nftables",),
+)
 
 
 def known_behaviour(behaviours: Iterable[KnownBehaviour], versions: Iterable[str], mode: str) -> KnownBehaviour | None:

@@ -33,11 +33,17 @@ SYNC_AFTER_START: Final = (
 WRITE_RULES: Final = "kube-proxy pkg/proxy/iptables/proxier.go, writeServiceToEndpointRules"
 SHOULD_SKIP_SERVICE: Final = "kube-proxy pkg/proxy/util/utils.go, ShouldSkipService"
 CATEGORIZE_ENDPOINTS: Final = "kube-proxy pkg/proxy/topology.go, CategorizeEndpoints"
+TOPOLOGY_CHANGE: Final = "kube-proxy pkg/proxy/iptables/proxier.go and nftables/proxier.go, OnTopologyChange"
 TERMINATING_ENDPOINTS: Final = "KEP-1669; kube-proxy pkg/proxy/topology.go, CategorizeEndpoints"
 IPTABLES_MONITOR: Final = (
     "kube-proxy pkg/util/iptables/iptables.go, Monitor; KubeProxyConfiguration.iptables.syncPeriod"
 )
+FULL_SYNC: Final = (
+    "kube-proxy pkg/proxy/nftables/proxier.go, syncProxyRules: a failed sync makes the next one a full one"
+)
 METRICS: Final = "kube-proxy pkg/proxy/metrics/metrics.go"
+
+CONNTRACK: Final = "kube-proxy pkg/proxy/conntrack/cleanup.go, CleanStaleEntries"
 
 AFFINITY_STORES: Final = "Linux net/netfilter/xt_recent.c and nft_dynset.c"
 XT_RECENT: Final = "Linux net/netfilter/xt_recent.c"
@@ -164,6 +170,12 @@ PROMISES: Final[Mapping[str, Citation]] = {
     "C30": _SELECTED,
     "C81": _SAME_POD,
     "C82": _SELECTED,
+    "C88": Citation(
+        INTERNAL_POLICY_FIELD,
+        "the proxy will assume that pods only want to talk to endpoints of the service on the same node as the pod",
+        PODS,
+    ),
+    "C89": _SAME_POD,
     "C23": _STICKY_TIME,
     "C24": _MAXIMUM_TIME,
     "C24d": _MAXIMUM_TIME,

@@ -31,6 +31,8 @@ NO_AFFINITY: Final = "None"
 DEFAULT_TIMEOUT: Final = 10800
 PORT: Final = 9000
 BACKEND: Final = {"app": "webpod"}
+NO_PROVIDER: Final = "session-affinity-conformance/nobodys"
+"""A loadBalancerClass without an implementation: no cloud provider creates a load balancer and charges for it."""
 ENDPOINTS_PAUSE: Final = 0.1
 """Seconds between two reads of endpoints that are expected to change."""
 AT_ONCE: Final = 4
@@ -140,6 +142,11 @@ class Services:
     def change(self, service: ServiceState, spec: Mapping[str, Any]) -> None:
         """Patch fields of a Service's specification without waiting for endpoints or nodes."""
         self._api.patch(SERVICES, service.name, service.namespace, {"spec": spec})
+
+    def set_load_balancer(self, service: ServiceState, *addresses: str) -> None:
+        """Set the addresses of a Service's load balancer, in its status, to these; raises ApiError."""
+        change = {"status": {"loadBalancer": {"ingress": [{"ip": address} for address in addresses]}}}
+        self._api.patch(SERVICES, f"{service.name}/status", service.namespace, change)
 
     def wait_for_endpoints(self, expected: Mapping[str, Collection[str]]) -> dict[str, ServiceState]:
         """Wait until every port of each Service has exactly these pods as endpoints, and return the states by name.

@@ -245,7 +245,7 @@ class _Reader:
             failed = KubeProxies(self._nodes, configs, ()).failed_syncs(reading.node)
         except NodeError:
             return reading
-        return replace(reading, failed_syncs=failed)
+        return replace(reading, failed_syncs=sum(failed.values()))
 
     def _client_pods(
         self, objects: Objects, readings: Iterable[NodeReading], addresses: set[str]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +17,7 @@ from session_affinity.errors import NodeError
 from session_affinity.waiting import SLOW_MACHINE, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from session_affinity.dataplane.proxy_config import ProxyConfigs
     from session_affinity.nodes.nodes import Nodes
@@ -26,13 +27,16 @@ METRICS_ADDRESS: Final = "127.0.0.1:10249"
 METRICS: Final = f"http://{METRICS_ADDRESS}"
 PROCESS: Final = "--config=[^ ]*[k]ube-proxy"
 """Matches the command line of kube-proxy, and not that of the program that looks for it."""
+SYNC: Final = "kubeproxy_sync_proxy_rules"
+"""How the metrics about syncs begin (pkg/proxy/metrics/metrics.go); a counter is there once it has counted."""
 STARTED: Final = "process_start_time_seconds"
-FAILURES: Final = (
-    "kubeproxy_sync_proxy_rules_iptables_restore_failures_total",
-    "kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total",
-    "kubeproxy_sync_proxy_rules_nftables_sync_failures_total",
-)
-"""The metrics that count failed syncs, in either mode."""
+FAILURES: Final = {
+    "kubeproxy_sync_proxy_rules_iptables_restore_failures_total": "iptables-restore failed",
+    "kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total": "a partial sync failed",
+    "kubeproxy_sync_proxy_rules_nftables_sync_failures_total": "a transaction of nft failed",
+    "kubeproxy_sync_proxy_rules_nftables_cleanup_failures_total": "the deletion of former chains failed",
+}
+"""The metrics that count failed syncs, in either mode, and what each says."""
 NO_SYNC: Final = 3
 """The exit code of ``KILL_DURING_SYNC`` when it met no sync."""
 
@@ -54,7 +58,47 @@ exit "$3"
 """
 """Resumes kube-proxy, and kills it as soon as it has a child that writes rules."""
 
-_SAMPLE: Final = re.compile(r"^(?P<name>\w+)(?:\{[^}]*\})? (?P<value>\S+)$", re.MULTILINE)
+LIMIT_FILES: Final = r"""
+pid=$(pgrep -o -f -- "$1") || { echo 'no kube-proxy here' >&2; exit 1; }
+prlimit --pid "$pid" --nofile --output=SOFT --noheadings && prlimit --pid "$pid" --nofile="$2":
+"""
+"""Prints how many files kube-proxy may have open, and changes that number."""
+
+CUT_OFF: Final = r"""
+pid=$(pgrep -o -f -- "$1") || { echo 'no kube-proxy here' >&2; exit 1; }
+ports=$(ss -Htnp state established | sed -n "s/^ *[0-9]* *[0-9]* *[^ ]*:\([0-9]*\) .*pid=$pid,.*/\1/p" | tr '\n' ',')
+[ -n "$ports" ] || { echo 'kube-proxy has no connection' >&2; exit 1; }
+nft -f - <<RULES
+table inet session-affinity-quiet {
+  chain input { type filter hook input priority -300; tcp dport { ${ports%,} } drop; }
+  chain output { type filter hook output priority -300; tcp sport { ${ports%,} } drop; }
+}
+RULES
+"""
+"""Drops the packets of the connections that kube-proxy has."""
+CONNECT: Final = ("nft", "delete", "table", "inet", "session-affinity-quiet")
+"""Removes the rules of ``CUT_OFF``."""
+CUT_OFF_SECONDS: Final = 40.0
+"""How long kube-proxy can be cut off: it connects again 45 s after the last packet (client-go's HTTP/2 health check:
+ReadIdleTimeout and PingTimeout)."""
+
+_SAMPLE: Final = re.compile(r"^(?P<name>\w+)(?:\{(?P<labels>[^}]*)\})? (?P<value>\S+)$", re.MULTILINE)
+_FAMILY: Final = re.compile(r'ip_family="(?P<family>\w+)"')
+
+
+@dataclass(frozen=True, order=True)
+class FailureCounter:
+    """A counter of failed syncs of one kube-proxy: what failed, and in which IP family; empty if it does not say."""
+
+    what: str
+    family: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.family})" if self.family else self.what
+
+
+FailedSyncs = Mapping[FailureCounter, int]
+"""The number of failed syncs of one kube-proxy since it started, by counter."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +117,50 @@ class KubeProxies:
         """Return the seconds after which a kube-proxy writes all its rules again; raises ClusterError if unknown."""
         return self.configs.of(node).sync_period
 
-    def failed_syncs(self, node: str) -> int:
-        """Return the number of failed syncs of a kube-proxy since it started; raises NodeError."""
-        values = self._metrics(node)
-        return int(sum(values.get(name, 0.0) for name in FAILURES))
+    def failed_syncs(self, node: str) -> FailedSyncs:
+        """Return the failed syncs of a kube-proxy since it started, none of what never failed; raises NodeError."""
+        counters: dict[FailureCounter, int] = {}
+        samples = list(self._samples(node))
+        if not any(sample["name"].startswith(SYNC) for sample in samples):
+            raise NodeError(f"{node}: {METRICS}/metrics has nothing about syncs: is it kube-proxy that answers there?")
+        for sample in samples:
+            if what := FAILURES.get(sample["name"]):
+                family = _FAMILY.search(sample["labels"] or "")
+                counter = FailureCounter(what, family["family"] if family else "")
+                counters[counter] = counters.get(counter, 0) + int(float(sample["value"]))
+        return counters
 
-    def all_failed_syncs(self) -> dict[str, int]:
-        """Return the number of failed syncs by node; raises NodeError."""
+    def all_failed_syncs(self) -> dict[str, FailedSyncs]:
+        """Return the failed syncs by node; raises NodeError."""
         return {name: self.failed_syncs(name) for name in self.nodes.names}
+
+    def fail_syncs(self, node: str) -> int:
+        """Have a kube-proxy open no more files, so that it starts no program and its syncs fail; raises NodeError.
+
+        Return how many it may have open otherwise, for ``end_failures``. It goes on to follow changes, over the
+        connections that it has, and answers no request for its metrics.
+        """
+        return self._limit_files(node, 0)
+
+    def end_failures(self, node: str, files: int) -> None:
+        """Let a kube-proxy open files again; raises NodeError."""
+        self._limit_files(node, files)
+
+    def cut_off(self, node: str) -> bool:
+        """Keep a kube-proxy from learning of changes for up to ``CUT_OFF_SECONDS``; return whether that is possible.
+
+        The connections that it has lose all packets until ``connect``. Raises NodeError when the node does not answer.
+        """
+        return self.nodes.run(node, ("sh", "-c", CUT_OFF, "cut", PROCESS)).returncode == 0
+
+    def connect(self, node: str, *, before: float) -> None:
+        """End what ``cut_off`` began, and start the kube-proxy anew, so that it learns at once what it missed.
+
+        ``before`` is as for ``revive``. Raises NodeError and NotReadyError.
+        """
+        self.nodes.run(node, CONNECT).check()
+        self.kill(node)
+        self.revive(node, before=before)
 
     def pause(self, node: str) -> None:
         """Stop a kube-proxy (SIGSTOP): changes wait until it is resumed; raises NodeError."""
@@ -152,10 +232,17 @@ class KubeProxies:
         if done.returncode:
             raise NodeError(f"{node}: no kube-proxy to signal {name}: {done.stderr.strip() or 'none runs'}")
 
+    def _limit_files(self, node: str, files: int) -> int:
+        argv = ("sh", "-c", LIMIT_FILES, "limit", PROCESS, str(files))
+        return int(self.nodes.run(node, argv).check().stdout)
+
     def _metrics(self, node: str) -> dict[str, float]:
         """Return the value of each metric, summed over its labels."""
-        page = self.nodes.run(node, ("curl", "-q", "-sS", "-f", "-m", "5", f"{METRICS}/metrics")).check().stdout
         values: dict[str, float] = {}
-        for sample in _SAMPLE.finditer(page):
+        for sample in self._samples(node):
             values[sample["name"]] = values.get(sample["name"], 0.0) + float(sample["value"])
         return values
+
+    def _samples(self, node: str) -> Iterator[re.Match[str]]:
+        page = self.nodes.run(node, ("curl", "-q", "-sS", "-f", "-m", "5", f"{METRICS}/metrics")).check().stdout
+        return _SAMPLE.finditer(page)

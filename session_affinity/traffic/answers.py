@@ -31,6 +31,11 @@ def target(service: ServiceState) -> Target:
     return Target(service.cluster_ips[0], service.ports[0].port)
 
 
+def targets(service: ServiceState) -> tuple[Target, ...]:
+    """Return each port of a Service at its first cluster IP."""
+    return tuple(Target(service.cluster_ips[0], port.port) for port in service.ports)
+
+
 @dataclass(frozen=True)
 class Answer:
     """A request and the answer to it.

@@ -12,7 +12,7 @@ from session_affinity.dataplane.model import family_of
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import TrafficError
 from session_affinity.kube import pod_state
-from session_affinity.traffic import at_once, curl, datagrams, schedule
+from session_affinity.traffic import at_once, curl, datagrams, flows, schedule
 from session_affinity.traffic import stream as streams
 
 if TYPE_CHECKING:
@@ -127,6 +127,12 @@ class Client(Requester):
             self.namespace, self.pod, streams.argv(target, self.timeouts), container=self.container
         )
         return streams.Stream(target, command, self.timeouts.total)
+
+    def flows(self, targets: Sequence[Target]) -> flows.Flows:
+        """Start to send datagrams to each target on a socket of its own, until ``Flows.stop``; raises ExecError."""
+        timeout = self.timeouts.connect
+        command = self.api.start(self.namespace, self.pod, flows.argv(targets, timeout), container=self.container)
+        return flows.Flows(targets, command, timeout)
 
     def uptime(self) -> float:
         """Return the client's uptime in seconds, on which the moments of answers are given; raises TrafficError."""

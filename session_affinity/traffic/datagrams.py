@@ -56,7 +56,7 @@ done
 ``kept`` or ``fresh`` sockets, the number of datagrams, and an address and a port for each."""
 
 NO_ANSWER: Final = "no answer"
-_LINE = re.compile(r"^@datagram (?P<sent>\d+\.\d\d) (?P<ended>\d+\.\d\d) (?P<answer>.*)$", re.MULTILINE)
+_LINE = re.compile(r"^@datagram (?P<answer>\d+\.\d\d \d+\.\d\d .*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -103,13 +103,15 @@ def parse(text: str, rounds: Sequence[Round]) -> tuple[Answers, ...]:
         )
     answers: list[list[Answer]] = [[] for _ in rounds]
     for (place, target), line in zip(sent, lines, strict=True):
-        answers[place].append(_answer(target, line))
+        answers[place].append(answer(target, line["answer"]))
     return tuple(Answers(tuple(of_round)) for of_round in answers)
 
 
-def _answer(target: Target, line: re.Match[str]) -> Answer:
-    head, _, name = line["answer"].partition(":")
+def answer(target: Target, line: str) -> Answer:
+    """Return the answer in a line of a script: when the datagram was sent, when its answer came, and its first line."""
+    began, over, text = line.split(" ", 2)
+    head, _, name = text.partition(":")
     endpoint = name.strip() if head == "Hostname" and name.strip() else None
-    error = "" if endpoint else f"the answer names no host: {line['answer'][:80]!r}" if line["answer"] else NO_ANSWER
-    sent, ended = float(line["sent"]), float(line["ended"])
+    error = "" if endpoint else f"the answer names no host: {text[:80]!r}" if text else NO_ANSWER
+    sent, ended = float(began), float(over)
     return Answer(target, endpoint, 0, 0, 1, ended - sent, error, not_before=sent, not_after=ended)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from session_affinity.errors import NothingObservedError
+from session_affinity.traffic.answers import target
 from session_affinity.verdicts.distribution import judge_one_endpoint
 from session_affinity.verdicts.rules import judge_differences, judge_readable_rules
 from session_affinity.verdicts.verdict import Finding, Verdict, combine, require_observed
@@ -14,18 +15,24 @@ if TYPE_CHECKING:
 
     from session_affinity.dataplane.backend import AffinityEntry
     from session_affinity.dataplane.model import ServiceState
+    from session_affinity.nodes.kube_proxy import FailedSyncs
     from session_affinity.scenarios.disruption.flush import Repair
     from session_affinity.scenarios.disruption.many_services import ManyServices
-    from session_affinity.scenarios.disruption.outages import BlockingRule, ChangesWhileStopped, NodeRules, Restart
+    from session_affinity.scenarios.disruption.outages import BlockingRule, MissedChanges, NodeRules, Restart
+    from session_affinity.traffic.answers import Answers
     from session_affinity.traffic.client import ClientId
 
 
 def judge_restart(restart: Restart, client: ClientId) -> Verdict:
-    """Judge that after a restart one endpoint answered every request, the entry is kept, and the rules are right."""
+    """Judge that after a restart one endpoint answered every request, the entry is kept, and the rules are right.
+
+    Raises NothingObservedError where rules cannot be read.
+    """
+    rules = _require_rules(restart.rules, restart.service)
     verdict = combine(
         judge_one_endpoint(restart.service, client, restart.answers),
-        _judge_entry(restart.service, restart.rules.node, restart.before, restart.after),
-        judge_node_rules(restart.rules),
+        _judge_entry(restart.service, rules.node, restart.before, restart.after),
+        judge_node_rules(rules),
     )
     if not verdict.ok:
         return verdict
@@ -33,17 +40,43 @@ def judge_restart(restart: Restart, client: ClientId) -> Verdict:
     return Verdict(f"{headline}, entry and rules kept", service=restart.service)
 
 
-def judge_changes_while_stopped(changes: ChangesWhileStopped) -> Verdict:
-    """Judge that a node has processed changes made while its kube-proxy was stopped as it does any others."""
-    node = changes.rules.node
-    cleared = _judge_absence(changes.off, node, "no affinity entry under None", [*map(str, changes.off_entries)])
-    deleted = _judge_absence(changes.deleted, node, "nothing of a deleted Service", changes.deleted_objects)
-    kept = _judge_entry(changes.patched, node, changes.before, changes.after)
-    verdict = combine(judge_node_rules(changes.rules), deleted, cleared, kept)
+def judge_missed_changes(changes: MissedChanges) -> Verdict:
+    """Judge that a node has the rules for changes that its kube-proxy could not write at first as for any others.
+
+    Raises NothingObservedError where rules cannot be read.
+    """
+    rules = _require_rules(changes.rules, changes.patched)
+    cleared = _judge_absence(changes.off, rules.node, "no affinity entry under None", [*map(str, changes.off_entries)])
+    deleted = _judge_absence(changes.deleted, rules.node, "nothing of a deleted Service", changes.deleted_objects)
+    kept = _judge_entry(changes.patched, rules.node, changes.before, changes.after)
+    verdict = combine(judge_node_rules(rules), deleted, cleared, kept)
     if not verdict.ok:
         return verdict
-    headline = f"{len(changes.rules.differences) + 1} changes right {changes.rules.waited:.1f} s after the kill"
+    headline = f"{len(rules.differences) + 1} changes right {changes.waited:.1f} s after the outage"
     return Verdict(f"{headline}, entry kept", service=changes.patched)
+
+
+def judge_missed_changes_by_answers(changes: MissedChanges, client: ClientId) -> Verdict:
+    """Judge by a client's requests that its node follows changes that its kube-proxy could not write at first.
+
+    Raises NothingObservedError when a request was not sent.
+    """
+    verdicts = [
+        _judge_bound(service, client, changes.answers) for service in (changes.on, changes.patched, changes.new)
+    ]
+    verdicts.append(_judge_gone(changes.deleted, client, changes.gone))
+    bound_to, again = changes.first.only_endpoint, changes.answers.of(target(changes.patched))
+    require_observed(changes.first, f"requests of {client} to {changes.patched.key} before the outage")
+    if bound_to is None or {*again.by_endpoint} - {bound_to}:
+        expected = f"answered by {bound_to or 'an endpoint before the outage, and'}, which the client is bound to"
+        seen = f"{again.summary()}\nbefore the outage: {changes.first.summary()}"
+        verdicts.append(
+            Verdict("the client moved", (Finding(client.pod, expected, seen, changes.patched.key),), changes.patched)
+        )
+    verdict = combine(*verdicts)
+    if not verdict.ok:
+        return verdict
+    return Verdict(f"{len(changes.answers)} requests right, the client kept", service=changes.patched)
 
 
 def judge_blocking_rule(blocking: BlockingRule) -> Verdict:
@@ -74,8 +107,8 @@ def judge_node_rules(rules: NodeRules) -> Verdict:
     return Verdict(headline, service=rules.differences[0][0])
 
 
-def judge_failed_syncs(before: Mapping[str, int], after: Mapping[str, int]) -> Verdict:
-    """Judge that no node's kube-proxy failed to write its rules between two reads of its counter.
+def judge_failed_syncs(before: Mapping[str, FailedSyncs], after: Mapping[str, FailedSyncs]) -> Verdict:
+    """Judge that no node's kube-proxy failed to write its rules between two reads of its counters.
 
     A counter that went down belongs to a kube-proxy that was restarted in between. Raises NothingObservedError unless
     every node was read both times.
@@ -83,16 +116,26 @@ def judge_failed_syncs(before: Mapping[str, int], after: Mapping[str, int]) -> V
     require_observed(after, "nodes whose failed syncs were read")
     if unread := before.keys() ^ after.keys():
         raise NothingObservedError(f"{', '.join(sorted(unread))}: failed syncs were read only once")
-    more = {name: count - before[name] for name, count in after.items() if count > before[name]}
-    findings = tuple(Finding(name, "no failed sync", f"{count} failed syncs") for name, count in more.items())
-    return Verdict(f"{sum(more.values())} failed syncs on {len(after)} nodes", findings)
+    findings = tuple(
+        Finding(name, "no failed sync", f"{count} failed syncs, {count - before[name].get(counter, 0)} more: {counter}")
+        for name, counters in after.items()
+        for counter, count in sorted(counters.items())
+        if count > before[name].get(counter, 0)
+    )
+    more = sum(
+        max(count - before[name].get(counter, 0), 0)
+        for name, counters in after.items()
+        for counter, count in counters.items()
+    )
+    return Verdict(f"{more} failed syncs on {len(after)} nodes", findings)
 
 
 def judge_repair(repair: Repair) -> Verdict:
     """Judge that flushed rules were written again in the time that kube-proxy's syncPeriod allows."""
     if repair.differences:
         return judge_differences(repair.service, repair.differences, [repair.node], repair.allowed, "the flush")
-    headline = f"repaired in {repair.took:.1f} s, syncPeriod {repair.period:g} s"
+    quiet = " without a change" if repair.quiet else ""
+    headline = f"repaired in {repair.took:.1f} s{quiet}, syncPeriod {repair.period:g} s"
     return Verdict(headline, service=repair.service)
 
 
@@ -144,6 +187,25 @@ def _is_same(before: AffinityEntry, after: AffinityEntry) -> bool:
     """Whether an entry continues another: it has stamps of the other's, or so many that those had to go."""
     shared = not before.stamps or bool({*before.stamps} & {*after.stamps}) or after.is_full
     return before.store == after.store and shared
+
+
+def _require_rules(rules: NodeRules | None, service: ServiceState) -> NodeRules:
+    if rules is None:
+        raise NothingObservedError(f"{service.key}: the node's rules were not read, so nothing can be judged")
+    return rules
+
+
+def _judge_bound(service: ServiceState, client: ClientId, answers: Answers) -> Verdict:
+    """Judge that one endpoint answered all requests to one of several Services."""
+    return judge_one_endpoint(service, client, answers.of(target(service)))
+
+
+def _judge_gone(service: ServiceState, client: ClientId, answers: Answers) -> Verdict:
+    require_observed(answers, f"requests of {client} to the deleted {service.key}")
+    if not answers.by_endpoint:
+        return Verdict("a deleted Service leads nowhere", service=service)
+    finding = Finding(client.pod, "no answer: the Service was deleted", answers.summary(), service.key)
+    return Verdict("a deleted Service is answered", (finding,), service)
 
 
 def _judge_absence(service: ServiceState, node: str, expected: str, seen: Sequence[str]) -> Verdict:

@@ -150,9 +150,10 @@ def _after(before: StepResult, after: StepResult, client: ClientId) -> Iterator[
             expected = "no answer: the Service has no endpoint"
             yield Finding(client.pod, expected, _answers_text(after.answers), after.step)
         return
-    bound_to, expected = _bound_to(before), f"{len(after.answers)} of {len(after.answers)} requests answered by"
+    bound_to = _stays_with(before, after)
+    expected = f"{len(after.answers)} of {len(after.answers)} requests answered by"
     only = after.answers.only_endpoint
-    if bound_to in after.usable:
+    if bound_to:
         if only != bound_to:
             expected += f" {bound_to}, which the client is bound to"
             yield Finding(client.pod, expected, _answers_text(after.answers), after.step)
@@ -169,11 +170,17 @@ def _during(before: StepResult, after: StepResult, client: ClientId) -> Iterator
     if others := [answer for answer in after.during if answer.ok and answer.endpoint not in usable]:
         expected = f"answers from {', '.join(sorted(usable))} only"
         yield Finding(client.pod, expected, _endpoints_text(others), after.step)
-    bound_to = _bound_to(before)
+    bound_to = _stays_with(before, after)
     strayed = [answer for answer in after.during if answer.ok and answer.endpoint != bound_to]
-    if bound_to in after.usable and strayed:
+    if bound_to and strayed:
         expected = f"answers from {bound_to} only, which the client is bound to"
         yield Finding(client.pod, expected, _endpoints_text(strayed), after.step)
+
+
+def _stays_with(before: StepResult, after: StepResult) -> str | None:
+    """Return the endpoint that a client has to stay with through a change; None when it may or must move."""
+    bound_to = _bound_to(before)
+    return bound_to if bound_to in after.usable and not after.frees else None
 
 
 def _bound_to(step: StepResult) -> str | None:

@@ -34,5 +34,6 @@ _SUBJECTS = (
 
 DEFECTS = tuple(defect for subject in _SUBJECTS for defect in subject.DEFECTS)
 
-WITHOUT: dict[str, str] = {}
-"""Claims that no defect violates, each with the reason; there are none."""
+_KNOWN = "every supported kube-proxy violates it, so that it is seen to differ in every run"
+WITHOUT: dict[str, str] = {"C48b": _KNOWN, "C48d": _KNOWN, "C94e": _KNOWN, "C92b": _KNOWN}
+"""Claims that no defect violates, each with the reason."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.defects.defect import NFTABLES, Defect, Place
-from tests.defects.inject import arranged, both, repeated, written
+from tests.defects.inject import FLUSH_SETS, arranged, both, repeated, written
 
 _LISTS = "/proc/net/xt_recent/KUBE-SEP-*"
 
@@ -11,16 +11,45 @@ DEFECTS = (
     Defect(
         "a restart clears affinity entries",
         repeated(f"for list in {_LISTS}; do echo / > $list; done", at=Place.CLIENT),
-        fails={"C40": "requests answered by one endpoint"},
+        fails=dict.fromkeys(("C40", "C40d"), "requests answered by one endpoint"),
         passes=("C40b", "C40c"),
         at=None,
     ),
     Defect(
         "changes made while kube-proxy was stopped are wrong after its restart",
-        written("s/--seconds 30 /--seconds 10 /", at=Place.WORKER),
-        fails={"C40b": "--seconds 10"},
-        passes=("C40", "C40c"),
-        at=Place.WORKER,
+        written("s/--seconds 30 /--seconds 10 /", at=Place.CLIENT),
+        fails=dict.fromkeys(("C40b", "C92"), "--seconds 10"),
+        passes=("C40", "C40c", "C40e"),
+        at=Place.CLIENT,
+    ),
+    Defect(
+        "a Service made during an outage has no affinity",
+        written("/affinity-new-.*rcheck/d", at=Place.CLIENT),
+        fails={"C40b": "no affinity rule", "C40e": "answered by one endpoint", "C92": "no affinity rule"},
+        passes=("C40", "C40d"),
+        at=None,
+    ),
+    Defect(
+        "nft: a Service made during an outage has no affinity",
+        written("/^add rule .*affinity-new-[^ ]* ip saddr @/d", at=Place.CLIENT, program="nft"),
+        fails={"C40b": "affinity-new", "C40e": "answered by one endpoint", "C92": "affinity-new"},
+        passes=("C40", "C40d"),
+        at=None,
+        shape=NFTABLES,
+    ),
+    Defect(
+        "nft: what was deleted during an outage stays",
+        written("/^(flush|delete) .*affinity-deleted-/d", at=Place.CLIENT, program="nft"),
+        fails=dict.fromkeys(("C40b", "C92"), "affinity-deleted"),
+        at=None,
+        shape=NFTABLES,
+    ),
+    Defect(
+        "nft: affinity entries are cleared while kube-proxy restarts",
+        repeated(FLUSH_SETS, at=Place.CLIENT, pause=0.1),
+        fails=dict.fromkeys(("C40", "C40d"), "requests answered by one endpoint"),
+        at=None,
+        shape=NFTABLES,
     ),
     Defect(
         "an interrupted sync is not repaired",
@@ -45,7 +74,7 @@ DEFECTS = (
     Defect(
         "syncs fail because of one Service",
         written("/affinity-norules/s/^-A .*/BROKEN/"),
-        fails={"C14": "no such chain", "C41b": "failed syncs"},
+        fails={"C14": "no such chain", "C41b": r"failed syncs, \d+ more: iptables-restore failed \(IPv4\)"},
         passes=("C10",),
     ),
     Defect(
@@ -57,6 +86,16 @@ DEFECTS = (
         ),
         fails={"C48": "no such chain"},
         at=Place.OTHER,
+    ),
+    Defect(
+        "nft: kube-proxy hangs once its table is deleted",
+        both(
+            arranged(":", "pkill -CONT -x kube-proxy", at=Place.WORKER),
+            repeated("nft list table ip kube-proxy >/dev/null || pkill -STOP -x kube-proxy", at=Place.WORKER),
+        ),
+        fails={"C48c": "no such"},
+        at=Place.WORKER,
+        shape=NFTABLES,
     ),
     Defect(
         "a Service among a thousand others lacks rules",

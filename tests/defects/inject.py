@@ -29,6 +29,11 @@ CHANGING_BINDINGS = Resource("admissionregistration.k8s.io/v1", "mutatingadmissi
 REFUSING = Resource("admissionregistration.k8s.io/v1", "validatingadmissionpolicies", namespaced=False)
 REFUSING_BINDINGS = Resource("admissionregistration.k8s.io/v1", "validatingadmissionpolicybindings", namespaced=False)
 API_VIEW_PORT = 10999
+FLUSH_SETS = (
+    "nft list sets table ip kube-proxy | sed -n 's/^.*set \\(affinity-[^ ]*\\) .*/\\1/p' | "
+    "while read -r set; do nft flush set ip kube-proxy $set; done"
+)
+"""The shell command that removes all affinity entries of a node in nftables mode."""
 _IS_PROBE = f"object.metadata.name == '{PROBE}'"
 
 

@@ -154,6 +154,25 @@ DEFECTS = (
         at=None,
     ),
     Defect(
+        "a node does not follow its zone",
+        written(r"/affinity-zoned.*DNAT/s/10\.10\.3\.[0-9]+:80/10.10.2.2:80/", at=Place.CLIENT),
+        fails={"C47c": "webpod2"},
+        passes=("C47", "C47b"),
+        at=None,
+    ),
+    Defect(
+        "nft: a node does not follow its zone",
+        written(
+            r"/^add rule .*affinity-zoned/s/dnat to 10\.10\.3\.[0-9]+:80/dnat to 10.10.2.2:80/",
+            at=Place.CLIENT,
+            program="nft",
+        ),
+        fails={"C47c": "webpod2"},
+        passes=("C47", "C47b"),
+        at=None,
+        shape=NFTABLES,
+    ),
+    Defect(
         "all ports of an endpoint share one list",
         written(f"{_ASKED_OF_ONE}; {_SET_FOR_ONE}", at=Place.CLIENT),
         fails={"C36": "0 of 17 .*all are the same", "C36b": "0 of 18 .*all are the same"},

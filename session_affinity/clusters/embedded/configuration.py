@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 PAUSE_IMAGE = "registry.k8s.io/pause:3.10"
+SYNC_PERIOD_SECONDS = 5
+"""How often kube-proxy looks whether its rules are still there: short, because claims wait for as long as that."""
 _KUBE_PROXY = "kube-proxy.yaml"
 _ANYWHERE = {"IPv4": "0.0.0.0/0", "IPv6": "::/0"}
 
@@ -266,8 +268,8 @@ def _kube_proxy(layout: Layout, node: NodeLayout, state: StateDirectory) -> dict
         "metricsBindAddress": "127.0.0.1:10249",
         # 0: do not set nf_conntrack_max, which is read-only outside the initial network namespace.
         "conntrack": {"maxPerCore": 0, "min": 0},
-        "iptables": {"syncPeriod": "30s", "minSyncPeriod": "0s"},
-        "nftables": {"syncPeriod": "30s", "minSyncPeriod": "0s"},
+        "iptables": {"syncPeriod": f"{SYNC_PERIOD_SECONDS}s", "minSyncPeriod": "0s"},
+        "nftables": {"syncPeriod": f"{SYNC_PERIOD_SECONDS}s", "minSyncPeriod": "0s"},
     }
 
 

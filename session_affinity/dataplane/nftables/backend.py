@@ -17,6 +17,7 @@ from session_affinity.dataplane.nftables.layout import (
     FIREWALL_CHAIN,
     HAIRPINS,
     LOCAL_CHAIN,
+    NO_ENDPOINT_NODE_PORTS,
     NO_ENDPOINTS,
     affinity_sets,
     canonical,
@@ -24,7 +25,7 @@ from session_affinity.dataplane.nftables.layout import (
     layout_of,
     port_chains,
 )
-from session_affinity.dataplane.nftables.table import Table
+from session_affinity.dataplane.nftables.table import Key, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -109,7 +110,7 @@ class Nftables:
             for address in service.cluster_ips
             if not table.leads_to_another_service(canonical(address), service.key)
         )
-        elements = _elements(table, replace(service, cluster_ips=addresses))
+        elements = (*_elements(table, replace(service, cluster_ips=addresses)), *_refusals_from_outside(table, service))
         return (*elements, *chains, *(f"set {name}" for name in names if name in table.sets))
 
     def possible_names(self, service: ServiceState) -> frozenset[str]:
@@ -177,6 +178,17 @@ def _expected_lines(expected: ExpectedTable) -> Iterator[str]:
     for nft_set in expected.sets.values():
         timeout = "" if nft_set.timeout is None else f" timeout {nft_set.timeout} s"
         yield f"set {nft_set.name} {nft_set.type}{timeout}"
+
+
+def _refusals_from_outside(table: Table, service: ServiceState) -> Iterator[str]:
+    """Yield the elements that refuse or drop traffic to a Service's node ports and its addresses for outside."""
+    for port in service.ports:
+        protocol, addresses = port.protocol.lower(), (*service.external_ips, *service.balancer_ips)
+        keys: list[tuple[str, Key]] = [(NO_ENDPOINT_NODE_PORTS, (protocol, str(port.node_port)))]
+        keys += [(NO_ENDPOINTS, (canonical(address), protocol, str(port.port))) for address in addresses]
+        for container, key in keys:
+            if verdict := table.maps.get(container, {}).get(key):
+                yield f"element {container} {' . '.join(key)} : {verdict}"
 
 
 def _elements(table: Table, service: ServiceState) -> Iterator[str]:

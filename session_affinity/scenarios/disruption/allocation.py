@@ -13,23 +13,26 @@ if TYPE_CHECKING:
 class DisruptionNodes:
     """The node of each disruption that is not made on the client's node.
 
-    On ``changes`` kube-proxy is stopped while Services change, on ``killed`` it is killed during a sync. On ``flushed``
-    the rules are flushed, and the node is watched in the background while the other disruptions are made: they take
-    other nodes, because a restart of kube-proxy would restore the rules before its syncPeriod does. ``flushed`` is None
-    if the client's node is the only one: without rules there the requests of all other tests would fail.
+    On ``flushed`` and ``partly_flushed`` rules are flushed, and the nodes are watched in the background while the other
+    disruptions are made: they take other nodes, because a restart of kube-proxy would restore the rules. Both are None
+    if the client's node is the only one: without rules there the requests of all other tests would fail; the second
+    also if there is no other for it. On ``killed`` kube-proxy is killed during a sync. ``witness`` shows, while the
+    client's node is disturbed, when nodes have followed a change; None when every other node is flushed.
     """
 
-    changes: str
     killed: str
     flushed: str | None
+    partly_flushed: str | None
+    witness: str | None
 
     @classmethod
     def of(cls, names: Sequence[str], client_node: str) -> DisruptionNodes:
         """Allocate nodes in the order of ``names``, which is not empty.
 
-        With at least three nodes beside the client's all three differ. With two, ``killed`` and ``flushed`` are the
-        same node; with one, all three are. Without any, ``changes`` and ``killed`` are the client's node.
+        With at least three nodes beside the client's no flushed node is disturbed otherwise.
         """
         others = [name for name in names if name != client_node]
-        candidates = others or [client_node]
-        return cls(candidates[0], candidates[1 % len(candidates)], others[-1] if others else None)
+        flushed = others[-1] if others else None
+        partly = others[0] if len(others) > 1 else None
+        free = [name for name in others if name not in (flushed, partly)]
+        return cls((free or others or [client_node])[0], flushed, partly, free[0] if free else None)

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from session_affinity.errors import ClusterError, NodeError, SuiteError
+from session_affinity.nodes.kube_proxy import CUT_OFF_SECONDS
 from session_affinity.scenarios.disruption import rule_tampering
 from session_affinity.waiting import poll
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from session_affinity.dataplane.differences import Difference
     from session_affinity.dataplane.model import ServiceState
     from session_affinity.nodes.kube_proxy import KubeProxies
@@ -26,7 +29,8 @@ _PAUSE_SECONDS: Final = 1.0
 class Repair:
     """The repair of a node after ``took`` of ``allowed`` seconds, or the differences that were left then.
 
-    ``period`` is the syncPeriod of its kube-proxy, in seconds.
+    ``period`` is the syncPeriod of its kube-proxy, in seconds. ``quiet`` says that its kube-proxy learned of no change
+    of a Service in that time.
     """
 
     service: ServiceState
@@ -35,16 +39,33 @@ class Repair:
     allowed: float
     took: float
     differences: tuple[Difference, ...]
+    quiet: bool = False
 
 
 class Flush:
-    """Flushes a node's rules and watches until they are restored: ``start`` it early, and get the ``result`` late."""
+    """Flushes a node's rules and watches until they are restored: ``start`` it early, and get the ``result`` late.
 
-    def __init__(self, testbed: Testbed, proxies: KubeProxies, service: ServiceState, node: str) -> None:
+    ``tables`` are those to flush in iptables mode; all unless some are named. With ``quiet`` the node's kube-proxy is
+    kept from learning of changes meanwhile, where that is possible for long enough: a change would make it write rules.
+    """
+
+    def __init__(
+        self,
+        testbed: Testbed,
+        proxies: KubeProxies,
+        service: ServiceState,
+        node: str,
+        *,
+        tables: Sequence[str] = (),
+        quiet: bool = False,
+    ) -> None:
         self._testbed = testbed
         self._proxies = proxies
         self._service = service
         self._node = node
+        self._tables = tables
+        self._quiet = quiet
+        self._proxy_started = 0.0
         self._thread: threading.Thread | None = None
         self._period = 0.0
         self._repair: Repair | None = None
@@ -52,12 +73,22 @@ class Flush:
 
     def start(self) -> Flush:
         """Flush the node and watch it in the background; raises NodeError if it cannot be flushed."""
-        nodes = self._testbed.nodes
+        nodes, mode = self._testbed.nodes, self._testbed.backend.mode
         self._period = self._proxies.sync_period(self._node)
-        nodes.run(self._node, rule_tampering.flush(nodes.read_one(self._node))).check()
+        self._quiet = self._quiet and self._allowed <= CUT_OFF_SECONDS
+        if self._quiet:
+            self._proxy_started = self._proxies.started(self._node)
+            self._quiet = self._proxies.cut_off(self._node)
+        state = nodes.read_one(self._node)
+        nodes.run(self._node, rule_tampering.flush(state, self._service, mode, *self._tables)).check()
         self._thread = threading.Thread(target=self._watch, args=(time.monotonic(),), name="flush-watch", daemon=True)
         self._thread.start()
         return self
+
+    @property
+    def _allowed(self) -> float:
+        """How long the repair may take, in seconds."""
+        return self._period + CANARIES_SECONDS + self._testbed.sync_seconds
 
     def join(self) -> None:
         """Wait for the end of the watching thread, if it was started."""
@@ -80,12 +111,16 @@ class Flush:
 
     def _watch(self, began: float) -> None:
         try:
-            self._repair = self._wait_for_repair(began)
+            try:
+                self._repair = self._wait_for_repair(began)
+            finally:
+                if self._quiet:
+                    self._proxies.connect(self._node, before=self._proxy_started)
         except Exception as error:  # noqa: BLE001 - result() raises it in the main thread
             self._error = error
 
     def _wait_for_repair(self, began: float) -> Repair:
-        allowed = self._period + CANARIES_SECONDS + self._testbed.sync_seconds
+        allowed = self._allowed
         reads: list[tuple[Difference, ...]] = []
 
         def is_repaired() -> bool:
@@ -100,4 +135,4 @@ class Flush:
             )
         poll(is_repaired, began + allowed - time.monotonic(), pause=_PAUSE_SECONDS)
         took = time.monotonic() - began
-        return Repair(self._service, self._node, self._period, allowed, took, reads[-1])
+        return Repair(self._service, self._node, self._period, allowed, took, reads[-1], self._quiet)

@@ -7,32 +7,42 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, NO_AFFINITY, ServiceRequest
+from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, NO_AFFINITY, PORT, ServiceRequest
 from session_affinity.dataplane.backend import of_client
 from session_affinity.dataplane.model import CLIENT_IP
 from session_affinity.errors import NodeError
 from session_affinity.scenarios.disruption import rule_tampering
-from session_affinity.traffic.answers import target
+from session_affinity.traffic.answers import target, targets
+from session_affinity.traffic.stream import since as sent_since
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
+    from session_affinity.cluster_objects.datagrams import DatagramEndpoints
     from session_affinity.dataplane.backend import AffinityEntry
     from session_affinity.dataplane.differences import Difference
     from session_affinity.dataplane.model import ServiceState
     from session_affinity.dataplane.snapshot import NodeSnapshot
-    from session_affinity.nodes.kube_proxy import KubeProxies
+    from session_affinity.nodes.kube_proxy import FailedSyncs, KubeProxies
     from session_affinity.scenarios.disruption.allocation import DisruptionNodes
     from session_affinity.testbed.testbed import SyncResult, Testbed
     from session_affinity.traffic.answers import Answers
+    from session_affinity.traffic.flows import Flows
 
 ABSENT_CLIENTS: Final = {"IPv4": "198.51.100.7", "IPv6": "2001:db8::7"}
 """Addresses for documentation (RFC 5737, RFC 3849) that stand for a client without a pod."""
 FIRST_ANSWERS: Final = 10
 """Answers of a stream before kube-proxy is killed."""
+AFTERWARDS: Final = 10
+"""Requests to each Service after the outage."""
+FLOWS: Final = 2
+"""Flows of datagrams that go on during an outage."""
+NOBODY: Final = {"app": "nobody"}
+"""A selector that selects no pod."""
 MANY: Final = 20
 """Services of which kube-proxy writes the rules when it is killed."""
 TRIES: Final = 5
@@ -50,36 +60,54 @@ class NodeRules:
 
 @dataclass(frozen=True)
 class Restart:
-    """A client's requests during a restart of its node's kube-proxy, its affinity entries, and the node's rules.
+    """A client's requests and flows of datagrams during a restart of its node's kube-proxy.
 
-    ``down`` is how many seconds kube-proxy did not run.
+    ``rules`` are the node's afterwards, and ``before`` and ``after`` the client's affinity entries; None and none where
+    rules cannot be read. ``flows`` has the answers of each flow, to the Service ``flowing``. ``down`` is how many
+    seconds kube-proxy did not run.
     """
 
     service: ServiceState
     answers: Answers
     before: tuple[AffinityEntry, ...]
     after: tuple[AffinityEntry, ...]
-    rules: NodeRules
+    rules: NodeRules | None
     down: float
+    flowing: ServiceState
+    flows: tuple[Answers, ...]
 
 
 @dataclass(frozen=True)
-class ChangesWhileStopped:
-    """A node after changes that were made while its kube-proxy was stopped.
+class MissedChanges:
+    """The client's node after changes that its kube-proxy could not write at first.
 
-    ``patched`` is the Service whose timeout was patched, with a client's entries ``before`` and ``after``. ``off`` was
-    switched to None; ``off_entries`` are the client's entries left there. ``deleted_objects`` are the names of chains,
-    lists or sets that are left of the Service ``deleted``.
+    ``on`` was switched to ClientIP, ``off`` to None, the timeout of ``patched`` was changed, ``new`` was created,
+    ``deleted`` was deleted and ``emptied`` lost its endpoints. The client had sent requests to ``patched`` before, with
+    the answers ``first``; ``answers`` are those to its requests to ``on``, ``patched`` and ``new`` afterwards, ``gone``
+    that to one to ``deleted``, ``flows`` those of each flow of datagrams to ``emptied``.
+
+    ``rules`` are the node's, with the entries of an absent client for ``patched`` before and after, those left for
+    ``off``, and the names of chains, lists or sets that are left of ``deleted``; None and none where rules cannot be
+    read. ``failed_syncs`` are kube-proxy's counters before and after; None when it did not run.
     """
 
-    rules: NodeRules
-    patched: ServiceState
-    before: tuple[AffinityEntry, ...]
-    after: tuple[AffinityEntry, ...]
+    on: ServiceState
     off: ServiceState
-    off_entries: tuple[AffinityEntry, ...]
+    patched: ServiceState
+    new: ServiceState
     deleted: ServiceState
-    deleted_objects: tuple[str, ...]
+    emptied: ServiceState
+    first: Answers
+    answers: Answers
+    gone: Answers
+    flows: tuple[Answers, ...]
+    waited: float
+    rules: NodeRules | None = None
+    before: tuple[AffinityEntry, ...] = ()
+    after: tuple[AffinityEntry, ...] = ()
+    off_entries: tuple[AffinityEntry, ...] = ()
+    deleted_objects: tuple[str, ...] = ()
+    failed_syncs: tuple[FailedSyncs, FailedSyncs] | None = None
 
 
 @dataclass(frozen=True)
@@ -87,12 +115,12 @@ class BlockingRule:
     """A node with a foreign rule that blocks one Service's rules.
 
     ``other`` are its rules for a Service created then, ``blocked`` those for the blocked Service after that Service was
-    changed. ``failed_syncs`` is kube-proxy's counter before and after.
+    changed. ``failed_syncs`` are kube-proxy's counters before and after.
     """
 
     other: NodeRules
     blocked: NodeRules
-    failed_syncs: tuple[int, int]
+    failed_syncs: tuple[FailedSyncs, FailedSyncs]
 
 
 @dataclass(frozen=True)
@@ -106,64 +134,162 @@ class Outages:
     testbed: Testbed
     proxies: KubeProxies
     nodes: DisruptionNodes
+    datagrams: DatagramEndpoints
 
     def restart(self) -> Restart:
-        """Kill the kube-proxy of the client's node and start it again while the client sends requests."""
+        """Kill the kube-proxy of the client's node and start it again while the client sends requests and datagrams."""
         testbed, client = self.testbed, self.testbed.client
-        node, nodes = client.node, self.testbed.nodes
+        node = client.node
         with contextlib.ExitStack() as at_end:
-            (service,) = self._create_synced(at_end, [ServiceRequest("restart", CLIENT_IP)], node)
+            requests = [ServiceRequest("restart", CLIENT_IP), self._datagram_service("flowing", FLOWS)]
+            service, flowing = self._create_synced(at_end, requests, node)
+            flows = self._start_flows(at_end, flowing)
             stream = at_end.enter_context(client.stream(target(service)))
             stream.wait_for(lambda answers: len(answers) >= FIRST_ANSWERS, testbed.deadlines.first_answers)
-            before = nodes.read_one(node)
+            before = self._state()
             started, since = self._mend_at_end(at_end, node), time.monotonic()
             self.proxies.kill(node)
             down = self.proxies.revive(node, before=started)
             # Its own rules never differed: those of a later Service show that kube-proxy has synced after the restart.
             (later,) = self._create(at_end, [ServiceRequest("later", CLIENT_IP)])
-            sync = testbed.wait_for_sync(service, later, since=since, nodes=(node,))
+            sync = testbed.wait_for_sync(service, flowing, later, since=since, nodes=(node,))
+            by_flow = self._end_flows(flows)
             answers = stream.stop()
-            after = nodes.read_one(node)
-            rules = self._node_rules(after, (service, later), sync)
-        entries_before, entries_after = (self._entries(state, service, client.address) for state in (before, after))
-        return Restart(service, answers, entries_before, entries_after, rules, down)
+            after = self._state()
+            rules = self._node_rules(after, (service, flowing, later), sync) if after else None
+        entries_before, entries_after = (
+            self._entries(state, service, client.address) if state else () for state in (before, after)
+        )
+        return Restart(service, answers, entries_before, entries_after, rules, down, flowing, by_flow)
 
-    def changes_while_stopped(self) -> ChangesWhileStopped:
-        """Change Services while a node's kube-proxy is stopped, then kill and start it."""
-        testbed, nodes, services = self.testbed, self.testbed.nodes, self.testbed.services
-        node, backend = self.nodes.changes, self.testbed.backend
-        sticky = [ServiceRequest(purpose, CLIENT_IP, DEFAULT_TIMEOUT) for purpose in ("off", "patched", "deleted")]
-        with contextlib.ExitStack() as at_end:
-            on, off, patched, deleted = self._create_synced(at_end, (ServiceRequest("on", NO_AFFINITY), *sticky), node)
-            client = ABSENT_CLIENTS[patched.family]
-            for service in (off, patched):
-                store = next(iter(backend.affinity_stores(service)))
-                nodes.run(node, backend.pin_argv(service, client, store)).check()
-            before = self._entries(nodes.read_one(node), patched, client)
+    def changes_while_stopped(self) -> MissedChanges:
+        """Change Services while the kube-proxy of the client's node is stopped, then kill and start it."""
 
+        @contextlib.contextmanager
+        def stopped(at_end: contextlib.ExitStack, node: str) -> Iterator[None]:
             started = self._mend_at_end(at_end, node)
             self.proxies.pause(node)
-            on, off = services.switch(on, CLIENT_IP), services.switch(off, NO_AFFINITY)
-            (patched,) = services.patch_timeouts([patched], 30)
-            services.delete(deleted)
-            (new,) = self._create(at_end, [ServiceRequest("new", CLIENT_IP)])
-            since = time.monotonic()
+            yield
             self.proxies.kill(node)
             self.proxies.revive(node, before=started)
 
-            sync = testbed.wait_for_sync(on, off, patched, new, since=since, nodes=(node,))
-            state = nodes.read_one(node)
-            rules = self._node_rules(state, (on, off, patched, new), sync)
-        return ChangesWhileStopped(
-            rules,
-            patched,
-            before,
-            self._entries(state, patched, client),
-            off,
-            self._entries(state, off, client),
-            deleted,
-            backend.objects_of(state, deleted),
+        return self._changes_during(stopped)
+
+    def changes_while_failing(self) -> MissedChanges:
+        """Change Services while the syncs of the client's node fail, then let them succeed.
+
+        They succeed again when another node has the changes: then this node has followed them too, and written none.
+        Raises NodeError when no sync failed.
+        """
+        node = self.testbed.client.node
+        before = self.proxies.failed_syncs(node)
+
+        @contextlib.contextmanager
+        def failing(at_end: contextlib.ExitStack, node: str) -> Iterator[None]:
+            files = self.proxies.fail_syncs(node)
+            at_end.callback(self.proxies.end_failures, node, files)
+            yield
+            self.proxies.end_failures(node, files)
+
+        changes = self._changes_during(failing)
+        after = self.proxies.failed_syncs(node)
+        if sum(after.values()) == sum(before.values()):
+            raise NodeError(
+                f"{node}: no sync of kube-proxy failed although it could start no program",
+                next_step="see its log: it may write its rules without iptables-restore and nft",
+            )
+        return replace(changes, failed_syncs=(before, after))
+
+    def _changes_during(
+        self, outage: Callable[[contextlib.ExitStack, str], AbstractContextManager[None]]
+    ) -> MissedChanges:
+        """Change Services during an outage of the kube-proxy on the client's node."""
+        testbed, services, client = self.testbed, self.testbed.services, self.testbed.client
+        node = client.node
+        sticky = [ServiceRequest(purpose, CLIENT_IP, DEFAULT_TIMEOUT) for purpose in ("off", "patched", "deleted")]
+        requests = (ServiceRequest("on", NO_AFFINITY), *sticky, self._datagram_service("emptied", FLOWS))
+        with contextlib.ExitStack() as at_end:
+            on, off, patched, deleted, emptied = self._create_synced(at_end, requests, node)
+            flows = self._start_flows(at_end, emptied)
+            first = client.request(target(patched))
+            before = self._with_absent_client(off, patched)
+            with outage(at_end, node):
+                on, off = services.switch(on, CLIENT_IP), services.switch(off, NO_AFFINITY)
+                (patched,) = services.patch_timeouts([patched], 30)
+                services.delete(deleted)
+                services.change(emptied, {"selector": {**dict.fromkeys(self.datagrams.selector), **NOBODY}})
+                emptied = services.wait_for_endpoints({emptied.name: ()})[emptied.name]
+                (new,) = self._create(at_end, [ServiceRequest("new", CLIENT_IP)])
+                if self.nodes.witness:
+                    nodes = (self.nodes.witness,)
+                    testbed.wait_for_sync(on, off, patched, new, since=time.monotonic(), nodes=nodes)
+            since = time.monotonic()
+            (later,) = self._create(at_end, [ServiceRequest("later", CLIENT_IP)])
+            changed = (on, off, patched, new, emptied, later)
+            sync = testbed.wait_for_sync(*changed, since=since, nodes=(node,))
+            # Another sync, because kube-proxy ends flows of datagrams after it has written rules.
+            (latest,) = self._create(at_end, [ServiceRequest("latest", CLIENT_IP)])
+            testbed.wait_for_sync(latest, since=time.monotonic(), nodes=(node,))
+            by_flow = self._end_flows(flows)
+            state = self._state()
+            answers = client.request(*map(target, (on, patched, new)), count=AFTERWARDS)
+            gone = client.with_short_timeouts.request(target(deleted), name="answers of a deleted Service")
+            changes = MissedChanges(
+                *(on, off, patched, new, deleted, emptied), *(first, answers, gone, by_flow), sync.waited
+            )
+            if state is None:
+                return changes
+            absent = ABSENT_CLIENTS[patched.family]
+            return replace(
+                changes,
+                rules=self._node_rules(state, changed, sync),
+                before=before,
+                after=self._entries(state, patched, absent),
+                off_entries=self._entries(state, off, absent),
+                deleted_objects=testbed.backend.objects_of(state, deleted),
+            )
+
+    def _with_absent_client(self, *services: ServiceState) -> tuple[AffinityEntry, ...]:
+        """Give an absent client an entry for each Service on the client's node, and return that for the last.
+
+        None where rules cannot be read.
+        """
+        if not self.testbed.reads_rules:
+            return ()
+        node, backend = self.testbed.client.node, self.testbed.backend
+        absent = ABSENT_CLIENTS[services[0].family]
+        for service in services:
+            store = next(iter(backend.affinity_stores(service)))
+            self.testbed.nodes.run(node, backend.pin_argv(service, absent, store)).check()
+        return self._entries(self.testbed.nodes.read_one(node), services[-1], absent)
+
+    def _state(self) -> NodeSnapshot | None:
+        """Return the client's node as read now; None where rules cannot be read."""
+        return self.testbed.nodes.read_one(self.testbed.client.node) if self.testbed.reads_rules else None
+
+    def _datagram_service(self, purpose: str, flows: int) -> ServiceRequest:
+        """Return a Service with UDP ports over the endpoints that answer datagrams."""
+        port = {"targetPort": self.datagrams.port, "protocol": "UDP"}
+        ports = [{**port, "name": f"u{number}", "port": number} for number in range(PORT, PORT + flows)]
+        return ServiceRequest(purpose, CLIENT_IP, spec={"selector": dict(self.datagrams.selector), "ports": ports})
+
+    def _start_flows(self, at_end: contextlib.ExitStack, service: ServiceState) -> Flows:
+        """Start a flow to each port of a Service, and wait until all have an answer; they end with the others."""
+        flows = at_end.enter_context(self.testbed.client.flows(targets(service)))
+        flows.wait_for(
+            lambda by_flow: all(answers.by_endpoint for answers in by_flow.values()),
+            self.testbed.deadlines.first_answers,
         )
+        return flows
+
+    def _end_flows(self, flows: Flows) -> tuple[Answers, ...]:
+        """Wait until each flow has sent a datagram from now on, end them, and return the answers of each."""
+        now = self.testbed.client.uptime()
+        flows.wait_for(
+            lambda by_flow: all(len(sent_since(answers, now)) for answers in by_flow.values()),
+            self.testbed.deadlines.answers_after_change,
+        )
+        return tuple(flows.stop().values())
 
     def killed_during_sync(self) -> NodeRules:
         """Create many Services, kill a node's kube-proxy while it writes their rules, and start it again."""

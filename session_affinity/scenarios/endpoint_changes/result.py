@@ -28,7 +28,10 @@ class StepResult:
     ``step`` is the change, or the creation of the Service. ``during`` are the answers to requests that may have been
     under way while the nodes processed it, ``seconds`` is how long that took; ``answers`` are those to requests sent
     when the client's node had processed it. ``differences`` are those of each node's rules when the nodes had time to
-    follow; none where nodes cannot be read. ``usable`` are the pods that may answer the client.
+    follow; none where nodes cannot be read. ``usable`` are the pods that may answer the client. ``frees`` says that the
+    client may move although its endpoint is one of them before and after. ``flows`` has, for each flow of datagrams,
+    the answers from the change to the next one; at least one of them was sent when the client's node had processed the
+    change.
     """
 
     step: ScenarioStep
@@ -39,6 +42,8 @@ class StepResult:
     seconds: float = 0.0
     differences: Mapping[str, tuple[Difference, ...]] = field(default_factory=dict)
     usable: tuple[str, ...] = ()
+    frees: bool = False
+    flows: tuple[Answers, ...] = ()
 
     @property
     def states(self) -> Mapping[str, NodeSnapshot]:

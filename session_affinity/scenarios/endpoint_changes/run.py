@@ -6,6 +6,7 @@ happens in one scenario, or in those that are about it.
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,7 +17,7 @@ from session_affinity.dataplane.topology import local_endpoints
 from session_affinity.nodes.by_node import ByNode
 from session_affinity.scenarios.endpoint_changes.result import NO_ANSWERS, ScenarioResult, StepResult
 from session_affinity.scenarios.endpoint_changes.scenario import ScenarioStep
-from session_affinity.traffic.answers import Answers, target
+from session_affinity.traffic.answers import Answers, target, targets
 from session_affinity.traffic.stream import since
 from session_affinity.waiting import poll
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.scenarios.endpoint_changes.scenario import EndpointChange, Scenario, ScenarioPlan
     from session_affinity.testbed.testbed import Testbed
-    from session_affinity.traffic.answers import Answer
+    from session_affinity.traffic.answers import Answer, Target
+    from session_affinity.traffic.flows import Flows
     from session_affinity.traffic.stream import Stream
 
 ANSWERS: Final = 10
@@ -42,7 +44,7 @@ class _RunningScenario:
 
     ``streamed`` are the answers of streams that have ended. ``moments`` are, for each step, when its change began and
     when the client's node had processed it, in seconds of the client's uptime. ``answered_by`` is the pod that answered
-    last.
+    last, to the first flow where there are several; ``targets`` are those of all flows.
     """
 
     plan: ScenarioPlan
@@ -52,6 +54,7 @@ class _RunningScenario:
     steps: list[StepResult] = field(default_factory=list)
     moments: list[tuple[float, float]] = field(default_factory=list)
     answered_by: str = ""
+    targets: tuple[Target, ...] = ()
 
     def stop_stream(self) -> None:
         """End the stream of requests and keep its answers."""
@@ -74,6 +77,7 @@ class _Run:
         self._client = testbed.client
         self._deadlines = testbed.deadlines
         self._running: dict[Scenario, _RunningScenario] = {}
+        self._flows: Flows | None = None
 
     def results(self) -> dict[Scenario, ScenarioResult]:
         try:
@@ -83,8 +87,16 @@ class _Run:
             for running in self._running.values():
                 running.stop_stream()
             steps = {scenario: _with_streamed_answers(running) for scenario, running in self._running.items()}
+            over = self._client.uptime()
             left = self._end(steps)
+            flows = self._end_of_flows()
+            steps = {
+                scenario: _with_flows(steps[scenario], running, flows, over)
+                for scenario, running in self._running.items()
+            }
         finally:
+            if self._flows:
+                self._flows.abandon()
             for running in self._running.values():
                 if running.stream:
                     running.stream.abandon()
@@ -94,7 +106,7 @@ class _Run:
         began = time.monotonic()
         services = self._testbed.services.create_all([plan.request for plan in self._plans.values()])
         self._running = {
-            scenario: _RunningScenario(plan, service)
+            scenario: _RunningScenario(plan, service, targets=targets(service))
             for (scenario, plan), service in zip(self._plans.items(), services, strict=True)
         }
         self._wait_for_sync(self._running.values(), {}, began, 0.0)
@@ -137,6 +149,7 @@ class _Run:
                 seconds=after - at if change else 0.0,
                 differences=differences,
                 usable=self._usable(running.service),
+                frees=bool(change and change.frees),
             )
             running.steps.append(result)
             running.moments.append((at, after))
@@ -146,6 +159,7 @@ class _Run:
         for running in self._running.values():
             if running.plan.streams and running.steps[-1].usable and running.stream is None:
                 running.stream = self._client.stream(target(running.service))
+        self._wait_for_flows(after)
         for running in self._running.values():
             if running.stream:
                 answers = running.stream.wait_for(
@@ -159,6 +173,29 @@ class _Run:
                 count = ANSWERS if running.steps[-1].usable else 1
                 answers = self._client.request(target(running.service), count=count)
                 running.steps[-1] = replace(running.steps[-1], answers=answers)
+
+    def _wait_for_flows(self, after: float) -> None:
+        """Wait until each flow has an answer, or none in time, to a datagram sent after a moment; start them first."""
+        flowing = [running for running in self._running.values() if running.plan.flows]
+        if not flowing:
+            return
+        if self._flows is None:
+            # Each flow has a target of its own: two Services have two addresses.
+            self._flows = self._client.flows([target for running in flowing for target in running.targets])
+        answers = self._flows.wait_for(
+            lambda by_flow: all(len(since(of_flow, after)) for of_flow in by_flow.values()),
+            self._deadlines.answers_after_change,
+        )
+        for running in flowing:
+            first = answers[running.targets[0]].answers[-1]
+            running.answered_by = first.endpoint or ""
+
+    def _end_of_flows(self) -> dict[Target, Answers]:
+        """Return the answers of all flows, which go on until the nodes have followed the deletion of the Services."""
+        if self._flows is None:
+            return {}
+        self._wait_for_flows(self._client.uptime())
+        return self._flows.stop()
 
     def _usable(self, service: ServiceState) -> tuple[str, ...]:
         """Return the pods that may answer the client: with a Local policy those of its own node."""
@@ -207,6 +244,27 @@ def _with_streamed_answers(running: _RunningScenario) -> tuple[StepResult, ...]:
         after = Answers((*result.answers, *answers[first:]))
         results.append(replace(result, during=during, answers=after))
     return tuple(results)
+
+
+def _with_flows(
+    steps: tuple[StepResult, ...], running: _RunningScenario, flows: Mapping[Target, Answers], over: float
+) -> tuple[StepResult, ...]:
+    """Return the steps of a scenario with the answers of its flows, those of each from its change to the next.
+
+    The last step ends when the run deletes the Services, at the moment ``over``, unless it is itself the deletion.
+    """
+    if not running.plan.flows:
+        return steps
+    bounds = [*(at for at, _ in running.moments), float("inf") if running.plan.changes[-1].deletes else over]
+    return tuple(
+        replace(step, flows=tuple(_between(flows[target], *window) for target in running.targets))
+        for step, window in zip(steps, itertools.pairwise(bounds), strict=True)
+    )
+
+
+def _between(answers: Answers, begin: float, end: float) -> Answers:
+    """Return the answers to datagrams sent from a moment on and before another."""
+    return Answers(tuple(answer for answer in answers if begin <= (answer.not_before or 0.0) < end))
 
 
 def _deleted(service: ServiceState) -> ServiceState:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from session_affinity.cluster_objects.pods import GATED, PodRequest, Role
-from session_affinity.cluster_objects.services import BACKEND, PORT, ServiceRequest, manifest
+from session_affinity.cluster_objects.services import BACKEND, NO_PROVIDER, PORT, ServiceRequest, manifest
 from session_affinity.dataplane.model import CLIENT_IP
 from session_affinity.deadlines import DEFAULTS, Deadlines
 
@@ -20,12 +20,20 @@ if TYPE_CHECKING:
 
     from session_affinity.cluster_objects.pods import Pods
     from session_affinity.cluster_objects.services import Services
-    from session_affinity.dataplane.model import ServiceState
+    from session_affinity.dataplane.model import Family, ServiceState
 
     Act = Callable[[ServiceState, str], Collection[str]]
 
 SLOW_END_SECONDS: Final = 120
 """How long slowly terminating pods take: longer than all scenarios, on a machine that is not slow."""
+FLOWS: Final = 8
+"""Flows of which some are at an endpoint that is removed, and some at others: each port is bound by itself."""
+FLOWS_WITHOUT_ENDPOINTS: Final = 2
+ADDRESSES: Final[Mapping[Family, tuple[str, str]]] = {
+    "IPv4": ("198.51.100.89", "198.51.100.90"),
+    "IPv6": ("2001:db8::89", "2001:db8::90"),
+}
+"""An external address and a load balancer's, from the ranges for documentation (RFC 5737, RFC 3849)."""
 
 
 class Scenario(StrEnum):
@@ -51,6 +59,20 @@ class Scenario(StrEnum):
     """Its port gets another number, then another name."""
     RECREATED = "recreated"
     """It is deleted, and created again under its name."""
+    TYPED = "typed"
+    """Its type becomes ClusterIP, then NodePort again."""
+    ADDRESSED = "addressed"
+    """Its external address and its load balancer's are withdrawn, then given back."""
+    POLICED = "policed"
+    """Its policies become Local one after the other, and Cluster again."""
+    WIDENED = "widened"
+    """It gets a second port, and loses it."""
+    FLAPPING = "flapping"
+    """The client's endpoint is removed, and is back within a second."""
+    FLOWING = "flowing"
+    """An endpoint of its flows of datagrams is removed, then given back; then it is deleted."""
+    EMPTIED = "emptied"
+    """It has no endpoint for a while, in which datagrams are sent to it."""
 
 
 class ScenarioStep(StrEnum):
@@ -76,6 +98,21 @@ class ScenarioStep(StrEnum):
     PORT_RENAMED = "the port renamed"
     SERVICE_DELETED = "the Service deleted"
     SERVICE_RECREATED = "the Service created again under its name"
+    NODE_PORT_WITHDRAWN = "the type changed to ClusterIP"
+    NODE_PORT_GIVEN_BACK = "the type changed to NodePort again"
+    BALANCER_ADDRESS_GIVEN = "the load balancer's address set"
+    ADDRESSES_WITHDRAWN = "both addresses withdrawn"
+    ADDRESSES_GIVEN_BACK = "both addresses given back"
+    INTERNAL_POLICY_LOCAL = "internalTrafficPolicy changed to Local"
+    EXTERNAL_POLICY_LOCAL = "internalTrafficPolicy changed to Cluster, externalTrafficPolicy to Local"
+    POLICIES_CLUSTER = "externalTrafficPolicy changed to Cluster again"
+    PORT_ADDED = "a second port added"
+    PORT_REMOVED = "the second port removed"
+    ENDPOINT_BACK = "the client's endpoint removed and back at once"
+    CHANGES_LATER = "other Services changed after that"
+    MORE_CHANGES_LATER = "other Services changed once more"
+    ENDPOINT_REMOVED = "the endpoint of a flow removed"
+    ENDPOINT_GIVEN_BACK = "that endpoint given back"
 
 
 @dataclass(frozen=True)
@@ -87,13 +124,15 @@ class EndpointChange:
     endpoints vanish without terminating: a SYN sent to a vanished endpoint leaves a conntrack entry for 120 s
     (``nf_conntrack_tcp_timeout_syn_sent``), and kube-proxy clears no such entries of TCP. A later request from the same
     source port is sent to the dead endpoint regardless of the rules; the kernel moves on in the range of local ports
-    every 10 s (``secure_ipv4_port_ephemeral``), so such a port is used again now and then.
+    every 10 s (``secure_ipv4_port_ephemeral``), so such a port is used again now and then. ``frees`` says that the
+    client's endpoint is gone for a moment, so that the client may move although it is there before and after.
     """
 
     step: ScenarioStep
     act: Act
     deletes: bool = False
     silent: bool = False
+    frees: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,7 +140,7 @@ class ScenarioPlan:
     """A Service, the pods that are its endpoints at first, and one change a round, where it has one.
 
     With ``streams`` the client sends requests all the time, otherwise, with ``sends_requests``, a few when the nodes
-    have processed a change.
+    have processed a change. With ``flows`` it sends datagrams to all ports all the time, and no requests.
     """
 
     request: ServiceRequest
@@ -109,6 +148,7 @@ class ScenarioPlan:
     changes: Sequence[EndpointChange]
     streams: bool = True
     sends_requests: bool = True
+    flows: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,14 +171,26 @@ def label(scenario: Scenario) -> str:
     return f"scenario-{scenario}"
 
 
-def pod_requests(client_node: str, other_node: str, deadlines: Deadlines = DEFAULTS) -> list[PodRequest]:
-    """Return the pods to create, in the order of ``scenario_pods``; the first is on the other node."""
+def pod_requests(
+    client_node: str,
+    other_node: str,
+    deadlines: Deadlines = DEFAULTS,
+    datagram_server: Sequence[str] = (),
+) -> list[PodRequest]:
+    """Return the pods to create, in the order of ``scenario_pods``.
+
+    The first is on the other node, the second on the client's. ``datagram_server`` is the command of a client's
+    container that answers datagrams in those that get some; empty where endpoints answer them by themselves.
+    """
 
     def request(purpose: str, *scenarios: Scenario, **more: Any) -> PodRequest:
         return PodRequest(purpose, (Role.ENDPOINT,), {label(scenario): "yes" for scenario in scenarios}, **more)
 
     pool = [request(f"pool{number}", *scenarios) for number, scenarios in enumerate(_POOL, 1)]
-    pool[0] = replace(pool[0], node=other_node)
+    if datagram_server:
+        more: Mapping[str, Any] = {"roles": (Role.ENDPOINT, Role.CLIENT), "commands": {Role.CLIENT: datagram_server}}
+        pool[:3] = [replace(pod, **more) for pod in pool[:3]]
+    pool[0], pool[1] = replace(pool[0], node=other_node), replace(pool[1], node=client_node)
     seconds = round(SLOW_END_SECONDS * deadlines.scale)
     slow_end: Mapping[str, Any] = {
         "node": client_node,
@@ -151,10 +203,11 @@ def pod_requests(client_node: str, other_node: str, deadlines: Deadlines = DEFAU
     return [*pool, *slow, request("gated", Scenario.UNREADY, spec=GATED), request("fragile", Scenario.DELETED)]
 
 
+_FIRST_THREE: Final = (Scenario.FLAPPING, Scenario.FLOWING, Scenario.EMPTIED)
 _POOL: Final = (
-    (Scenario.SCALED, Scenario.ROLLED, Scenario.LOCAL, Scenario.OUTSIDE),
-    (Scenario.SCALED, Scenario.ROLLED),
-    (Scenario.SCALED,),
+    (Scenario.SCALED, Scenario.ROLLED, Scenario.LOCAL, Scenario.OUTSIDE, Scenario.POLICED, *_FIRST_THREE),
+    (Scenario.SCALED, Scenario.ROLLED, Scenario.POLICED, *_FIRST_THREE),
+    (Scenario.SCALED, *_FIRST_THREE),
     (Scenario.SELECTED,),
     (Scenario.SELECTED,),
 )
@@ -167,18 +220,22 @@ def scenario_pods(names: Sequence[str], samples: Sequence[str]) -> ScenarioPods:
 
 
 class ScenarioBuilder:
-    """Makes the plans of all scenarios, for pods that exist."""
+    """Makes the plans of all scenarios, for pods that exist.
 
-    def __init__(self, pods: Pods, services: Services, names: ScenarioPods) -> None:
+    ``datagram_port`` is the port at which the first three of the pool answer datagrams.
+    """
+
+    def __init__(self, pods: Pods, services: Services, names: ScenarioPods, datagram_port: int = 80) -> None:
+        self._datagram_port = datagram_port
         self._pods = pods
         self._services = services
         self._names = names
         self._terminating: list[str] = []
 
-    def all(self) -> dict[Scenario, ScenarioPlan]:
-        """Return them by scenario, in the order in which the changes of a round are made."""
+    def all(self, *without: Scenario) -> dict[Scenario, ScenarioPlan]:
+        """Return them by scenario, in the order in which the changes of a round are made; all but those named."""
         stays = self._names.pool[0]
-        return {
+        plans = {
             Scenario.SCALED: self._scaled(),
             Scenario.ROLLED: self._rolled(),
             Scenario.UNREADY: self._unready(),
@@ -191,7 +248,15 @@ class ScenarioBuilder:
             ),
             Scenario.PORT: self._port(),
             Scenario.RECREATED: self._recreated(),
+            Scenario.TYPED: self._typed(),
+            Scenario.ADDRESSED: self._addressed(),
+            Scenario.POLICED: self._policed(),
+            Scenario.WIDENED: self._widened(),
+            Scenario.FLAPPING: self._flapping(),
+            Scenario.FLOWING: self._flowing(),
+            Scenario.EMPTIED: self._emptied(),
         }
+        return {scenario: plan for scenario, plan in plans.items() if scenario not in without}
 
     def _scaled(self) -> ScenarioPlan:
         a, b, c, *more = self._names.pool
@@ -328,6 +393,129 @@ class ScenarioBuilder:
         )
         return ScenarioPlan(request, self._names.samples, changes, streams=False)
 
+    def _typed(self) -> ScenarioPlan:
+        samples = self._names.samples
+        changes = (
+            EndpointChange(ScenarioStep.NODE_PORT_WITHDRAWN, self._patch(samples, type="ClusterIP")),
+            EndpointChange(ScenarioStep.NODE_PORT_GIVEN_BACK, self._patch(samples, type="NodePort")),
+        )
+        request = ServiceRequest(str(Scenario.TYPED), CLIENT_IP, spec={"type": "NodePort"})
+        return ScenarioPlan(request, samples, changes, streams=False)
+
+    def _addressed(self) -> ScenarioPlan:
+        samples, services = self._names.samples, self._services
+        external, balancer = ADDRESSES[services.family]
+
+        def give(*, back: bool) -> Act:
+            def act(service: ServiceState, answered_by: str) -> Collection[str]:
+                del answered_by
+                if back:
+                    services.change(service, {"externalIPs": [external]})
+                services.set_load_balancer(service, balancer)
+                return samples
+
+            return act
+
+        def withdraw(service: ServiceState, answered_by: str) -> Collection[str]:
+            del answered_by
+            services.change(service, {"externalIPs": None})
+            services.set_load_balancer(service)
+            return samples
+
+        changes = (
+            EndpointChange(ScenarioStep.BALANCER_ADDRESS_GIVEN, give(back=False)),
+            EndpointChange(ScenarioStep.ADDRESSES_WITHDRAWN, withdraw),
+            EndpointChange(ScenarioStep.ADDRESSES_GIVEN_BACK, give(back=True)),
+        )
+        return ScenarioPlan(addressed(services.family), samples, changes, streams=False)
+
+    def _policed(self) -> ScenarioPlan:
+        pods = self._names.pool[:2]
+        changes = (
+            EndpointChange(ScenarioStep.INTERNAL_POLICY_LOCAL, self._patch(pods, internalTrafficPolicy="Local")),
+            EndpointChange(
+                ScenarioStep.EXTERNAL_POLICY_LOCAL,
+                self._patch(pods, internalTrafficPolicy="Cluster", externalTrafficPolicy="Local"),
+            ),
+            EndpointChange(ScenarioStep.POLICIES_CLUSTER, self._patch(pods, externalTrafficPolicy="Cluster")),
+        )
+        return ScenarioPlan(_request(Scenario.POLICED, 2, type="NodePort"), pods, changes)
+
+    def _widened(self) -> ScenarioPlan:
+        samples = self._names.samples
+        first = {"name": "web", "port": PORT, "targetPort": 80, "protocol": "TCP"}
+        second = {**first, "name": "other", "port": PORT + 1}
+        changes = (
+            EndpointChange(ScenarioStep.PORT_ADDED, self._patch(samples, ports=[first, second])),
+            EndpointChange(ScenarioStep.PORT_REMOVED, self._patch(samples, ports=[first])),
+        )
+        return ScenarioPlan(ServiceRequest(str(Scenario.WIDENED), CLIENT_IP), samples, changes, streams=False)
+
+    def _flapping(self) -> ScenarioPlan:
+        pods = self._names.pool[:3]
+        to = self._relabel(Scenario.FLAPPING, pods)
+
+        def flap(service: ServiceState, answered_by: str) -> Collection[str]:
+            others = [name for name in pods if name != answered_by]
+            self._services.wait_for_endpoints({service.name: to(*others)(service, answered_by)})
+            return to(*pods)(service, answered_by)
+
+        changes = (
+            EndpointChange(ScenarioStep.ENDPOINT_BACK, flap, frees=True),
+            # kube-proxy deletes what it has of a former endpoint in a sync at least a second later.
+            EndpointChange(ScenarioStep.CHANGES_LATER, to(*pods)),
+            EndpointChange(ScenarioStep.MORE_CHANGES_LATER, to(*pods)),
+        )
+        return ScenarioPlan(_request(Scenario.FLAPPING, 3), pods, changes)
+
+    def _flowing(self) -> ScenarioPlan:
+        pods = self._names.pool[:3]
+        to = self._relabel(Scenario.FLOWING, pods)
+
+        def remove(service: ServiceState, answered_by: str) -> Collection[str]:
+            return to(*(name for name in pods if name != answered_by))(service, answered_by)
+
+        def delete(service: ServiceState, answered_by: str) -> Collection[str]:
+            del answered_by
+            self._services.delete(service)
+            return ()
+
+        changes = (
+            EndpointChange(ScenarioStep.ENDPOINT_REMOVED, remove),
+            EndpointChange(ScenarioStep.ENDPOINT_GIVEN_BACK, to(*pods)),
+            EndpointChange(ScenarioStep.SERVICE_DELETED, delete, deletes=True),
+        )
+        return self._with_flows(Scenario.FLOWING, FLOWS, pods, changes)
+
+    def _emptied(self) -> ScenarioPlan:
+        pods = self._names.pool[:3]
+        to = self._relabel(Scenario.EMPTIED, pods)
+        changes = (
+            EndpointChange(ScenarioStep.SCALED_TO_0, to()),
+            EndpointChange(ScenarioStep.CHANGES_LATER, to()),
+            EndpointChange(ScenarioStep.SCALED_TO_3, to(*pods)),
+        )
+        return self._with_flows(Scenario.EMPTIED, FLOWS_WITHOUT_ENDPOINTS, pods, changes)
+
+    def _with_flows(
+        self, scenario: Scenario, flows: int, pods: Collection[str], changes: Sequence[EndpointChange]
+    ) -> ScenarioPlan:
+        """Return the plan of a Service with UDP ports, to each of which the client sends a flow of datagrams."""
+        port = {"targetPort": self._datagram_port, "protocol": "UDP"}
+        ports = [{**port, "name": f"u{number}", "port": number} for number in range(PORT, PORT + flows)]
+        request = _request(scenario, len(pods), ports=ports)
+        return ScenarioPlan(request, pods, changes, streams=False, sends_requests=False, flows=True)
+
+    def _patch(self, pods: Collection[str], **spec: Any) -> Act:
+        """Return the act that patches fields of a Service; its endpoints are these pods before and after."""
+
+        def act(service: ServiceState, answered_by: str) -> Collection[str]:
+            del answered_by
+            self._services.change(service, spec)
+            return pods
+
+        return act
+
     def _relabel(self, scenario: Scenario, first: Collection[str]) -> Callable[..., Act]:
         """Return a maker of acts that give the label of a scenario to the pods named, and to no others."""
         labelled = set(first)
@@ -344,6 +532,12 @@ class ScenarioBuilder:
             return act
 
         return to
+
+
+def addressed(family: Family) -> ServiceRequest:
+    """Return the Service of type LoadBalancer with an external address, which some clusters refuse."""
+    spec = {"type": "LoadBalancer", "loadBalancerClass": NO_PROVIDER, "externalIPs": [ADDRESSES[family][0]]}
+    return ServiceRequest(str(Scenario.ADDRESSED), CLIENT_IP, spec=spec)
 
 
 def _request(scenario: Scenario, endpoints: int, **spec: Any) -> ServiceRequest:

@@ -22,6 +22,7 @@ from session_affinity.dataplane.nftables import expected as nftables_expected
 from session_affinity.dataplane.nftables import layout as nftables_layout
 from session_affinity.dataplane.nftables import table as nftables_table
 from session_affinity.dataplane.nftables.layout import TableLayout
+from session_affinity.dataplane.nftables.table import Table
 from session_affinity.dataplane.proxy_config import ProxyConfig
 from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.errors import NodeError
@@ -560,6 +561,23 @@ def test_an_address_that_another_service_has_now_is_not_an_object_of_the_deleted
 
     assert NFTABLES.objects_of(state(version), deleted) == ()
     assert NFTABLES.objects_of(state(version), STICKY) != ()
+
+
+def test_what_refuses_traffic_from_outside_is_an_object_of_the_service() -> None:
+    port = replace(STICKY.ports[0], node_port=30123)
+    reached = replace(STICKY, ports=(port,), external_ips=("198.51.100.7",), balancer_ips=("198.51.100.8",))
+    refused = {
+        "no-endpoint-services": {
+            ("198.51.100.7", "tcp", "9000"): "goto reject-chain",
+            ("198.51.100.8", "tcp", "1"): "drop",
+        },
+        "no-endpoint-nodeports": {("tcp", "30123"): "drop", ("tcp", "30124"): "drop"},
+    }
+
+    assert NFTABLES.objects_of(NodeSnapshot("a", nftables=Table(maps=refused)), reached) == (
+        "element no-endpoint-nodeports tcp . 30123 : drop",
+        "element no-endpoint-services 198.51.100.7 . tcp . 9000 : goto reject-chain",
+    )
 
 
 def test_a_node_has_the_services_whose_chains_it_has() -> None:

@@ -10,7 +10,7 @@ from session_affinity.dataplane.proxy_config import ProxyConfig, ProxyConfigs
 from session_affinity.deadlines import Deadlines
 from session_affinity.errors import ClusterError, NodeError, NotReadyError
 from session_affinity.nodes import kube_proxy
-from session_affinity.nodes.kube_proxy import KubeProxies
+from session_affinity.nodes.kube_proxy import FailureCounter, KubeProxies
 from session_affinity.nodes.node import Completed
 
 pytestmark = pytest.mark.unit
@@ -20,6 +20,8 @@ METRICS = """\
 process_start_time_seconds {started}
 kubeproxy_sync_proxy_rules_iptables_restore_failures_total{{ip_family="IPv4"}} 2
 kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total{{ip_family="IPv4"}} 1
+kubeproxy_sync_proxy_rules_iptables_restore_failures_total{{ip_family="IPv6"}} 4
+kubeproxy_sync_proxy_rules_nftables_cleanup_failures_total 5
 kubeproxy_sync_proxy_rules_iptables_total{{ip_family="IPv4",table="nat"}} 63
 """
 
@@ -27,12 +29,14 @@ kubeproxy_sync_proxy_rules_iptables_total{{ip_family="IPv4",table="nat"}} 63
 class FakeNodes:
     """One node whose kube-proxy can be killed and started; the first ``ignored`` start commands do nothing.
 
-    ``syncs`` are the exit codes of ``KILL_DURING_SYNC``.
+    ``syncs`` are the exit codes of ``KILL_DURING_SYNC`` and ``LIMIT_FILES``, which prints ``files``.
     """
 
     names = ("a",)
 
-    def __init__(self, ignored: int = 0, syncs: tuple[int, ...] = ()) -> None:
+    def __init__(self, ignored: int = 0, syncs: tuple[int, ...] = (), files: str = "", page: str = METRICS) -> None:
+        self.page = page
+        self.files = files
         self.syncs = list(syncs)
         self.runs = True
         self.started = 100.0
@@ -46,9 +50,9 @@ class FakeNodes:
 
     def _answer(self, argv: tuple[str, ...]) -> tuple[int, str]:
         if argv[0] == "curl":
-            return (0, METRICS.format(started=f"{self.started:e}")) if self.runs else (7, "")
+            return (0, self.page.format(started=f"{self.started:e}")) if self.runs else (7, "")
         if argv[0] == "sh":
-            return self.syncs.pop(0), ""
+            return self.syncs.pop(0), self.files
         if argv[0] == "pgrep":
             return (0 if self.runs else 1), ""
         if argv[:2] == ("pkill", "-KILL"):
@@ -73,8 +77,31 @@ def test_the_sync_period_is_that_of_the_nodes_settings() -> None:
         proxies(FakeNodes()).sync_period("b")
 
 
-def test_failed_syncs_of_all_kinds_count() -> None:
-    assert proxies(FakeNodes()).all_failed_syncs() == {"a": 3}
+def test_failed_syncs_are_counted_by_what_failed_and_by_family() -> None:
+    assert proxies(FakeNodes()).all_failed_syncs() == {
+        "a": {
+            FailureCounter("iptables-restore failed", "IPv4"): 2,
+            FailureCounter("a partial sync failed", "IPv4"): 1,
+            FailureCounter("iptables-restore failed", "IPv6"): 4,
+            FailureCounter("the deletion of former chains failed"): 5,
+        }
+    }
+
+
+def test_a_page_without_syncs_is_not_kube_proxys() -> None:
+    nodes = FakeNodes(page="process_start_time_seconds 1\n")
+
+    with pytest.raises(NodeError, match=r"a: .* has nothing about syncs"):
+        proxies(nodes).failed_syncs("a")
+
+
+def test_a_kube_proxy_may_open_as_many_files_again_as_before() -> None:
+    nodes = FakeNodes(syncs=(0, 0), files="1024\n")
+    running = proxies(nodes)
+
+    running.end_failures("a", running.fail_syncs("a"))
+
+    assert [argv[-1] for argv in nodes.commands] == ["0", "1024"]
 
 
 def test_the_start_command_is_repeated_until_a_killed_kube_proxy_answers() -> None:

@@ -10,15 +10,17 @@ import pytest
 from session_affinity.dataplane.backend import AffinityEntry
 from session_affinity.dataplane.differences import Aspect, Difference
 from session_affinity.dataplane.xt_recent import Entry
+from session_affinity.nodes.kube_proxy import FailureCounter
 from session_affinity.scenarios.disruption.flush import Repair
 from session_affinity.scenarios.disruption.many_services import ManyServices
-from session_affinity.scenarios.disruption.outages import BlockingRule, ChangesWhileStopped, NodeRules, Restart
+from session_affinity.scenarios.disruption.outages import BlockingRule, MissedChanges, NodeRules, Restart
 from session_affinity.testbed.testbed import SyncResult
 from session_affinity.verdicts.disruption import (
     judge_blocking_rule,
-    judge_changes_while_stopped,
     judge_failed_syncs,
     judge_many_services,
+    judge_missed_changes,
+    judge_missed_changes_by_answers,
     judge_node_rules,
     judge_repair,
     judge_restart,
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.unit
 A, B = "webpod1", "webpod2"
+IPV4, IPV6 = (FailureCounter("a transaction of nft failed", family) for family in ("IPv4", "IPv6"))
+FAILED: dict[FailureCounter, int] = {IPV4: 1}
 WRONG = Difference("a", "KUBE-SVC-X", 3, Aspect.UNEXPECTED_RULE, "no such rule", "-j RETURN", "Service default/x")
 
 
@@ -44,7 +48,8 @@ def node_rules(world: World, *differences: Difference) -> NodeRules:
 
 def restart(world: World, **changes: object) -> Restart:
     entry = affinity_entries(world, 1, 2)
-    usual = Restart(world.service, world.answers(A, A), entry, affinity_entries(world, 1, 2, 3), node_rules(world), 0.7)
+    after = affinity_entries(world, 1, 2, 3)
+    usual = Restart(world.service, world.answers(A, A), entry, after, node_rules(world), 0.7, world.service, ())
     return replace(usual, **changes)  # type: ignore[arg-type]
 
 
@@ -80,14 +85,47 @@ def test_rules_that_a_restart_did_not_mend_are_wrong(world: World) -> None:
     assert "-j RETURN" in explained(verdict)
 
 
-def changes(world: World, **changes: object) -> ChangesWhileStopped:
-    entry = affinity_entries(world, 1)
-    usual = ChangesWhileStopped(node_rules(world), world.service, entry, entry, world.service, (), world.service, ())
+def changes(world: World, **changes: object) -> MissedChanges:
+    entry, service = affinity_entries(world, 1), world.service
+    usual = MissedChanges(
+        *(service, service, service, service, replace(service, cluster_ips=("10.200.1.99",)), service),
+        *(world.answers(A), world.answers(A, A), world.answers(None), (world.answers(A, None),)),
+        1.5,
+        node_rules(world),
+        entry,
+        entry,
+    )
     return replace(usual, **changes)  # type: ignore[arg-type]
 
 
-def test_changes_that_kube_proxy_did_not_see_are_right_when_all_of_them_arrived(world: World) -> None:
-    assert judge_changes_while_stopped(changes(world)).ok
+def test_changes_that_kube_proxy_did_not_write_are_right_when_all_of_them_arrived(world: World) -> None:
+    assert judge_missed_changes(changes(world)).headline == "2 changes right 1.5 s after the outage, entry kept"
+    assert judge_missed_changes(changes(world)).ok
+
+
+def test_clients_see_that_all_of_them_arrived(world: World) -> None:
+    verdict = judge_missed_changes_by_answers(changes(world), CLIENT_ID)
+
+    assert verdict.ok
+    assert verdict.headline == "2 requests right, the client kept"
+
+
+@pytest.mark.parametrize(
+    ("answers", "text"),
+    [
+        ({"answers": ("webpod1", "webpod2")}, "webpod1 1, webpod2 1"),
+        ({"answers": ("webpod2", "webpod2")}, "answered by webpod1, which the client is bound to"),
+        ({"first": (None,)}, "answered by an endpoint before the outage"),
+        ({"gone": ("webpod1",)}, "no answer: the Service was deleted"),
+    ],
+)
+def test_clients_see_what_did_not_arrive(answers: dict[str, tuple[str | None, ...]], text: str, world: World) -> None:
+    seen = {name: world.answers(*pods) for name, pods in answers.items()}
+
+    verdict = judge_missed_changes_by_answers(changes(world, **seen), CLIENT_ID)
+
+    assert not verdict.ok
+    assert text in explained(verdict)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +145,7 @@ def test_each_change_that_did_not_arrive_is_wrong(what: str, text: str, world: W
         "deleted_objects": ("list KUBE-SEP-X",),
     }
 
-    verdict = judge_changes_while_stopped(changes(world, **{what: wrong[what]}))
+    verdict = judge_missed_changes(changes(world, **{what: wrong[what]}))
 
     assert not verdict.ok
     assert text in explained(verdict)
@@ -115,11 +153,12 @@ def test_each_change_that_did_not_arrive_is_wrong(what: str, text: str, world: W
 
 def test_a_blocking_rule_that_affects_no_other_service_holds(world: World) -> None:
     right, wrong = node_rules(world), node_rules(world, WRONG)
+    same = (FAILED, FAILED)
 
-    assert judge_blocking_rule(BlockingRule(right, right, (1, 1))).ok
-    assert not judge_blocking_rule(BlockingRule(wrong, right, (1, 1))).ok
-    assert not judge_blocking_rule(BlockingRule(right, wrong, (1, 1))).ok
-    assert "2 failed syncs" in explained(judge_blocking_rule(BlockingRule(right, right, (1, 3))))
+    assert judge_blocking_rule(BlockingRule(right, right, same)).ok
+    assert not judge_blocking_rule(BlockingRule(wrong, right, same)).ok
+    assert not judge_blocking_rule(BlockingRule(right, wrong, same)).ok
+    assert "3 failed syncs, 2 more" in explained(judge_blocking_rule(BlockingRule(right, right, (FAILED, {IPV4: 3}))))
 
 
 def test_rules_that_differ_are_named_with_their_service(world: World) -> None:
@@ -132,9 +171,17 @@ def test_rules_that_differ_are_named_with_their_service(world: World) -> None:
 
 
 def test_syncs_that_failed_meanwhile_are_wrong_and_those_before_are_not() -> None:
-    assert judge_failed_syncs({"a": 2, "b": 0}, {"a": 2, "b": 0}).ok
-    assert judge_failed_syncs({"a": 2}, {"a": 0}).ok, "kube-proxy was restarted in between"
-    assert "does not hold on b" in explained(judge_failed_syncs({"a": 2, "b": 0}, {"a": 2, "b": 1}))
+    before = {"a": {IPV4: 2, IPV6: 0}, "b": {IPV4: 0}}
+
+    assert judge_failed_syncs(before, before).ok
+    assert judge_failed_syncs({"a": {IPV4: 2}}, {"a": {IPV4: 0}}).ok, "kube-proxy was restarted in between"
+    assert "does not hold on b" in explained(judge_failed_syncs(before, {**before, "b": {IPV4: 1}}))
+
+
+def test_a_failed_sync_is_named_with_what_failed_and_the_family() -> None:
+    verdict = judge_failed_syncs({"a": {IPV4: 2}}, {"a": {IPV4: 2, IPV6: 1}})
+
+    assert "1 failed syncs, 1 more: a transaction of nft failed (IPv6)" in explained(verdict)
 
 
 def test_a_flush_is_repaired_when_nothing_differs_in_the_end(world: World) -> None:

@@ -22,10 +22,11 @@ from session_affinity.dataplane.differences import Aspect, Difference
 from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.errors import NothingObservedError
 from session_affinity.kube.reply import ApiAnswer, Reply
+from session_affinity.nodes.kube_proxy import FailureCounter
 from session_affinity.scenarios.comparison import Comparison
 from session_affinity.scenarios.disruption.flush import Repair
 from session_affinity.scenarios.disruption.many_services import ManyServices
-from session_affinity.scenarios.disruption.outages import BlockingRule, ChangesWhileStopped, NodeRules, Restart
+from session_affinity.scenarios.disruption.outages import BlockingRule, MissedChanges, NodeRules, Restart
 from session_affinity.scenarios.endpoint_changes.result import ScenarioResult, StepResult
 from session_affinity.scenarios.endpoint_changes.scenario import Scenario, ScenarioStep
 from session_affinity.scenarios.expiry.shared_wait import ExpiredElements, SilentClients, TimeoutPatch
@@ -44,6 +45,7 @@ from session_affinity.verdicts import (
     endpoint_changes,
     equivalence,
     expiry,
+    flows,
     limits,
     lists,
     many_clients,
@@ -77,6 +79,7 @@ EMPTY: Final = ApiAnswer("a request", Reply(200, {}))
 LOST: Final = ApiAnswer("a request", Reply(0, {}))
 MADE, CHANGED = ScenarioStep.MADE, ScenarioStep.SCALED_TO_5
 WINDOW: Final = expiry.Window(0, 100)
+FAILED: Final = {FailureCounter("a transaction of nft failed"): 0}
 WRONG: Final = Difference(HOME, "KUBE-SVC-X", 3, Aspect.UNEXPECTED_RULE, "no such rule", "-j RETURN", "no Service")
 
 
@@ -132,6 +135,12 @@ def step(world: World, answers: Answers, *nodes: NodeSnapshot, service: ServiceS
     differences = {node.node: () for node in nodes}
     service = service or world.service
     return StepResult(CHANGED, service, sync(world, *nodes), answers=answers, differences=differences, usable=usable)
+
+
+def flowing(world: World, before: tuple[Answers, ...], after: tuple[Answers, ...]) -> ScenarioResult:
+    """Return a scenario with flows of datagrams in which the first endpoint is removed."""
+    first, second = step(world, NONE), step(world, NONE)
+    return result(replace(first, flows=before), replace(second, flows=after, usable=first.usable[1:]))
 
 
 def result(before: StepResult, *after: StepResult) -> ScenarioResult:
@@ -212,12 +221,23 @@ def entries(world: World) -> tuple[AffinityEntry, ...]:
 
 def restart(world: World, **changes: object) -> Restart:
     """Return a restart without effect."""
-    usual = Restart(world.service, world.answers(A, A), entries(world), entries(world), node_rules(world), 0.5)
+    answers = world.answers(A, A)
+    usual = Restart(
+        world.service, answers, entries(world), entries(world), node_rules(world), 0.5, world.service, (answers,)
+    )
     return replace(usual, **changes)  # type: ignore[arg-type]
 
 
-def changes_while_stopped(world: World, rules: NodeRules, before: tuple[AffinityEntry, ...]) -> ChangesWhileStopped:
-    return ChangesWhileStopped(rules, world.service, before, before, world.service, (), world.service, ())
+def missed_changes(world: World, **changes: object) -> MissedChanges:
+    """Return changes that all arrived."""
+    service, answers = world.service, world.answers(A, A)
+    gone = replace(service, cluster_ips=("10.200.1.99",))
+    usual = MissedChanges(
+        *(service, service, service, service, gone, service),
+        *(answers, answers, world.answers(None), (world.answers(A, None),)),
+        *(1.5, node_rules(world), entries(world), entries(world)),
+    )
+    return replace(usual, **changes)  # type: ignore[arg-type]
 
 
 def many_services(world: World, first: Answers, again: Answers, answers: Answers) -> ManyServices:
@@ -636,29 +656,85 @@ ROWS: Final[dict[Callable[..., object], dict[str, Row]]] = {
         "no rules": lambda world: rules.judge_timeouts(IPTABLES, [world.service], {HOME: NodeSnapshot(HOME)}),
     },
     # Nodes that are disturbed.
+    flows.judge_flows_left: {
+        "empty": lambda world: flows.judge_flows_left(flowing(world, (), ()), CHANGED, CHANGED, CLIENT_ID),
+        "no datagram": lambda world: flows.judge_flows_left(
+            flowing(world, (NONE,), (NONE,)), CHANGED, CHANGED, CLIENT_ID
+        ),
+        "all lost": lambda world: flows.judge_flows_left(
+            flowing(world, (lost(world),), (lost(world),)), CHANGED, CHANGED, CLIENT_ID
+        ),
+    },
+    flows.judge_flows_kept: {
+        "empty": lambda world: flows.judge_flows_kept(flowing(world, (), ()), CLIENT_ID, CHANGED),
+        "no step": lambda world: flows.judge_flows_kept(flowing(world, (), ()), CLIENT_ID),
+        "no datagram later": lambda world: flows.judge_flows_kept(
+            flowing(world, (world.answers(B),), (NONE,)), CLIENT_ID, CHANGED
+        ),
+        "all lost": lambda world: flows.judge_flows_kept(
+            flowing(world, (lost(world),), (lost(world),)), CLIENT_ID, CHANGED
+        ),
+    },
+    flows.judge_flows_unanswered: {
+        "empty": lambda world: flows.judge_flows_unanswered(flowing(world, (), ()), CHANGED, CLIENT_ID),
+        "no datagram later": lambda world: flows.judge_flows_unanswered(
+            flowing(world, (world.answers(B),), (NONE,)), CHANGED, CLIENT_ID
+        ),
+        "all lost": lambda world: flows.judge_flows_unanswered(
+            flowing(world, (lost(world),), (lost(world),)), CHANGED, CLIENT_ID
+        ),
+    },
+    flows.judge_flows_answered: {
+        "empty": lambda world: flows.judge_flows_answered(flowing(world, (), ()), CHANGED, CLIENT_ID),
+        "all lost": lambda world: flows.judge_flows_answered(
+            flowing(world, (lost(world),), (lost(world),)), CHANGED, CLIENT_ID
+        ),
+    },
+    flows.judge_flows_at_one_endpoint: {
+        "empty": lambda world: flows.judge_flows_at_one_endpoint(world.service, CLIENT_ID, ()),
+        "no datagram": lambda world: flows.judge_flows_at_one_endpoint(world.service, CLIENT_ID, (NONE,)),
+        "all lost": lambda world: flows.judge_flows_at_one_endpoint(world.service, CLIENT_ID, (lost(world),)),
+    },
+    flows.judge_flows_ended: {
+        "empty": lambda world: flows.judge_flows_ended(world.service, CLIENT_ID, ()),
+        "all lost": lambda world: flows.judge_flows_ended(world.service, CLIENT_ID, (lost(world),)),
+    },
     disruption.judge_restart: {
         "empty": lambda world: disruption.judge_restart(restart(world, answers=NONE), CLIENT_ID),
         "no entry": lambda world: disruption.judge_restart(restart(world, before=(), after=()), CLIENT_ID),
         "no rules": lambda world: disruption.judge_restart(restart(world, rules=NO_RULES), CLIENT_ID),
         "all lost": lambda world: disruption.judge_restart(restart(world, answers=lost(world)), CLIENT_ID),
     },
-    disruption.judge_changes_while_stopped: {
-        "empty": lambda world: disruption.judge_changes_while_stopped(
-            changes_while_stopped(world, NO_RULES, entries(world))
+    disruption.judge_missed_changes: {
+        "empty": lambda world: disruption.judge_missed_changes(missed_changes(world, rules=NO_RULES)),
+        "not read": lambda world: disruption.judge_missed_changes(missed_changes(world, rules=None)),
+        "no entry": lambda world: disruption.judge_missed_changes(missed_changes(world, before=(), after=())),
+    },
+    disruption.judge_missed_changes_by_answers: {
+        "empty": lambda world: disruption.judge_missed_changes_by_answers(
+            missed_changes(world, first=NONE, answers=NONE, gone=NONE), CLIENT_ID
         ),
-        "no entry": lambda world: disruption.judge_changes_while_stopped(
-            changes_while_stopped(world, node_rules(world), ())
+        "first not sent": lambda world: disruption.judge_missed_changes_by_answers(
+            missed_changes(world, first=NONE), CLIENT_ID
+        ),
+        "deleted not asked": lambda world: disruption.judge_missed_changes_by_answers(
+            missed_changes(world, gone=NONE), CLIENT_ID
+        ),
+        "all lost": lambda world: disruption.judge_missed_changes_by_answers(
+            missed_changes(world, first=lost(world), answers=lost(world)), CLIENT_ID
         ),
     },
     disruption.judge_blocking_rule: {
-        "empty": lambda _: disruption.judge_blocking_rule(BlockingRule(NO_RULES, NO_RULES, (0, 0))),
-        "own not read": lambda world: disruption.judge_blocking_rule(BlockingRule(node_rules(world), NO_RULES, (0, 0))),
+        "empty": lambda _: disruption.judge_blocking_rule(BlockingRule(NO_RULES, NO_RULES, (FAILED, FAILED))),
+        "own not read": lambda world: disruption.judge_blocking_rule(
+            BlockingRule(node_rules(world), NO_RULES, (FAILED, FAILED))
+        ),
     },
     disruption.judge_node_rules: {"empty": lambda _: disruption.judge_node_rules(NO_RULES)},
     disruption.judge_failed_syncs: {
         "empty": lambda _: disruption.judge_failed_syncs({}, {}),
-        "not read before": lambda _: disruption.judge_failed_syncs({}, {HOME: 0}),
-        "not read after": lambda _: disruption.judge_failed_syncs({HOME: 0, OTHER: 0}, {HOME: 0}),
+        "not read before": lambda _: disruption.judge_failed_syncs({}, {HOME: FAILED}),
+        "not read after": lambda _: disruption.judge_failed_syncs({HOME: FAILED, OTHER: FAILED}, {HOME: FAILED}),
     },
     # A repair has been observed, or the flush raised: there is no repair without a read.
     disruption.judge_repair: {

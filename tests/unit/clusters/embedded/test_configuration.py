@@ -12,7 +12,12 @@ import yaml
 from cryptography import x509
 
 from session_affinity.clusters.addresses import IP_FAMILIES, RANGES
-from session_affinity.clusters.embedded.configuration import processes_of, read_kube_proxy, write_configuration
+from session_affinity.clusters.embedded.configuration import (
+    SYNC_PERIOD_SECONDS,
+    processes_of,
+    read_kube_proxy,
+    write_configuration,
+)
 from session_affinity.clusters.embedded.layout import Layout, node_layouts
 from session_affinity.clusters.embedded.state import STATE_VARIABLE, StateDirectory
 from session_affinity.dataplane.proxy_config import ProxyConfig
@@ -95,7 +100,9 @@ def test_the_settings_of_kube_proxy_are_read_from_the_file_of_its_node(written: 
     node = written.layout.nodes[1]
     config = ProxyConfig.from_configuration(read_kube_proxy(written.state, node.name))
 
-    assert config == ProxyConfig("iptables", written.layout.pod_range, bind_address=node.address)
+    period = float(SYNC_PERIOD_SECONDS)
+    expected = ProxyConfig("iptables", written.layout.pod_range, bind_address=node.address, sync_period=period)
+    assert config == expected
     with pytest.raises(ClusterError, match="elsewhere: the configuration of kube-proxy cannot be read"):
         read_kube_proxy(written.state, "elsewhere")
 

@@ -10,15 +10,15 @@ pytestmark = pytest.mark.unit
 
 
 def test_with_three_other_nodes_each_disruption_has_its_own() -> None:
-    assert DisruptionNodes.of(["home", "a", "b", "c"], "home") == DisruptionNodes("a", "b", "c")
+    assert DisruptionNodes.of(["home", "a", "b", "c"], "home") == DisruptionNodes("b", "c", "a", "b")
 
 
 @pytest.mark.parametrize(
     ("names", "nodes"),
     [
-        pytest.param(["a", "b", "home"], DisruptionNodes("a", "b", "b"), id="two-others"),
-        pytest.param(["a", "home"], DisruptionNodes("a", "a", "a"), id="one-other"),
-        pytest.param(["home"], DisruptionNodes("home", "home", None), id="no-other"),
+        pytest.param(["a", "b", "home"], DisruptionNodes("a", "b", "a", None), id="two-others"),
+        pytest.param(["a", "home"], DisruptionNodes("a", "a", None, None), id="one-other"),
+        pytest.param(["home"], DisruptionNodes("home", None, None, None), id="no-other"),
     ],
 )
 def test_with_fewer_other_nodes_disruptions_share_them(names: list[str], nodes: DisruptionNodes) -> None:

@@ -20,16 +20,30 @@ class World:
     """A testbed, its nodes and its kube-proxies: the node's rules differ at the first ``wrong`` reads."""
 
     sync_seconds = 0.5
+    mode = "iptables"
 
     def __init__(self, wrong: int, error: Exception | None = None) -> None:
-        self.nodes = self
+        self.nodes = self.backend = self
+        self.journal: list[str] = []
         self.wrong = wrong
         self.error = error
 
     def sync_period(self, _: str) -> float:
         return 0.0
 
+    def started(self, _: str) -> float:
+        return 7.0
+
+    def cut_off(self, node: str) -> bool:
+        self.journal.append(f"cut off {node}")
+        return True
+
+    def connect(self, node: str, *, before: float) -> None:
+        assert before == 7.0
+        self.journal.append(f"connect {node}")
+
     def run(self, node: str, argv: tuple[str, ...]) -> Completed:
+        self.journal.append(" ".join(argv[3:]))
         return Completed(node, argv, 0, "", "")
 
     def read_one(self, node: str) -> NodeSnapshot:
@@ -51,6 +65,25 @@ def test_the_node_is_watched_until_its_rules_are_restored() -> None:
     repair = flush(wrong=2).start().result()
 
     assert (repair.node, repair.differences) == ("worker", ())
+
+
+def test_a_node_is_cut_off_before_the_flush_and_connected_when_it_is_over() -> None:
+    world: Any = World(2)
+
+    repair = Flush(world, world, SERVICE, "worker", tables=("nat",), quiet=True).start().result()
+
+    assert repair.quiet
+    assert world.journal == ["cut off worker", "flush iptables-save iptables-restore nat", "connect worker"]
+
+
+def test_a_node_that_cannot_be_cut_off_for_long_enough_is_not_quiet() -> None:
+    world: Any = World(2)
+    world.sync_seconds = 60.0
+
+    repair = Flush(world, world, SERVICE, "worker", quiet=True).start().result()
+
+    assert not repair.quiet
+    assert world.journal == ["flush iptables-save iptables-restore mangle nat filter"]
 
 
 def test_a_result_before_the_start_is_an_error() -> None:

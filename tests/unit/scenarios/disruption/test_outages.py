@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from session_affinity.cluster_objects.datagrams import DatagramEndpoints
 from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ServicePort, ServiceState
 from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import NodeError
+from session_affinity.nodes.kube_proxy import FailureCounter
 from session_affinity.nodes.node import Completed
 from session_affinity.scenarios.disruption.allocation import DisruptionNodes
 from session_affinity.scenarios.disruption.outages import Outages
+from session_affinity.traffic.answers import Answers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from session_affinity.cluster_objects.services import ServiceRequest
+    from session_affinity.nodes.kube_proxy import FailedSyncs
 
 pytestmark = pytest.mark.unit
+
+
+class Flows(contextlib.AbstractContextManager[Any]):
+    """Flows of datagrams that have all answers."""
+
+    def wait_for(self, *_: object) -> None:
+        """Return at once."""
+
+    def stop(self) -> dict[str, Answers]:
+        return {}
+
+    def __exit__(self, *_: object) -> None:
+        """End nothing."""
 
 
 class World:
@@ -29,14 +47,17 @@ class World:
 
     deadlines = DEFAULTS
     node = "control-plane"
+    reads_rules = True
 
     def __init__(self, fails_at: str) -> None:
         self.nodes = self.services = self.client = self
+        self.failed = 0
         self.backend = SimpleNamespace(
             mode="iptables",
             pin_argv=lambda *_: ("pin",),
             affinity_stores=lambda _: ["L"],
             affinity_entries=lambda *_: (),
+            objects_of=lambda *_: (),
         )
         self.fails_at = fails_at
         self.journal: list[str] = []
@@ -89,9 +110,37 @@ class World:
         del node
         return 100.0
 
-    def failed_syncs(self, node: str) -> int:
+    def flows(self, *_: object) -> Any:
+        return Flows()
+
+    def request(self, *_: object, **__: object) -> Answers:
+        return Answers(())
+
+    @property
+    def with_short_timeouts(self) -> Any:
+        return self
+
+    def uptime(self) -> float:
+        return 0.0
+
+    def change(self, service: ServiceState, spec: object) -> None:
+        del spec
+        self.step(f"change {service.name}")
+
+    def wait_for_endpoints(self, expected: Mapping[str, object]) -> dict[str, ServiceState]:
+        return {name: ServiceState("default", name, ("10.200.1.9",), CLIENT_IP, 30, ()) for name in expected}
+
+    def failed_syncs(self, node: str) -> FailedSyncs:
         del node
-        return 0
+        return {FailureCounter("a transaction of nft failed"): self.failed}
+
+    def fail_syncs(self, node: str) -> int:
+        self.step(f"fail {node}")
+        return 1024
+
+    def end_failures(self, node: str, files: int) -> None:
+        assert files == 1024
+        self.journal.append(f"end {node}")
 
     def pause(self, node: str) -> None:
         self.step(f"pause {node}")
@@ -113,13 +162,19 @@ class World:
         self.journal.append(f"mend {node}")
 
 
+DATAGRAMS = DatagramEndpoints({"app": "webpod"}, 80)
+
+
 def after_failure(fails_at: str, observe: Callable[[Outages], object]) -> list[str]:
     """Return the steps after the one that failed."""
     world: Any = World(fails_at)
     with pytest.raises(NodeError):
-        observe(Outages(world, world, DisruptionNodes("worker", "worker2", "worker3")))
+        observe(Outages(world, world, DisruptionNodes("worker2", "worker3", "worker", "worker2"), DATAGRAMS))
     place = world.journal.index(fails_at) if fails_at in world.journal else 0
     return list(world.journal[place + 1 :])
+
+
+DELETED = [f"delete {name}" for name in ("emptied", "deleted", "patched", "off", "on")]
 
 
 @pytest.mark.parametrize("step", ["rule -I", "create other", "sync other", "patch blocked"])
@@ -137,7 +192,18 @@ def test_a_service_that_the_node_does_not_sync_is_deleted() -> None:
 def test_a_stopped_kube_proxy_runs_again_and_all_services_are_deleted() -> None:
     done = after_failure("patch patched", Outages.changes_while_stopped)
 
-    assert done == ["mend worker", *(f"delete {name}" for name in ("deleted", "patched", "off", "on"))]
+    assert done == ["mend control-plane", *DELETED]
+
+
+def test_syncs_succeed_again_and_all_services_are_deleted() -> None:
+    assert after_failure("patch patched", Outages.changes_while_failing) == ["end control-plane", *DELETED]
+
+
+def test_changes_while_no_sync_failed_are_an_error() -> None:
+    world: Any = World("")
+
+    with pytest.raises(NodeError, match="control-plane: no sync of kube-proxy failed"):
+        Outages(world, world, DisruptionNodes("worker2", "worker3", None, "worker2"), DATAGRAMS).changes_while_failing()
 
 
 def test_a_kube_proxy_that_was_not_caught_in_a_sync_runs_again_and_all_services_are_deleted() -> None:

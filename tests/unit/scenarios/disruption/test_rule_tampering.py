@@ -23,8 +23,16 @@ SERVICE = ServiceState("default", "svc-clusterip", ("10.200.1.201",), CLIENT_IP,
 def test_commands_use_the_iptables_variant_that_has_the_rules(name: str) -> None:
     state = NodeSnapshot("a", program=f"{name}-save")
 
-    assert rule_tampering.flush(state)[-2:] == (f"{name}-save", f"{name}-restore")
+    flush = rule_tampering.flush(state, SERVICE, "iptables", "nat")
+
+    assert flush[-3:] == (f"{name}-save", f"{name}-restore", "nat")
     assert rule_tampering.block(state, SERVICE, "iptables")[0] == name
+
+
+def test_in_nftables_mode_the_table_of_the_services_family_is_deleted() -> None:
+    argv = rule_tampering.flush(NodeSnapshot("a"), SERVICE, "nftables")
+
+    assert argv == ("nft", "delete", "table", "ip", "kube-proxy")
 
 
 def test_in_nftables_mode_the_rule_is_inserted_into_kube_proxys_table() -> None:
@@ -66,6 +74,7 @@ def test_a_flush_keeps_rules_of_others(tmp_path: Path) -> None:
         program.chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
 
-    subprocess.run(rule_tampering.flush(NodeSnapshot("a", program="iptables-save")), env=environment, check=True)
+    argv = rule_tampering.flush(NodeSnapshot("a", program="iptables-save"), SERVICE, "iptables")
+    subprocess.run(argv, env=environment, check=True)
 
     assert tables.read_text() == "".join(f"*{table}\n{foreign}\nCOMMIT\n" for table in ("mangle", "nat", "filter"))

@@ -61,6 +61,10 @@ class World:
         self.streams.append(FakeStream(self, target))
         return self.streams[-1]
 
+    def flows(self, targets: Sequence[Target]) -> FakeFlows:
+        self.flowing = FakeFlows(self, targets)
+        return self.flowing
+
     def request(self, target: Target, count: int = 1) -> Answers:
         return Answers(tuple(self.answer(target) for _ in range(count)))
 
@@ -75,6 +79,28 @@ class World:
         endpoints = tuple(Endpoint(f"10.10.1.{number}", 80, pod, "worker") for number, pod in enumerate(pods, 1))
         self.stored[state.name] = replace(state, ports=(ServicePort("web", "TCP", 9000, endpoints),))
         return self.stored[state.name]
+
+
+class FakeFlows:
+    """Flows that stay with the endpoint of their first datagram as long as it is one."""
+
+    def __init__(self, world: World, targets: Sequence[Target]) -> None:
+        self.world = world
+        self.answers: dict[Target, Answers] = {target: Answers(()) for target in targets}
+        self.abandoned = False
+        self.targets = tuple(targets)
+
+    def wait_for(self, enough: Callable[[Mapping[Target, Answers]], bool], _: float) -> dict[Target, Answers]:
+        while not enough(self.answers):
+            for target in self.answers:
+                self.answers[target] += Answers((self.world.answer(target),))
+        return self.answers
+
+    def stop(self) -> dict[Target, Answers]:
+        return self.answers
+
+    def abandon(self) -> None:
+        self.abandoned = True
 
 
 class FakeStream:
@@ -194,3 +220,29 @@ def test_streams_end_on_an_error() -> None:
             scaled=ScenarioPlan(ServiceRequest("scaled", CLIENT_IP), ("a", "b"), (EndpointChange(FIRST, broken),)),
         )
     assert [stream.over for stream in world.streams] == [True]
+
+
+def test_flows_have_the_answers_of_each_step_until_the_run_deletes_the_services() -> None:
+    world: Any = World()
+    changes = (EndpointChange(FIRST, to("b")), EndpointChange(SECOND, to()))
+    plan = ScenarioPlan(ServiceRequest("flowing"), ("a", "b"), changes, streams=False, sends_requests=False, flows=True)
+
+    result = runs.run({Scenario.FLOWING: plan}, world)[Scenario.FLOWING]
+
+    (first,), (second,), (third,) = (step.flows for step in result.steps)
+    assert set(first.by_endpoint) == {"a"}
+    assert second.answers[-1].endpoint == "b"
+    assert third.answers[-1].endpoint is None
+    assert len(third) < len(world.flowing.stop()[world.flowing.targets[0]]) - len(first) - len(second)
+    assert world.flowing.abandoned
+
+
+def test_flows_of_a_deleted_service_go_on_until_the_nodes_have_followed() -> None:
+    world: Any = World()
+    changes = (EndpointChange(FIRST, to(), deletes=True),)
+    plan = ScenarioPlan(ServiceRequest("flowing"), ("a", "b"), changes, streams=False, sends_requests=False, flows=True)
+
+    result = runs.run({Scenario.FLOWING: plan}, world)[Scenario.FLOWING]
+
+    (first,), (second,) = (step.flows for step in result.steps)
+    assert len(first) + len(second) == len(world.flowing.stop()[world.flowing.targets[0]])
