@@ -15,7 +15,7 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from session_affinity.clusters.embedded import linux
+from session_affinity.clusters.embedded import bpf, linux
 from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import ClusterError, PreflightError
 from session_affinity.waiting import poll
@@ -222,5 +222,7 @@ class ClusterCgroups:
             kill.write_text("1")
         directories = sorted((d for d in top.rglob("*") if d.is_dir()), key=lambda d: len(d.parts), reverse=True)
         for directory in (*directories, top):
+            if hierarchy.is_v2:
+                bpf.detach_all(directory)
             with contextlib.suppress(OSError):
                 directory.rmdir()

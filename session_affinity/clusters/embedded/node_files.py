@@ -38,7 +38,10 @@ def protect_machine() -> None:
 
 
 def mount_copies(directory: Path) -> None:
-    """Mount a node's copies of directories that agents write to; ``directory`` is on a tmpfs of the node."""
+    """Mount a node's copies of directories that agents write to; ``directory`` is on a tmpfs of the node.
+
+    The directories of CNI are empty in them.
+    """
     for name in filter(os.path.isdir, _COPY_ON_WRITE):
         upper, work = (directory / name.strip("/") / part for part in ("upper", "work"))
         for path in (upper, work):
@@ -46,9 +49,9 @@ def mount_copies(directory: Path) -> None:
         shutil.copymode(name, upper)
         linux.mount("overlay", name, "overlay", options=f"lowerdir={name},upperdir={upper},workdir={work}")
     for path in (node_program.CNI_CONFIGURATION, node_program.CNI_PLUGINS):
-        # The machine may have a container runtime with CNI configuration of its own.
+        # The machine may have a container runtime with CNI configuration and plugins of its own.
+        shutil.rmtree(path, ignore_errors=True)
         path.mkdir(parents=True, exist_ok=True)
-        linux.mount("tmpfs", path, "tmpfs", linux.MS_NODEV, "mode=755")
 
 
 def copy_sysctls(directory: Path, values: Mapping[str, str]) -> None:

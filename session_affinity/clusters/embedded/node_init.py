@@ -247,6 +247,10 @@ class NodeInit:
                 process = self._running.pop(pid, None)
                 if process is None:  # an orphan of a container runtime, reparented to the first process
                     continue
+                if process.restart:
+                    # What it has started in the background would be started once more.
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(pid, signal.SIGKILL)
                 self._ended(process, os.waitstatus_to_exitcode(status))
 
     def _ended(self, process: Process, code: int) -> None:

@@ -66,6 +66,7 @@ def process(layout: Layout, node: NodeLayout, state: StateDirectory, cgroup_v2: 
 
 def environment(layout: Layout, node: NodeLayout, state: StateDirectory, cgroup_v2: Path | None) -> dict[str, str]:
     """Return its environment variables beside PATH, HOME and LANG; docs/bring-your-own-dataplane.md explains each."""
+    cni = {} if layout.cni else {"CNI_CONF_DIR": str(CNI_CONFIGURATION), "CNI_BIN_DIR": str(CNI_PLUGINS)}
     return {
         "CLUSTER_NAME": layout.name,
         "NODE_NAME": node.name,
@@ -82,8 +83,7 @@ def environment(layout: Layout, node: NodeLayout, state: StateDirectory, cgroup_
         "KUBECONFIG": str(state.node(node.name) / f"{NAME}.kubeconfig"),
         "KUBERNETES_SERVICE_HOST": layout.control_plane.address,
         "KUBERNETES_SERVICE_PORT": str(API_PORT),
-        "CNI_CONF_DIR": str(CNI_CONFIGURATION),
-        "CNI_BIN_DIR": str(CNI_PLUGINS),
+        **cni,
         "CNI_PLUGINS_DIR": str(Path(layout.programs["ptp"]).parent),
         "BPF_DIR": str(BPF),
         "CGROUP_V2_DIR": str(cgroup_v2 or ""),
