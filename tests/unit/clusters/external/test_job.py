@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import subprocess
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -10,7 +11,12 @@ from click.testing import CliRunner
 
 from session_affinity.cli.commands import job as job_command
 from session_affinity.cli.commands import rbac as rbac_command
+from session_affinity.clusters.external import job as jobs
 from session_affinity.clusters.external import own_pod
+from session_affinity.clusters.options import ClusterOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.unit
 
@@ -108,6 +114,24 @@ def test_in_an_existing_namespace_none_is_made_and_roles_elsewhere_have_names_of
     assert not [each for each in objects if each["kind"] == "Namespace"]
     outside = [each for each in objects if each["metadata"].get("namespace") != "team"]
     assert {each["metadata"]["name"] for each in outside} == {"team-session-affinity-conformance"}
+
+
+def test_the_container_that_keeps_the_files_ends_with_them_and_when_the_pod_is_ended(tmp_path: Path) -> None:
+    settings = jobs.JobSettings(keeps_results=True)
+    (collector,) = (
+        each
+        for each in jobs.workload(settings, ClusterOptions(namespace="team"))["spec"]["template"]["spec"]["containers"]
+        if each["name"] == jobs.COLLECTOR
+    )
+    shell, option, script = collector["command"]
+    fetched = tmp_path / "fetched"
+    argv = (shell, option, script.replace(jobs.FETCHED, str(fetched)))
+
+    ended = subprocess.Popen(argv)
+    fetched.touch()
+    assert ended.wait(timeout=10) == 0
+
+    assert script.startswith("trap 'exit 0' TERM;")
 
 
 def test_with_a_schedule_it_is_a_cron_job_of_one_run_at_a_time() -> None:
