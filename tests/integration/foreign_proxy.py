@@ -1,8 +1,7 @@
 """A Service dataplane other than kube-proxy, which keeps the promises of the Service API with nftables.
 
 It runs on each node in place of kube-proxy. Each Service has a table, replaced by one transaction when the Service or
-its endpoints change. With ClientIP affinity each endpoint has a set of clients with the affinity timeout, which a new
-connection renews; with --from-first-connection it does not, which no document forbids.
+its endpoints change. With ClientIP affinity each endpoint has a set of clients with the affinity timeout.
 """
 
 from __future__ import annotations
@@ -28,13 +27,10 @@ PREFIX: Final = "elsewhere-"
 _POLL_SECONDS: Final = 0.3
 
 
-def table(service: ServiceState, verb: str) -> str:
-    """Return the nftables table of a Service with a cluster IP and endpoints; ``verb`` is what sets do with a client.
-
-    ``update`` begins the timeout anew, ``add`` leaves that of a client that is in the set (nft(8)).
-    """
+def table(service: ServiceState) -> str:
+    """Return the nftables table of a Service with a cluster IP and endpoints."""
     (port,) = service.ports
-    endpoints = "".join(_endpoint(number, endpoint, service, verb) for number, endpoint in enumerate(port.endpoints))
+    endpoints = "".join(_endpoint(number, endpoint, service) for number, endpoint in enumerate(port.endpoints))
     affinity = "".join(
         f"    ip saddr @clients-{number} goto endpoint-{number}\n"
         for number in range(len(port.endpoints))
@@ -48,11 +44,11 @@ def table(service: ServiceState, verb: str) -> str:
     )
 
 
-def _endpoint(number: int, endpoint: Endpoint, service: ServiceState, verb: str) -> str:
+def _endpoint(number: int, endpoint: Endpoint, service: ServiceState) -> str:
     clients = (
         f"  set clients-{number} {{ type ipv4_addr; flags dynamic,timeout; timeout {service.timeout_seconds}s; }}\n"
     )
-    update = f"{verb} @clients-{number} {{ ip saddr }} "
+    update = f"update @clients-{number} {{ ip saddr }} "
     if not service.has_affinity:
         clients = update = ""
     return f"{clients}  chain endpoint-{number} {{ meta l4proto tcp {update}dnat to {endpoint.at}; }}\n"
@@ -63,7 +59,7 @@ def _hook(name: str, priority: str, service: ServiceState, port: ServicePort) ->
     return f"  chain {name} {{ type nat hook {name} priority {priority}; {match}; }}\n"
 
 
-def sync(api: Api, programmed: dict[str, ServiceState], verb: str) -> None:
+def sync(api: Api, programmed: dict[str, ServiceState]) -> None:
     """Program this node's tables as the API has the Services; ``programmed`` are the Services of the last sync."""
     slices = api.objects(ENDPOINT_SLICES)
     states = (ServiceState.from_objects(service, slices) for service in api.objects(SERVICES))
@@ -76,7 +72,7 @@ def sync(api: Api, programmed: dict[str, ServiceState], verb: str) -> None:
     for name in (programmed.keys() | services.keys()) - unchanged:
         # Adding the table first keeps the deletion from failing when there is none.
         transaction = f"add table ip {PREFIX}{name}\ndelete table ip {PREFIX}{name}\n"
-        transaction += table(services[name], verb) if name in services else ""
+        transaction += table(services[name]) if name in services else ""
         subprocess.run(("nft", "-f", "-"), input=transaction, text=True, check=True)
     programmed.clear()
     programmed.update(services)
@@ -86,15 +82,12 @@ def main() -> None:
     """Serve Services until killed; takes kube-proxy's --config and reads the kubeconfig's path from that file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--from-first-connection", action="store_true")
-    arguments = parser.parse_args()
-    verb = "add" if arguments.from_first_connection else "update"
-    configuration = yaml.safe_load(arguments.config.read_text())
+    configuration = yaml.safe_load(parser.parse_args().config.read_text())
     api = Api(Path(configuration["clientConnection"]["kubeconfig"]))
     programmed: dict[str, ServiceState] = {}
     while True:
         try:
-            sync(api, programmed, verb)
+            sync(api, programmed)
         except ClusterError as error:
             sys.stderr.write(f"{error}\n")
         time.sleep(_POLL_SECONDS)
