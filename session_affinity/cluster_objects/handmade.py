@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from session_affinity.kube.api import Api, Object
 
 MANAGED_BY_LABEL: Final = "endpointslice.kubernetes.io/managed-by"
-LABELS: Final = {"app.kubernetes.io/part-of": PART_OF, "app.kubernetes.io/component": "hand-made-service"}
+COMPONENT: Final = "hand-made-service"
+LABELS: Final = {"app.kubernetes.io/part-of": PART_OF, "app.kubernetes.io/component": COMPONENT}
 SELECTOR: Final = ",".join(f"{name}={value}" for name, value in LABELS.items())
 """Selects every hand-made Service and EndpointSlice, of this run or of one that was killed."""
 REFUSED: Final = (400, 403, 422)
@@ -37,11 +38,14 @@ class HandMadeServices:
 
     Manifests are those of ``kubectl apply``: each gets the suite's label and the namespace. ``status.loadBalancer`` of
     a Service's manifest is stored by the subresource. ``at_once`` is how many requests are sent at the same time.
+    ``component`` is a label of the objects: those of another component are not seen here.
     Every method raises ApiError when the API refuses a request.
     """
 
-    def __init__(self, api: Api, namespace: str, *, at_once: int = AT_ONCE) -> None:
+    def __init__(self, api: Api, namespace: str, *, at_once: int = AT_ONCE, component: str = COMPONENT) -> None:
         self.namespace = namespace
+        self._labels = {**LABELS, "app.kubernetes.io/component": component}
+        self._selector = ",".join(f"{name}={value}" for name, value in self._labels.items())
         self._api = api
         # Threads keep their connections: opening one takes longer than a request.
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="hand-made")
@@ -110,13 +114,13 @@ class HandMadeServices:
     def delete_all(self) -> None:
         """Delete every hand-made object of the namespace, those of killed runs included."""
         for resource in (ENDPOINT_SLICES, SERVICES):
-            self._api.delete_all(resource, self.namespace, labels=SELECTOR)
+            self._api.delete_all(resource, self.namespace, labels=self._selector)
         self._manifests.clear()
 
     def stored(self) -> tuple[list[Object], list[Object]]:
         """Return the hand-made Services and EndpointSlices of the namespace as stored now."""
         services, slices = (
-            self._pool.submit(self._api.objects, resource, self.namespace, labels=SELECTOR)
+            self._pool.submit(self._api.objects, resource, self.namespace, labels=self._selector)
             for resource in (SERVICES, ENDPOINT_SLICES)
         )
         return services.result(), slices.result()
@@ -162,7 +166,7 @@ class HandMadeServices:
         """Return a manifest with the suite's label in the namespace; slices are nobody else's to manage."""
         metadata = manifest["metadata"]
         managed = {MANAGED_BY_LABEL: PART_OF} if manifest["kind"] == "EndpointSlice" else {}
-        labels = {**metadata.get("labels", {}), **managed, **LABELS}
+        labels = {**metadata.get("labels", {}), **managed, **self._labels}
         return {**manifest, "metadata": {**metadata, "namespace": self.namespace, "labels": labels}}
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from session_affinity import recorder
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.model import Family, ServiceState
     from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.kube.api import Object
-    from session_affinity.testbed.testbed import Testbed
+    from session_affinity.testbed.testbed import RulesOfNodes, Testbed
 
 SENTINEL_ENDPOINT: Final[Mapping[Family, str]] = {"IPv4": "192.0.2.1", "IPv6": "2001:db8::1"}
 """The endpoint of the sentinel: an address for documentation (RFC 5737, RFC 3849), to which nothing is sent."""
@@ -45,7 +46,8 @@ class Comparison:
     that differ, with their differences; ``leftovers`` what each has although no Service calls for it and which belongs
     to a hand-made Service, present or former. ``late`` are nodes that did not have the sentinel in time; they are not
     compared. ``missing`` are nodes that could not be read, with the reasons, and ``allowed_missing`` is how many of
-    them a claim about every node may lack.
+    them a claim about every node may lack. ``stale`` has for each node the names of Services whose rules are right only
+    with the stale slices that were given.
 
     ``programmed`` has the seconds from ``since`` to the first read of a node with the sentinel. ``read_seconds`` is how
     long the last read of the nodes took, ``compare_seconds`` how long all comparisons took. ``owners`` are the states
@@ -62,6 +64,7 @@ class Comparison:
     read_seconds: float = 0.0
     compare_seconds: float = 0.0
     owners: tuple[ServiceState, ...] = ()
+    stale: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def is_equal(self) -> bool:
@@ -85,7 +88,7 @@ def aware_of_nodes(testbed: Testbed, nodes: Iterable[Mapping[str, Any]]) -> Test
 
 
 def compare(
-    testbed: Testbed,
+    testbed: RulesOfNodes,
     services: HandMadeServices,
     *,
     since: float,
@@ -93,6 +96,7 @@ def compare(
     former: Iterable[ServiceState] = (),
     others: Iterable[ServiceState] | None = None,
     patience: float = 0.0,
+    stale_slices: Mapping[str, Sequence[Object]] = MappingProxyType({}),
 ) -> Comparison:
     """Wait until all nodes have synced the hand-made Services as stored now, and compare their rules.
 
@@ -101,11 +105,14 @@ def compare(
     nothing else changes: whatever no Service calls for is a leftover then, and not only what belongs to hand-made ones.
     With ``patience`` a node that differs is read again for so
     many seconds: for changes that kube-proxy receives apart from Services and EndpointSlices, such as a node's zone.
-    Nobody else may change hand-made Services meanwhile. Raises ApiError.
+    Nobody else may change hand-made Services meanwhile. ``stale_slices`` are slices that a node's kube-proxy may have
+    beside those stored: rules that follow from both are right there too. Raises ApiError.
     """
     began = time.time()
     with recorder.suppressed():
-        request = _Request(since, release, tuple(former), None if others is None else tuple(others), patience)
+        request = _Request(
+            since, release, tuple(former), None if others is None else tuple(others), patience, stale_slices
+        )
         comparison = _compare(testbed, services, request)
     nodes = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in comparison.programmed.items())
     recorder.record(
@@ -124,9 +131,10 @@ class _Request:
     former: tuple[ServiceState, ...]
     others: tuple[ServiceState, ...] | None
     patience: float
+    stale_slices: Mapping[str, Sequence[Object]]
 
 
-def _compare(testbed: Testbed, services: HandMadeServices, request: _Request) -> Comparison:
+def _compare(testbed: RulesOfNodes, services: HandMadeServices, request: _Request) -> Comparison:
     family = testbed.nodes.family
     sentinel = _sentinel(family)
     created = services.create(sentinel)
@@ -137,7 +145,12 @@ def _compare(testbed: Testbed, services: HandMadeServices, request: _Request) ->
         states = handmade.states(stored, slices, family=family, release=request.release)
         proxied = handmade.states(map(_without_labels, stored), slices, family=family, release=request.release)
         owners = tuple(dict.fromkeys((*states, *proxied)))
-        reading = _Reading(testbed, states, sentinel_state, owners, request)
+        with_stale = {
+            node: handmade.states(stored, (*slices, *stale), family=family, release=request.release)
+            for node, stale in request.stale_slices.items()
+            if stale
+        }
+        reading = _Reading(testbed, states, sentinel_state, owners, request, with_stale=with_stale)
         poll(reading.all_have_the_sentinel, testbed.sync_seconds, pause=POLL_SECONDS)
         if request.patience:
             poll(reading.all_are_equal, request.patience, pause=POLL_SECONDS)
@@ -151,11 +164,13 @@ class _Reading:
 
     def __init__(
         self,
-        testbed: Testbed,
+        testbed: RulesOfNodes,
         states: Sequence[ServiceState],
         sentinel: ServiceState,
         owners: Sequence[ServiceState],
         request: _Request,
+        *,
+        with_stale: Mapping[str, Sequence[ServiceState]],
     ) -> None:
         self._testbed = testbed
         self._states = tuple(states)
@@ -170,6 +185,8 @@ class _Reading:
         self._programmed: dict[str, float] = {}
         self._differences: dict[str, dict[ServiceState, tuple[Difference, ...]]] = {}
         self._leftovers: dict[str, tuple[Difference, ...]] = {}
+        self._with_stale = with_stale
+        self._stale: dict[str, tuple[str, ...]] = {}
         self._read_seconds = 0.0
         self._compare_seconds = 0.0
 
@@ -201,6 +218,7 @@ class _Reading:
             self._testbed.nodes.allowed_missing,
             self._read_seconds,
             self._compare_seconds,
+            stale=self._stale,
         )
 
     def _read(self, names: dict[str, None]) -> Mapping[str, NodeSnapshot]:
@@ -218,8 +236,19 @@ class _Reading:
         began = time.monotonic()
         backend, proxy = self._testbed.backend, self._testbed.proxy_of(state.node)
         by_service = backend.compare_many(state, (*self._states, self._sentinel), proxy)
-        self._differences[state.node] = {service: found for service, found in by_service.items() if found}
-        unused = backend.leftovers(state, (*self._states, self._sentinel, *(self._others or ())), proxy).differences
+        wrong = {service: found for service, found in by_service.items() if found}
+        with_stale = self._with_stale.get(state.node, ())
+        if wrong and with_stale:
+            stale = {
+                service.name
+                for service, found in backend.compare_many(state, (*with_stale, self._sentinel), proxy).items()
+                if not found
+            }
+            self._stale[state.node] = tuple(service.name for service in wrong if service.name in stale)
+            wrong = {service: found for service, found in wrong.items() if service.name not in stale}
+        self._differences[state.node] = wrong
+        right = (*self._states, *with_stale, self._sentinel, *(self._others or ()))
+        unused = backend.leftovers(state, right, proxy).differences
         if self._others is None:
             owners = (*self._owners, *self._former)
             names = {name for owner in owners for name in backend.possible_names(owner)}

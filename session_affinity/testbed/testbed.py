@@ -102,15 +102,12 @@ class SyncResult:
         return ", ".join(f"{name} {seconds:.2f} s" for name, seconds in slowest_first) or f"{self.waited:.2f} s"
 
 
-@dataclass(frozen=True)
-class Testbed:
-    """The nodes, the client and the Services of a run in one IP family; waits until nodes have synced a change."""
+class RulesOfNodes:
+    """What can be asked of nodes whose rules are compared, of whatever else a class has; no dataclass by itself."""
 
     nodes: Nodes
     proxy_configs: ProxyConfigs
-    client: Client
-    services: Services
-    deadlines: Deadlines = DEFAULTS
+    deadlines: Deadlines
 
     @property
     def reads_rules(self) -> bool:
@@ -130,6 +127,26 @@ class Testbed:
     def proxy_of(self, node: str) -> ProxyConfig:
         """Return the settings of a node's kube-proxy; raises ClusterError when they are not known."""
         return self.proxy_configs.of(node)
+
+
+@dataclass(frozen=True)
+class NodeTestbed(RulesOfNodes):
+    """The nodes of a cluster whose rules are compared, without clients."""
+
+    nodes: Nodes
+    proxy_configs: ProxyConfigs
+    deadlines: Deadlines = DEFAULTS
+
+
+@dataclass(frozen=True)
+class Testbed(RulesOfNodes):
+    """The nodes, the client and the Services of a run in one IP family; waits until nodes have synced a change."""
+
+    nodes: Nodes
+    proxy_configs: ProxyConfigs
+    client: Client
+    services: Services
+    deadlines: Deadlines = DEFAULTS
 
     def hz(self, node: str) -> int | None:
         """Return the tick rate of a node's kernel; None where affinity entries are not kept in ticks.
