@@ -33,6 +33,8 @@ from session_affinity.scenarios.expiry.shared_wait import ExpiredElements, Silen
 from session_affinity.scenarios.expiry.trials import Trial
 from session_affinity.scenarios.limits.full_list import FullList, ListRead, ReturningClient
 from session_affinity.scenarios.shapes import ShapesSeen
+from session_affinity.scenarios.walks.bindings import WrongEntry
+from session_affinity.scenarios.walks.result import WalkResult
 from session_affinity.shapes.covering import Coverage
 from session_affinity.testbed.testbed import SyncResult
 from session_affinity.traffic.answers import Answers, Target
@@ -55,6 +57,7 @@ from session_affinity.verdicts import (
     shapes,
     spread,
     timeout_patch,
+    walks,
 )
 from session_affinity.verdicts.verdict import combine
 from tests.unit.verdicts.conftest import CLIENT, CLIENT_ID, HOME, HZ
@@ -739,6 +742,20 @@ ROWS: Final[dict[Callable[..., object], dict[str, Row]]] = {
     # A repair has been observed, or the flush raised: there is no repair without a read.
     disruption.judge_repair: {
         "not repaired": lambda world: disruption.judge_repair(Repair(world.service, HOME, 30.0, 45.0, 45.0, (WRONG,))),
+    },
+    # Random edits.
+    walks.judge_walk: {
+        "empty": lambda _: walks.judge_walk(WalkResult("seed 1", 0, "", ())),
+        "no edit": lambda _: walks.judge_walk(WalkResult("seed 1", 0, "", (HOME,), waits=1, compared=1)),
+        "no wait": lambda _: walks.judge_walk(WalkResult("seed 1", 3, "", (HOME,))),
+        "nothing compared": lambda _: walks.judge_walk(WalkResult("seed 1", 3, "", (HOME,), waits=1)),
+        "late": lambda _: walks.judge_walk(WalkResult("seed 1", 3, "", (HOME,), waits=1, failed_syncs={HOME: 2})),
+        "entry missing": lambda _: walks.judge_walk(
+            WalkResult("", 3, "", (HOME,), waits=1, compared=1, entries=(WrongEntry(HOME, "a", "bound", "no entry"),))
+        ),
+        "left over": lambda _: walks.judge_walk(
+            WalkResult("seed 1", 3, "", (HOME,), waits=2, compared=1, leftovers={HOME: (WRONG,)})
+        ),
     },
     disruption.judge_many_services: {
         "empty": lambda world: disruption.judge_many_services(many_services(world, NONE, NONE, NONE), CLIENT_ID),

@@ -1,0 +1,57 @@
+"""The cluster that walks are made on, and the repair of nodes that a walk found wrong."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from session_affinity.cluster_objects.handmade import HandMadeServices
+from session_affinity.kube.resources import NODES
+from session_affinity.nodes.kube_proxy import KubeProxies
+from session_affinity.scenarios.comparison import compare
+from session_affinity.scenarios.walks.run import COMPONENT, Ground
+from session_affinity.testbed.testbed import NodeTestbed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from session_affinity.clusters.cluster import Cluster
+    from session_affinity.deadlines import Deadlines
+    from session_affinity.kube.api import Api
+    from session_affinity.nodes.nodes import Nodes
+
+
+def ground_of(cluster: Cluster, api: Api, nodes: Nodes, deadlines: Deadlines) -> Ground:
+    """Return a cluster as the ground for walks; what a killed walk left there is deleted. Raises ApiError.
+
+    The caller closes ``Ground.services``.
+    """
+    stored = api.objects(NODES)
+    testbed = NodeTestbed(nodes, cluster.proxy_configs.with_nodes(stored), deadlines)
+    services = HandMadeServices(api, cluster.namespace, component=COMPONENT)
+    services.delete_all()
+    proxies = KubeProxies(nodes, cluster.proxy_configs, cluster.kube_proxy_start, deadlines)
+    release = min(release_of(node["status"]["nodeInfo"]["kubeletVersion"]) for node in stored)
+    return Ground(api, testbed, services, proxies, release)
+
+
+def release_of(version: str) -> tuple[int, int]:
+    """Return major and minor version of a kubelet, whose node's kube-proxy has the same; raises ValueError."""
+    major, minor, *_ = version.removeprefix("v").split(".")
+    return int(major), int(minor)
+
+
+def heal(ground: Ground, nodes: Iterable[str]) -> None:
+    """Restart the kube-proxies of nodes and wait for their first sync: nothing of a walk is to show in the next one.
+
+    Raises NodeError and NotReadyError.
+    """
+    restarted = tuple(dict.fromkeys(nodes))
+    for node in restarted:
+        before = ground.proxies.started(node)
+        ground.proxies.kill(node)
+        ground.proxies.revive(node, before=before)
+    if restarted:
+        testbed = replace(ground.testbed, nodes=ground.testbed.nodes.only(restarted))
+        compare(testbed, ground.services, since=time.monotonic(), release=ground.release).require()

@@ -1,0 +1,143 @@
+"""Walks on simulated kube-proxies: right ones, one that loses changes, and what is known of the real one."""
+
+from __future__ import annotations
+
+import pytest
+
+from session_affinity.scenarios import comparison
+from session_affinity.scenarios.walks.run import run_walk
+from session_affinity.scenarios.walks.slice_cache import RELABELLED
+from session_affinity.scenarios.walks.steps import Bind, Edit, Kind, Restart, Scope, SeededChoice, Step, Wait
+from session_affinity.scenarios.walks.walk import KINDS, kinds, moves, seeded_walk
+from session_affinity.verdicts.walks import judge_walk
+from tests.walk_world import NODES, World
+
+WITHOUT_CLIENTS = tuple(kind for kind in kinds(Scope.NODES) if kind.name != "bind")
+
+
+@pytest.fixture(autouse=True)
+def quick_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparison, "POLL_SECONDS", 0.001)
+
+
+def step(name: str, *numbers: int) -> Step:
+    """Return a step of a kind, drawn by the given numbers; 0 where there are none left."""
+    given = iter(numbers)
+    kind = next(kind for kind in KINDS if kind.name == name)
+    return kind.draw(lambda options: options[next(given, 0)])
+
+
+@pytest.mark.parametrize("mode", ["iptables", "nftables"])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_healthy_kube_proxy_follows_every_walk(mode: str, seed: int) -> None:
+    walk = seeded_walk(seed, 60, WITHOUT_CLIENTS, NODES)
+
+    result = run_walk(World(mode).ground(), walk, "")
+
+    verdict = judge_walk(result)
+    assert verdict.ok, verdict.findings
+    assert result.steps > 30
+    assert result.compared > 30
+
+
+def test_everything_is_deleted_and_mended_at_the_end() -> None:
+    world = World()
+    run_walk(world.ground(), seeded_walk(5, 60, WITHOUT_CLIENTS, NODES), "")
+
+    assert not world.objects
+    assert not any(world.zones.values())
+    assert not any(proxy.is_paused or proxy.is_failing for proxy in world.proxies.values())
+
+
+def test_a_walk_ends_where_a_node_is_wrong() -> None:
+    world = World(defective="two")
+    steps = (
+        step("create Service"),
+        Wait(),
+        step("let syncs fail", 0),
+        step("add endpoint", 0, 5),
+        step("end faults"),
+        Wait(),
+        step("delete Service"),
+        Wait(),
+    )
+
+    result = run_walk(world.ground(), moves(steps, NODES), "")
+
+    verdict = judge_walk(result)
+    assert not verdict.ok
+    assert {finding.where for finding in verdict.findings} == {"two"}
+    assert result.steps == 4
+    assert result.wrong_services == ("walk-a",)
+    assert not world.objects
+
+
+def test_a_relabelled_slice_that_stays_is_known_and_hides_nothing_else() -> None:
+    relabelled = (step("create Service"), Wait(), step("relabel slice", 0, 1), Wait())
+    world = World()
+
+    right = run_walk(world.ground(), moves(relabelled, NODES), "")
+
+    assert judge_walk(right).ok
+    assert right.known == {f"kube-proxy {RELABELLED.what}": 3}
+
+    fails = (*relabelled, step("let syncs fail", 0), step("switch affinity"), step("end faults"), Wait())
+    wrong = run_walk(World(defective="two").ground(), moves(fails, NODES), "")
+
+    assert list(wrong.differences) == ["two"]
+
+
+def test_a_restart_ends_what_is_known_of_a_relabelled_slice() -> None:
+    steps = (
+        step("create Service"),
+        Wait(),
+        step("relabel slice", 0, 1),
+        *(Restart(number) for number in range(3)),
+        Wait(),
+    )
+
+    result = run_walk(World().ground(), moves(steps, NODES), "")
+
+    assert judge_walk(result).ok
+    assert not result.known
+
+
+def test_an_endpoint_that_slices_disagree_about_is_known() -> None:
+    steps = (step("create Service"), step("create slice", 6), step("change conditions", 1, 6), Wait())
+
+    result = run_walk(World().ground(), moves(steps, NODES), "")
+
+    assert judge_walk(result).ok
+    assert result.known == {"slices disagree about an endpoint": 1}
+
+
+def test_what_a_walk_created_is_deleted_when_it_is_interrupted() -> None:
+    world = World()
+
+    def interrupt(number: int, _: str) -> None:
+        if number == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_walk(world.ground(), seeded_walk(1, 60, WITHOUT_CLIENTS, NODES), "", on_step=interrupt)
+
+    assert not world.objects
+
+
+def test_every_kind_applies_in_some_walk() -> None:
+    before = [move.step for move in seeded_walk(7, 300, kinds(Scope.NODES), NODES)]
+
+    def applies(kind: Kind) -> bool:
+        for length in range(300):
+            drawn = kind.draw(SeededChoice(length))
+            if any(move.step is drawn for move in moves((*before[:length], drawn), NODES)):
+                return True
+        return False
+
+    assert [kind.name for kind in KINDS if not applies(kind)] == []
+
+
+def test_steps_at_a_node_with_a_fault_do_not_apply() -> None:
+    walk = moves((step("create Service"), step("pause kube-proxy", 0), Restart(1), Bind("walk-a", 0, 0, 1)), NODES)
+
+    assert [type(move.step) for move in walk] == [Edit, Edit, Edit, Wait]

@@ -1,0 +1,66 @@
+"""The search finds the walk that a defective kube-proxy makes wrongly, and shrinks it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from session_affinity.scenarios import comparison
+from session_affinity.scenarios.walks.run import run_walk
+from session_affinity.scenarios.walks.search import Limits, Search
+from session_affinity.scenarios.walks.steps import Scope
+from session_affinity.scenarios.walks.walk import kinds
+from tests.walk_world import NODES, World
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from session_affinity.scenarios.walks.result import WalkResult
+    from session_affinity.scenarios.walks.walk import Move
+
+WITHOUT_CLIENTS = tuple(kind for kind in kinds(Scope.NODES) if kind.name != "bind")
+
+
+@pytest.fixture(autouse=True)
+def quick_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparison, "POLL_SECONDS", 0.001)
+
+
+def search(defective: str, seconds: float, *, shrinking: float = 600.0) -> Search:
+    def walk_once(walk: Sequence[Move]) -> WalkResult:
+        return run_walk(World(defective=defective).ground(), walk, "")
+
+    return Search(NODES, walk_once, Limits(seconds, shrinking))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_wrong_walk_is_shrunk_to_the_steps_that_cause_it(seed: int) -> None:
+    found = search("two", 600)
+
+    assert found.find(WITHOUT_CLIENTS, seed, length=60)
+    assert found.best is not None
+    _, result = found.best
+    assert result.steps <= 5, result.script
+    assert list(result.differences) == ["two"]
+    assert "prlimit" in result.script
+
+
+def test_a_search_ends_in_time_where_nothing_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = search("", 3.0)
+
+    assert not found.find(WITHOUT_CLIENTS, 1, length=20)
+    assert found.results
+    assert all(result.is_right for result in found.results)
+    assert not list(tmp_path.iterdir()), "Hypothesis left files"
+
+
+def test_shrinking_ends_in_time_with_the_best_so_far() -> None:
+    found = search("two", 600, shrinking=0.0)
+
+    assert found.find(WITHOUT_CLIENTS, 1)
+    assert found.best is not None
+    assert not found.best[1].is_right
+    assert found.attempts <= 1
