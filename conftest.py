@@ -31,6 +31,7 @@ pytest_plugins = [
     "fixtures.zones",
     "fixtures.expiry",
     "fixtures.shapes",
+    "fixtures.walks",
     "fixtures.endpoint_changes",
     "fixtures.limits",
     "fixtures.disruption",

@@ -160,6 +160,8 @@ SUBJECT_ADVICE: Final = {
     " `kubeproxy_sync_proxy_rules_*` of its metrics",
     "shapes": "the smallest shape in the message: `kubectl apply` it, and read the rules of the node that it names;"
     " docs/shapes.md",
+    "walks": "the steps in the message, which are commands: repeat them, and read the rules of the node that it names;"
+    " `session-affinity walk` looks for fewer",
     "expiry": "the timeout in the rules (C05, C16, C22) first, then what renews or removes affinity entries",
     "disruption": "kube-proxy's log around the moment that the failure names, and its syncPeriod",
 }

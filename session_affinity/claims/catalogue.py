@@ -22,6 +22,7 @@ SUBJECTS: Final = {
     "limits": "Full lists, short timeouts, changed timeouts",
     "endpoint_changes": "Endpoints and Services that come and go",
     "shapes": "Services of every shape, generated",
+    "walks": "Random edits of Services",
     "expiry": "Expiry of affinity entries",
     "disruption": "Restarts of kube-proxy and interference with its rules",
 }

@@ -15,6 +15,7 @@ from tests.defects import (
     paths,
     rules,
     shapes,
+    walks,
 )
 
 _SUBJECTS = (
@@ -27,6 +28,7 @@ _SUBJECTS = (
     limits,
     endpoint_changes,
     shapes,
+    walks,
     expiry,
     disruption,
     nftables,

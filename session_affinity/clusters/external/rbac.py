@@ -244,7 +244,7 @@ def _of_pods(scope: str) -> Iterator[Rule]:
         optional=True,
     )
     yield Rule(
-        "claims about Services whose endpoints the suite sets itself: those of every shape, and clients behind SNAT",
+        "claims about Services whose endpoints the suite sets itself: of every shape, edited at random, behind SNAT",
         "discovery.k8s.io",
         ("endpointslices",),
         ("create", "delete", "deletecollection", "patch"),
