@@ -1,7 +1,7 @@
 # Two commands do everything: `make affinity` is the main job, `make test` checks the project itself.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help affinity shapes matrix report reports merge test lint types unit component workflows integration defects fast-defects \
+.PHONY: help affinity shapes walk matrix report reports merge test lint types unit component workflows integration defects fast-defects \
 	settings fast-settings behaviour image docs environment setup report-tools lock clean distclean
 
 PYTHON ?= python3
@@ -18,6 +18,8 @@ KUBE_PROXY ?=
 KEEP ?=
 ARGS ?=
 SEED ?=
+# How long make walk goes on; empty: ten minutes.
+MINUTES ?=
 # The legs of make matrix. VERSIONS: names, or all; empty: those in the cache. MODES: empty: every mode.
 # FAMILIES: ipv4, ipv6, dual; empty: ipv4 everywhere, and dual for the newest of the versions in each mode.
 VERSIONS ?=
@@ -39,6 +41,9 @@ affinity: $(if $(filter kind external,$(CLUSTER)),environment,setup) ## check se
 
 shapes: $(if $(filter kind external,$(CLUSTER)),environment,setup) ## compare the rules of generated Services of every shape: the full array, or those of SEED
 	$(RUN) -m pytest -m "affinity and shapes" --shapes=$(or $(SEED),full) $(OPTIONS) $(ARGS)
+
+walk: setup ## edit Services at random until a node goes wrong: SEED=4711 MINUTES=30 PROXY_MODE=nftables
+	@$(RUN) -m session_affinity walk $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(OPTIONS) $(ARGS)
 
 matrix: setup report-tools ## check several legs one after another: VERSIONS='1.36 1.37' MODES=iptables FAMILIES=dual
 	@$(RUN) -m ci.matrix run --versions $(VERSIONS) --modes $(MODES) --families $(FAMILIES) -- $(MATRIX_ARGS)

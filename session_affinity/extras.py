@@ -11,10 +11,12 @@ from session_affinity.errors import UsageError
 EMBEDDED: Final = "embedded"
 KIND: Final = "kind"
 ALLURE: Final = "allure"
+WALK: Final = "walk"
 MODULES: Final = {
     EMBEDDED: ("cryptography", "jinja2", "pyroute2"),
     KIND: ("pytest_kubernetes",),
     ALLURE: ("allure_pytest", "allure_commons"),
+    WALK: ("hypothesis",),
 }
 """The modules that the packages of each extra bring."""
 

@@ -104,8 +104,8 @@ def test_what_only_some_runs_need_is_an_extra(metadata: Message) -> None:
     required = metadata.get_all("Requires-Dist", ())
     base = {re.split(r"[^\w-]", requirement)[0] for requirement in required if "extra ==" not in requirement}
 
-    assert set(metadata.get_all("Provides-Extra", ())) == {"all", "allure", "embedded", "kind"}
-    assert base.isdisjoint({"pyroute2", "cryptography", "pytest-kubernetes", "allure-pytest", "jinja2"})
+    assert set(metadata.get_all("Provides-Extra", ())) == {"all", "allure", "embedded", "kind", "walk"}
+    assert base.isdisjoint({"pyroute2", "cryptography", "pytest-kubernetes", "allure-pytest", "jinja2", "hypothesis"})
     assert {"click", "kubernetes", "pytest", "pytest-timeout", "websocket-client"} <= base
 
 
@@ -196,6 +196,7 @@ def test_a_cluster_that_is_not_there_is_named_soon(installed: Installation) -> N
         (("cluster", "up"), "embedded"),
         (("check", "C10", "--cluster", "embedded"), "embedded"),
         (("check", "C10", "--cluster", "kind"), "kind"),
+        (("walk", "--minutes", "1"), "walk"),
         (("check", "C10", "--kubeconfig", "kubeconfig", "--alluredir", "results"), "allure"),
     ],
 )
