@@ -12,6 +12,7 @@ import pytest
 
 from session_affinity.claims import IPTABLES, KUBE_PROXY, NFTABLES, sources
 from session_affinity.plugin.claims import claim
+from session_affinity.verdicts.answered_shapes import judge_answered_shapes
 from session_affinity.verdicts.shapes import judge_shapes
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from session_affinity.dataplane.model import Family
     from session_affinity.plugin.check import Check
+    from session_affinity.scenarios.answered_shapes import AnsweredShapes
     from session_affinity.scenarios.shapes import ShapesSeen
 
 pytestmark = [pytest.mark.affinity, pytest.mark.shapes]
@@ -112,3 +114,22 @@ def test_services_of_every_shape_have_their_nftables_rules_in_the_second_family(
         theirs, and none after they are deleted.
     """
     check(judge_shapes(shapes, families[1]))
+
+
+@claim(
+    "C92",
+    "Services of every shape are answered by endpoints that they may use, under ClientIP by one that is remembered",
+    promised_by=KUBE_PROXY,
+    source=sources.CATEGORIZE_ENDPOINTS,
+)
+def test_services_of_every_shape_are_answered_by_their_endpoints(answered_shapes: AnsweredShapes, check: Check) -> None:
+    """Right rules are half of it: what is not ready, elsewhere or hinted away must not answer, and affinity must hold.
+
+    Preconditions: Services without selector whose hand-made EndpointSlices have the sample pods as endpoints; every
+        feasible pair of values of affinity, slices, conditions, hints, placement, type and internal policy occurs.
+    Steps: send six requests to each that has an endpoint for the client's node, one to each other; read the client's
+        affinity entries on its node.
+    Expected: pods that the Service may use answer, under ClientIP one of them, for which alone the node has an entry;
+        nobody answers for a Service without such a pod.
+    """
+    check(judge_answered_shapes(answered_shapes))

@@ -34,6 +34,7 @@ PHASES: Final[Mapping[str, str]] = {
     "endpoint_changes": "endpoint changes",
     "shapes_in_background": "labels of zones",
     "shapes": "Services of every shape",
+    "answered_shapes": "Services of many shapes over pods",
     "pods": "removal of leftovers",
     "services": "removal of leftovers",
 }

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 COMPACT: Final = "compact"
 FULL: Final = "full"
+ANSWERED: Final = "answered"
+"""Shapes over three pods that answer."""
 SEED: Final = 1
 """The seed of the rows in the repository."""
 COMMAND: Final = "python -m ci.shape_rows"

@@ -203,7 +203,23 @@ CONSTRAINTS: Final = (
 TRIPLES: Final = (AFFINITY, PORT_NAME, PROTOCOL, ENDPOINTS, PLACEMENT)
 """The dimensions that decide which affinity rules there are, and for which endpoints."""
 
+_ANSWERED: Final = {
+    **{name: values[:1] for name, values in _FULL.items()},
+    AFFINITY: (NO_AFFINITY, CLIENT_IP),
+    PORT_NAME: (NONE, LONG),
+    ENDPOINTS: ("1", "0", "2", "3"),
+    SLICES: (ONE_SLICE, SEVERAL_SLICES, EMPTY_SLICE, OVERLAP),
+    PLACEMENT: (NO_NODE, EVERY_NODE),
+    CONDITIONS: _FULL[CONDITIONS],
+    ADDRESSES: (DISTINCT, TWICE),
+    HINTS: (NONE, ZONES, SOME_ZONES, NODES, ON_NOT_READY),
+    TYPE: (CLUSTER_IP, NODE_PORT, LOAD_BALANCER),
+    INTERNAL_POLICY: (CLUSTER, LOCAL),
+}
+"""What decides which of three pods answer a client in the cluster; all else is at its default."""
+
 FULL: Final = Space(_FULL, CONSTRAINTS, TRIPLES)
 COMPACT: Final = Space(_COMPACT, CONSTRAINTS, TRIPLES)
-SPACES: Final = {"compact": COMPACT, "full": FULL}
+ANSWERED: Final = Space(_ANSWERED, CONSTRAINTS)
+SPACES: Final = {"compact": COMPACT, "full": FULL, "answered": ANSWERED}
 DEFAULTS: Final = {name: values[0] for name, values in _FULL.items()}

@@ -25,6 +25,8 @@ OTHER_PROXY_NAME: Final = "session-affinity-conformance"
 LONG_NAME: Final = 63
 FIRST_PORT: Final = 8000
 FIRST_TARGET_PORT: Final = 9000
+POD_PORT: Final = 80
+"""The port at which pods answer."""
 OTHER_TARGET_PORTS: Final = 1000
 """How far the second target port of a port is from the first."""
 ABSENT: Final = "session-affinity-absent"
@@ -59,17 +61,33 @@ class SiteNode:
 
     def address(self, family: Family) -> str:
         """Return the node's address in a family; empty when it has none."""
-        version = 6 if family == "IPv6" else 4
-        return next((text for text in self.addresses if ipaddress.ip_address(text).version == version), "")
+        return _of_family(self.addresses, family)
+
+
+@dataclass(frozen=True)
+class SitePod:
+    """A pod that answers at port 80: its node, and its addresses."""
+
+    name: str
+    node: str
+    addresses: tuple[str, ...]
+
+    def address(self, family: Family) -> str:
+        """Return the pod's address in a family; empty when it has none."""
+        return _of_family(self.addresses, family)
 
 
 @dataclass(frozen=True)
 class Site:
-    """Where shapes are made: the nodes, the namespace, and the IP families of Services, the primary one first."""
+    """Where shapes are made: the nodes, the namespace, and the IP families of Services, the primary one first.
+
+    ``pods`` are the endpoints of shapes that clients send requests to; by default endpoints are addresses of nobody.
+    """
 
     nodes: tuple[SiteNode, ...]
     families: tuple[Family, ...] = ("IPv4",)
     namespace: str = "default"
+    pods: tuple[SitePod, ...] = ()
 
     @classmethod
     def of(cls, nodes: Sequence[Mapping[str, Any]], families: Sequence[Family], namespace: str) -> Site:
@@ -141,7 +159,7 @@ def objects(row: Mapping[str, str], number: int, site: Site, run: str) -> ShapeO
                     "ports": [
                         {
                             "name": port["name"],
-                            "port": FIRST_TARGET_PORT + place_of_port + target_offset,
+                            "port": POD_PORT if site.pods else FIRST_TARGET_PORT + place_of_port + target_offset,
                             "protocol": port["protocol"],
                         }
                         for place_of_port, port in enumerate(ports)
@@ -150,6 +168,11 @@ def objects(row: Mapping[str, str], number: int, site: Site, run: str) -> ShapeO
                 }
             )
     return ShapeObjects(service, tuple(slices))
+
+
+def _of_family(addresses: Sequence[str], family: Family) -> str:
+    version = 6 if family == "IPv6" else 4
+    return next((text for text in addresses if ipaddress.ip_address(text).version == version), "")
 
 
 def _families(row: Mapping[str, str], site: Site) -> tuple[Family, ...]:
@@ -294,6 +317,9 @@ def _slices(row: Mapping[str, str], number: int, site: Site, family: Family) -> 
 
 
 def _endpoints(row: Mapping[str, str], number: int, site: Site, family: Family) -> Iterator[Json]:
+    if site.pods:
+        yield from _pod_endpoints(row, site, family)
+        return
     count = int(row[of.ENDPOINTS])
     placed = list(islice(cycle(site.nodes), count))
     for place, node in enumerate(placed):
@@ -313,6 +339,18 @@ def _endpoints(row: Mapping[str, str], number: int, site: Site, family: Family) 
             "addresses": [address],
             "conditions": _conditions(row[of.CONDITIONS], place),
             **({"nodeName": name} if name else {}),
+            **_hints(row, place, site),
+        }
+
+
+def _pod_endpoints(row: Mapping[str, str], site: Site, family: Family) -> Iterator[Json]:
+    """Yield the endpoints of a shape whose endpoints are pods, at most as many as there are."""
+    for place, pod in enumerate(site.pods[: int(row[of.ENDPOINTS])]):
+        yield {
+            "addresses": [pod.address(family)],
+            "conditions": _conditions(row[of.CONDITIONS], place),
+            "targetRef": {"kind": "Pod", "name": pod.name, "namespace": site.namespace},
+            **({} if row[of.PLACEMENT] == of.NO_NODE else {"nodeName": pod.node}),
             **_hints(row, place, site),
         }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.defects.defect import NFTABLES, Defect, Shape
+from tests.defects.defect import NFTABLES, Defect, Place, Shape
 from tests.defects.inject import misread, written
 
 DUAL_IPTABLES = Shape("iptables", ("--ip-family=dual",))
@@ -70,6 +70,13 @@ DEFECTS = (
         passes=("C10", "C15", "C17"),
         shape=NFTABLES,
         fast=True,
+    ),
+    Defect(
+        "no rcheck rules for hand-made Services",
+        written("/affinity-shape.*rcheck/d", at=Place.CLIENT),
+        fails={"C92": "all answers from one endpoint"},
+        passes=("C10", "C15"),
+        at=None,
     ),
     # These strike where two dimensions meet, and nowhere else.
     Defect(

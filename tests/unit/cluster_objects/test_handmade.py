@@ -154,6 +154,13 @@ def test_all_are_deleted_by_their_label(made: HandMadeServices, api: FakeApi) ->
     ]
 
 
+def test_objects_of_two_components_are_apart(api: Any) -> None:
+    with HandMadeServices(api, "work", component="walk") as others:
+        (stored,) = others.create([service()])
+
+    assert stored["metadata"]["labels"]["app.kubernetes.io/component"] == "walk"
+
+
 def test_each_state_has_the_endpoints_of_its_own_slices(made: HandMadeServices) -> None:
     made.create([service(), service("b"), endpoint_slice(), endpoint_slice("b-1", "b", "10.10.1.71")])
 

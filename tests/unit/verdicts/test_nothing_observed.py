@@ -23,6 +23,7 @@ from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.errors import NothingObservedError
 from session_affinity.kube.reply import ApiAnswer, Reply
 from session_affinity.nodes.kube_proxy import FailureCounter
+from session_affinity.scenarios.answered_shapes import AnsweredShape, AnsweredShapes
 from session_affinity.scenarios.comparison import Comparison
 from session_affinity.scenarios.disruption.flush import Repair
 from session_affinity.scenarios.disruption.many_services import ManyServices
@@ -40,6 +41,7 @@ from session_affinity.testbed.testbed import SyncResult
 from session_affinity.traffic.answers import Answers, Target
 from session_affinity.traffic.client import ClientId
 from session_affinity.verdicts import (
+    answered_shapes,
     api_fields,
     disruption,
     distribution,
@@ -762,6 +764,15 @@ ROWS: Final[dict[Callable[..., object], dict[str, Row]]] = {
         "first lost": first_lost,
         "all lost": lambda world: disruption.judge_many_services(
             many_services(world, lost(world), lost(world), lost(world)), CLIENT_ID
+        ),
+    },
+    answered_shapes.judge_answered_shapes: {
+        "no Service": lambda _: answered_shapes.judge_answered_shapes(AnsweredShapes(CLIENT_ID, ())),
+        "none with an endpoint": lambda world: answered_shapes.judge_answered_shapes(
+            AnsweredShapes(CLIENT_ID, (AnsweredShape({}, world.service, (), world.answers(None)),))
+        ),
+        "no request": lambda world: answered_shapes.judge_answered_shapes(
+            AnsweredShapes(CLIENT_ID, (AnsweredShape({}, world.service, (A,), world.answers()),))
         ),
     },
     shapes.judge_shapes: {
