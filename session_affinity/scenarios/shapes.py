@@ -190,7 +190,7 @@ class _Reduction:
         finally:
             self._maker.services.delete_all()
         found = []
-        for service, differences in comparison.differences[self._node].items():
+        for service, differences in comparison.differences.get(self._node, {}).items():
             number = numbers[service.name]
             of_aspect = tuple(each for each in differences if each.aspect is self._aspect)
             if of_aspect and number not in refused:
