@@ -126,7 +126,7 @@ def test_services_of_every_shape_are_answered_by_their_endpoints(answered_shapes
     """Right rules are half of it: what is not ready, elsewhere or hinted away must not answer, and affinity must hold.
 
     Preconditions: Services without selector whose hand-made EndpointSlices have the sample pods as endpoints; every
-        feasible pair of values of affinity, slices, conditions, hints, placement, type and internal policy occurs.
+        feasible pair of values of affinity, endpoints, slices, conditions, hints, placement and type occurs.
     Steps: send six requests to each that has an endpoint for the client's node, one to each other; read the client's
         affinity entries on its node.
     Expected: pods that the Service may use answer, under ClientIP one of them, for which alone the node has an entry;

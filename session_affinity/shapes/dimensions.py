@@ -207,16 +207,18 @@ _ANSWERED: Final = {
     **{name: values[:1] for name, values in _FULL.items()},
     AFFINITY: (NO_AFFINITY, CLIENT_IP),
     PORT_NAME: (NONE, LONG),
-    ENDPOINTS: ("1", "0", "2", "3"),
+    ENDPOINTS: ("1", "2", "3"),
     SLICES: (ONE_SLICE, SEVERAL_SLICES, EMPTY_SLICE, OVERLAP),
     PLACEMENT: (NO_NODE, EVERY_NODE),
     CONDITIONS: _FULL[CONDITIONS],
     ADDRESSES: (DISTINCT, TWICE),
     HINTS: (NONE, ZONES, SOME_ZONES, NODES, ON_NOT_READY),
     TYPE: (CLUSTER_IP, NODE_PORT, LOAD_BALANCER),
-    INTERNAL_POLICY: (CLUSTER, LOCAL),
 }
-"""What decides which of three pods answer a client in the cluster; all else is at its default."""
+"""What decides which of three pods answer a client in the cluster; all else is at its default.
+
+internalTrafficPolicy Local is left out: the client's node has no endpoint, so nobody would answer.
+"""
 
 FULL: Final = Space(_FULL, CONSTRAINTS, TRIPLES)
 COMPACT: Final = Space(_COMPACT, CONSTRAINTS, TRIPLES)

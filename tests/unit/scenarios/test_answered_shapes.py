@@ -104,8 +104,10 @@ def test_what_may_answer_follows_from_the_row() -> None:
 
     seen = scenario.observe(testbed, ShapeMaker(services, SITE, (1, 37)), ROWS)
 
-    local = [shape for shape in seen.shapes if shape.row[of.INTERNAL_POLICY] == of.LOCAL]
-    assert {pod for shape in local for pod in shape.expected} == {"webpod1"}
+    for_nodes = [
+        shape for shape in seen.shapes if (shape.row[of.HINTS], shape.row[of.CONDITIONS]) == (of.NODES, of.READY)
+    ]
+    assert {pod for shape in for_nodes for pod in shape.expected} == {"webpod1"}
     without = [shape for shape in seen.shapes if shape.row[of.CONDITIONS] in (of.NONE_READY, of.NOT_SERVING)]
     assert without
     assert not any(shape.expected for shape in without)
