@@ -117,7 +117,7 @@ def test_services_of_every_shape_have_their_nftables_rules_in_the_second_family(
 
 
 @claim(
-    "C92",
+    "C96",
     "Services of every shape are answered by endpoints that they may use, under ClientIP by one that is remembered",
     promised_by=KUBE_PROXY,
     source=sources.CATEGORIZE_ENDPOINTS,

@@ -74,7 +74,7 @@ DEFECTS = (
     Defect(
         "no rcheck rules for hand-made Services",
         written("/affinity-shape.*rcheck/d", at=Place.CLIENT),
-        fails={"C92": "all answers from one endpoint"},
+        fails={"C96": "all answers from one endpoint"},
         passes=("C10", "C15"),
         at=None,
     ),
