@@ -94,16 +94,19 @@ class DefectiveCluster:
 
     def restart_kube_proxy(self, place: Place) -> None:
         """Kill a node's kube-proxy and wait until another is healthy."""
-        self.on_node(place, "pkill", "-x", "kube-proxy")
-        self.on_node(place, *self.cluster.kube_proxy_start)
-        healthz = "http://127.0.0.1:10249/healthz"
-
-        def is_healthy() -> bool:
-            return self.cluster.nodes[self.node(place)].run(("curl", "-sf", healthz)).returncode == 0
-
+        node, seconds = self.cluster.nodes[self.node(place)], _DEADLINE_SECONDS * self.deadline_scale
+        node.run(("pkill", "-KILL", "-x", "kube-proxy"))
+        # The node's first process restarts what has ended by the time that it is told to.
         wait_until(
-            is_healthy,
-            _DEADLINE_SECONDS * self.deadline_scale,
+            lambda: node.run(("pgrep", "-x", "kube-proxy")).returncode == 1,
+            seconds,
+            what=f"kube-proxy on {self.node(place)} to end",
+        )
+        node.run(self.cluster.kube_proxy_start).check()
+        healthz = ("curl", "-sf", "http://127.0.0.1:10249/healthz")
+        wait_until(
+            lambda: node.run(healthz).returncode == 0,
+            seconds,
             what=f"kube-proxy on {self.node(place)} to start",
             pause=0.2,
         )
