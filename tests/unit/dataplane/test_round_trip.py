@@ -15,7 +15,7 @@ from session_affinity.dataplane.backends import IPTABLES, NFTABLES
 from session_affinity.dataplane.iptables import save
 from session_affinity.dataplane.model import SERVICE_NAME_LABEL, ServiceState
 from session_affinity.dataplane.nftables import table
-from session_affinity.dataplane.nftables.layout import SERVICE_NODE_PORTS, TableLayout
+from session_affinity.dataplane.nftables.layout import NO_ENDPOINT_NODE_PORTS, SERVICE_NODE_PORTS, TableLayout
 from session_affinity.dataplane.proxy_config import ProxyConfig
 from session_affinity.dataplane.snapshot import NodeSnapshot
 from tests import rendered_nodes
@@ -52,6 +52,8 @@ PROXY = ProxyConfig(
     zones={"a": "east", "b": "west"},
     node_addresses={"a": ("172.30.0.2",), "b": ("10.9.9.9",)},
 )
+NODE_PORT_MAPS = (SERVICE_NODE_PORTS, NO_ENDPOINT_NODE_PORTS)
+"""The maps whose rules matter only where a Service has a node port."""
 RANDOM = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -229,7 +231,7 @@ def test_an_object_that_is_missing_is_a_difference_in_nftables_mode(
     removals: list[tuple[int, str, int | None]] = []
     for place, item in enumerate(printed["nftables"]):
         ((kind, fields),) = item.items()
-        is_lookup = kind == "rule" and f"@{SERVICE_NODE_PORTS}" in str(fields)
+        is_lookup = kind == "rule" and any(f"@{name}" in str(fields) for name in NODE_PORT_MAPS)
         if (kind == "rule" and (has_node_ports or not is_lookup)) or (kind == "set" and "/" in fields["name"]):
             removals.append((place, kind, None))
         removals += [(place, kind, element) for element in range(len(fields.get("elem") or ()))]
