@@ -1,7 +1,7 @@
 # Two commands do everything: `make affinity` is the main job, `make test` checks the project itself.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help affinity shapes walk matrix report reports merge test lint types unit component workflows integration defects fast-defects \
+.PHONY: help affinity shapes walk matrix report reports merge test lint types unit component workflows integration fast-integration defects fast-defects \
 	settings fast-settings behaviour image docs environment setup report-tools lock clean distclean
 
 PYTHON ?= python3
@@ -57,7 +57,7 @@ reports: setup ## make kube-proxy's conformance reports in reports/, one a leg: 
 merge: report-tools ## one report of the legs below RESULTS, judged by the plan for EVENT (CI)
 	@$(RUN) -m ci.matrix merge $(RESULTS) --event $(EVENT) --provider $(or $(CLUSTER),kind) -- $(ARGS)
 
-test: lint types unit component workflows integration fast-defects fast-settings ## lint, types, unit tests, workflows, and the suite's own tests on embedded clusters
+test: lint types unit component workflows fast-integration fast-defects fast-settings ## lint, types, unit tests, workflows, and the suite's own tests on embedded clusters
 
 lint: environment ## ruff, and the import contracts of .importlinter
 	$(VENV)/bin/ruff check
@@ -76,6 +76,10 @@ component: environment ## tests with shells, curl, and servers on loopback: no c
 integration: setup ## tests that start embedded clusters and damage them, and a kind cluster where that can run
 	@$(VENV)/bin/session-affinity cluster build >/dev/null
 	$(RUN) -m pytest tests/integration $(ARGS)
+
+fast-integration: setup
+	@$(VENV)/bin/session-affinity cluster build >/dev/null
+	$(RUN) -m pytest tests/integration -m "not long"
 
 defects: setup ## break a cluster in every way we know, and see the claims fail; ARGS='-k "kube-proxy hangs"' selects
 	@$(VENV)/bin/session-affinity cluster build >/dev/null

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+pytestmark = pytest.mark.long
+
 NAME: Final = "differing"
 PROGRAM: Final = ROOT / "tests" / "dataplane" / "node-program"
 VIOLATED: Final = {"C24d": "timeouts are rounded up to five seconds"}

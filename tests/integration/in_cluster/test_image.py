@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import subprocess
 import sys
 import tarfile
@@ -20,6 +21,8 @@ from session_affinity.progress import quiet
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.long
 
 ELF_MACHINES = {"amd64": 62, "arm64": 183}
 VALIDATOR = "cyclonedx-python-lib[json-validation]==11.12.0"
@@ -49,6 +52,12 @@ def root(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             with tarfile.open(fileobj=blob(archive, layer)) as files:
                 # "fully_trusted": the image has absolute links, which are followed inside the chroot only.
                 files.extractall(target, filter="fully_trusted")
+    if os.geteuid() == 0:
+        # A container runtime provides it.
+        null = target / "dev/null"
+        null.parent.mkdir(exist_ok=True)
+        os.mknod(null, stat.S_IFCHR, os.makedev(1, 3))
+        null.chmod(0o666)
     return target
 
 
@@ -57,7 +66,7 @@ def root(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("script", "output"),
     [
         ("session-affinity --version", f"{about.DISTRIBUTION} {about.version()}"),
-        ("session-affinity claims C16", "C16"),
+        ("session-affinity claims C16 | grep -o '^C16'", "C16"),
         (
             "python3 -c 'import ssl, bz2, lzma, ctypes, kubernetes.client, allure, websocket; print(ssl.HAS_SNI)'",
             "True",

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from tests.integration.in_cluster.conftest import InCluster
 
+pytestmark = pytest.mark.long
+
 NAME = "session-affinity-conformance"
 OPTIONS = ("--node-access=agent", "--image-tags")
 CLAIMS = ("C03", "C10", "C14", "C16", "C21", "C52")

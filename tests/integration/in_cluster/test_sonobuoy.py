@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from tests.integration.in_cluster.conftest import InCluster
 
+pytestmark = pytest.mark.long
+
 PLUGIN = bundle.MANIFESTS / "sonobuoy-plugin.yaml"
 NAME = "session-affinity"
 WRONG_TIMEOUT = written("s/--seconds (30|10800) /--seconds 3600 /")
