@@ -37,7 +37,10 @@ class Setting:
         return next(other for other in MODES if other != mode)
 
 
-OF_OTHERS_CLUSTERS: Final = dict.fromkeys(("C32", "C32b", "C32d"), "no client outside the cluster was named")
+OF_OTHERS_CLUSTERS: Final = {
+    **dict.fromkeys(("C32", "C32b", "C32d"), "no client outside the cluster was named"),
+    "C47c": "the suite does not label the nodes of a cluster that it did not create",
+}
 """The claims that are skipped on every cluster that the suite did not make, unless its user offers more."""
 OF_ITS_OWN: Final = {"C20": "each node's kube-proxy has settings of its own"}
 NO_EXTERNAL_IPS: Final = "kube-proxy overlooks externalIPs on .*: feature gate AllowServiceExternalIPs is off"

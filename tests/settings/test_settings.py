@@ -17,14 +17,16 @@ if TYPE_CHECKING:
     from tests.settings.cluster import SetUp
 
 Catalogue = dict[str, dict[str, Any]]
+SECOND_FAMILY = ("C91", "C91n")
+"""The claims of other subjects that need a second IP family."""
 
 
 def reason_to_skip(claim: Mapping[str, Any], set_up: SetUp) -> str:
     """Return the reason, as a pattern, for which a claim has to be skipped; empty when it has to be judged."""
     if claim["disruptive"]:
         return "the cluster was not created by this run"
-    if claim["subject"] == "dual_stack":
-        return "the cluster has IPv4 only"
+    if claim["subject"] == "dual_stack" or claim["id"] in SECOND_FAMILY:
+        return "the cluster has IPv4 only|kube-proxy runs in"
     if claim["modes"] and set_up.mode not in claim["modes"]:
         return f"kube-proxy runs in {set_up.mode} mode"
     return set_up.setting.skipped.get(claim["id"], OF_OTHERS_CLUSTERS.get(claim["id"], ""))
