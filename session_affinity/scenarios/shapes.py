@@ -136,8 +136,12 @@ def _differing(
     comparison: Comparison,
     on_progress: Callable[[str], None],
 ) -> Iterator[DifferingShape]:
-    """Yield the smallest shape for the most frequent difference of each node that differs."""
-    for node, by_service in comparison.differences.items():
+    """Yield the smallest shape for the most frequent difference of each node that differs.
+
+    Differences of the sentinel alone are in rules that every Service needs: no shape is smaller.
+    """
+    for node, of_node in comparison.differences.items():
+        by_service = {service: found for service, found in of_node.items() if service.name in rows}
         if not by_service:
             continue
         aspects = Counter(aspect for found in by_service.values() for aspect in {each.aspect for each in found})

@@ -58,7 +58,10 @@ def _findings(node: str, comparison: Comparison, removed: Comparison, seen: Shap
     """Yield the differences of the smallest Services that differ on a node, then its leftovers."""
     by_service = comparison.differences[node]
     rows = seen.rows
-    in_order = sorted(by_service, key=lambda service: reduction.size(rows[service.name]))
+    # The sentinel has no row: it differs in rules that every Service needs.
+    in_order = sorted(
+        by_service, key=lambda service: reduction.size(rows[service.name]) if service.name in rows else ()
+    )
     differences = [difference for service in in_order for difference in by_service[service]]
     yield from map(_finding, differences[:MOST_PER_NODE])
     yield from map(_finding, comparison.leftovers.get(node, ())[:MOST_PER_NODE])

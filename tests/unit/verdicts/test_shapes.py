@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from session_affinity.dataplane.differences import Aspect, Difference
@@ -78,6 +79,20 @@ def test_a_difference_names_node_rule_and_the_smallest_shape_as_yaml(world: Worl
     assert "it was found by a Service with affinity ClientIP, protocol SCTP, endpoints 9, type LoadBalancer" in text
     assert "kind: EndpointSlice" in text
     assert f"{GOOD}:" not in text
+
+
+def test_a_difference_of_the_sentinel_is_one_of_the_node(world: World) -> None:
+    sentinel = replace(world.service, name="affinity-sentinel-x")
+    shapes = seen(world, DIFFERENCE)
+    compared = shapes.compared["IPv4"]
+    both = {sentinel: (DIFFERENCE,), world.service: (DIFFERENCE,)}
+
+    verdict = judge_shapes(
+        replace(shapes, compared={"IPv4": replace(compared, differences={GOOD: {}, BAD: both})}), "IPv4"
+    )
+
+    assert not verdict.ok
+    assert [finding.where for finding in verdict.findings] == [BAD, BAD]
 
 
 def test_a_difference_that_did_not_come_back_is_one_all_the_same(world: World) -> None:
