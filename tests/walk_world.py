@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from session_affinity.cluster_objects import handmade
 from session_affinity.dataplane.model import HEADLESS_LABEL, SERVICE_NAME_LABEL
-from session_affinity.dataplane.proxy_config import ProxyConfig, ProxyConfigs
+from session_affinity.dataplane.proxy_config import ZONE_LABEL, ProxyConfig, ProxyConfigs
 from session_affinity.deadlines import Deadlines
 from session_affinity.nodes.by_node import ByNode
 from session_affinity.scenarios.walks.run import Ground
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 NODES = ("one", "two", "three")
 ADDRESSES = {name: (f"172.18.0.{number}",) for number, name in enumerate(NODES, 2)}
-ZONE = "topology.kubernetes.io/zone"
 
 
 @dataclass
@@ -165,7 +164,7 @@ class World:
 
     # The API, for zones.
     def patch(self, _: object, node: str, __: str, change: Json) -> None:
-        self.zones[node] = change["metadata"]["labels"][ZONE] or ""
+        self.zones[node] = change["metadata"]["labels"][ZONE_LABEL] or ""
 
     # Kube-proxies.
     def pause(self, node: str) -> None:

@@ -184,5 +184,5 @@ PROMISES: Final[Mapping[str, Citation]] = {
 }
 """What the Service API promises, by the id of the claim that judges it: every claim promised by the API is here.
 
-"Dropped" is read as "answered by no endpoint": no document says whether the client is told.
+"Dropped" is read as "answered by no endpoint": no document says whether the client gets an answer to that.
 """

@@ -255,7 +255,7 @@ class ProxyConfigs:
         return replace(self, by_node=by_node, default=self.default and change(self.default))
 
     def alike(self, nodes: Iterable[str], family: Family) -> tuple[tuple[str, ...], ...]:
-        """Return nodes in groups within which kube-proxy owes the same rules for a Service under Cluster policies."""
+        """Return nodes in groups whose rules for a Service have to be the same under Cluster policies."""
         groups: dict[Hashable, list[str]] = defaultdict(list)
         for node in nodes:
             config = self.of(node)

@@ -219,7 +219,7 @@ def _antrea(objects: Objects, _: Iterable[Mapping[str, Any]]) -> tuple[Serves, s
 
 
 def _kube_router(_: Objects, running: list[Mapping[str, Any]]) -> tuple[Serves, str]:
-    """Whether kube-router runs its service proxy, which it does unless told otherwise."""
+    """Whether kube-router runs its service proxy, which it does by default."""
     arguments = [word for found in running for container in _containers(found) for word in _words(container)]
     flag = next((word for word in arguments if word.startswith("--run-service-proxy")), "--run-service-proxy")
     return Serves.NONE if flag.endswith("=false") else Serves.ALL, flag

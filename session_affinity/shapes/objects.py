@@ -8,6 +8,7 @@ from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any, Final
 
 from session_affinity.dataplane.model import HEADLESS_LABEL, PROXY_NAME_LABEL, SERVICE_NAME_LABEL
+from session_affinity.dataplane.proxy_config import ZONE_LABEL
 from session_affinity.shapes import dimensions as of
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Site:
             tuple(
                 SiteNode(
                     node["metadata"]["name"],
-                    str((node["metadata"].get("labels") or {}).get("topology.kubernetes.io/zone", "")),
+                    str((node["metadata"].get("labels") or {}).get(ZONE_LABEL, "")),
                     tuple(
                         address["address"]
                         for address in (node.get("status") or {}).get("addresses") or ()

@@ -10,8 +10,9 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from session_affinity.dataplane.model import SERVICE_NAME_LABEL, ServiceState
+from session_affinity.dataplane.proxy_config import ZONE_LABEL
 from tests.dataplane import pod_network
-from tests.dataplane.rules import TABLE, Node, Program, base, program, transaction
+from tests.dataplane.rules import NFT_FAMILY, TABLE, Node, Program, base, program, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,8 +26,6 @@ NODES: Final = "/api/v1/nodes"
 PATHS: Final = (SERVICES, SLICES, NODES)
 _TOGETHER_SECONDS: Final = 0.02
 """How long changes that follow each other are collected for one transaction."""
-_ZONE: Final = "topology.kubernetes.io/zone"
-_NFT: Final[dict[Family, str]] = {"IPv4": "ip", "IPv6": "ip6"}
 
 
 class Agent:
@@ -81,7 +80,7 @@ class Agent:
                 slices[_key(changed)] = changed
             self._changed.add(service)
         elif _key(changed) == self._node.name:
-            zone = _labels(changed).get(_ZONE, "")
+            zone = _labels(changed).get(ZONE_LABEL, "")
             if zone != self._node.zone:
                 self._node = Node(self._node.name, zone, self._node.pod_ranges)
                 self._changed |= self._objects.get(SERVICES, {}).keys()
@@ -121,7 +120,7 @@ class Agent:
 def _left_by_earlier_run(family: Family) -> Program:
     """Return the objects of Services that an earlier run of this agent has left; rules are unknown, sets are kept."""
     listed = subprocess.run(
-        ("nft", "-j", "list", "table", _NFT[family], TABLE), capture_output=True, text=True, check=False
+        ("nft", "-j", "list", "table", NFT_FAMILY[family], TABLE), capture_output=True, text=True, check=False
     )
     if listed.returncode:
         return Program()

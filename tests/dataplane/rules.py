@@ -24,7 +24,7 @@ GRANULARITY_SECONDS: Final = 5
 """Affinity timeouts are multiples of this."""
 _MASQUERADE: Final = "0x40"
 _MARK: Final = f"meta mark set meta mark or {_MASQUERADE}"
-_FAMILY: Final[dict[Family, str]] = {"IPv4": "ip", "IPv6": "ip6"}
+NFT_FAMILY: Final[dict[Family, str]] = {"IPv4": "ip", "IPv6": "ip6"}
 _ADDRESS: Final[dict[Family, str]] = {"IPv4": "ipv4_addr", "IPv6": "ipv6_addr"}
 
 
@@ -52,7 +52,7 @@ class Program:
 
 def base(family: Family) -> str:
     """Return the table without Services; what is there already stays, except the rules of its own chains."""
-    nft, address = _FAMILY[family], _ADDRESS[family]
+    nft, address = NFT_FAMILY[family], _ADDRESS[family]
     table = f"{nft} {TABLE}"
     key = f"{nft} daddr . meta l4proto . th dport"
     chains = {
@@ -146,7 +146,7 @@ class _Port:
 
     @property
     def _nft(self) -> str:
-        return _FAMILY[self.service.family]
+        return NFT_FAMILY[self.service.family]
 
     @property
     def _timeout(self) -> int:
@@ -211,7 +211,7 @@ class _Port:
 def transaction(family: Family, old: Iterable[Program], new: Iterable[Program]) -> str:
     """Return the commands that replace some Services' objects by others; sets that stay keep their clients."""
     before, after = _merged(old), _merged(new)
-    table = f"{_FAMILY[family]} {TABLE}"
+    table = f"{NFT_FAMILY[family]} {TABLE}"
     changed = {name: rules for name, rules in after.chains.items() if before.chains.get(name) != rules}
     stale = before.chains.keys() - after.chains.keys()
     lines = [

@@ -96,7 +96,7 @@ class DefectiveCluster:
         """Kill a node's kube-proxy and wait until another is healthy."""
         node, seconds = self.cluster.nodes[self.node(place)], _DEADLINE_SECONDS * self.deadline_scale
         node.run(("pkill", "-KILL", "-x", "kube-proxy"))
-        # The node's first process restarts what has ended by the time that it is told to.
+        # The node's first process restarts what has ended when it gets the signal.
         wait_until(
             lambda: node.run(("pgrep", "-x", "kube-proxy")).returncode == 1,
             seconds,

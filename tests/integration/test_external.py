@@ -147,6 +147,7 @@ def test_with_agents_every_claim_is_judged_and_nothing_stays(standing: Standing)
 
     assert counts(said) == {"passed": 5}, said
     assert "read from kube-proxy itself (127.0.0.1:10249/configz)" in said
+    assert "10249/configz) on " not in said, "not all nodes were read in this way"
     assert standing.traces() == before
 
 
@@ -274,10 +275,14 @@ def test_a_run_needs_the_printed_rights_only(
 
 
 def test_what_cannot_be_judged_in_a_restricted_namespace_is_skipped_with_the_reason(team: Standing) -> None:
-    said = team.start("--namespace=team", claims="C10 or C32").communicate(timeout=200)[0]
+    options = ("--namespace=team", "--agent-namespace=agents", "--node-access=agent")
 
-    assert counts(said) == {"passed": 1, "skipped": 1}, said
+    said = team.start(*options, claims="C32 or C42 or C43").communicate(timeout=200)[0]
+
+    assert counts(said) == {"passed": 1, "skipped": 2}, said
     assert "no client outside the cluster was named" in said
+    assert "the cluster allows no hostNetwork pod" in said
+    assert 'violates PodSecurity "restricted:latest"' in said
 
 
 @pytest.mark.parametrize("options", [(), ("--namespace=team", "--agent-namespace=agents")], ids=["own", "existing"])

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 NAME = traces.NAMES[0]
 WORKER = f"{NAME}-worker"
-EXAMPLE = ROOT / "tests" / "dataplane" / "node-program"
 
 
 @pytest.fixture

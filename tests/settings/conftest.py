@@ -39,13 +39,14 @@ def claims() -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture
-def set_up(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SetUp]:
+def set_up(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, deadline_scale: float
+) -> Iterator[SetUp]:
     """A cluster with a setting, kept for the time of the test."""
     setting, mode = request.param
-    scale = request.config.getoption("--deadline-scale")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(STATE_VARIABLE, str(tmp_path_factory.mktemp("settings")))
         try:
-            yield start(setting, mode, tmp_path_factory.mktemp("results"), deadline_scale=scale)
+            yield start(setting, mode, tmp_path_factory.mktemp("results"), deadline_scale=deadline_scale)
         finally:
             stop()

@@ -179,7 +179,7 @@ def from_config_map(api: Api) -> Mapping[str, Any] | None:
 
 
 def from_rules(states: Iterable[NodeSnapshot]) -> dict[str, ProxyConfig]:
-    """Return the settings of each node as far as its rules show them: the mode, and how pods are told from others.
+    """Return the settings of each node as far as its rules show them: the mode, and how pods are recognised.
 
     Nodes that tell them by different ranges do not detect local traffic by cluster CIDR.
     """

@@ -16,14 +16,14 @@ class DisruptionNodes:
     On ``flushed`` and ``partly_flushed`` rules are flushed, and the nodes are watched in the background while the other
     disruptions are made: they take other nodes, because a restart of kube-proxy would restore the rules. Both are None
     if the client's node is the only one: without rules there the requests of all other tests would fail; the second
-    also if there is no other for it. On ``killed`` kube-proxy is killed during a sync. ``witness`` shows, while the
-    client's node is disturbed, when nodes have followed a change; None when every other node is flushed.
+    also if there is no other for it. On ``killed`` kube-proxy is killed during a sync. ``undisturbed`` shows, while
+    the client's node is disturbed, when nodes have followed a change; None when every other node is flushed.
     """
 
     killed: str
     flushed: str | None
     partly_flushed: str | None
-    witness: str | None
+    undisturbed: str | None
 
     @classmethod
     def of(cls, names: Sequence[str], client_node: str) -> DisruptionNodes:

@@ -220,8 +220,8 @@ class Outages:
                 services.change(emptied, {"selector": {**dict.fromkeys(self.datagrams.selector), **NOBODY}})
                 emptied = services.wait_for_endpoints({emptied.name: ()})[emptied.name]
                 (new,) = self._create(at_end, [ServiceRequest("new", CLIENT_IP)])
-                if self.nodes.witness:
-                    nodes = (self.nodes.witness,)
+                if self.nodes.undisturbed:
+                    nodes = (self.nodes.undisturbed,)
                     testbed.wait_for_sync(on, off, patched, new, since=time.monotonic(), nodes=nodes)
             since = time.monotonic()
             (later,) = self._create(at_end, [ServiceRequest("later", CLIENT_IP)])

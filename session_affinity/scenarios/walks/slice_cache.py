@@ -1,6 +1,6 @@
 """What kube-proxy makes of an EndpointSlice whose label for its Service changes: a known behaviour.
 
-Its cache files slices by that label, and an update is told the new object alone (``OnEndpointSliceUpdate``): the slice
+Its cache files slices by that label, and an update gets the new object alone (``OnEndpointSliceUpdate``): the slice
 stays where it was under the old label, as it was then, also when the slice or the old Service is deleted. A restart of
 kube-proxy ends that. docs/findings.md has the reproduction.
 """

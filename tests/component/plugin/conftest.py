@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from session_affinity.claims.catalogue import SUBJECTS
+from tests.integration.conftest import ROOT
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pytest
 
 NAMES = (
@@ -69,3 +76,28 @@ def run(pytester: pytest.Pytester, text: str, *args: str) -> pytest.RunResult:
     pytester.makeini(INI)
     module = pytester.makepyfile(test_suite=suite(text))
     return pytester.runpytest_inprocess(*PLUGINS, str(module), *args)
+
+
+def run_apart(directory: Path, text: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run a suite in a process of its own, with JUnit and Allure: allure-pytest keeps state in its module."""
+    (directory / "pytest.ini").write_text(INI)
+    (directory / "test_suite.py").write_text(suite(text))
+    plugins = ("-p", "allure_pytest.plugin", *PLUGINS)
+    files = ("--junit-xml=junit.xml", "--alluredir=results")
+    return subprocess.run(
+        (sys.executable, "-m", "pytest", *plugins, *options, "-c", "pytest.ini", *files, "test_suite.py"),
+        cwd=directory,
+        env={**os.environ, "PYTEST_ADDOPTS": "", "PYTHONPATH": str(ROOT)},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def allure_results(results: Path) -> dict[str, dict[str, Any]]:
+    """Return the results that Allure has by claim."""
+    documents = [json.loads(file.read_text()) for file in results.glob("*-result.json")]
+    return {
+        label["value"]: document for document in documents for label in document["labels"] if label["name"] == "claim"
+    }

@@ -5,11 +5,7 @@ The run with Allure is in a process of its own, because allure-pytest keeps stat
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-import sys
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -17,9 +13,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from session_affinity.conformance import overview, report
-from tests.component.plugin.conftest import INI, PLUGINS, suite
+from tests.component.plugin.conftest import allure_results, run_apart
 from tests.component.plugin.conftest import run as run_suite
-from tests.integration.conftest import ROOT
 
 pytest_plugins = ["pytester"]
 
@@ -117,23 +112,8 @@ def outcomes_in(text: str) -> dict[str, list[str]]:
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run with a claim of every outcome."""
     directory = tmp_path_factory.mktemp("foreign")
-    (directory / "pytest.ini").write_text(INI)
-    (directory / "test_suite.py").write_text(suite(on_cluster("none", ALL)))
-    plugins = ("-p", "allure_pytest.plugin", *PLUGINS, *CLUSTER)
-    files = ("--junit-xml=junit.xml", "--alluredir=results", "--report=report.yaml")
-    done = subprocess.run(
-        (sys.executable, "-m", "pytest", *plugins, "-c", "pytest.ini", "-ra", *files, "test_suite.py"),
-        cwd=directory,
-        env={**os.environ, "PYTEST_ADDOPTS": "", "PYTHONPATH": str(ROOT)},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    documents = [json.loads(file.read_text()) for file in (directory / "results").glob("*-result.json")]
-    by_claim = {
-        label["value"]: document for document in documents for label in document["labels"] if label["name"] == "claim"
-    }
+    done = run_apart(directory, on_cluster("none", ALL), *CLUSTER, "-ra", "--report=report.yaml")
+    by_claim = allure_results(directory / "results")
     junit = ET.fromstring((directory / "junit.xml").read_text())
     written = report.read(directory / "report.yaml")
     return Run(done.returncode, done.stdout + done.stderr, junit, by_claim, written)

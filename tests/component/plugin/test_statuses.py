@@ -5,22 +5,13 @@ One run of a small suite, in a process of its own because allure-pytest keeps st
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.component.plugin.conftest import INI, PLUGINS, suite
-from tests.integration.conftest import ROOT
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.component.plugin.conftest import allure_results, run_apart
 
 SUITE = """
 @pytest.fixture
@@ -86,26 +77,10 @@ class Run:
 @pytest.fixture(scope="module")
 def statuses(tmp_path_factory: pytest.TempPathFactory) -> Run:
     directory = tmp_path_factory.mktemp("statuses")
-    (directory / "pytest.ini").write_text(INI)
-    (directory / "test_suite.py").write_text(suite(SUITE))
-    argv = ("-c", "pytest.ini", "--cluster=embedded", "--junit-xml=junit.xml", "--alluredir=results", "test_suite.py")
-    done = subprocess.run(
-        (sys.executable, "-m", "pytest", "-p", "allure_pytest.plugin", *PLUGINS, *argv),
-        cwd=directory,
-        env={**os.environ, "PYTEST_ADDOPTS": "", "PYTHONPATH": str(ROOT)},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = run_apart(directory, SUITE, "--cluster=embedded")
     junit = ET.fromstring((directory / "junit.xml").read_text())
-    return Run(done.returncode, done.stdout, junit, allure_statuses(directory / "results"))
-
-
-def allure_statuses(results: Path) -> dict[str, str]:
-    documents = [json.loads(file.read_text()) for file in results.glob("*-result.json")]
-    labels = [{label["name"]: label["value"] for label in document["labels"]} for document in documents]
-    return {label["claim"]: document["status"] for label, document in zip(labels, documents, strict=True)}
+    allure = {claim: document["status"] for claim, document in allure_results(directory / "results").items()}
+    return Run(done.returncode, done.stdout, junit, allure)
 
 
 def test_junit_has_failures_for_violated_claims_and_errors_for_the_rest(statuses: Run) -> None:

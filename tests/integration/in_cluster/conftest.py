@@ -23,13 +23,16 @@ from session_affinity.clusters.embedded.state import STATE_VARIABLE
 from session_affinity.progress import quiet
 from tests.defects import defective_cluster
 from tests.defects.defect import IPTABLES
+from tests.defects.inject import written
+from tests.integration.conftest import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.defects.defective_cluster import DefectiveCluster
 
-ROOT = Path(__file__).parents[3]
+WRONG_TIMEOUT = written("s/--seconds (30|10800) /--seconds 3600 /")
+"""A defect of kube-proxy that C16 notices."""
 EVERYTHING = "ns,all,cm,sa,secrets,networkpolicies,roles,rolebindings,clusterroles,clusterrolebindings"
 
 
@@ -99,14 +102,12 @@ def image() -> Path:
 
 
 @pytest.fixture(scope="package")
-def in_cluster(
-    image: Path, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
-) -> Iterator[InCluster]:
+def in_cluster(image: Path, tmp_path_factory: pytest.TempPathFactory, deadline_scale: float) -> Iterator[InCluster]:
     """A cluster with the image on its nodes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(STATE_VARIABLE, str(tmp_path_factory.mktemp("state")))
-        scale = pytestconfig.getoption("--deadline-scale")
-        started = defective_cluster.start(IPTABLES, tmp_path_factory.mktemp("cluster"), deadline_scale=scale)
+        directory = tmp_path_factory.mktemp("cluster")
+        started = defective_cluster.start(IPTABLES, directory, deadline_scale=deadline_scale)
         try:
             load(started.cluster, image)
             yield InCluster(started)

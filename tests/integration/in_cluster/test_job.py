@@ -15,7 +15,7 @@ from session_affinity.cli.run_outputs import REPORT_MARK
 from session_affinity.conformance import report
 from session_affinity.waiting import poll
 from tests.defects.defect import Place
-from tests.defects.inject import written
+from tests.integration.in_cluster.conftest import WRONG_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,6 @@ OPTIONS = ("--node-access=agent", "--image-tags")
 CLAIMS = ("C03", "C10", "C14", "C16", "C21", "C52")
 SUBJECTS = (NAME, "system:serviceaccounts", f"system:serviceaccounts:{NAME}", "system:authenticated")
 """The account of the Job, and the groups that it is in."""
-WRONG_TIMEOUT = written("s/--seconds (30|10800) /--seconds 3600 /")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from session_affinity.clusters.embedded.images.load import load
 from session_affinity.errors import BinaryError
 from session_affinity.progress import quiet
 from tests.defects.defect import Place
-from tests.defects.inject import written
+from tests.integration.in_cluster.conftest import WRONG_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,6 @@ pytestmark = pytest.mark.long
 
 PLUGIN = bundle.MANIFESTS / "sonobuoy-plugin.yaml"
 NAME = "session-affinity"
-WRONG_TIMEOUT = written("s/--seconds (30|10800) /--seconds 3600 /")
 
 
 @dataclass(frozen=True)

@@ -56,12 +56,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def differences(seen: ProxyConfig, owed: ProxyConfig, layout: TableLayout) -> list[Any]:
+def differences(seen: ProxyConfig, expected: ProxyConfig, layout: TableLayout) -> list[Any]:
     """Return the differences of a node that was programmed with one kube-proxy's settings, judged by another's."""
     if seen.mode == "iptables":
-        return list(IPTABLES.compare(rendered_nodes.iptables_node([SERVICE], seen, NODE), SERVICE, owed))
+        return list(IPTABLES.compare(rendered_nodes.iptables_node([SERVICE], seen, NODE), SERVICE, expected))
     printed = rendered_nodes.nftables_json([SERVICE], seen, NODE, layout=layout)
-    return list(NFTABLES.compare(NodeSnapshot(NODE, nftables=table.parse(printed)), SERVICE, owed))
+    return list(NFTABLES.compare(NodeSnapshot(NODE, nftables=table.parse(printed)), SERVICE, expected))
 
 
 @pytest.mark.parametrize(
@@ -90,16 +90,16 @@ ALIKE = {
 
 
 def test_the_highest_bit_of_a_mark_is_printed_as_a_prefix() -> None:
-    owed = replace(PROXY, mode="nftables", masquerade_bit=31)
-    printed = json.dumps(rendered_nodes.nftables_json([SERVICE], owed, NODE))
+    expected = replace(PROXY, mode="nftables", masquerade_bit=31)
+    printed = json.dumps(rendered_nodes.nftables_json([SERVICE], expected, NODE))
     mask = '"left": {"&": [{"meta": {"key": "mark"}}, 2147483648]}, "right": 0'
     assert mask in printed
 
     as_prefix = printed.replace(mask, '"left": {"meta": {"key": "mark"}}, "right": {"prefix": {"addr": 0, "len": 1}}')
 
     state = NodeSnapshot(NODE, nftables=table.parse(json.loads(as_prefix)))
-    assert NFTABLES.compare(state, SERVICE, owed) == ()
-    assert NFTABLES.compare(state, SERVICE, replace(owed, masquerade_bit=30)) != ()
+    assert NFTABLES.compare(state, SERVICE, expected) == ()
+    assert NFTABLES.compare(state, SERVICE, replace(expected, masquerade_bit=30)) != ()
 
 
 @pytest.mark.parametrize(
@@ -147,14 +147,14 @@ def test_the_rules_that_lead_to_node_ports(changes: dict[str, Any], family: Fami
 
 
 def test_more_addresses_of_a_node_may_be_in_the_ranges() -> None:
-    owed = replace(PROXY, node_port_addresses=("172.30.0.0/16", "10.0.0.0/8"))
+    expected = replace(PROXY, node_port_addresses=("172.30.0.0/16", "10.0.0.0/8"))
     rule = "-A KUBE-SERVICES -d {} -j KUBE-NODEPORTS"
-    text = rendered_nodes.iptables_text([SERVICE], owed, NODE)
+    text = rendered_nodes.iptables_text([SERVICE], expected, NODE)
 
     def found(address: str) -> list[str]:
         lines = text.replace("\nCOMMIT", f"\n{rule.format(address)}\nCOMMIT", 1)
         state = NodeSnapshot(NODE, save.parse(lines))
-        return [str(difference.aspect) for difference in IPTABLES.compare(state, SERVICE, owed)]
+        return [str(difference.aspect) for difference in IPTABLES.compare(state, SERVICE, expected)]
 
     assert found("172.30.9.9/32") == found("10.1.2.3/32") == []
     assert found("172.31.0.1/32") == found("172.30.0.0/16") == found("127.0.0.1/32") == [Aspect.EXTERNAL]
@@ -171,12 +171,12 @@ def test_more_addresses_of_a_node_may_be_in_the_ranges() -> None:
     ],
 )
 def test_the_set_of_addresses_of_node_ports(elements: list[str], count: int) -> None:
-    owed = replace(PROXY, mode="nftables", node_port_addresses=("172.30.0.0/16",))
-    printed = rendered_nodes.nftables_json([SERVICE], owed, NODE)
+    expected = replace(PROXY, mode="nftables", node_port_addresses=("172.30.0.0/16",))
+    printed = rendered_nodes.nftables_json([SERVICE], expected, NODE)
     (nodes_set,) = [item["set"] for item in printed["nftables"] if item.get("set", {}).get("name") == "nodeport-ips"]
     nodes_set["elem"] = elements
 
-    found = NFTABLES.compare(NodeSnapshot(NODE, nftables=table.parse(printed)), SERVICE, owed)
+    found = NFTABLES.compare(NodeSnapshot(NODE, nftables=table.parse(printed)), SERVICE, expected)
 
     assert [(difference.chain, difference.aspect) for difference in found] == [
         ("nodeport-ips", Aspect.EXTERNAL)
