@@ -21,7 +21,7 @@ from session_affinity.testbed.testbed import NodeTestbed
 from tests import rendered_nodes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from session_affinity.dataplane.model import ServiceState
     from session_affinity.dataplane.snapshot import NodeSnapshot
@@ -104,6 +104,7 @@ class World:
         self.zones: dict[str, str] = {}
         self.objects: dict[tuple[str, str], Json] = {}
         self.missing: dict[str, str] = {}
+        self.unreadable: set[str] = set()
         self.names: tuple[str, ...] = NODES
         self._addresses = itertools.count(1)
 
@@ -152,10 +153,11 @@ class World:
         some.names = tuple(names)
         return some
 
-    def read(self, names: Iterable[str]) -> ByNode[NodeSnapshot]:
+    def read(self, names: Collection[str]) -> ByNode[NodeSnapshot]:
         for proxy in self.proxies.values():
             proxy.work()
-        return ByNode({name: self.proxies[name].read(self._config()) for name in names})
+        read = {name: self.proxies[name].read(self._config()) for name in names if name not in self.unreadable}
+        return ByNode(read, {name: "gone" for name in names if name in self.unreadable})
 
     def _config(self) -> ProxyConfig:
         return ProxyConfig(

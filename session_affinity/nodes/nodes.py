@@ -92,7 +92,8 @@ class Nodes:
     def missing(self) -> dict[str, str]:
         """The nodes that cannot be read at present, each with the reason."""
         with self._failures.lock:
-            return {**self._without_access, **self._failures.reasons}
+            failed = {name: reason for name, reason in self._failures.reasons.items() if name in self._nodes}
+            return {**self._without_access, **failed}
 
     def in_family(self, family: Family) -> Nodes:
         """Return the same nodes, with the same clocks, for reads of another IP family."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +16,7 @@ from session_affinity.dataplane.proxy_config import ZONE_LABEL
 from session_affinity.errors import NodeError
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.resources import NODES
+from session_affinity.nodes.by_node import require_nodes
 from session_affinity.scenarios import comparison
 from session_affinity.scenarios.walks.bindings import Binding, Bindings, stores_on
 from session_affinity.scenarios.walks.commands import commands, on_node
@@ -147,13 +148,14 @@ class _Run:
 
     def clean_up(self) -> None:
         """End faults and delete everything; what cannot be reached is left to the next run."""
-        for node in self._objects.faults:
-            with suppress(NodeError):
-                self._end_fault(node, self._objects.faults[node])
-        for node, zone in self._zones.items():
-            if self._objects.zones.get(node, zone) != zone:
-                self._label(node, zone)
-        self._delete_all()
+        with ExitStack() as at_end:  # each of them, also when another fails; in reverse order
+            at_end.callback(self._delete_all)
+            for node, zone in self._zones.items():
+                if self._objects.zones.get(node, zone) != zone:
+                    at_end.callback(self._label, node, zone)
+            for node, fault in self._objects.faults.items():
+                with suppress(NodeError):
+                    self._end_fault(node, fault)
 
     def result(self) -> WalkResult:
         """Return what was seen."""
@@ -311,6 +313,7 @@ class _Run:
             patience=testbed.sync_seconds if self._needs_patience else 0.0,
             stale_slices={node: self._stale(node) for node in nodes},
         )
+        require_nodes(seen.missing, seen.allowed_missing)
         self._is_settled = True
         self._needs_patience = False
         self._note_known(seen)
@@ -320,7 +323,8 @@ class _Run:
             if by_service
         }
         wrong = dict.fromkeys(service for of_node in seen.differences.values() for service in of_node)
-        kept, entries = self._entries(testbed, [node for node in nodes if node not in seen.late])
+        synced = [node for node in nodes if node not in seen.late and node not in seen.missing]
+        kept, entries = self._entries(testbed, synced)
         names = dict.fromkeys((*(service.name for service in wrong), *(entry.service for entry in entries)))
         before = self._result
         self._result = replace(
@@ -370,7 +374,7 @@ class _Run:
             return 0
 
     def _delete_all(self) -> None:
-        """Delete the walk's objects and end its faults."""
+        """Delete the walk's objects."""
         self._ground.services.delete(self._stored.values())
         self._stored.clear()
         self._changed = time.monotonic()

@@ -147,6 +147,14 @@ def test_a_node_that_answers_again_is_not_missing() -> None:
     assert reader.missing == {}
 
 
+def test_some_of_the_nodes_miss_no_other_node() -> None:
+    reader, made = nodes("a", "b")
+    made["a"].returncode = made["b"].returncode = 1
+    reader.read()
+
+    assert reader.only(["a"]).missing.keys() == {"a"}
+
+
 def test_as_many_nodes_may_be_missing_as_are_allowed() -> None:
     made = {name: FakeNode(name) for name in "ab"}
     reader = Nodes(made, missing={"c": "its agent was not Ready"}, allowed_missing=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from session_affinity.errors import NodeError
 from session_affinity.scenarios import comparison
 from session_affinity.scenarios.walks.run import run_walk
 from session_affinity.scenarios.walks.slice_cache import RELABELLED
@@ -47,6 +48,14 @@ def test_everything_is_deleted_and_mended_at_the_end() -> None:
     assert not world.objects
     assert not any(world.zones.values())
     assert not any(proxy.is_paused or proxy.is_failing for proxy in world.proxies.values())
+
+
+def test_a_node_that_stops_answering_leaves_a_walk_undetermined() -> None:
+    world = World()
+    world.unreadable.add("two")
+
+    with pytest.raises(NodeError, match="two: gone"):
+        run_walk(world.ground(), (step("create Service"), Wait()), "")
 
 
 def test_a_walk_ends_where_a_node_is_wrong() -> None:
