@@ -40,13 +40,14 @@ class Judgeable:
 
     ``proxy_mode`` and ``families`` are empty while unknown. ``nodes_not_judged`` is the reason why no claim about nodes
     can be judged, in any mode; empty when they can be, or while unknown. ``not_bound`` is why what kube-proxy alone
-    promises may differ here (see ``why_not_bound``). ``versions`` are those of the
-    nodes, such as ``v1.37.2``.
+    promises may differ here (see ``why_not_bound``). ``kube_proxy_serves``: kube-proxy, in whatever mode, is known to
+    serve Services. ``versions`` are those of the nodes, such as ``v1.37.2``.
     """
 
     proxy_mode: str = ""
     nodes_not_judged: str = ""
     not_bound: str = ""
+    kube_proxy_serves: bool = True
     families: tuple[Family, ...] = ()
     versions: tuple[str, ...] = ()
 
@@ -162,24 +163,30 @@ def why_not_bound(configs: ProxyConfigs, recognition: Recognition) -> str:
     return f"kube-proxy runs in {' and '.join(others)} mode" if others else ""
 
 
+def kube_proxy_serves(configs: ProxyConfigs, recognition: Recognition) -> bool:
+    """Return whether kube-proxy is known to serve Services, in whatever mode."""
+    modes = {config.mode for config in configs.distinct}
+    return bool(modes) and not recognition.others and not modes & {UNKNOWN, NO_KUBE_PROXY}
+
+
 def expect_differences(item: pytest.Item) -> None:
     """Expect the failure of a claim that only kube-proxy promises where that is not known to serve, and of a known one.
 
     Only a violated claim is expected: a test that fails for another reason still ends as an error.
     """
-    judgeable = item.config.stash[JUDGEABLE]
-    by_kube_proxy = item.get_closest_marker(str(Promise.KUBE_PROXY)) is not None
-    if judgeable.not_bound:
-        if by_kube_proxy:
-            reason = MAY_DIFFER.format(reason=judgeable.not_bound)
-            item.add_marker(pytest.mark.xfail(reason=reason, raises=AssertionError, strict=False))
+    judgeable, claim = item.config.stash[JUDGEABLE], claim_of(item)
+    if claim is None:
         return
-    claim = claim_of(item)
-    known = known_behaviour(claim.known, judgeable.versions, judgeable.proxy_mode) if claim else None
-    if claim and known:
+    serves = judgeable.kube_proxy_serves
+    known = known_behaviour(claim.known, judgeable.versions, judgeable.proxy_mode) if serves else None
+    if known:
         item.config.stash[KNOWN_BEHAVIOURS][claim.id] = known
         reason = f"a known behaviour: {known}"
-        item.add_marker(pytest.mark.xfail(reason=reason, raises=AssertionError, strict=False))
+    elif judgeable.not_bound and claim.promised_by is Promise.KUBE_PROXY:
+        reason = MAY_DIFFER.format(reason=judgeable.not_bound)
+    else:
+        return
+    item.add_marker(pytest.mark.xfail(reason=reason, raises=AssertionError, strict=False))
 
 
 def _claim_id(item: pytest.Item) -> str:

@@ -23,7 +23,7 @@ FOREIGN = """
 from session_affinity.dataplane.proxy_config import ProxyConfig, ProxyConfigs
 from session_affinity.dataplane.recognition import Program, Recognition, Serves
 from session_affinity.plugin.facts import RUN_FACTS
-from session_affinity.plugin.selection import learn, why_not_bound
+from session_affinity.plugin.selection import kube_proxy_serves, learn, why_not_bound
 
 @pytest.fixture(scope="session", autouse=True)
 def run_facts(pytestconfig):
@@ -37,7 +37,8 @@ def proxy_configs(pytestconfig):
     programs = (Program("Cilium", "v1.20.2", Serves.ALL, "DaemonSet kube-system/cilium"),) if OTHER else ()
     recognition = pytestconfig.stash[RUN_FACTS].recognition = Recognition(programs)
     pytestconfig.stash[RUN_FACTS].facts |= recognition.facts()
-    learn(pytestconfig, proxy_mode=configs.mode, not_bound=why_not_bound(configs, recognition))
+    not_bound, serves = why_not_bound(configs, recognition), kube_proxy_serves(configs, recognition)
+    learn(pytestconfig, proxy_mode=configs.mode, not_bound=not_bound, kube_proxy_serves=serves, versions=("v1.37.2",))
 
 @pytest.fixture
 def broken_after():
@@ -47,6 +48,15 @@ def broken_after():
 DIFFERS = """
 @claimed("C02", "A violated promise of kube-proxy", promised_by=KUBE_PROXY)
 def test_differs(check):
+    check(VIOLATED)
+"""
+KNOWN = """
+from session_affinity.claims import KnownBehaviour
+
+IPVS = KnownBehaviour("keeps entries", "https://example.org/1", modes=("ipvs",))
+
+@claimed("C09", "A violated promise of the API", known=(IPVS,))
+def test_known(check):
     check(VIOLATED)
 """
 HOLDS = """
@@ -262,6 +272,16 @@ def test_what_is_not_known_to_be_kube_proxy_is_not_bound_by_its_habits(
 
     assert done.results == {"C01": "failed", "C02": outcome}
     assert reason in done.output
+
+
+@pytest.mark.parametrize(
+    ("mode", "outcome"), [("ipvs", "differs"), ("iptables", "failed"), ("none", "failed"), ("ipvs+", "failed")]
+)
+def test_a_known_behaviour_counts_where_a_kube_proxy_has_it(pytester: pytest.Pytester, mode: str, outcome: str) -> None:
+    done = run(pytester, KNOWN, mode)
+
+    assert done.results == {"C09": outcome}
+    assert ("a known behaviour: kube-proxy keeps entries" in done.output) == (outcome == "differs")
 
 
 def test_the_program_that_serves_services_is_in_summary_and_report(pytester: pytest.Pytester) -> None:
