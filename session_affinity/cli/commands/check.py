@@ -99,6 +99,9 @@ def command(
         extras.require(extras.ALLURE, "--alluredir")
     click.echo(f"{about.line()}, Python {platform.python_version()}")
     if in_cluster:
+        for option, value in (("--config-map", config_map), ("--progress-url", progress_url)):
+            if value:
+                raise click.UsageError(f"{option} cannot be used with --in-cluster")
         files = ReturnedFiles(values["report"], junitxml, alluredir, metrics, verdict)
         return run_in_cluster(values, names, claims_selection, image, files)
     arguments = [

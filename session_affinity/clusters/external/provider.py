@@ -32,6 +32,7 @@ from session_affinity.kube.api import Api, ApiError
 from session_affinity.kube.in_cluster import SERVICE_ACCOUNT
 from session_affinity.kube.resources import (
     DAEMON_SETS,
+    ENDPOINT_SLICES,
     NODES,
     PODS,
     SECRETS,
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 
 SAMPLE_PODS: Final = ("webpods.yaml", "net-pod.yaml")
 CLIENT: Final = "net-pod"
-_OF_PODS: Final = (SERVICES, PODS)
+_OF_PODS: Final = (SERVICES, ENDPOINT_SLICES, PODS)
 _OF_AGENTS: Final = (DAEMON_SETS, SERVICE_ACCOUNTS)
 
 

@@ -18,6 +18,7 @@ from session_affinity.errors import ClusterError, UsageError
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.resources import (
     DAEMON_SETS,
+    ENDPOINT_SLICES,
     NAMESPACES,
     NETWORK_POLICIES,
     PODS,
@@ -190,9 +191,9 @@ def test_a_namespace_that_is_not_there_is_a_usage_error() -> None:
 def test_only_what_a_run_creates_needs_to_be_listed() -> None:
     options = ClusterOptions(namespace="team", node_access="agent", agent_namespace="agents")
 
-    assert provider.kinds_of(ClusterOptions(namespace="team")) == {"team": (SERVICES, PODS)}
+    assert provider.kinds_of(ClusterOptions(namespace="team")) == {"team": (SERVICES, ENDPOINT_SLICES, PODS)}
     assert provider.kinds_of(options) == {
-        "team": (SERVICES, PODS),
+        "team": (SERVICES, ENDPOINT_SLICES, PODS),
         "agents": (DAEMON_SETS, SERVICE_ACCOUNTS, PODS),
     }
     assert provider.kinds_of(ClusterOptions(node_access="agent")) == {}
