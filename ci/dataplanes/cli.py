@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ci.dataplanes import plan
+from session_affinity.errors import SuiteError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         options.command(options)
-    except ValueError as error:
+    except (SuiteError, ValueError) as error:
         parser.error(str(error))
     return 0
 

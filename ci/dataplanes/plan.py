@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from session_affinity import versions
+
 ROOT: Final = Path(__file__).parents[2]
 LIST: Final = Path(__file__).with_name("dataplanes.json")
 INSTALL: Final = Path("ci/dataplanes/install")
 DIFFERENCES: Final = Path("ci/dataplanes/differences")
-VERSIONS: Final = ROOT / ".github" / "kubernetes-versions.json"
-_IMAGE_VERSION: Final = re.compile(r":(?P<version>v[\d.]+)@")
 
 
 @dataclass(frozen=True)
@@ -62,14 +61,9 @@ def dataplanes(file: Path = LIST) -> tuple[Dataplane, ...]:
     return tuple(Dataplane(**entry) for entry in json.loads(file.read_text(encoding="utf-8"))["dataplanes"])
 
 
-def node_version(file: Path = VERSIONS) -> str:
-    """Return the Kubernetes version of the default node image; raises ValueError when its name has none."""
-    versions = json.loads(file.read_text(encoding="utf-8"))["versions"]
-    image = next(version["kind"]["image"] for version in versions if version["default"])
-    found = _IMAGE_VERSION.search(image)
-    if found is None:
-        raise ValueError(f"the node image {image} has no version in its tag")
-    return found["version"]
+def node_version() -> str:
+    """Return the Kubernetes version of the default node image, such as v1.37.0; raises SuiteError."""
+    return versions.load().default.kind.image.partition(":")[2].partition("@")[0]
 
 
 def matrix(*names: str) -> dict[str, Any]:

@@ -237,13 +237,8 @@ class ProxyConfigs:
         """Return the same settings with what the Node objects say: addresses, zones, and each node's pod CIDRs."""
         objects = {node["metadata"]["name"]: node for node in nodes}
         zones = {name: (node["metadata"].get("labels") or {}).get(ZONE_LABEL, "") for name, node in objects.items()}
-        known = self._with(
-            lambda config: replace(
-                config,
-                node_addresses={name: _addresses(node) for name, node in objects.items()},
-                zones=zones,
-            )
-        )
+        addresses = {name: _addresses(node) for name, node in objects.items()}
+        known = self._with(lambda config: replace(config, node_addresses=addresses, zones=zones))
         by_node = {
             name: replace(config, pod_cidrs=_pod_cidrs(objects[name])) if name in objects else config
             for name, config in known.by_node.items()

@@ -142,13 +142,16 @@ def recognise(objects: Objects) -> Recognition:
 
 def _find(name: str, objects: Objects) -> Iterator[Program]:
     """Yield a program if the objects show it; at most one."""
-    sets = {place: found for place, found in objects.daemon_sets.items() if DAEMON_SETS.get(place) == name}
+    # A DaemonSet that is wanted on no node is switched off, as kube-proxy's is where another program replaces it.
+    running = {
+        place: found
+        for place, found in objects.daemon_sets.items()
+        if DAEMON_SETS.get(place) == name and _is_wanted(found)
+    }
     if name == KUBE_PROXY:
-        for place, daemon_set in ((place, found) for place, found in sets.items() if _is_wanted(found)):
+        for place, daemon_set in running.items():
             yield Program(name, _version(daemon_set), None, f"DaemonSet {'/'.join(place)}")
         return
-    # A DaemonSet that is wanted on no node is switched off, as kube-proxy's is where another program replaces it.
-    running = {place: found for place, found in sets.items() if _is_wanted(found)}
     # Custom resources outlive the program that brought them: alone they show that it was there.
     marks = [prefix for prefix, owner in _NODE_ANNOTATIONS.items() if owner == name and _has(objects, prefix)]
     groups = [group for group, owner in _API_GROUPS.items() if owner == name and group in objects.api_groups]

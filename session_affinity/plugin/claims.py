@@ -23,9 +23,9 @@ Test = TypeVar("Test", bound="Callable[..., None]")
 CATALOGUE: Final = pytest.StashKey[dict[str, ClaimTest]]()
 """The claims of all tests that were collected, deselected ones included, by id; empty before the collection."""
 DISRUPTIVE: Final = "disruptive"
+"""The marker of tests that disturb what others rely on."""
 DUAL_STACK: Final = "dual_stack"
 """The marker of claims about two IP families."""
-"""The marker of tests that disturb what others rely on."""
 _PROMISED_BY: Final = {
     Promise.API: "the Service API, on any dataplane",
     Promise.KUBE_PROXY: "kube-proxy, where no document specifies the behaviour; other dataplanes may differ",

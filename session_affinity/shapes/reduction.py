@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from session_affinity.shapes.dimensions import DEFAULTS, ENDPOINTS, FULL, PORTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from session_affinity.shapes.covering import Row
 
@@ -77,11 +77,6 @@ def describe(row: Mapping[str, str]) -> str:
     """Return a row in words: what is not a default."""
     values = difference_from_default(row)
     return ", ".join(f"{name} {value}" for name, value in values.items()) or "all defaults"
-
-
-def smallest(rows: Iterable[Row]) -> Row:
-    """Return the smallest of some rows."""
-    return min(rows, key=size)
 
 
 def _smaller_values(name: str, value: str) -> Iterator[str]:

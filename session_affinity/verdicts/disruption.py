@@ -116,18 +116,17 @@ def judge_failed_syncs(before: Mapping[str, FailedSyncs], after: Mapping[str, Fa
     require_observed(after, "nodes whose failed syncs were read")
     if unread := before.keys() ^ after.keys():
         raise NothingObservedError(f"{', '.join(sorted(unread))}: failed syncs were read only once")
-    findings = tuple(
-        Finding(name, "no failed sync", f"{count} failed syncs, {count - before[name].get(counter, 0)} more: {counter}")
+    more = [
+        (name, counter, count, count - before[name].get(counter, 0))
         for name, counters in after.items()
         for counter, count in sorted(counters.items())
         if count > before[name].get(counter, 0)
+    ]
+    findings = tuple(
+        Finding(name, "no failed sync", f"{count} failed syncs, {added} more: {counter}")
+        for name, counter, count, added in more
     )
-    more = sum(
-        max(count - before[name].get(counter, 0), 0)
-        for name, counters in after.items()
-        for counter, count in counters.items()
-    )
-    return Verdict(f"{more} failed syncs on {len(after)} nodes", findings)
+    return Verdict(f"{sum(added for *_, added in more)} failed syncs on {len(after)} nodes", findings)
 
 
 def judge_repair(repair: Repair) -> Verdict:

@@ -66,7 +66,7 @@ def judge_differences(
     context = [f"differences: {counts}; read {waited:.1f} s after {change}"]
     if bare := [node for node in per_node if _has_no_chain(service, node, differences)]:
         context.append(f"no chain of the Service at all on {', '.join(bare)}: is kube-proxy running there?")
-    return Verdict(headline, tuple(map(_finding, differences)), service, tuple(context))
+    return Verdict(headline, tuple(map(finding, differences)), service, tuple(context))
 
 
 def judge_sync(service: ServiceState, sync: SyncResult) -> Verdict:
@@ -175,7 +175,8 @@ def judge_timeouts(backend: Backend, services: Sequence[ServiceState], states: M
     return Verdict(headline, tuple(findings), services[0] if len(services) == 1 else None)
 
 
-def _finding(difference: Difference) -> Finding:
+def finding(difference: Difference) -> Finding:
+    """Return a difference of a node's rules as a finding, with chain, rule and aspect."""
     seen = f"{difference.seen}  ({difference.reason})"
     return Finding(difference.node, difference.expected, seen, f"{_place(difference)}, {difference.aspect}")
 

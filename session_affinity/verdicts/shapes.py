@@ -9,12 +9,12 @@ from session_affinity.errors import NothingObservedError
 from session_affinity.shapes import reduction
 from session_affinity.shapes.text import as_yaml
 from session_affinity.text import listed
+from session_affinity.verdicts.rules import finding
 from session_affinity.verdicts.verdict import Finding, Verdict, require_observed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from session_affinity.dataplane.differences import Difference
     from session_affinity.dataplane.model import Family
     from session_affinity.scenarios.comparison import Comparison
     from session_affinity.scenarios.shapes import DifferingShape, ShapesSeen
@@ -36,9 +36,7 @@ def judge_shapes(seen: ShapesSeen, family: Family) -> Verdict:
     if left_out := [name for name in seen.rows if name not in compared]:
         raise NothingObservedError(f"{len(left_out)} Services were made and not compared: {listed(left_out)}")
     require_observed(removed.differences, "nodes after Services of every shape were deleted")
-    findings = tuple(
-        finding for node in comparison.differences for finding in _findings(node, comparison, removed, seen)
-    )
+    findings = tuple(each for node in comparison.differences for each in _findings(node, comparison, removed, seen))
     if not findings:
         return Verdict(
             f"{_covered(seen)} as computed on {len(comparison.differences)} nodes; {_times(seen, comparison)}"
@@ -63,15 +61,9 @@ def _findings(node: str, comparison: Comparison, removed: Comparison, seen: Shap
         by_service, key=lambda service: reduction.size(rows[service.name]) if service.name in rows else ()
     )
     differences = [difference for service in in_order for difference in by_service[service]]
-    yield from map(_finding, differences[:MOST_PER_NODE])
-    yield from map(_finding, comparison.leftovers.get(node, ())[:MOST_PER_NODE])
-    yield from map(_finding, removed.leftovers.get(node, ())[:MOST_PER_NODE])
-
-
-def _finding(difference: Difference) -> Finding:
-    rule = f" rule {difference.rule}" if difference.rule else ""
-    what = f"{difference.chain}{rule}, {difference.aspect}"
-    return Finding(difference.node, difference.expected, f"{difference.seen}  ({difference.reason})", what)
+    yield from map(finding, differences[:MOST_PER_NODE])
+    yield from map(finding, comparison.leftovers.get(node, ())[:MOST_PER_NODE])
+    yield from map(finding, removed.leftovers.get(node, ())[:MOST_PER_NODE])
 
 
 def _context(shapes: Sequence[DifferingShape], comparison: Comparison) -> Iterator[str]:

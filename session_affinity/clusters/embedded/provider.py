@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from session_affinity import versions
 from session_affinity.clusters.addresses import DEFAULT_IP_FAMILY
 from session_affinity.clusters.embedded import cluster as clusters
-from session_affinity.clusters.embedded import node_program
+from session_affinity.clusters.embedded import node_program, proxy_settings
 from session_affinity.errors import UsageError
 
 if TYPE_CHECKING:
@@ -97,9 +97,6 @@ def _require_same(kept: EmbeddedCluster, options: ClusterOptions) -> None:
 
 
 def _require_same_settings(kept: EmbeddedCluster, file: Path) -> None:
-    # Imported here because importing YAML takes time, and few runs need it.
-    from session_affinity.clusters.embedded import proxy_settings
-
     layout = kept.layout
     names = [node.name for node in layout.nodes]
     if proxy_settings.read(file, layout.name, names, layout.proxy_mode) != layout.proxy_settings:

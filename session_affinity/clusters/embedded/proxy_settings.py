@@ -10,8 +10,6 @@ import ipaddress
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Final
 
-import yaml
-
 from session_affinity.dataplane.local_traffic import (
     ALL,
     BRIDGE_INTERFACE,
@@ -60,6 +58,9 @@ def read(file: Path, cluster: str, nodes: Iterable[str], mode: str) -> dict[str,
     The file has a KubeProxyConfiguration; with ``nodes``, a mapping from nodes to such configurations, beside it.
     Raises UsageError naming the file, the node and the setting for what kube-proxy would refuse or overlook.
     """
+    # Imported here because importing YAML takes time, and few runs need it.
+    import yaml
+
     where = f"--proxy-config {file}"
     try:
         content = yaml.safe_load(file.read_text())

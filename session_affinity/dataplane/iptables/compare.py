@@ -24,6 +24,7 @@ from session_affinity.dataplane.iptables.expected import (
     NAT,
     NODE_PORTS_CHAIN,
     PROXY_FIREWALL_CHAIN,
+    SERVICES_CHAIN,
     ExpectedChains,
     classify,
     endpoint_chains,
@@ -226,7 +227,8 @@ class _RulesetComparison:
     def _jump_to_node_ports(self) -> Iterator[Difference]:
         """Yield the differences of the rules that lead to KUBE-NODEPORTS, which depend on nodePortAddresses."""
         if any(port.node_port for port in self.service.ports):
-            yield from node_ports.differences(self.node, self.service.family, self.proxy, self.ruleset, self._service)
+            jumps = self.index.entries(NAT, SERVICES_CHAIN, (), (NODE_PORTS_CHAIN,))
+            yield from node_ports.differences(self.node, self.service.family, self.proxy, jumps, self._service)
 
     def _entries(self, table: str, chain: str, rules: Iterable[ExpectedRule[Rule]]) -> Iterator[Difference]:
         """Yield the differences of the Service's rules in a chain that all Services share."""

@@ -36,7 +36,7 @@ FILTER_CHAINS: Final = (SERVICES_CHAIN, EXTERNAL_SERVICES_CHAIN, PROXY_FIREWALL_
 """The shared chains of the filter table with rules of Services."""
 MASQUERADE_CHAIN: Final = "KUBE-MARK-MASQ"
 POSTROUTING_CHAIN: Final = "KUBE-POSTROUTING"
-_FULL_LENGTH: Final = {"IPv4": 32, "IPv6": 128}
+FULL_LENGTH: Final = {"IPv4": 32, "IPv6": 128}
 _PREFIXES: Final = (
     chain_names.CLUSTER_CHAIN,
     chain_names.LOCAL_CHAIN,
@@ -376,7 +376,7 @@ class _Builder:
         return f"-m recent {what} --name {name} --mask {FULL_MASK[self.service.family]} --rsource"
 
     def _host(self, address: str) -> str:
-        return f"{address}/{_FULL_LENGTH[self.service.family]}"
+        return f"{address}/{FULL_LENGTH[self.service.family]}"
 
 
 def _matching(pods: LocalTraffic, negation: str = "") -> str:

@@ -9,19 +9,18 @@ import ipaddress
 from typing import TYPE_CHECKING, Final
 
 from session_affinity.dataplane.differences import Aspect, Difference
-from session_affinity.dataplane.iptables.expected import NODE_PORTS_CHAIN, SERVICES_CHAIN
+from session_affinity.dataplane.iptables.expected import FULL_LENGTH, NODE_PORTS_CHAIN, SERVICES_CHAIN
 from session_affinity.dataplane.local_traffic import LOOPBACK, is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from session_affinity.dataplane.iptables.save import Rule, Ruleset
+    from session_affinity.dataplane.iptables.save import Rule
     from session_affinity.dataplane.model import Family
     from session_affinity.dataplane.proxy_config import ProxyConfig
 
 _TO_NODE_PORTS: Final = f"-j {NODE_PORTS_CHAIN}"
 _LOCALHOST: Final = "127.0.0.1"
-_SINGLE: Final = {"IPv4": "/32", "IPv6": "/128"}
 
 
 def expected_texts(node: str, family: Family, proxy: ProxyConfig) -> tuple[str, ...] | None:
@@ -42,12 +41,13 @@ def expected_texts(node: str, family: Family, proxy: ProxyConfig) -> tuple[str, 
     known = [of_node] if of_node and addresses.include(of_node) and not is_loopback(of_node) else []
     if family == "IPv4" and proxy.serves_localhost_node_ports and addresses.include(_LOCALHOST):
         known.append(_LOCALHOST)
-    return tuple(f"-d {address}{_SINGLE[family]} {_TO_NODE_PORTS}" for address in known)
+    return tuple(f"-d {address}/{FULL_LENGTH[family]} {_TO_NODE_PORTS}" for address in known)
 
 
-def differences(node: str, family: Family, proxy: ProxyConfig, ruleset: Ruleset, reason: str) -> Iterator[Difference]:
-    """Yield the differences of the rules that lead to KUBE-NODEPORTS."""
-    seen = [rule for rule in ruleset.rules(SERVICES_CHAIN) if rule.target == NODE_PORTS_CHAIN]
+def differences(
+    node: str, family: Family, proxy: ProxyConfig, seen: Sequence[Rule], reason: str
+) -> Iterator[Difference]:
+    """Yield the differences of the rules that lead to KUBE-NODEPORTS; ``seen`` are those that the node has."""
     wanted = expected_texts(node, family, proxy)
     if wanted is None:
         if not seen:
@@ -81,5 +81,5 @@ def _is_of_another_address(rule: Rule, family: Family, proxy: ProxyConfig, node:
     address = str(network.network_address)
     if is_loopback(address) and not (family == "IPv4" and proxy.serves_localhost_node_ports):
         return False
-    is_plain = rule.spec == f"-d {address}{_SINGLE[family]} {_TO_NODE_PORTS}"
+    is_plain = rule.spec == f"-d {address}/{FULL_LENGTH[family]} {_TO_NODE_PORTS}"
     return is_plain and network.num_addresses == 1 and addresses.include(address)

@@ -10,7 +10,8 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, NO_AFFINITY, PORT, ServiceRequest
+from session_affinity.cluster_objects.datagrams import udp_ports
+from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, NO_AFFINITY, ServiceRequest
 from session_affinity.dataplane.backend import of_client
 from session_affinity.dataplane.model import CLIENT_IP
 from session_affinity.errors import NodeError
@@ -186,10 +187,12 @@ class Outages:
 
         @contextlib.contextmanager
         def failing(at_end: contextlib.ExitStack, node: str) -> Iterator[None]:
+            del at_end
             files = self.proxies.fail_syncs(node)
-            at_end.callback(self.proxies.end_failures, node, files)
-            yield
-            self.proxies.end_failures(node, files)
+            try:
+                yield
+            finally:
+                self.proxies.end_failures(node, files)
 
         changes = self._changes_during(failing)
         after = self.proxies.failed_syncs(node)
@@ -269,8 +272,7 @@ class Outages:
 
     def _datagram_service(self, purpose: str, flows: int) -> ServiceRequest:
         """Return a Service with UDP ports over the endpoints that answer datagrams."""
-        port = {"targetPort": self.datagrams.port, "protocol": "UDP"}
-        ports = [{**port, "name": f"u{number}", "port": number} for number in range(PORT, PORT + flows)]
+        ports = udp_ports(flows, self.datagrams.port)
         return ServiceRequest(purpose, CLIENT_IP, spec={"selector": dict(self.datagrams.selector), "ports": ports})
 
     def _start_flows(self, at_end: contextlib.ExitStack, service: ServiceState) -> Flows:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from session_affinity.cluster_objects.datagrams import udp_ports
 from session_affinity.cluster_objects.pods import GATED, PodRequest, Role
 from session_affinity.cluster_objects.services import BACKEND, NO_PROVIDER, PORT, ServiceRequest, manifest
 from session_affinity.dataplane.model import CLIENT_IP
@@ -325,12 +326,7 @@ class ScenarioBuilder:
         old, new = dict(BACKEND), {label(Scenario.SELECTED): "yes"}
 
         def select(selector: Mapping[str, str], without: Mapping[str, str], pods: Collection[str]) -> Act:
-            def act(service: ServiceState, answered_by: str) -> Collection[str]:
-                del answered_by
-                self._services.change(service, {"selector": {**dict.fromkeys(without), **selector}})
-                return pods
-
-            return act
+            return self._patch(pods, selector={**dict.fromkeys(without), **selector})
 
         changes = (
             EndpointChange(ScenarioStep.OTHER_PODS_SELECTED, select(new, old, (d, e))),
@@ -360,13 +356,7 @@ class ScenarioBuilder:
         samples = self._names.samples
 
         def to(name: str, number: int) -> Act:
-            def act(service: ServiceState, answered_by: str) -> Collection[str]:
-                del answered_by
-                port = {"name": name, "port": number, "targetPort": 80, "protocol": "TCP"}
-                self._services.change(service, {"ports": [port]})
-                return samples
-
-            return act
+            return self._patch(samples, ports=[{"name": name, "port": number, "targetPort": 80, "protocol": "TCP"}])
 
         changes = (
             EndpointChange(ScenarioStep.PORT_NUMBER_CHANGED, to("web", PORT + 1)),
@@ -501,9 +491,7 @@ class ScenarioBuilder:
         self, scenario: Scenario, flows: int, pods: Collection[str], changes: Sequence[EndpointChange]
     ) -> ScenarioPlan:
         """Return the plan of a Service with UDP ports, to each of which the client sends a flow of datagrams."""
-        port = {"targetPort": self._datagram_port, "protocol": "UDP"}
-        ports = [{**port, "name": f"u{number}", "port": number} for number in range(PORT, PORT + flows)]
-        request = _request(scenario, len(pods), ports=ports)
+        request = _request(scenario, len(pods), ports=udp_ports(flows, self._datagram_port))
         return ScenarioPlan(request, pods, changes, streams=False, sends_requests=False, flows=True)
 
     def _patch(self, pods: Collection[str], **spec: Any) -> Act:

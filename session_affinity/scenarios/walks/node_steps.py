@@ -39,10 +39,9 @@ def _begin_fault(choose: Choose, fault: Fault) -> Edit:
     return Edit(f"kube-proxy of node {node} is {fault}", change)
 
 
-def _end_faults(_: Choose) -> Edit:
-    return Edit("kube-proxy works again", lambda objects: (objects.without_faults(),) if objects.faults else ())
-
-
+END_FAULTS: Final = Edit(
+    "kube-proxy works again", lambda objects: (objects.without_faults(),) if objects.faults else ()
+)
 KINDS: Final = (
     Kind("wait", lambda _: Wait(), weight=4),
     Kind("bind", lambda choose: Bind(choose(SERVICES), choose(range(4)), choose(range(4)), choose(NODES)), weight=5),
@@ -50,5 +49,5 @@ KINDS: Final = (
     Kind("restart kube-proxy", lambda choose: Restart(choose(NODES)), scope=Scope.NODES),
     Kind("pause kube-proxy", lambda choose: _begin_fault(choose, Fault.PAUSED), scope=Scope.NODES),
     Kind("let syncs fail", lambda choose: _begin_fault(choose, Fault.FAILING), weight=2, scope=Scope.NODES),
-    Kind("end faults", _end_faults, weight=4, scope=Scope.NODES),
+    Kind("end faults", lambda _: END_FAULTS, weight=4, scope=Scope.NODES),
 )

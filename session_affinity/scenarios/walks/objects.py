@@ -88,17 +88,13 @@ class Objects:
         """Return the state with a node in a zone."""
         return replace(self, zones={**self.zones, node: zone})
 
-    def with_fault(self, node: str, fault: Fault | None) -> Objects:
-        """Return the state with a fault of a node's kube-proxy; without one for None."""
-        return replace(self, faults=_with(self.faults, node, fault))
+    def with_fault(self, node: str, fault: Fault) -> Objects:
+        """Return the state with a fault of a node's kube-proxy."""
+        return replace(self, faults={**self.faults, node: fault})
 
     def without_faults(self) -> Objects:
         """Return the state in which every kube-proxy works."""
         return replace(self, faults={})
-
-    def without_objects(self) -> Objects:
-        """Return the state in which every Service and slice is deleted."""
-        return replace(self, services={}, slices={})
 
 
 def requests(before: Objects, after: Objects) -> Iterator[Request]:

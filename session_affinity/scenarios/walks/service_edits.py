@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from session_affinity.cluster_objects.services import NO_PROVIDER
 from session_affinity.dataplane.model import CLIENT_IP, PROXY_NAME_LABEL
 from session_affinity.scenarios.walks.objects import PREFIX, Manifest
 from session_affinity.scenarios.walks.steps import Edit, Kind, Scope
@@ -18,8 +19,6 @@ SERVICES: Final = tuple(f"{PREFIX}{letter}" for letter in "abcdef")
 """The names of Services; two walks never have the same, see ``objects.placed``."""
 TIMEOUTS: Final = (10800, 3600, 600, 86400)
 """In seconds, all longer than a walk: no affinity entry ends by itself."""
-NO_PROVIDER: Final = "session-affinity-conformance/nobodys"
-"""A loadBalancerClass without an implementation: no cloud provider makes a load balancer."""
 EXTERNAL_IPS: Final = ("198.51.100.81", "198.51.100.82")
 BALANCER_IPS: Final = ("198.51.100.91", "198.51.100.92")
 """Addresses for documentation (RFC 5737). Services may have the same: then any of them may get the traffic."""

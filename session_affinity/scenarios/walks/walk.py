@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 KINDS: Final = (*slice_edits.KINDS, *service_edits.KINDS, *node_steps.KINDS)
 """All kinds of steps; the names differ."""
 _WAIT: Final = Wait()
-_END: Final = Edit("kube-proxy works again", lambda objects: (objects.without_faults(),))
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def _append(walk: list[Move], step: Step, nodes: Sequence[str]) -> None:
 def _ended(walk: Sequence[Move]) -> tuple[Move, ...]:
     ended = list(walk)
     if ended and (objects := ended[-1].after).faults:
-        ended.append(Move(_END, objects, (objects.without_faults(),)))
+        ended.append(Move(node_steps.END_FAULTS, objects, (objects.without_faults(),)))
     if ended and not isinstance(ended[-1].step, Wait):
         ended.append(Move(_WAIT, ended[-1].after))
     return tuple(ended)
