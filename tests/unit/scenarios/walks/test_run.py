@@ -55,7 +55,7 @@ def test_a_node_that_stops_answering_leaves_a_walk_undetermined() -> None:
     world.unreadable.add("two")
 
     with pytest.raises(NodeError, match="two: gone"):
-        run_walk(world.ground(), (step("create Service"), Wait()), "")
+        run_walk(world.ground(), moves((step("create Service"), Wait()), NODES), "")
 
 
 def test_a_walk_ends_where_a_node_is_wrong() -> None:
