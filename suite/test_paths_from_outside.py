@@ -26,7 +26,7 @@ from session_affinity.verdicts.verdict import combine
 
 if TYPE_CHECKING:
     from fixtures.outside import ExternalAddresses
-    from fixtures.paths import NodeWaits, PathClients, PathServices, RemoteNodePorts, SnatService
+    from fixtures.paths import LocalhostNodePort, NodeWaits, PathClients, PathServices, RemoteNodePorts, SnatService
     from session_affinity.dataplane.model import ServiceState
     from session_affinity.plugin.check import Check
     from session_affinity.testbed.node_ports import NodePortTargets
@@ -63,6 +63,30 @@ def test_through_each_nodes_node_port_a_client_reaches_one_endpoint(
     answers = client.request(*targets, count=REQUESTS)
 
     verdict = judge_one_endpoint_per_path(PathRequests(service, client.id, targets, answers))
+
+    check(verdict)
+
+
+@claim(
+    "C31c",
+    "At localhost a node's node port leads to one endpoint",
+    promised_by=KUBE_PROXY,
+    source=sources.LOCALHOST_NODE_PORTS,
+)
+def test_at_localhost_a_node_port_leads_to_one_endpoint(localhost_node_port: LocalhostNodePort, check: Check) -> None:
+    """Programs on nodes use registries and agents at 127.0.0.1, where kube-proxy in nftables mode has its own affinity.
+
+    Preconditions: a Service with a node port and ClientIP over three ready endpoints; a kube-proxy that answers node
+        ports at localhost, as in iptables mode by default, in nftables mode since 1.37 where nodePortAddresses has
+        localhost and the feature gate KubeProxyNFTablesLocalhostNodePorts is on.
+    Steps: 30 requests of a hostNetwork client to the node port at 127.0.0.1, each on a new connection.
+    Expected: 30 answers from one endpoint.
+    """
+    client, target = localhost_node_port.client, localhost_node_port.target
+    answers = client.request(target, count=3 * REQUESTS)
+
+    paths = {target: f"at localhost of {client.node}"}
+    verdict = judge_one_endpoint_per_path(PathRequests(localhost_node_port.service, client.id, paths, answers))
 
     check(verdict)
 

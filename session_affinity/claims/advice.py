@@ -106,6 +106,12 @@ ADVICE: Final = (
         "the node whose node port is used: its rules (C65) and its affinity entries (C31b)",
     ),
     Advice(
+        "C31c",
+        "C31",
+        "what answers at localhost: in nftables mode a listener of kube-proxy itself (its log), in iptables mode rules,"
+        " and the sysctl net.ipv4.conf.all.route_localnet",
+    ),
+    Advice(
         "C31b, C42 or C43b",
         "C31 and C43",
         "what translates the client's address before the node sees it, or whether two nodes share affinity entries",

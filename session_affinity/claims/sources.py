@@ -34,6 +34,10 @@ WRITE_RULES: Final = "kube-proxy pkg/proxy/iptables/proxier.go, writeServiceToEn
 SHOULD_SKIP_SERVICE: Final = "kube-proxy pkg/proxy/util/utils.go, ShouldSkipService"
 CATEGORIZE_ENDPOINTS: Final = "kube-proxy pkg/proxy/topology.go, CategorizeEndpoints"
 TOPOLOGY_CHANGE: Final = "kube-proxy pkg/proxy/iptables/proxier.go and nftables/proxier.go, OnTopologyChange"
+LOCALHOST_NODE_PORTS: Final = (
+    "kubernetes #142183; kube-proxy pkg/proxy/localnodeportproxy/proxy.go and pkg/proxy/iptables/proxier.go,"
+    " KubeProxyConfiguration.iptables.localhostNodePorts"
+)
 TERMINATING_ENDPOINTS: Final = "KEP-1669; kube-proxy pkg/proxy/topology.go, CategorizeEndpoints"
 IPTABLES_MONITOR: Final = (
     "kube-proxy pkg/util/iptables/iptables.go, Monitor; KubeProxyConfiguration.iptables.syncPeriod"

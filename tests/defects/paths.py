@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.defects.defect import NFTABLES, Defect, Place
-from tests.defects.inject import repeated, written
+from tests.defects.inject import arranged, repeated, written
 
 _NO_SET = r"s/-m recent --name [^ ]+ --set//"
 _FIRST_ALWAYS = r"s/--probability 0\.3333333333/--probability 1.0000000000/"
@@ -20,6 +20,17 @@ _LEADS_ELSEWHERE = (
 )
 """In place of the rule that drops, in the filter table, a rule in the nat table, which comes after it."""
 
+
+def _split_at_localhost(verb: str) -> str:
+    """Return the command that adds or removes rules by which two pods take turns in answering at localhost."""
+    to_localhost = f"iptables -t nat {verb} OUTPUT -d 127.0.0.0/8 -p tcp --dport 30000:32767"
+    return (
+        f"{to_localhost} -m statistic --mode nth --every 2 --packet 0 -j DNAT --to-destination $webpod2:80; "
+        f"{to_localhost} -m statistic --mode nth --every 2 --packet 1 -j DNAT --to-destination $webpod3:80; "
+        f"iptables -t nat {verb} POSTROUTING -s 127.0.0.0/8 ! -o lo -j MASQUERADE"
+    )
+
+
 DEFECTS = (
     Defect(
         "no rcheck rules for the node port of one node",
@@ -34,6 +45,24 @@ DEFECTS = (
         written("/^-A KUBE-NODEPORTS .*affinity-nodeport-/d"),
         fails={"C31": "through {sick}", "C65": "{sick}.*KUBE-NODEPORTS: no external rule"},
         passes=("C10", "C31b", "C32"),
+        at=None,
+    ),
+    Defect(
+        "connections to localhost are spread over pods",
+        arranged(_split_at_localhost("-I"), _split_at_localhost("-D"), at=Place.WORKER),
+        fails={"C31c": r"at localhost of \S+-worker\b.*in order:"},
+        passes=("C31", "C31b", "C65"),
+        at=None,
+    ),
+    Defect(
+        "node ports at localhost lead nowhere",
+        arranged(
+            "sysctl -qw net.ipv4.conf.all.route_localnet=0",
+            "sysctl -qw net.ipv4.conf.all.route_localnet=1",
+            at=Place.WORKER,
+        ),
+        fails={"C31c": r"at localhost of \S+-worker\b"},
+        passes=("C31", "C65"),
         at=None,
     ),
     Defect(

@@ -14,7 +14,7 @@ from session_affinity.claims import sources
 from session_affinity.claims.catalogue import SUBJECTS
 from session_affinity.experiment import BUDGET
 
-NUMBER_OF_CLAIMS = 128
+NUMBER_OF_CLAIMS = 129
 LINE = 113
 """The longest first line of a docstring, and the longest title."""
 
