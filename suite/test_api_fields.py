@@ -349,7 +349,7 @@ def test_headless_and_external_name_services_program_no_rules(
     external_name = stored_service(ServiceRequest("named", CLIENT_IP, spec=EXTERNAL_NAME, endpoints=0))
     since = time.monotonic()
     control = stored_service(ServiceRequest("control", CLIENT_IP))
-    testbed.wait_for_sync(control, since=since)
+    testbed.wait_for_sync(control, since=since).require()
     states = nodes.read()
 
     backend = testbed.backend

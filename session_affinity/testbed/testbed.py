@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from session_affinity import recorder
 from session_affinity.cluster_objects.services import ServiceRequest, Services
 from session_affinity.dataplane import backends
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import NotReadyError
-from session_affinity.nodes.by_node import missing_nodes_error, require_nodes
+from session_affinity.nodes.by_node import ByNode, missing_nodes_error, require_nodes
 from session_affinity.traffic.answers import target
 from session_affinity.waiting import SLOW_MACHINE, poll, wait_until
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.nodes.nodes import Nodes
     from session_affinity.traffic.client import Client
+
+T = TypeVar("T")
 
 POLL_SECONDS: Final = 0.15
 """The pause between two reads of the nodes: reads take the processor time that kube-proxy needs."""
@@ -194,6 +196,43 @@ class Testbed(RulesOfNodes):
         """Return how a node's rules for many Services differ from the expected ones."""
         by_service = self.backend.compare_many(state, services, self.proxy_of(state.node))
         return tuple(difference for differences in by_service.values() for difference in differences)
+
+    def wait_for_removal(self, what_is_left: Callable[[str, NodeSnapshot], T]) -> ByNode[T]:
+        """Wait until no node has anything left of deleted Services, and return what each has.
+
+        ``what_is_left`` returns what a node's state still has of them. A node counts as wrong only when a sentinel
+        Service created after the deletion was programmed there: one that has not got that far is missing in the result.
+        """
+        left: ByNode[T] = ByNode({})
+        processed: set[str] = set()
+
+        def nothing_is_left() -> bool:
+            nonlocal left
+            left = self.nodes.read().map(what_is_left)
+            return not any(left.readable.values())
+
+        if poll(nothing_is_left, self.sync_seconds, pause=POLL_SECONDS):
+            return left
+        sentinel = self.services.create(ServiceRequest("sentinel"))
+
+        def all_have_the_sentinel() -> bool:
+            states = self.nodes.read().readable
+            processed.update(name for name, state in states.items() if self.backend.has_service(state, sentinel))
+            return processed >= states.keys()
+
+        try:
+            poll(all_have_the_sentinel, self.sync_seconds, pause=POLL_SECONDS)
+        finally:
+            self.services.delete(sentinel)
+        # kube-proxy removes some objects in a sync after the one that processed the deletion.
+        poll(nothing_is_left, self.sync_seconds, pause=POLL_SECONDS)
+        late = {
+            name: f"the deletion was not processed there {3 * self.sync_seconds:.0f} s after it; {SLOW_MACHINE}"
+            for name, of_node in left.readable.items()
+            if of_node and name not in processed
+        }
+        readable = {name: of_node for name, of_node in left.readable.items() if name not in late}
+        return ByNode(readable, {**left.missing, **late}, allowed=left.allowed)
 
     def _by_rules(self, services: Sequence[ServiceState], since: float, nodes: Sequence[str]) -> SyncResult:
         states: dict[str, NodeSnapshot] = {}

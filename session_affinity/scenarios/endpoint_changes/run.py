@@ -19,7 +19,6 @@ from session_affinity.scenarios.endpoint_changes.result import NO_ANSWERS, Scena
 from session_affinity.scenarios.endpoint_changes.scenario import ScenarioStep
 from session_affinity.traffic.answers import Answers, target, targets
 from session_affinity.traffic.stream import since
-from session_affinity.waiting import poll
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -209,22 +208,26 @@ class _Run:
             self._testbed.services.delete(running.service)
         if not self._testbed.reads_rules:
             return {scenario: ByNode({}) for scenario in steps}
-        left: dict[Scenario, ByNode[tuple[str, ...]]] = {}
+        services = {
+            scenario: tuple({result.service.ports: result.service for result in results}.values())
+            for scenario, results in steps.items()
+        }
 
-        def nothing_is_left() -> bool:
-            states = self._testbed.nodes.read()
-            for scenario, results in steps.items():
-                services = {result.service.ports: result.service for result in results}.values()
-                left[scenario] = states.map(partial(self._objects_of, services))
-            return not any(objects for nodes in left.values() for objects in nodes.readable.values())
+        def objects_of(_: str, state: NodeSnapshot) -> dict[Scenario, tuple[str, ...]]:
+            objects = {scenario: self._objects_of(states, state) for scenario, states in services.items()}
+            return {scenario: of_scenario for scenario, of_scenario in objects.items() if of_scenario}
 
-        poll(nothing_is_left, self._testbed.sync_seconds)
-        return left
+        left = self._testbed.wait_for_removal(objects_of)
+        return {scenario: left.map(partial(_of_scenario, scenario)) for scenario in steps}
 
-    def _objects_of(self, services: Iterable[ServiceState], _: str, state: NodeSnapshot) -> tuple[str, ...]:
+    def _objects_of(self, services: Iterable[ServiceState], state: NodeSnapshot) -> tuple[str, ...]:
         """Return what a node has of a Service with any of these ports."""
         objects = (text for service in services for text in self._testbed.backend.objects_of(state, service))
         return tuple(dict.fromkeys(objects))
+
+
+def _of_scenario(scenario: Scenario, _: str, objects: Mapping[Scenario, tuple[str, ...]]) -> tuple[str, ...]:
+    return objects.get(scenario, ())
 
 
 def _with_streamed_answers(running: _RunningScenario) -> tuple[StepResult, ...]:

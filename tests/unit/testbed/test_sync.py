@@ -194,6 +194,46 @@ class SentinelAnswers:
         return Answers((Answer(target, "webpod1" if not error else None, 200, 1, 1, 0.001, error),))
 
 
+class DeletingNodes(SyncingNodes):
+    """Nodes that have a deleted Service until their n-th read, and the sentinel from then on."""
+
+    def read(self, names: Iterable[str] = ()) -> ByNode[NodeSnapshot]:
+        self.reads.append(list(names))
+        self.left = {name: reads - 1 for name, reads in self.left.items()}
+        gone, there = ruleset(SentinelAnswers(0).create(None)), ruleset(STICKY)
+        return ByNode({name: NodeSnapshot(name, there if left > 0 else gone) for name, left in self.left.items()})
+
+
+class KeepingNodes(SyncingNodes):
+    """Nodes that have the sentinel, and a Service that was deleted."""
+
+    def read(self, names: Iterable[str] = ()) -> ByNode[NodeSnapshot]:
+        self.reads.append(list(names))
+        kept = ruleset(STICKY, SentinelAnswers(0).create(None))
+        return ByNode({name: NodeSnapshot(name, kept) for name in self.left})
+
+
+def left_of_sticky(nodes: Any) -> ByNode[tuple[str, ...]]:
+    test_bed = make_testbed(nodes, services=SentinelAnswers(0), deadlines=IMPATIENT)
+    return test_bed.wait_for_removal(lambda _, state: test_bed.backend.objects_of(state, STICKY))
+
+
+def test_nodes_are_read_until_nothing_is_left() -> None:
+    assert left_of_sticky(DeletingNodes(a=1, b=3)) == {"a": (), "b": ()}
+
+
+def test_a_node_that_processed_a_deletion_and_kept_rules_has_them_left() -> None:
+    assert left_of_sticky(KeepingNodes(a=1))["a"]
+
+
+def test_a_node_that_has_not_processed_a_deletion_is_missing() -> None:
+    left = left_of_sticky(DeletingNodes(a=1, b=10**6))
+
+    assert left.readable == {"a": ()}
+    with pytest.raises(NodeError, match="b: the deletion was not processed there"):
+        len(left)
+
+
 IPVS = ProxyConfigs(default=ProxyConfig("ipvs", None, min_sync_period=0.0))
 
 
