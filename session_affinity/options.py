@@ -182,8 +182,9 @@ CLUSTER_OPTIONS: Final = (
         "--outside-client",
         EXTERNAL_GROUP,
         "A machine that is no node and no pod of the cluster and reaches its nodes, with curl: one that ssh reaches"
-        " without a question, or `local`, this one. What is promised to clients from outside is judged from there."
-        " Default: none; these claims are skipped.",
+        " without a question, `local` for this one, or kubeconfig://FILE for a pod in another cluster, which the run"
+        " makes and removes. What is promised to clients from outside is judged from there. Default: none; these"
+        " claims are skipped.",
         metavar="ssh://USER@HOST",
     ),
     RunOption(

@@ -135,6 +135,21 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
         clusters.down(NAME)
 
 
+@pytest.fixture
+def other(standing: Standing, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
+    """Another cluster beside it."""
+    del standing
+    name = f"{NAME}-other"
+    argv = (sys.executable, "-m", "session_affinity", "cluster", "up", "--name", name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(STATE_VARIABLE, str(tmp_path_factory.mktemp("other")))
+        assert subprocess.run(argv, cwd=ROOT, check=False).returncode == 0
+        found = clusters.find(name)
+        assert found is not None
+        yield Standing(found)
+        clusters.down(name)
+
+
 def counts(said: str) -> dict[str, int]:
     """Return the numbers of pytest's last line."""
     return {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|skipped|errors?)", said[-300:])}
@@ -283,6 +298,27 @@ def test_what_cannot_be_judged_in_a_restricted_namespace_is_skipped_with_the_rea
     assert "no client outside the cluster was named" in said
     assert "the cluster allows no hostNetwork pod" in said
     assert 'violates PodSecurity "restricted:latest"' in said
+
+
+def test_a_pod_of_another_cluster_is_a_client_outside(standing: Standing, other: Standing) -> None:
+    """Each has a network of its own here, so that the pod reaches no node port; the other cluster is as before."""
+    before = other.traces()
+
+    said = standing.run(f"--outside-client=kubeconfig://{other.cluster.kubeconfig}", "-m", "C32 or C66")
+
+    assert counts(said) == {"passed": 1, "skipped": 1}, said
+    assert "the client outside reaches no node port" in said
+    assert other.traces() == before
+
+
+def test_a_pod_of_the_tested_cluster_is_no_client_outside(standing: Standing) -> None:
+    before = standing.traces()
+
+    said = standing.run(f"--outside-client=kubeconfig://{standing.cluster.kubeconfig}", "-m", "C32")
+
+    assert counts(said) == {"error": 1}, said
+    assert "is the one that is tested" in said
+    assert standing.traces() == before
 
 
 @pytest.mark.parametrize("options", [(), ("--namespace=team", "--agent-namespace=agents")], ids=["own", "existing"])

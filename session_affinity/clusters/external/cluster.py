@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from session_affinity.clusters.external import images, placement
+from session_affinity.clusters.external import images, outside_pod, placement
 from session_affinity.clusters.external.outside import outside_of
 from session_affinity.clusters.external.pod_settings import NO_SETTINGS, PodSettings
 from session_affinity.dataplane.proxy_config import ProxyConfigs
 from session_affinity.dataplane.recognition import Recognition
-from session_affinity.deadlines import DEFAULTS
+from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.kube import logs
 from session_affinity.kube.api import Api
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from session_affinity.clusters.external.agent import AgentNode
+    from session_affinity.clusters.external.outside_pod import PodHost
     from session_affinity.clusters.external.placement import Placement
     from session_affinity.clusters.outside import Outside
 
@@ -47,11 +48,12 @@ class ExternalCluster:
     provider: str = "external"
     is_ours: bool = False
     outside_client: str | None = None
+    deadlines: Deadlines = DEFAULTS
     kube_proxy_start: tuple[str, ...] = ()
 
     def outside(self) -> AbstractContextManager[Outside]:
-        """Return the machine that the user named as a client outside (see ``clusters.cluster.Cluster``)."""
-        return outside_of(self.outside_client)
+        """Return what the user named as a client outside (see ``clusters.cluster.Cluster``)."""
+        return outside_of(self.outside_client, self._pod_outside)
 
     def dataplane_log(self, node: str) -> str:
         """Return the end of the log of the kube-proxy pod on a node (see ``clusters.cluster.Cluster``)."""
@@ -61,3 +63,13 @@ class ExternalCluster:
         """Return a pod for a node of this cluster, with the settings of all pods and its images' names here."""
         placed = self.settings.applied_to(placement.on_node(pod, self.placement, self.settings.selection))
         return {**placed, "spec": self.source.spec(placed["spec"])}
+
+    def _pod_outside(self, kubeconfig: Path) -> AbstractContextManager[PodHost]:
+        settings = replace(self.settings, pull_secrets=())
+
+        def adapted(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+            changed = settings.applied_to(pod)
+            return {**changed, "spec": self.source.spec(changed["spec"])}
+
+        api = Api(self.kubeconfig, context=self.context, request_seconds=self.deadlines.api_request)
+        return outside_pod.pod_of(kubeconfig, api, adapted, self.annotations, self.deadlines)

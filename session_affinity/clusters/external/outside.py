@@ -1,6 +1,6 @@
-"""A client outside an external cluster: a machine that the user names, this one or one that ssh reaches.
+"""A client outside an external cluster that the user names: this machine, one that ssh reaches, or another cluster.
 
-The suite runs curl there, as an ordinary user, and changes nothing on it.
+On a machine the suite runs curl as an ordinary user and changes nothing; in another cluster it runs a pod.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from session_affinity.clusters.outside import Outside, nobody
@@ -17,7 +18,10 @@ from session_affinity.errors import ClusterError, NodeError, UsageError
 from session_affinity.nodes.node import Completed, shown_command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from session_affinity.clusters.outside import OutsideHost
 
 NOT_NAMED: Final = (
     "no client outside the cluster was named (--outside-client): what is promised to clients from outside cannot be "
@@ -25,6 +29,7 @@ NOT_NAMED: Final = (
 )
 LOCAL: Final = "local"
 """What ``--outside-client`` takes for this machine."""
+_KUBECONFIG: Final = "kubeconfig://"
 _SSH_FAILED: Final = 255
 """The exit code of ssh where the connection failed; commands of the suite do not end with it."""
 _CONNECT_SECONDS: Final = 10
@@ -65,7 +70,8 @@ class SshHost:
         if found is None:
             raise UsageError(
                 f"--outside-client {text!r} is no address of a machine outside the cluster",
-                next_step="write it as ssh://USER@HOST or ssh://USER@HOST:PORT, or local for this machine",
+                next_step="write it as ssh://USER@HOST or ssh://USER@HOST:PORT, as kubeconfig://FILE for a pod of"
+                " another cluster, or as local for this machine",
             )
         return cls(found["host"].strip("[]"), found["user"] or "", int(found["port"] or 0))
 
@@ -102,9 +108,20 @@ class SshHost:
         return False
 
 
-def host_of(named: str) -> LocalHost | SshHost:
-    """Return the machine that ``--outside-client`` names; raises UsageError."""
-    return LocalHost() if named == LOCAL else SshHost.parse(named)
+@dataclass(frozen=True)
+class OtherCluster:
+    """The cluster of a kubeconfig's current context, in which a pod is the client."""
+
+    kubeconfig: Path
+
+
+def parse(named: str) -> LocalHost | SshHost | OtherCluster:
+    """Return the machine or cluster that ``--outside-client`` names; raises UsageError."""
+    if named == LOCAL:
+        return LocalHost()
+    if named.startswith(_KUBECONFIG):
+        return OtherCluster(Path(named.removeprefix(_KUBECONFIG)).expanduser())
+    return SshHost.parse(named)
 
 
 def _run(where: str, argv: Sequence[str], command: Sequence[str], timeout: float, stdin: str | None) -> Completed:
@@ -121,20 +138,21 @@ def _run(where: str, argv: Sequence[str], command: Sequence[str], timeout: float
 
 
 @contextlib.contextmanager
-def outside_of(named: str | None) -> Iterator[Outside]:
-    """Yield the machine that the user named, once it has answered; none, with the reason, where none was named.
+def outside_of(named: str | None, pod_of: Callable[[Path], AbstractContextManager[OutsideHost]]) -> Iterator[Outside]:
+    """Yield what the user named, once curl has answered there; none, with the reason, where nothing was named.
 
-    Raises UsageError, ClusterError.
+    ``pod_of`` runs a pod in the cluster of a kubeconfig. Raises UsageError, ClusterError.
     """
     if named is None:
         with nobody(NOT_NAMED) as outside:
             yield outside
         return
-    host = host_of(named)
-    done = host.run(("curl", "--version"))
-    if done.returncode:
-        raise ClusterError(
-            f"--outside-client {named}: curl cannot be run there: {(done.stderr or done.stdout).strip()[-200:]}",
-            next_step="install curl 7.88 or later on it",
-        )
-    yield Outside(host)
+    place = parse(named)
+    with pod_of(place.kubeconfig) if isinstance(place, OtherCluster) else contextlib.nullcontext(place) as host:
+        done = host.run(("curl", "--version"))
+        if done.returncode:
+            raise ClusterError(
+                f"--outside-client {named}: curl cannot be run there: {(done.stderr or done.stdout).strip()[-200:]}",
+                next_step="install curl 7.88 or later on it",
+            )
+        yield Outside(host)

@@ -21,7 +21,7 @@ from session_affinity.clusters.external import (
     placement,
 )
 from session_affinity.clusters.external.cluster import ExternalCluster
-from session_affinity.clusters.external.outside import LOCAL, host_of
+from session_affinity.clusters.external.outside import LOCAL, OtherCluster, parse
 from session_affinity.clusters.external.pod_settings import pull_secrets_of, settings_of
 from session_affinity.clusters.external.scheduling import NodeSelection, pairs, selection_of, tolerations_of
 from session_affinity.clusters.interrupts import interrupts_ignored, sigterm_as_interrupt
@@ -43,6 +43,7 @@ from session_affinity.kube.resources import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from session_affinity.clusters.external.agent import AgentNode, Agents
     from session_affinity.clusters.external.leftovers import Leftover
@@ -111,6 +112,7 @@ def open_external(options: ClusterOptions, progress: Progress) -> Iterator[Exter
             missing_nodes={} if proxy_configs.not_judged else missing,
             annotations=annotations,
             outside_client=options.outside_client,
+            deadlines=options.deadlines,
             facts={
                 "placement": "; ".join(placed.statements),
                 **({"Kubernetes": version} if unlisted else {}),
@@ -144,12 +146,7 @@ def require_usable(options: ClusterOptions) -> None:
         )
     settings_of(options)
     if options.outside_client is not None:
-        host_of(options.outside_client)
-        if options.kubeconfig == SERVICE_ACCOUNT and options.outside_client == LOCAL:
-            raise UsageError(
-                "--outside-client local is this machine, and this run is a pod of the cluster",
-                next_step="name a machine outside: --outside-client ssh://USER@HOST",
-            )
+        _require_outside(options.outside_client, options.kubeconfig)
     for option, texts in (
         ("--namespace-label", options.namespace_labels),
         ("--namespace-annotation", options.namespace_annotations),
@@ -170,6 +167,18 @@ def require_usable(options: ClusterOptions) -> None:
                 raise UsageError(f"{option} needs --node-access agent", next_step=f"leave {option} out, or add it")
     if options.allow_missing_nodes < 0:
         raise UsageError("--allow-missing-nodes takes a number from 0 on", next_step="leave it out, or raise it")
+
+
+def _require_outside(named: str, kubeconfig: Path | None) -> None:
+    """Raise UsageError when a client outside cannot be what was named."""
+    place = parse(named)
+    if isinstance(place, OtherCluster):
+        access.read(place.kubeconfig, None)
+    if kubeconfig == SERVICE_ACCOUNT and named == LOCAL:
+        raise UsageError(
+            "--outside-client local is this machine, and this run is a pod of the cluster",
+            next_step="name a machine outside: --outside-client ssh://USER@HOST",
+        )
 
 
 def is_asked_for(options: ClusterOptions) -> bool:

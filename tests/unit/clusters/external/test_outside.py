@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from session_affinity.clusters.external import outside
-from session_affinity.clusters.external.outside import LocalHost, SshHost, host_of
+from session_affinity.clusters.external.outside import LocalHost, OtherCluster, SshHost, parse
 from session_affinity.clusters.external.provider import require_usable
 from session_affinity.clusters.options import ClusterOptions
 from session_affinity.errors import ClusterError, NodeError, UsageError
 from session_affinity.kube.in_cluster import SERVICE_ACCOUNT
+from session_affinity.nodes.node import Completed
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+
+
+class Curl(LocalHost):
+    """A host on which every command succeeds."""
+
+    def run(self, argv: Sequence[str], *, timeout: float = 30.0, stdin: str | None = None) -> Completed:
+        del timeout, stdin
+        return Completed("outside", tuple(argv), 0, "", "")
+
 
 SSH = """\
 #!/bin/sh
@@ -44,11 +57,15 @@ def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_a_machine_is_named_by_an_address(text: str, host: SshHost) -> None:
-    assert host_of(text) == host
+    assert parse(text) == host
 
 
 def test_this_machine_is_named_local() -> None:
-    assert host_of("local") == LocalHost()
+    assert parse("local") == LocalHost()
+
+
+def test_another_cluster_is_named_by_its_kubeconfig() -> None:
+    assert parse("kubeconfig:///tmp/other.yaml") == OtherCluster(Path("/tmp/other.yaml"))
 
 
 @pytest.mark.parametrize(
@@ -57,7 +74,7 @@ def test_this_machine_is_named_local() -> None:
 )
 def test_another_text_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="no address of a machine outside"):
-        host_of(text)
+        parse(text)
 
 
 def test_words_reach_the_program_there_as_they_are(ssh: Path) -> None:
@@ -90,9 +107,21 @@ def test_a_program_that_does_not_end_is_an_error(ssh: Path, monkeypatch: pytest.
         SshHost("host").run(("sleep", "30"), timeout=0.2)
 
 
+def no_pod(kubeconfig: Path) -> AbstractContextManager[LocalHost]:
+    raise AssertionError(f"a pod in the cluster of {kubeconfig}")
+
+
+def test_another_cluster_runs_a_pod() -> None:
+    def pod_of(kubeconfig: Path) -> AbstractContextManager[Curl]:
+        return contextlib.nullcontext(Curl(place=str(kubeconfig)))
+
+    with outside.outside_of("kubeconfig://other.yaml", pod_of) as found:
+        assert found.host == Curl(place="other.yaml")
+
+
 def test_a_machine_is_used_once_curl_has_answered(ssh: Path) -> None:
     del ssh
-    with outside.outside_of("ssh://host") as found:
+    with outside.outside_of("ssh://host", no_pod) as found:
         assert found.host == SshHost("host")
 
 
@@ -101,13 +130,13 @@ def test_a_machine_without_curl_is_refused(ssh: Path) -> None:
 
     with (
         pytest.raises(ClusterError, match=r"curl cannot be run there: sh: curl: not found"),
-        outside.outside_of("ssh://h"),
+        outside.outside_of("ssh://h", no_pod),
     ):
         pass
 
 
 def test_without_a_machine_there_is_a_reason() -> None:
-    with outside.outside_of(None) as found:
+    with outside.outside_of(None, no_pod) as found:
         assert found.host is None
         assert "--outside-client" in found.reason
 
