@@ -73,13 +73,13 @@ def test_many_endpoints_fall_back_to_the_bound() -> None:
 
 def test_three_endpoints_and_a_thousand_requests_are_judged_at_once() -> None:
     spread._limits.cache_clear()
-    begun = time.perf_counter()
+    begun = time.process_time()
 
     verdict = judge_spread(dict(zip(PODS, (333, 334, 333), strict=True)), PODS, 1e-7)
 
     assert verdict.ok
     assert verdict.exact
-    assert time.perf_counter() - begun < 0.5
+    assert time.process_time() - begun < 0.5
 
 
 @pytest.mark.parametrize(
