@@ -137,7 +137,7 @@ def test_switching_to_none_clears_all_affinity_entries(
     before = nodes.read_one(client.node)
     since = time.monotonic()
     plain = testbed.services.switch(sticky_service, NO_AFFINITY)
-    without = testbed.wait_for_sync(plain, since=since)
+    without = testbed.wait_for_sync(plain, since=since, with_entries=True)
     since = time.monotonic()
     again = testbed.services.switch(plain, CLIENT_IP)
     testbed.wait_for_sync(again, since=since)

@@ -19,6 +19,7 @@ from session_affinity.nodes.by_node import ByNode
 from session_affinity.scenarios.walks.run import Ground
 from session_affinity.testbed.testbed import NodeTestbed
 from tests import rendered_nodes
+from tests.judged_nodes import JudgedNodes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -92,10 +93,9 @@ class SimulatedKubeProxy:
         return print_node(list(self.written.values()), proxy, self.node)
 
 
-class World:
+class World(JudgedNodes):
     """The API and the nodes; stands in for hand-made Services, nodes and kube-proxies at the same time."""
 
-    family = "IPv4"
     allowed_missing = 0
 
     def __init__(self, mode: str = "iptables", *, defective: str = "") -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from session_affinity.agents.fleet import Fleet
     from session_affinity.clusters.outside import Outside
     from session_affinity.dataplane.proxy_config import ProxyConfigs
     from session_affinity.dataplane.recognition import Recognition
@@ -28,6 +29,7 @@ class OwnCluster:
     missing_nodes: Mapping[str, str] = MappingProxyType({})
     recognition: Recognition | None = None
     annotations: Mapping[str, str] = MappingProxyType({})
+    fleet: Fleet | None = None
 
     def image_name(self, image: str) -> str:
         """Return the name under which the nodes have an image that the manifests pin by digest."""
@@ -75,6 +77,10 @@ class Cluster(Protocol):
     @property
     def missing_nodes(self) -> Mapping[str, str]:
         """The nodes that claims about every node are about and that cannot be read, each with the reason."""
+
+    @property
+    def fleet(self) -> Fleet | None:
+        """The agents of the nodes where they can judge; None where nodes are read instead."""
 
     @property
     def annotations(self) -> Mapping[str, str]:

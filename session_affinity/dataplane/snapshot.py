@@ -7,9 +7,10 @@ begin with a line of their own, so that a section that could not be read differs
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from session_affinity.dataplane import conntrack, xt_recent
 from session_affinity.dataplane.iptables import save
@@ -18,7 +19,7 @@ from session_affinity.dataplane.nftables import table
 from session_affinity.errors import NodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from session_affinity.dataplane.conntrack import Flow
     from session_affinity.dataplane.iptables.save import Ruleset
@@ -111,6 +112,10 @@ READ_ARGV: Final[Mapping[Family, tuple[str, ...]]] = {
     family: _argv(family, _RULES, _LISTS, _NFTABLES) for family in FAMILIES
 }
 """The command that reads rules, recent lists, the clock and kube-proxy's nftables table, by IP family."""
+READ_RULES_ARGV: Final[Mapping[Family, tuple[str, ...]]] = {
+    family: _argv(family, _RULES, _NFTABLES) for family in FAMILIES
+}
+"""The command that reads the rules alone, by IP family; the affinity sets of nftables come with them."""
 READ_WITH_FLOWS_ARGV: Final[Mapping[Family, tuple[str, ...]]] = {
     family: _argv(family, _RULES, _LISTS, _NFTABLES, _FLOWS) for family in FAMILIES
 }
@@ -130,7 +135,8 @@ class NodeSnapshot:
     a list has at most. ``nftables`` is kube-proxy's table, None when it does
     not exist. ``jiffies`` is None when /proc/timer_list is masked and no recent list could be stamped instead.
     ``uptime`` is the moment of ``jiffies`` in seconds: rules and lists are read before it, the nftables table and
-    conntrack entries between it and the uptime ``read_until``. ``missing`` names what could not be read.
+    conntrack entries between it and the uptime ``read_until``. ``missing`` names what could not be read. With
+    ``rules_only`` the affinity entries were not read, and asking for them raises NodeError.
     """
 
     node: str
@@ -145,6 +151,7 @@ class NodeSnapshot:
     variant: str = ""
     missing: tuple[str, ...] = ()
     max_stamps: int = xt_recent.MAX_STAMPS
+    rules_only: bool = False
 
     @property
     def sample(self) -> ClockSample:
@@ -162,6 +169,54 @@ class NodeSnapshot:
                 next_step="read the node as root where /proc/timer_list is not masked, as in a privileged container",
             )
         return self.jiffies
+
+
+class _NotRead(Mapping[Any, Any]):
+    """Affinity entries that were not read."""
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+
+    def _refuse(self) -> NoReturn:
+        raise NodeError(
+            f"{self._node}: the rules of its Services are known, and not its affinity entries",
+            next_step="read the node itself",
+        )
+
+    def __getitem__(self, key: object) -> NoReturn:
+        self._refuse()
+
+    def __iter__(self) -> NoReturn:
+        self._refuse()
+
+    def __len__(self) -> NoReturn:  # noqa: PLE0303
+        self._refuse()
+
+
+def of_another(node: str, read: NodeSnapshot) -> NodeSnapshot:
+    """Return the snapshot of a node whose rules for the Services in question are those that were read on another.
+
+    All else may differ between the two: the affinity entries are not those of this node, and asking for them raises
+    NodeError.
+    """
+    nftables = read.nftables
+    if nftables is not None:
+        sets = {
+            name: each if each.timeout is None else replace(each, elements=_NotRead(node))
+            for name, each in nftables.sets.items()
+        }
+        nftables = replace(nftables, sets=MappingProxyType(sets))
+    return replace(
+        read,
+        node=node,
+        lists=_NotRead(node),
+        nftables=nftables,
+        flows=None,
+        jiffies=None,
+        uptime=None,
+        read_until=None,
+        rules_only=True,
+    )
 
 
 def parse(node: str, stdout: str) -> NodeSnapshot:

@@ -14,6 +14,7 @@ from kubernetes.client.exceptions import ApiException
 
 from session_affinity.deadlines import DEFAULTS
 from session_affinity.kube import in_cluster, pod_exec
+from session_affinity.kube.pod_channel import PodChannel
 from session_affinity.kube.pod_shell import PodShell
 from session_affinity.kube.pod_stream import PodStream
 from session_affinity.kube.reply import ApiError, Object, Reply, read_reply
@@ -222,6 +223,11 @@ class Api:
         """Start a command in a pod that runs until ``PodStream.end``; raises ExecError."""
         command = pod_exec.PodCommand(namespace, pod, tuple(argv), container, stdin=True)
         return PodStream(f"{namespace}/{pod}", pod_exec.connect(self._client(), command, self._request_seconds))
+
+    def channel(self, namespace: str, pod: str, argv: Sequence[str], *, container: str = "") -> PodChannel:
+        """Start a command in a pod that is sent lines and prints lines; raises ExecError."""
+        command = pod_exec.PodCommand(namespace, pod, tuple(argv), container, stdin=True)
+        return PodChannel(f"{namespace}/{pod}", pod_exec.connect(self._client(), command, self._request_seconds))
 
     def shell(self, namespace: str, pod: str) -> PodShell:
         """Return a shell in a pod that stays open between commands; it connects when the first command is run."""

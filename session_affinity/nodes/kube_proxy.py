@@ -1,7 +1,6 @@
 """The kube-proxy process of each node: its metrics, and signals to pause, resume, kill and start it.
 
-Source of the address: the defaults of KubeProxyConfiguration; ``/configz`` and ``/metrics`` are served at the same one
-(cmd/kube-proxy/app/server.go, serveMetrics). Signals need a node whose processes can be seen.
+Signals need a node whose processes can be seen.
 """
 
 from __future__ import annotations
@@ -12,18 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from session_affinity.dataplane.pages import METRICS_ADDRESS, METRICS_ARGV
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import NodeError
 from session_affinity.waiting import SLOW_MACHINE, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from session_affinity.dataplane.proxy_config import ProxyConfigs
     from session_affinity.nodes.nodes import Nodes
 
-METRICS_ADDRESS: Final = "127.0.0.1:10249"
-"""The default metricsBindAddress of kube-proxy."""
 METRICS: Final = f"http://{METRICS_ADDRESS}"
 PROCESS: Final = "--config=[^ ]*[k]ube-proxy"
 """Matches the command line of kube-proxy, and not that of the program that looks for it."""
@@ -119,20 +117,11 @@ class KubeProxies:
 
     def failed_syncs(self, node: str) -> FailedSyncs:
         """Return the failed syncs of a kube-proxy since it started, none of what never failed; raises NodeError."""
-        counters: dict[FailureCounter, int] = {}
-        samples = list(self._samples(node))
-        if not any(sample["name"].startswith(SYNC) for sample in samples):
-            raise NodeError(f"{node}: {METRICS}/metrics has nothing about syncs: is it kube-proxy that answers there?")
-        for sample in samples:
-            if what := FAILURES.get(sample["name"]):
-                family = _FAMILY.search(sample["labels"] or "")
-                counter = FailureCounter(what, family["family"] if family else "")
-                counters[counter] = counters.get(counter, 0) + int(float(sample["value"]))
-        return counters
+        return _failures(node, self._metrics_text(node))
 
     def all_failed_syncs(self) -> dict[str, FailedSyncs]:
         """Return the failed syncs by node; raises NodeError."""
-        return {name: self.failed_syncs(name) for name in self.nodes.names}
+        return {name: _failures(name, text) for name, text in self.nodes.metrics().items()}
 
     def fail_syncs(self, node: str) -> int:
         """Have a kube-proxy open no more files, so that it starts no program and its syncs fail; raises NodeError.
@@ -239,10 +228,23 @@ class KubeProxies:
     def _metrics(self, node: str) -> dict[str, float]:
         """Return the value of each metric, summed over its labels."""
         values: dict[str, float] = {}
-        for sample in self._samples(node):
+        for sample in _SAMPLE.finditer(self._metrics_text(node)):
             values[sample["name"]] = values.get(sample["name"], 0.0) + float(sample["value"])
         return values
 
-    def _samples(self, node: str) -> Iterator[re.Match[str]]:
-        page = self.nodes.run(node, ("curl", "-q", "-sS", "-f", "-m", "5", f"{METRICS}/metrics")).check().stdout
-        return _SAMPLE.finditer(page)
+    def _metrics_text(self, node: str) -> str:
+        return self.nodes.run(node, METRICS_ARGV).check().stdout
+
+
+def _failures(node: str, text: str) -> FailedSyncs:
+    """Return the counters of failed syncs in kube-proxy's metrics; raises NodeError where nothing is about syncs."""
+    counters: dict[FailureCounter, int] = {}
+    samples = list(_SAMPLE.finditer(text))
+    if not any(sample["name"].startswith(SYNC) for sample in samples):
+        raise NodeError(f"{node}: {METRICS}/metrics has nothing about syncs: is it kube-proxy that answers there?")
+    for sample in samples:
+        if what := FAILURES.get(sample["name"]):
+            family = _FAMILY.search(sample["labels"] or "")
+            counter = FailureCounter(what, family["family"] if family else "")
+            counters[counter] = counters.get(counter, 0) + int(float(sample["value"]))
+    return counters

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from session_affinity import recorder
 from session_affinity.dataplane import snapshot, xt_recent
+from session_affinity.dataplane.judgement import judge
+from session_affinity.dataplane.pages import METRICS_ARGV, PAGES_ARGV
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import NodeError
 from session_affinity.nodes.by_node import ByNode
@@ -19,6 +21,8 @@ from session_affinity.nodes.node import shown_command
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from session_affinity.agents.fleet import Fleet
+    from session_affinity.dataplane.judgement import Judgement, NodePart, Question
     from session_affinity.dataplane.model import Family
     from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.dataplane.xt_recent import ClockSample
@@ -63,7 +67,8 @@ class Nodes:
     """The nodes of a cluster on which commands can be run; may be shared by threads.
 
     ``family`` is the IP family whose rules and connections are read. ``missing`` are nodes without access, each with
-    the reason, and ``allowed_missing`` is how many nodes a claim about all nodes may be judged without.
+    the reason, and ``allowed_missing`` is how many nodes a claim about all nodes may be judged without. ``fleet`` are
+    their agents, where these can judge; a node whose agent is asked costs no connection of its own.
     """
 
     def __init__(
@@ -74,9 +79,11 @@ class Nodes:
         deadlines: Deadlines = DEFAULTS,
         missing: Mapping[str, str] | None = None,
         allowed_missing: int = 0,
+        fleet: Fleet | None = None,
     ) -> None:
         self.family = family
         self.allowed_missing = allowed_missing
+        self.fleet = fleet
         self._nodes = dict(nodes)
         self._without_access = dict(missing or {})
         self._deadlines = deadlines
@@ -127,10 +134,52 @@ class Nodes:
         began = time.time()
         argv = snapshot.READ_ARGV[self.family]
         wanted = {**self._nodes, **self._without_access} if names is None else dict.fromkeys(names)
-        states = self._at_all(wanted, lambda name: self._read(name, argv, self._seconds(name)))
+        fleet = self.fleet
+        if fleet is None:
+            states = self._at_all(wanted, lambda name: self._read(name, argv, self._seconds(name)))
+        else:
+            states = self._through_agents(wanted, lambda tried, seconds: self._read_by(fleet, tried, seconds))
         if states.readable:
             recorder.record(recorder.NodeRead(states.readable, self.family), since=began)
         return states
+
+    def judge(
+        self, question: Question, part: Callable[[str], NodePart], names: Iterable[str] | None = None
+    ) -> ByNode[Judgement]:
+        """Return what nodes, all unless some are named, answer to a question; see ``ByNode`` for those that do not.
+
+        ``part`` is called for each node that is asked. Agents judge where they can; elsewhere nodes are read and judged
+        here, by the same function. Raises ClusterError when the agents cannot be asked at all.
+        """
+        began = time.time()
+        fleet = self.fleet
+        if fleet is None:
+            with recorder.suppressed():
+                states = self.in_family(question.family).read(names)
+            judged = states.map(lambda name, state: judge(state, question, part(name)))
+        else:
+            judged = self._through_agents(
+                {**self._nodes, **self._without_access} if names is None else dict.fromkeys(names),
+                lambda tried, seconds: fleet.judge(question, {name: part(name) for name in tried}, seconds),
+            )
+        snapshots = {name: found.snapshot for name, found in judged.readable.items() if found.snapshot is not None}
+        if snapshots:
+            recorder.record(recorder.NodeRead(snapshots, question.family), since=began)
+        return judged
+
+    def pages(self) -> ByNode[str]:
+        """Return what kube-proxy's pages about its settings say on every node (see ``dataplane.pages``)."""
+        fleet = self.fleet
+        if fleet is None:
+            return self.run_everywhere(PAGES_ARGV).map(lambda _, done: done.check().stdout)
+        return self._through_agents(self._nodes, fleet.pages)
+
+    def metrics(self) -> ByNode[str]:
+        """Return kube-proxy's metrics of every node (see ``dataplane.pages``); raises NodeError."""
+        fleet = self.fleet
+        if fleet is None:
+            return self.run_everywhere(METRICS_ARGV).map(lambda _, done: done.check().stdout)
+        return self._through_agents({**self._nodes, **self._without_access}, fleet.metrics)
 
     def read_one(self, name: str, *, flows: bool = False) -> NodeSnapshot:
         """Read one node, with ``flows`` its tracked connections too; raises NodeError."""
@@ -191,6 +240,38 @@ class Nodes:
         in_order = {name: values[name] for name in tried if name in values}
         return ByNode(in_order, missing, allowed=self.allowed_missing)
 
+    def _through_agents(
+        self, names: Iterable[str], ask: Callable[[list[str], float], tuple[Mapping[str, T], Mapping[str, str]]]
+    ) -> ByNode[T]:
+        """Return what agents answer, by node; those whose last answer was late get less time, and only now and then."""
+        wanted = list(names)
+        missing = {name: reason for name, reason in self.missing.items() if name in wanted and not self._is_due(name)}
+        tried = [name for name in wanted if name not in missing]
+        values: dict[str, T] = {}
+        for seconds in dict.fromkeys(map(self._seconds, tried)):
+            began = time.monotonic()
+            found, silent = ask([name for name in tried if self._seconds(name) == seconds], seconds)
+            took = time.monotonic() - began
+            values |= found
+            for name in found:
+                self._note_answer(name)
+            missing |= {name: self._note_failure(name, NodeError(reason), took) for name, reason in silent.items()}
+        return ByNode({name: values[name] for name in tried if name in values}, missing, allowed=self.allowed_missing)
+
+    def _read_by(
+        self, fleet: Fleet, names: list[str], seconds: float
+    ) -> tuple[dict[str, NodeSnapshot], dict[str, str]]:
+        with self._clocks.lock:
+            lists = self._clocks.lists
+        texts, missing = fleet.read(names, self.family, seconds, clock=lists)
+        states: dict[str, NodeSnapshot] = {}
+        for name, text in texts.items():
+            try:
+                states[name] = self._with_sample(snapshot.parse(name, text))
+            except NodeError as error:
+                missing[name] = error.what
+        return states, missing
+
     def _is_due(self, name: str) -> bool:
         with self._failures.lock:
             failed = self._failures.times.get(name)
@@ -227,10 +308,12 @@ class Nodes:
             lists = self._clocks.lists
         if lists:
             argv = snapshot.with_clock(argv, lists)
-        state = snapshot.parse(name, self._run(name, argv, seconds).check().stdout)
+        return self._with_sample(snapshot.parse(name, self._run(name, argv, seconds).check().stdout))
+
+    def _with_sample(self, state: NodeSnapshot) -> NodeSnapshot:
         if state.jiffies is not None:
             with self._clocks.lock:
-                self._clocks.first.setdefault(name, state.sample)
+                self._clocks.first.setdefault(state.node, state.sample)
         return state
 
     def _sample(self, name: str) -> ClockSample:

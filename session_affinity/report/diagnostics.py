@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from session_affinity.dataplane.pages import METRICS_ARGV
 from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import SuiteError
 from session_affinity.kube import logs
@@ -98,8 +99,7 @@ def _of_node(cluster: Cluster, name: str) -> list[Attachment]:
 
 
 def _metrics(node: Node | None, name: str) -> Attachment:
-    argv = ("curl", "--silent", "--show-error", "--max-time", "5", _METRICS_URL)
-    output = _output(node, name, argv, 10_000_000).body
+    output = _output(node, name, METRICS_ARGV, 10_000_000).body
     lines = [line for line in output.splitlines() if line.startswith("kubeproxy_") and "_bucket{" not in line]
     text = "\n".join((f"# metrics of {_METRICS_URL} whose names begin with kubeproxy_, without buckets", *lines))
     return Attachment(f"{name}: kube-proxy's metrics", shortened(text, MOST_OF_A_LOG) if lines else output)

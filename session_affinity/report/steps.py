@@ -161,7 +161,8 @@ class _StepBuilder:
 
     def _of_nodes(self, states: Mapping[str, NodeSnapshot], place: int, family: Family) -> tuple[Attachment, ...]:
         services = [self._services[key, family] for key in self._shown if (key, family) in self._services]
-        attachments = render.affinity_entries(self._context.proxy_configs, services, states, self._context.hz)
+        with_entries = {name: state for name, state in states.items() if not state.rules_only}
+        attachments = render.affinity_entries(self._context.proxy_configs, services, with_entries, self._context.hz)
         if place in self._with_rules:
             attachments += render.rules(self._context.proxy_configs, services, states, thorough=self._failed)
         return attachments

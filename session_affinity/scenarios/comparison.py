@@ -7,7 +7,6 @@ before it. Those very rules are compared; a node that has the sentinel and diffe
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from session_affinity import recorder
 from session_affinity.cluster_objects import handmade
 from session_affinity.cluster_objects.labels import unique_name
+from session_affinity.dataplane.judgement import LeftoverQuestion, NodePart, Question, part_of
 from session_affinity.dataplane.model import NEWEST_RELEASE, PROXY_NAME_LABEL, SERVICE_NAME_LABEL
 from session_affinity.errors import NotReadyError
 from session_affinity.nodes.by_node import require_nodes
@@ -24,18 +24,17 @@ from session_affinity.text import listed
 from session_affinity.waiting import SLOW_MACHINE, poll
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from session_affinity.cluster_objects.handmade import HandMadeServices
     from session_affinity.dataplane.differences import Difference
+    from session_affinity.dataplane.judgement import Judgement
     from session_affinity.dataplane.model import Family, ServiceState
-    from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.kube.api import Object
     from session_affinity.testbed.testbed import RulesOfNodes, Testbed
 
 SENTINEL_ENDPOINT: Final[Mapping[Family, str]] = {"IPv4": "192.0.2.1", "IPv6": "2001:db8::1"}
 """The endpoint of the sentinel: an address for documentation (RFC 5737, RFC 3849), to which nothing is sent."""
-_WORD: Final = re.compile(r"[^\s\"',{}()]+")
 
 
 @dataclass(frozen=True)
@@ -49,9 +48,9 @@ class Comparison:
     them a claim about every node may lack. ``stale`` has for each node the names of Services whose rules are right only
     with the stale slices that were given.
 
-    ``programmed`` has the seconds from ``since`` to the first read of a node with the sentinel. ``read_seconds`` is how
-    long the last read of the nodes took, ``compare_seconds`` how long all comparisons took. ``owners`` are the states
-    to pass as ``former`` once these Services are gone.
+    ``programmed`` has the seconds from ``since`` to the first read of a node with the sentinel. ``judge_seconds`` is
+    how long the last reading and comparison of nodes took. ``owners`` are the states to pass as ``former`` once these
+    Services are gone.
     """
 
     services: tuple[ServiceState, ...]
@@ -61,8 +60,7 @@ class Comparison:
     late: tuple[str, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
     allowed_missing: int = 0
-    read_seconds: float = 0.0
-    compare_seconds: float = 0.0
+    judge_seconds: float = 0.0
     owners: tuple[ServiceState, ...] = ()
     stale: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -160,7 +158,7 @@ def _compare(testbed: RulesOfNodes, services: HandMadeServices, request: _Reques
 
 
 class _Reading:
-    """Reads nodes until they have the sentinel, and compares what was read then."""
+    """Asks nodes until they have the sentinel; what they are found to have then counts."""
 
     def __init__(
         self,
@@ -174,36 +172,39 @@ class _Reading:
     ) -> None:
         self._testbed = testbed
         self._states = tuple(states)
-        self._sentinel = sentinel
-        self._owners = tuple(owners)
-        self._former = request.former
-        self._others = request.others
+        self._question = Question(
+            testbed.backend.mode,
+            testbed.nodes.family,
+            self._states,
+            markers=(sentinel,),
+            only_marked=True,
+            leftovers=LeftoverQuestion(tuple(owners), request.former, request.others),
+        )
         self._since = request.since
         nodes = testbed.nodes
         self._late = dict.fromkeys((*nodes.names, *nodes.missing))
         self._missing: dict[str, str] = {}
         self._programmed: dict[str, float] = {}
-        self._differences: dict[str, dict[ServiceState, tuple[Difference, ...]]] = {}
+        self._differences: dict[str, Mapping[ServiceState, tuple[Difference, ...]]] = {}
         self._leftovers: dict[str, tuple[Difference, ...]] = {}
         self._with_stale = with_stale
         self._stale: dict[str, tuple[str, ...]] = {}
-        self._read_seconds = 0.0
-        self._compare_seconds = 0.0
+        self._judge_seconds = 0.0
 
     def all_have_the_sentinel(self) -> bool:
-        """Read the nodes that did not have the sentinel, compare those that have it now; whether all have it."""
-        for name, state in self._read(self._late).items():
-            if self._testbed.backend.has_service(state, self._sentinel):
+        """Ask the nodes that did not have the sentinel, keep the answers of those that do; whether all have it."""
+        for name, found in self._judge(self._late).items():
+            if found.has_markers:
                 self._programmed[name] = time.monotonic() - self._since
                 del self._late[name]
-                self._compare(state)
+                self._keep(found)
         return not self._late
 
     def all_are_equal(self) -> bool:
-        """Read and compare the nodes that differ again; whether none is left."""
+        """Ask the nodes that differ again; whether none is left."""
         wrong = {name: None for name in self._differences if self._differences[name] or self._leftovers[name]}
-        for state in self._read(wrong).values() if wrong else ():
-            self._compare(state)
+        for found in self._judge(wrong).values() if wrong else ():
+            self._keep(found)
         return not any(self._differences[name] or self._leftovers[name] for name in wrong)
 
     def comparison(self) -> Comparison:
@@ -216,64 +217,30 @@ class _Reading:
             tuple(self._late),
             self._missing,
             self._testbed.nodes.allowed_missing,
-            self._read_seconds,
-            self._compare_seconds,
+            self._judge_seconds,
             stale=self._stale,
         )
 
-    def _read(self, names: dict[str, None]) -> Mapping[str, NodeSnapshot]:
+    def _judge(self, names: dict[str, None]) -> Mapping[str, Judgement]:
+        """Return the judgements of nodes; those that cannot be read are struck off the names."""
         began = time.monotonic()
-        read = self._testbed.nodes.read(tuple(names))
-        self._read_seconds = time.monotonic() - began
-        for name in read.missing:
+        judged = self._testbed.nodes.judge(self._question, self._part, tuple(names))
+        self._judge_seconds = time.monotonic() - began
+        for name in judged.missing:
             names.pop(name)
             self._differences.pop(name, None)
             self._leftovers.pop(name, None)
-        self._missing |= read.missing
-        return read.readable
+        self._missing |= judged.missing
+        return judged.readable
 
-    def _compare(self, state: NodeSnapshot) -> None:
-        began = time.monotonic()
-        backend, proxy = self._testbed.backend, self._testbed.proxy_of(state.node)
-        by_service = backend.compare_many(state, (*self._states, self._sentinel), proxy)
-        wrong = {service: found for service, found in by_service.items() if found}
-        with_stale = self._with_stale.get(state.node, ())
-        if wrong and with_stale:
-            stale = {
-                service.name
-                for service, found in backend.compare_many(state, (*with_stale, self._sentinel), proxy).items()
-                if not found
-            }
-            self._stale[state.node] = tuple(service.name for service in wrong if service.name in stale)
-            wrong = {service: found for service, found in wrong.items() if service.name not in stale}
-        self._differences[state.node] = wrong
-        right = (*self._states, *with_stale, self._sentinel, *(self._others or ()))
-        unused = backend.leftovers(state, right, proxy).differences
-        if self._others is None:
-            owners = (*self._owners, *self._former)
-            names = {name for owner in owners for name in backend.possible_names(owner)}
-            unused = tuple(_of_owners(unused, self._owners, owners, names))
-        self._leftovers[state.node] = unused
-        self._compare_seconds += time.monotonic() - began
+    def _part(self, node: str) -> NodePart:
+        return part_of(node, self._testbed.proxy_of(node), self._with_stale.get(node, ()))
 
-
-def _of_owners(
-    unused: Iterable[Difference], present: Sequence[ServiceState], owners: Sequence[ServiceState], names: set[str]
-) -> Iterator[Difference]:
-    """Yield the leftovers that belong to hand-made Services.
-
-    One belongs to them by a name of theirs, by the name of a Service in a comment, or by an address. The cluster IP of
-    a Service that is gone may be another's by now.
-    """
-    keys = {owner.key for owner in owners}
-    addresses = {address for owner in present for address in owner.cluster_ips}
-    addresses |= {address for owner in owners for address in (*owner.external_ips, *owner.balancer_ips)}
-    for difference in unused:
-        words = {difference.chain, *_WORD.findall(difference.seen)}
-        if any(
-            word in names or word.partition("/")[0] in addresses or word.partition(":")[0] in keys for word in words
-        ):
-            yield difference
+    def _keep(self, found: Judgement) -> None:
+        self._differences[found.node] = found.differences
+        self._leftovers[found.node] = found.leftovers
+        if found.stale:
+            self._stale[found.node] = found.stale
 
 
 def _without_labels(service: Mapping[str, Any]) -> Object:

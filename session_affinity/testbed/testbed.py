@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from session_affinity import recorder
 from session_affinity.cluster_objects.services import ServiceRequest, Services
 from session_affinity.dataplane import backends
+from session_affinity.dataplane.judgement import Judgement, NodePart, Question, judge, part_of
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import NotReadyError
 from session_affinity.nodes.by_node import ByNode, missing_nodes_error, require_nodes
@@ -130,6 +131,13 @@ class RulesOfNodes:
         """Return the settings of a node's kube-proxy; raises ClusterError when they are not known."""
         return self.proxy_configs.of(node)
 
+    def judge(self, services: Sequence[ServiceState]) -> ByNode[Judgement]:
+        """Return how every node's rules for Services differ from the expected ones; raises ClusterError."""
+        return self.nodes.judge(Question(self.backend.mode, self.nodes.family, tuple(services)), self._part)
+
+    def _part(self, node: str) -> NodePart:
+        return part_of(node, self.proxy_of(node))
+
 
 @dataclass(frozen=True)
 class NodeTestbed(RulesOfNodes):
@@ -157,16 +165,20 @@ class Testbed(RulesOfNodes):
         """
         return self.nodes.hz(node) if self.backend.counts_connections else None
 
-    def wait_for_sync(self, *services: ServiceState, since: float, nodes: Sequence[str] = ()) -> SyncResult:
+    def wait_for_sync(
+        self, *services: ServiceState, since: float, nodes: Sequence[str] = (), with_entries: bool = False
+    ) -> SyncResult:
         """Wait until nodes, all unless some are named, have the expected rules of Services; the result says which do.
 
         The wait ends early for a node that is synced but wrong: waiting longer would not change its rules. ``since`` is
-        the ``time.monotonic()`` of the change. Raises NotReadyError only where rules cannot be read.
+        the ``time.monotonic()`` of the change. Only ``with_entries`` do the resulting states surely have the affinity
+        entries: an agent that judges sends none. Raises NotReadyError only where rules cannot be read.
         """
         began = time.time()
         with recorder.suppressed():
             if self.reads_rules:
-                sync = self._by_rules(services, since, nodes or (*self.nodes.names, *self.nodes.missing))
+                names = nodes or (*self.nodes.names, *self.nodes.missing)
+                sync = self._by_rules(services, since, names, with_entries=with_entries)
             else:
                 sync = self._by_sentinel(services, since)
         recorder.record(sync, since=began)
@@ -189,8 +201,8 @@ class Testbed(RulesOfNodes):
         return self.backend.compare(state, service, self.proxy_of(state.node))
 
     def read(self, service: ServiceState) -> dict[str, tuple[Difference, ...]]:
-        """Read every node and return how its rules for a Service differ from the expected ones, by node."""
-        return {name: self.compare(state, service) for name, state in self.nodes.read().items()}
+        """Return how every node's rules for a Service differ from the expected ones, by node."""
+        return {name: found.all_differences for name, found in self.judge([service]).items()}
 
     def differences(self, state: NodeSnapshot, services: Iterable[ServiceState]) -> tuple[Difference, ...]:
         """Return how a node's rules for many Services differ from the expected ones."""
@@ -234,34 +246,41 @@ class Testbed(RulesOfNodes):
         readable = {name: of_node for name, of_node in left.readable.items() if name not in late}
         return ByNode(readable, {**left.missing, **late}, allowed=left.allowed)
 
-    def _by_rules(self, services: Sequence[ServiceState], since: float, nodes: Sequence[str]) -> SyncResult:
+    def _by_rules(
+        self, services: Sequence[ServiceState], since: float, nodes: Sequence[str], *, with_entries: bool
+    ) -> SyncResult:
         states: dict[str, NodeSnapshot] = {}
         differences: dict[str, tuple[Difference, ...]] = dict.fromkeys(nodes, ())
         late = {name: list(services) for name in nodes}
         seconds: dict[str, float] = {}
         missing: dict[str, str] = {}
+        marked: set[str] = set()
 
-        def all_programmed() -> bool:
+        def all_programmed(sentinel: ServiceState | None = None) -> bool:
             began = time.monotonic()
-            read = self.nodes.read(late)
-            states.update(read.readable)
-            for name in read.missing:
+            judged = self._judge_late(services, late, sentinel, with_entries=with_entries)
+            for name in judged.missing:
                 del late[name], differences[name]
-            missing.update(read.missing)
-            for name in list(late):
-                by_service = self.backend.compare_many(states[name], late[name], self.proxy_of(name))
-                differences[name] = tuple(difference for of_service in by_service.values() for difference in of_service)
-                late[name] = [service for service, of_service in by_service.items() if of_service]
+            missing.update(judged.missing)
+            for name, found in judged.readable.items():
+                assert found.snapshot is not None
+                states[name] = found.snapshot
+                differences[name] = found.all_differences
+                late[name] = list(found.differences)
                 if not late[name]:
                     del late[name]
                     seconds[name] = began - since
+                elif sentinel is not None and found.has_markers:
+                    # In the same read that was compared: a node that has the sentinel in it had processed the change.
+                    marked.add(name)
             return not late
 
         synced_but_wrong: frozenset[str] = frozenset()
         began = time.monotonic()
         if not poll(all_programmed, min(self.deadlines.sentinel_after, self.sync_seconds), pause=POLL_SECONDS):
             left = began + self.sync_seconds - time.monotonic()
-            synced_but_wrong = self._wait_with_sentinel(late, states, left, all_programmed)
+            self._wait_with_sentinel(late, marked, left, all_programmed)
+            synced_but_wrong = frozenset(marked & late.keys())
         unprogrammed = {name: tuple(of_node) for name, of_node in late.items()}
         for name in missing:
             states.pop(name, None)
@@ -270,29 +289,38 @@ class Testbed(RulesOfNodes):
             *(time.monotonic() - since, synced_but_wrong, missing, self.nodes.allowed_missing),
         )
 
+    def _judge_late(
+        self,
+        services: Sequence[ServiceState],
+        late: Mapping[str, Sequence[ServiceState]],
+        sentinel: ServiceState | None,
+        *,
+        with_entries: bool,
+    ) -> ByNode[Judgement]:
+        """Return what the late nodes have of the Services that they lacked."""
+        markers = () if sentinel is None else (sentinel,)
+        question = Question(self.backend.mode, self.nodes.family, tuple(services), markers)
+        if with_entries:
+            # An agent's answer has no affinity entries.
+            read = self.nodes.read(tuple(late))
+            judged = read.map(lambda name, state: judge(state, question, self._part(name)))
+        else:
+            judged = self.nodes.judge(question, self._part, tuple(late))
+        return judged.map(lambda name, found: found.about(late[name]))
+
     def _wait_with_sentinel(
         self,
         late: Mapping[str, object],
-        states: Mapping[str, NodeSnapshot],
+        marked: set[str],
         seconds: float,
-        all_programmed: Callable[[], bool],
-    ) -> frozenset[str]:
-        """Wait until all late nodes have the expected rules, or a sentinel created now; return those that have that."""
+        all_programmed: Callable[[ServiceState], bool],
+    ) -> None:
+        """Wait until all late nodes have the expected rules, or are marked for having a sentinel created now."""
         sentinel = self.services.create(ServiceRequest("sentinel"))
-        synced_but_wrong: set[str] = set()
-
-        def all_synced() -> bool:
-            if all_programmed():
-                return True
-            # In the same read that was compared: a node that has the sentinel in it had processed the change.
-            synced_but_wrong.update(name for name in late if self.backend.has_service(states[name], sentinel))
-            return synced_but_wrong >= late.keys()
-
         try:
-            poll(all_synced, seconds, pause=POLL_SECONDS)
+            poll(lambda: all_programmed(sentinel) or marked >= late.keys(), seconds, pause=POLL_SECONDS)
         finally:
             self.services.delete(sentinel)
-        return frozenset(synced_but_wrong & late.keys())
 
     def _by_sentinel(self, services: Sequence[ServiceState], since: float) -> SyncResult:
         for _ in range(1 if self.proxy_configs.mode in backends.BACKENDS else 2):

@@ -95,5 +95,5 @@ def _times(seen: ShapesSeen, comparison: Comparison) -> str:
     programmed = max(comparison.programmed.values(), default=0.0)
     return (
         f"{seen.object_count} objects made in {seen.made_in:.1f} s, programmed {programmed:.1f} s later, "
-        f"read in {comparison.read_seconds:.1f} s, compared in {comparison.compare_seconds:.1f} s"
+        f"read and compared in {comparison.judge_seconds:.1f} s"
     )

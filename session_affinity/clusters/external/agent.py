@@ -10,7 +10,7 @@ import yaml
 
 from session_affinity import bundle
 from session_affinity.cluster_objects.pods import foreign_containers, foreign_containers_error
-from session_affinity.clusters.external import images
+from session_affinity.clusters.external import coordinator, images
 from session_affinity.clusters.external.pod_settings import NO_SETTINGS, PodSettings
 from session_affinity.clusters.images import rename_images
 from session_affinity.deadlines import DEFAULTS, Deadlines
@@ -26,6 +26,7 @@ from session_affinity.waiting import poll
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from session_affinity.agents.fleet import Fleet
     from session_affinity.kube.api import Api
     from session_affinity.kube.pod_shell import PodShell
 
@@ -52,22 +53,28 @@ class AgentNode:
 
 @dataclass(frozen=True)
 class Agents:
-    """The agents that run in a namespace, by node, and the nodes without one, each with the reason."""
+    """The agents that run in a namespace, by node, and the nodes without one, each with the reason.
+
+    ``fleet`` asks them all at once where they can judge.
+    """
 
     nodes: Mapping[str, AgentNode] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     namespace: str = ""
+    fleet: Fleet | None = None
 
 
 def manifests(
     namespace: str,
     source: images.ImageSource = images.AS_NAMED,
     settings: PodSettings = NO_SETTINGS,
+    *,
     image: str | None = None,
+    judges: bool = False,
 ) -> list[dict[str, Any]]:
     """Return the agent's objects for a namespace, with images from a source and the settings of all pods.
 
-    ``image`` replaces the manifest's and is taken as it is.
+    ``image`` replaces the manifest's and is taken as it is. With ``judges`` the agents connect to the coordinator.
     """
     objects = []
     for manifest in yaml.safe_load_all(MANIFEST.read_text()):
@@ -78,7 +85,8 @@ def manifests(
             node_selector = {**template["spec"].get("nodeSelector", {}), **selected.pop("nodeSelector", {})}
             spec = {**template["spec"], **selected, "nodeSelector": node_selector}
             spec = source.spec(spec) if image is None else rename_images(spec, lambda _: image)
-            manifest["spec"]["template"] = {**template, "spec": spec}
+            template = {**template, "spec": spec}
+            manifest["spec"]["template"] = coordinator.judging(template) if judges else template
         objects.append(manifest)
     return objects
 
@@ -91,13 +99,14 @@ def start(
     settings: PodSettings = NO_SETTINGS,
     *,
     image: str | None = None,
+    judges: bool = False,
     deadlines: Deadlines = DEFAULTS,
 ) -> Agents:
     """Start an agent on each of these nodes and return access to those whose agent is Ready in time.
 
     Raises ClusterError when the cluster refuses the agents, and NotReadyError when none is Ready in time.
     """
-    for manifest in manifests(namespace, source, settings, image):
+    for manifest in manifests(namespace, source, settings, image=image, judges=judges):
         try:
             api.apply(manifest)
         except ApiError as error:

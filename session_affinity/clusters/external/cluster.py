@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from session_affinity.agents.fleet import Fleet
     from session_affinity.clusters.external.agent import AgentNode
     from session_affinity.clusters.external.outside_pod import PodHost
     from session_affinity.clusters.external.placement import Placement
@@ -45,6 +46,7 @@ class ExternalCluster:
     missing_nodes: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
+    fleet: Fleet | None = None
     provider: str = "external"
     is_ours: bool = False
     outside_client: str | None = None

@@ -18,6 +18,7 @@ from session_affinity.dataplane.iptables.expected import MASQUERADE_CHAIN, SERVI
 from session_affinity.dataplane.local_traffic import BRIDGE_INTERFACE, INTERFACE_NAME_PREFIX
 from session_affinity.dataplane.model import FAMILIES, family_of_range
 from session_affinity.dataplane.nftables.layout import pod_interfaces, pod_ranges
+from session_affinity.dataplane.pages import METRICS_ADDRESS
 from session_affinity.dataplane.proxy_config import (
     IPTABLES,
     IPVS,
@@ -33,12 +34,12 @@ from session_affinity.kube.api import ApiError
 from session_affinity.kube.resources import CONFIG_MAPS
 from session_affinity.nodes import configz
 from session_affinity.nodes.by_node import missing_nodes_error
-from session_affinity.nodes.kube_proxy import METRICS_ADDRESS
 from session_affinity.nodes.nodes import Nodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from session_affinity.agents.fleet import Fleet
     from session_affinity.dataplane.recognition import Program
     from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.kube.api import Api
@@ -47,19 +48,6 @@ if TYPE_CHECKING:
 NO_ACCESS: Final = "nothing runs on the nodes without --node-access agent: claims about nodes cannot be judged here"
 CONFIG_MAP: Final = "ConfigMap kube-system/kube-proxy"
 RULES: Final = "the rules on the nodes"
-_PAGES: Final = (
-    "sh",
-    "-c",
-    rf"""
-page() {{
-  if command -v curl >/dev/null 2>&1; then curl -q -s -f -m 2 --noproxy '*' "http://{METRICS_ADDRESS}/$1"
-  else wget -q -T 2 -Y off -O - "http://{METRICS_ADDRESS}/$1"; fi
-}}
-configuration=$(page configz) && printf 'configz %s\n' "$configuration"
-mode=$(page proxyMode) && printf 'mode %s\n' "$mode"
-exit 0
-""",
-)
 
 
 @dataclass(frozen=True)
@@ -86,7 +74,12 @@ class Pages:
 
 
 def discover(
-    api: Api, nodes: Mapping[str, Node], *, replacing: Program | None = None, deadlines: Deadlines = DEFAULTS
+    api: Api,
+    nodes: Mapping[str, Node],
+    *,
+    replacing: Program | None = None,
+    deadlines: Deadlines = DEFAULTS,
+    fleet: Fleet | None = None,
 ) -> ProxyConfigs:
     """Return the settings of the kube-proxies of these nodes, without nodes those of the ConfigMap.
 
@@ -102,15 +95,15 @@ def discover(
             default=nowhere if stored is None else ProxyConfig.from_configuration(stored, CONFIG_MAP),
             unreadable=NO_ACCESS,
         )
-    reader = Nodes(nodes, deadlines=deadlines)
+    reader = Nodes(nodes, deadlines=deadlines, fleet=fleet)
     # A node that does not answer is left out of the result.
-    done = reader.run_everywhere(_PAGES).readable
+    done = reader.pages().readable
     # kube-proxy has rules of both families, whatever the cluster's are; ranges stand in those it has pods of.
     reads = [reader.in_family(family).read() for family in FAMILIES]
     answering = [name for name in done if all(name in read for read in reads)]
     if not answering:
         raise missing_nodes_error(reader.missing)
-    pages = {name: Pages.parse(done[name].check().stdout) for name in answering}
+    pages = {name: Pages.parse(done[name]) for name in answering}
     states = [read[name] for read in reads for name in answering]
     by_node = from_pages(pages, stored, states) if any(pages.values()) else from_silence(stored, states)
     return ProxyConfigs(by_node, unreadable=unreadable(states, by_node))

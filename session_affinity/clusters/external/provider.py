@@ -12,6 +12,7 @@ from session_affinity.cluster_objects.labels import PART_OF as SUITE
 from session_affinity.clusters.external import (
     access,
     agent,
+    coordinator,
     discovery,
     images,
     lease,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from session_affinity.agents.fleet import Fleet
     from session_affinity.clusters.external.agent import AgentNode, Agents
     from session_affinity.clusters.external.leftovers import Leftover
     from session_affinity.clusters.external.placement import Candidate, Placement
@@ -80,11 +82,11 @@ def open_external(options: ClusterOptions, progress: Progress) -> Iterator[Exter
         _place(candidates)  # raises before anything is created
     with (
         _workspace(api, run, options, progress) as (name, agent_namespace),
-        _shells(_agents(api, agent_namespace, candidates, options, progress)) as agents,
+        _running(api, agent_namespace, candidates, options, progress) as agents,
     ):
         recognition = recognise(api)
         proxy_configs = discovery.discover(
-            api, agents.nodes, replacing=recognition.replacing, deadlines=options.deadlines
+            api, agents.nodes, replacing=recognition.replacing, deadlines=options.deadlines, fleet=agents.fleet
         )
         if unlisted is None:
             proxy_configs = proxy_configs.with_nodes(api.objects(NODES))
@@ -111,6 +113,7 @@ def open_external(options: ClusterOptions, progress: Progress) -> Iterator[Exter
             nodes={} if proxy_configs.not_judged else nodes,
             missing_nodes={} if proxy_configs.not_judged else missing,
             annotations=annotations,
+            fleet=agents.fleet,
             outside_client=options.outside_client,
             deadlines=options.deadlines,
             facts={
@@ -132,7 +135,7 @@ def open_agents(api: Api, options: ClusterOptions, progress: Progress) -> Iterat
     annotated = api.with_annotations(lease.run_annotations(run, options.deadlines))
     with (
         _workspace(annotated, run, options, progress) as (_, name),
-        _shells(_agents(annotated, name, candidates, options, progress)) as agents,
+        _running(annotated, name, candidates, options, progress) as agents,
     ):
         yield agents
 
@@ -355,8 +358,41 @@ def _away_from(candidates: Sequence[Candidate], missing: Mapping[str, str]) -> S
     return others if any(not node.reason for node in others) else candidates
 
 
-def _agents(
+@contextlib.contextmanager
+def _running(
     api: Api, name: str, candidates: Sequence[Candidate], options: ClusterOptions, progress: Progress
+) -> Iterator[Agents]:
+    """Yield the agents, with the coordinator through which they judge where they can."""
+    image = options.agent_image if options.node_access == "agent" else None
+    with coordinator.coordinating(api, name, image, options, progress) as fleet:
+        agents = _agents(api, name, candidates, options, progress, fleet=fleet)
+        if fleet is not None:
+            agents = _connected(agents, fleet, options, progress)
+        with _shells(agents):
+            yield agents
+
+
+def _connected(agents: Agents, fleet: Fleet, options: ClusterOptions, progress: Progress) -> Agents:
+    """Return the agents that the coordinator has; without the fleet where it has none."""
+    with progress.step("node agents at the coordinator") as step:
+        absent = coordinator.wait_for_agents(fleet, agents.nodes, options.deadlines)
+        step.update(f"{len(agents.nodes) - len(absent)} of {len(agents.nodes)}")
+    if len(absent) == len(agents.nodes):
+        reason = next(iter(absent.values()), "there are none")
+        progress.note(f"external: the agents do not judge, their nodes are read one by one: {reason}")
+        return agents
+    nodes = {node: each for node, each in agents.nodes.items() if node not in absent}
+    return agent.Agents(nodes, {**agents.missing, **absent}, agents.namespace, fleet)
+
+
+def _agents(
+    api: Api,
+    name: str,
+    candidates: Sequence[Candidate],
+    options: ClusterOptions,
+    progress: Progress,
+    *,
+    fleet: Fleet | None,
 ) -> Agents:
     """Start the agents; the nodes that are not Ready are missing."""
     if options.node_access == "none":
@@ -376,6 +412,7 @@ def _agents(
             source_of(options),
             settings_of(options),
             image=options.agent_image,
+            judges=fleet is not None,
             deadlines=options.deadlines,
         )
         step.update(f"{len(started.nodes)} Ready")

@@ -180,6 +180,7 @@ def _rules(options: ClusterOptions) -> Iterator[Rule]:
     yield from _of_pods(work)
     if has_agents:
         yield from _of_agents(agents, with_pods=agents != work)
+        yield from _of_coordinator(agents, with_pods=agents != work)
     yield from _of_pull_secrets(options, dict.fromkeys((work, *([agents] if has_agents else []))))
 
 
@@ -289,6 +290,19 @@ def _of_agents(scope: str, *, with_pods: bool) -> Iterator[Rule]:
             scope,
             optional=True,
         )
+
+
+def _of_coordinator(scope: str, *, with_pods: bool) -> Iterator[Rule]:
+    yield Rule(
+        "the secret by which agents of the suite's own image and their coordinator know each other",
+        "",
+        ("secrets",),
+        ("create",),
+        scope=scope,
+        optional=True,
+    )
+    if with_pods:
+        yield Rule("the coordinator", "", ("pods",), ("create", "delete", "patch"), scope=scope, optional=True)
 
 
 def _of_pull_secrets(options: ClusterOptions, scopes: dict[str, None]) -> Iterator[Rule]:

@@ -136,7 +136,8 @@ class _Run:
         at: float,
     ) -> None:
         """Wait until the nodes have the rules that the changed Services call for, then for the clients' answers."""
-        sync = self._testbed.wait_for_sync(*(running.service for running in changed), since=began)
+        changing = [running.service for running in changed]
+        sync = self._testbed.wait_for_sync(*changing, since=began, with_entries=True)
         after = self._client.uptime()
         for running in changed:
             change = changes.get(running.service.name)

@@ -284,7 +284,7 @@ class SharedWait:
             )
             for group, members in created.items()
         }
-        return services, self._testbed.wait_for_sync(*_all(services), since=since)
+        return services, self._testbed.wait_for_sync(*_all(services), since=since, with_entries=True)
 
     def _follow(
         self, services: Mapping[Group, Sequence[ServiceState]], *, reads: bool

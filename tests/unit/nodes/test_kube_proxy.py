@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from session_affinity.dataplane.pages import METRICS_ARGV
 from session_affinity.dataplane.proxy_config import ProxyConfig, ProxyConfigs
 from session_affinity.deadlines import Deadlines
 from session_affinity.errors import ClusterError, NodeError, NotReadyError
 from session_affinity.nodes import kube_proxy
+from session_affinity.nodes.by_node import ByNode
 from session_affinity.nodes.kube_proxy import FailureCounter, KubeProxies
 from session_affinity.nodes.node import Completed
 
@@ -48,8 +50,11 @@ class FakeNodes:
         code, output = self._answer(argv)
         return Completed(name, tuple(argv), code, output, "")
 
+    def metrics(self) -> ByNode[str]:
+        return ByNode({name: self.run(name, METRICS_ARGV).check().stdout for name in self.names})
+
     def _answer(self, argv: tuple[str, ...]) -> tuple[int, str]:
-        if argv[0] == "curl":
+        if argv == METRICS_ARGV:
             return (0, self.page.format(started=f"{self.started:e}")) if self.runs else (7, "")
         if argv[0] == "sh":
             return self.syncs.pop(0), self.files

@@ -82,7 +82,7 @@ def of_node(outputs: Mapping[str, str | Exception], mode: str = "iptables", log:
 
 def test_a_node_has_rules_connections_log_and_metrics() -> None:
     attachments = of_node(
-        {"iptables-save": "*nat\n", "ip6tables-save": "*nat\n", "conntrack": "tcp 6\n", "curl": METRICS}
+        {"iptables-save": "*nat\n", "ip6tables-save": "*nat\n", "conntrack": "tcp 6\n", "sh": METRICS}
     )
 
     assert list(attachments) == [
@@ -96,7 +96,7 @@ def test_a_node_has_rules_connections_log_and_metrics() -> None:
 
 
 def test_only_metrics_of_kube_proxy_are_kept() -> None:
-    text = of_node({"curl": METRICS})["worker: kube-proxy's metrics"]
+    text = of_node({"sh": METRICS})["worker: kube-proxy's metrics"]
 
     assert "kubeproxy_sync_proxy_rules_last_timestamp_seconds 1.7e9" in text
     assert not re.search(r"^(go_|.*_bucket)", text, re.MULTILINE)
@@ -112,11 +112,11 @@ def test_what_cannot_be_read_has_the_reason() -> None:
     assert attachments["worker: iptables-save"] == "not available: worker: did not end within 10 s"
     assert attachments["worker: conntrack -L"] == "not available: conntrack ended with 127: conntrack: not found"
     assert attachments["worker: end of kube-proxy's log"] == "not available: worker: there is no log"
-    assert attachments["worker: kube-proxy's metrics"].startswith("not available: curl ended with 127")
+    assert attachments["worker: kube-proxy's metrics"].startswith("not available: sh ended with 127")
 
 
 def test_no_attachment_is_empty_or_too_large() -> None:
-    attachments = of_node({"iptables-save": "x" * 10**6, "ip6tables-save": "", "conntrack": "\n" * 10**6, "curl": ""})
+    attachments = of_node({"iptables-save": "x" * 10**6, "ip6tables-save": "", "conntrack": "\n" * 10**6, "sh": ""})
 
     assert all(text.strip() for name, text in attachments.items() if "conntrack" not in name)
     assert max(map(len, attachments.values())) < diagnostics.MOST_OF_A_RULESET + 1000

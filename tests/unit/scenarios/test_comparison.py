@@ -17,6 +17,7 @@ from session_affinity.scenarios import comparison
 from session_affinity.scenarios.comparison import Comparison, aware_of_nodes, compare
 from session_affinity.testbed.testbed import Testbed
 from tests import rendered_nodes
+from tests.judged_nodes import JudgedNodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -72,10 +73,9 @@ class Stored:
         return handmade.states(self.services, self.slices)
 
 
-class NodesWith:
+class NodesWith(JudgedNodes):
     """Nodes whose rules a function makes, given how often the node was read."""
 
-    family = "IPv4"
     allowed_missing = 0
 
     def __init__(self, made: Callable[[int], Sequence[ServiceState]], missing: dict[str, str] | None = None) -> None:

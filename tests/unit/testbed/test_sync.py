@@ -21,6 +21,7 @@ from session_affinity.testbed import testbed
 from session_affinity.testbed.testbed import Testbed
 from session_affinity.traffic.answers import Answer, Answers, Target
 from tests import rendered_nodes
+from tests.judged_nodes import JudgedNodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,7 +41,7 @@ def ruleset(*services: ServiceState) -> iptables_save.Ruleset:
     return rendered_nodes.iptables_node(services, PROXY).ruleset
 
 
-class SyncingNodes:
+class SyncingNodes(JudgedNodes):
     """Nodes that have the Services from their n-th read on."""
 
     def __init__(self, **synced_after: int) -> None:

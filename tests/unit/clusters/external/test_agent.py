@@ -73,6 +73,20 @@ def test_the_agent_has_the_rights_it_needs_and_no_other() -> None:
     assert {manifest["metadata"]["namespace"] for manifest in (account, daemon)} == {"ns"}
 
 
+def test_an_agent_that_judges_has_the_secret_and_no_other_right() -> None:
+    _, reading = agent.manifests("ns", image="suite:1")
+    _, judging = agent.manifests("ns", image="suite:1", judges=True)
+    before, after = (each["spec"]["template"]["spec"] for each in (reading, judging))
+    (container,) = after["containers"]
+
+    assert container["securityContext"] == before["containers"][0]["securityContext"]
+    assert "ports" not in container
+    assert after["volumes"] == [{"name": "run", "secret": {"secretName": "agent-coordinator", "defaultMode": 0o400}}]
+    assert {name: value for name, value in after.items() if name not in ("containers", "volumes")} == {
+        name: value for name, value in before.items() if name != "containers"
+    }
+
+
 def test_access_is_there_when_every_node_has_its_agent() -> None:
     api = Api([], [pod("a")], [pod("a"), pod("b", ready=False)], [pod("a"), pod("b"), pod("not-selected")])
 

@@ -12,6 +12,7 @@ from session_affinity.clusters.external import discovery
 from session_affinity.clusters.external.discovery import Pages, discover, from_rules
 from session_affinity.dataplane.iptables import save
 from session_affinity.dataplane.nftables.table import Table, parse
+from session_affinity.dataplane.pages import PAGES_ARGV
 from session_affinity.dataplane.proxy_config import NO_KUBE_PROXY, UNKNOWN, ProxyConfig, ProxyConfigs
 from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.kube.api import ApiError
@@ -66,7 +67,7 @@ class Node:
     def run(self, argv: Any, **_: object) -> Completed:
         read = f"@@affinity rules iptables-save\n{self.rules}" if self.rules else ""
         read += f"@@affinity missing {self.missing}\n" if self.missing else ""
-        stdout = self.pages if argv == discovery._PAGES else f"{read}@@affinity end\n"
+        stdout = self.pages if argv == PAGES_ARGV else f"{read}@@affinity end\n"
         return Completed(self.name, tuple(argv), 0, stdout, "")
 
 

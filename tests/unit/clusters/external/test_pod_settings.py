@@ -73,7 +73,7 @@ def test_every_container_requests_little() -> None:
     ]
     specs = [manifest["spec"].get("template", manifest)["spec"] for manifest in manifests]
 
-    assert len(specs) == 5
+    assert len(specs) == 6
     for container in (container for spec in specs for container in spec["containers"]):
         assert container["resources"]["requests"].keys() == {"cpu", "memory"}
 

@@ -51,6 +51,14 @@ def test_agents_have_rights_of_their_own_namespace_only() -> None:
     assert not {resource for _, resource in rights["team"]} & {"daemonsets", "serviceaccounts"}
 
 
+def test_agents_that_judge_share_a_secret_that_the_run_may_not_read() -> None:
+    rights = by_scope(printed("--namespace", "team", "--node-access", "agent"))["team"]
+    minimal = by_scope(printed("--namespace", "team", "--node-access", "agent", "--minimal"))["team"]
+
+    assert {verb for verb, resource in rights if resource == "secrets"} == {"create"}
+    assert rights - minimal >= {("create", "secrets")}
+
+
 def test_a_run_that_makes_its_namespace_needs_its_rights_everywhere() -> None:
     rights = by_scope(printed("--minimal"))
 

@@ -1,0 +1,38 @@
+"""The pages of kube-proxy about its settings, and the command that reads them on a node.
+
+Source of the address: the defaults of KubeProxyConfiguration; ``/configz`` and ``/metrics`` are served at the same one
+(cmd/kube-proxy/app/server.go, serveMetrics).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+METRICS_ADDRESS: Final = "127.0.0.1:10249"
+"""The default metricsBindAddress of kube-proxy."""
+_PAGE: Final = rf"""
+page() {{
+  if command -v curl >/dev/null 2>&1; then curl -q -sS -f -m "$2" --noproxy '*' "http://{METRICS_ADDRESS}/$1"
+  else wget -q -T "$2" -Y off -O - "http://{METRICS_ADDRESS}/$1"; fi
+}}
+"""
+PAGES_ARGV: Final = (
+    "sh",
+    "-c",
+    rf"""{_PAGE}
+configuration=$(page configz 2 2>/dev/null) && printf 'configz %s\n' "$configuration"
+mode=$(page proxyMode 2 2>/dev/null) && printf 'mode %s\n' "$mode"
+exit 0
+""",
+)
+"""Prints the settings as ``configz JSON`` and the mode as ``mode NAME``, neither where kube-proxy does not answer."""
+METRICS_ARGV: Final = (
+    "sh",
+    "-c",
+    rf"""{_PAGE}
+metrics=$(page metrics 5) || {{ echo "no answer from http://{METRICS_ADDRESS}/metrics" >&2; exit 1; }}
+printf '%s\n' "$metrics" | grep '^kubeproxy_\|^process_start_time_seconds' | grep -v '_bucket{{'
+exit 0
+""",
+)
+"""Prints kube-proxy's own metrics without buckets, and its start time; fails where kube-proxy does not answer."""
