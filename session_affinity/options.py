@@ -151,8 +151,9 @@ CLUSTER_OPTIONS: Final = (
     RunOption(
         "--nodes",
         EXTERNAL_GROUP,
-        "Use and judge these nodes only, named and separated by commas. Default: all nodes.",
-        metavar="NAMES",
+        "Use and judge these nodes only: names, labels or `sample:50`, separated by commas; the report says what a"
+        " sample can miss. Default: all nodes.",
+        metavar="all|NAMES|LABEL=VALUE|sample:N",
     ),
     RunOption(
         "--node-selector",

@@ -96,6 +96,7 @@ def _not_failed() -> bool:
 class ClusterOptions:
     """The options of the command line that are about the cluster; empty or None where one is not given.
 
+    ``sampled_from`` is the number of nodes that ``nodes`` are a sample of; 0 where they are none.
     ``failed`` returns at the end of the run whether to keep what explains a failure, below the directory ``results``.
     """
 
@@ -123,6 +124,7 @@ class ClusterOptions:
     agent_namespace: str | None = None
     agent_image: str | None = None
     nodes: str | None = None
+    sampled_from: int = 0
     node_selector: tuple[str, ...] = ()
     tolerations: tuple[str, ...] = ()
     allow_missing_nodes: int = 0

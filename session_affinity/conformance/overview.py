@@ -104,6 +104,8 @@ def summary(document: Mapping[str, Any]) -> Iterator[str]:
         f"cluster: Kubernetes {cluster['kubernetes']}, {cluster['provider']}, {nodes['judged']} of {nodes['total']}"
         f" nodes judged, {families}, {_served_by(cluster)}"
     )
+    if "sample" in nodes:
+        yield f"sample: {nodes['sample']}"
     access = document["access"]
     behaviour = ", behaviour only" if access["onlyBehaviour"] else ""
     yield f"access: nodes {access['nodes']}, {access['location']}{behaviour}"

@@ -245,7 +245,11 @@ def _cluster(facts: Any) -> dict[str, Any]:
     return {
         "kubernetes": facts.get("Kubernetes", ""),
         "provider": facts.get("provider", "external"),
-        "nodes": {"total": total, "judged": int(facts.get("nodes judged", total) or 0)},
+        "nodes": {
+            "total": total,
+            "judged": int(facts.get("nodes judged", total) or 0),
+            **({"sample": facts["nodes sampled"]} if "nodes sampled" in facts else {}),
+        },
         "kernels": listed("kernel"),
         "operatingSystems": listed("operating system"),
         "containerRuntimes": listed("container runtime"),

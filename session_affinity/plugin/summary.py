@@ -47,6 +47,7 @@ def summary(config: pytest.Config, stats: Stats) -> list[str]:
         f"cluster: {cluster_line(run.facts)}",
         f"suite: {suite}, {counts_line(catalogue, stats)}; false alarm {alarm}",
         *claim_lines(catalogue, stats),
+        *([f"sample: {run.facts['nodes sampled']}"] if "nodes sampled" in run.facts else []),
         f"time: {time_line(run.phases(), run.cluster_steps, time.monotonic() - run.began)}",
     ]
     if directory := config.getoption("allure_report_dir", default=None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
@@ -20,6 +21,7 @@ from session_affinity.clusters.external import (
     namespace,
     own_pod,
     placement,
+    sampling,
 )
 from session_affinity.clusters.external.cluster import ExternalCluster
 from session_affinity.clusters.external.outside import LOCAL, OtherCluster, parse
@@ -77,7 +79,7 @@ def open_external(options: ClusterOptions, progress: Progress) -> Iterator[Exter
         request_seconds=options.deadlines.api_request,
         annotations=annotations,
     )
-    candidates, unlisted = _survey(api, options)
+    options, candidates, unlisted = _survey(api, options)
     if unlisted is None:
         _place(candidates)  # raises before anything is created
     with (
@@ -97,6 +99,7 @@ def open_external(options: ClusterOptions, progress: Progress) -> Iterator[Exter
             str(proxy_configs),
             *(f"{name}: {text}" for name, text in recognition.facts().items() if name != "served by"),
             *placed.statements,
+            *_sampled(options),
             *_limits(nodes, missing, proxy_configs, candidates, options.allow_missing_nodes),
         ):
             progress.note(f"external: {line}")
@@ -118,6 +121,7 @@ def open_external(options: ClusterOptions, progress: Progress) -> Iterator[Exter
             deadlines=options.deadlines,
             facts={
                 "placement": "; ".join(placed.statements),
+                **({"nodes sampled": "; ".join(_sampled(options))} if options.sampled_from else {}),
                 **({"Kubernetes": version} if unlisted else {}),
                 **own_pod.facts(api, route.kubeconfig),
             },
@@ -130,7 +134,7 @@ def open_agents(api: Api, options: ClusterOptions, progress: Progress) -> Iterat
 
     Raises RefusedError when this user may create no namespace, NotReadyError or ClusterError when no agent runs.
     """
-    candidates, _ = _survey(api, options)
+    options, candidates, _ = _survey(api, options)
     run = namespace.new_name()
     annotated = api.with_annotations(lease.run_annotations(run, options.deadlines))
     with (
@@ -329,17 +333,35 @@ def _copy_pull_secrets(api: Api, namespaces: Mapping[str, object], options: Clus
             ) from error
 
 
-def _survey(api: Api, options: ClusterOptions) -> tuple[tuple[Candidate, ...], Placement | None]:
-    """Return the nodes, or the placement for a user who may not list them; raises UsageError for unknown names."""
+def _survey(api: Api, options: ClusterOptions) -> tuple[ClusterOptions, tuple[Candidate, ...], Placement | None]:
+    """Return the nodes, or the placement for a user who may not list them, and the options with a sample as names.
+
+    Raises UsageError for unknown names, and for a sample where nodes cannot be listed.
+    """
     selection = selection_of(options)
     try:
         nodes = api.objects(NODES)
     except ApiError as error:
         if error.status != 403:
             raise
-        return (), placement.by_scheduler(f"no permission to list nodes ({error.what})")
+        if selection.sample:
+            raise UsageError(
+                f"--nodes {options.nodes}: this user may not list the nodes", next_step="name the nodes"
+            ) from error
+        return options, (), placement.by_scheduler(f"no permission to list nodes ({error.what})")
     _require_known(selection, [node["metadata"]["name"] for node in nodes])
-    return placement.survey(nodes, tolerations_of(options), selection), None
+    surveyed = placement.survey(nodes, tolerations_of(options), selection)
+    if not selection.sample:
+        return options, surveyed, None
+    usable = [node.name for node in surveyed if node.is_selected and node.is_linux and node.is_ready]
+    options = replace(options, nodes=",".join(sampling.sample(usable, selection.sample)), sampled_from=len(usable))
+    return options, placement.survey(nodes, tolerations_of(options), selection_of(options)), None
+
+
+def _sampled(options: ClusterOptions) -> Iterator[str]:
+    """Yield what a sample of the nodes can miss."""
+    if options.sampled_from:
+        yield sampling.statement(options.sampled_from, len(selection_of(options).names))
 
 
 def _require_known(selection: NodeSelection, names: Sequence[str]) -> None:

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from session_affinity.clusters.options import ClusterOptions
 
 ALL: Final = "all"
-"""The value of --toleration that tolerates every taint."""
+"""The value of --toleration that tolerates every taint, and that of --nodes for all nodes."""
+SAMPLE: Final = "sample:"
+"""How a value of --nodes begins that takes a number of nodes."""
 EFFECTS: Final = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
@@ -56,10 +58,14 @@ class Toleration:
 
 @dataclass(frozen=True)
 class NodeSelection:
-    """The nodes that a run is about: those with all ``labels``, and of these, unless ``names`` is empty, the named."""
+    """The nodes that a run is about: those with all ``labels``, and of these, unless ``names`` is empty, the named.
+
+    With a ``sample`` that many of them, which are named once the nodes are known.
+    """
 
     labels: Mapping[str, str] = field(default_factory=dict)
     names: tuple[str, ...] = ()
+    sample: int = 0
 
     def includes(self, node: Mapping[str, Any]) -> bool:
         """Whether a node of the API is selected."""
@@ -95,8 +101,20 @@ def tolerations_of(options: ClusterOptions) -> tuple[Toleration, ...]:
 
 def selection_of(options: ClusterOptions) -> NodeSelection:
     """Return the nodes that the command line selects; raises UsageError."""
-    names = tuple(filter(None, (name.strip() for name in (options.nodes or "").split(","))))
-    return NodeSelection(pairs("--node-selector", options.node_selector), names)
+    words = [word for word in map(str.strip, (options.nodes or "").split(",")) if word not in ("", ALL)]
+    labels = {
+        **pairs("--nodes", [word for word in words if "=" in word]),
+        **pairs("--node-selector", options.node_selector),
+    }
+    samples = [word for word in words if word.startswith(SAMPLE)]
+    names = tuple(word for word in words if "=" not in word and word not in samples)
+    sizes = [word.removeprefix(SAMPLE) for word in samples]
+    if any(not size.isdigit() or not int(size) for size in sizes) or len(sizes) > 1 or (sizes and names):
+        raise UsageError(
+            f"--nodes {options.nodes} is not understood",
+            next_step=f"write names, LABEL=VALUE or {SAMPLE}N, separated by commas; a sample is not of named nodes",
+        )
+    return NodeSelection(labels, names, sample=int(sizes[0]) if sizes else 0)
 
 
 def pairs(option: str, texts: Iterable[str]) -> dict[str, str]:

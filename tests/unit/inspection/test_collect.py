@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from session_affinity.dataplane.iptables.expected import endpoint_chains
+from session_affinity.dataplane.pages import METRICS_ARGV
 from session_affinity.dataplane.proxy_config import ProxyConfig, ProxyConfigs
 from session_affinity.errors import NodeError, UsageError
 from session_affinity.inspection import collect as collect_module
@@ -74,7 +75,7 @@ class FakeNode:
         del timeout, stdin
         if self.fails:
             raise NodeError(f"{self.name}: cannot be reached", next_step="see whether it runs")
-        if argv[0] == "curl":
+        if argv == METRICS_ARGV:
             page = f"kubeproxy_sync_proxy_rules_nftables_sync_failures_total {self.failed_syncs}\n"
             return Completed(self.name, argv, 7 if self.failed_syncs is None else 0, page, "")
         if argv[0] == "cat":

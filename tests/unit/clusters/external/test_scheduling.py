@@ -75,6 +75,26 @@ def test_a_node_is_selected_by_label_and_name(selection: NodeSelection, name: st
     assert selection.includes(node) is selected
 
 
+@pytest.mark.parametrize(
+    ("nodes", "selection"),
+    [
+        ("all", NodeSelection()),
+        ("a,b", NodeSelection(names=("a", "b"))),
+        ("pool=blue,a", NodeSelection({"pool": "blue"}, ("a",))),
+        ("sample:50", NodeSelection(sample=50)),
+        ("pool=blue,sample:5", NodeSelection({"pool": "blue"}, sample=5)),
+    ],
+)
+def test_nodes_are_named_labelled_or_a_sample(nodes: str, selection: NodeSelection) -> None:
+    assert selection_of(ClusterOptions(nodes=nodes)) == selection
+
+
+@pytest.mark.parametrize("nodes", ["sample:", "sample:0", "sample:some", "sample:1,sample:2", "sample:5,a", "=x"])
+def test_nodes_that_are_not_understood_are_named(nodes: str) -> None:
+    with pytest.raises(UsageError, match=r"--nodes .* is not understood"):
+        selection_of(ClusterOptions(nodes=nodes))
+
+
 def test_options_select_nodes() -> None:
     options = ClusterOptions(nodes="a, b", node_selector=("pool=blue,zone=x", "arch=arm64"))
 
