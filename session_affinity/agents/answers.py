@@ -92,7 +92,10 @@ def shell(seconds: float) -> Run:
 
 def _judge(node: str, asked: dict[str, Any], text: str, run: Run) -> tuple[dict[str, Any], bytes]:
     question, part = read_question(text), read_part(asked["part"])
-    printed = run(snapshot.READ_RULES_ARGV[question.family])
+    argv = snapshot.READ_RULES_ARGV.get((question.mode, question.family))
+    if argv is None:
+        raise NodeError(f"{node}: an agent judges no rules of {question.mode} mode")
+    printed = run(argv)
     read = snapshot.parse(node, printed)
     found = judgement.judge(read, question, part)
     header: dict[str, Any] = {

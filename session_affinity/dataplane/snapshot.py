@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 
 _MARK: Final = "@@affinity "
 
-# The legacy tables are read only where the kernel lists them: reading them creates them, empty, for good.
-_RULES: Final = r"""
+_WORDS: Final = r"""
 say() { printf '@@affinity %s\n' "$*"; }
 has() { command -v "$1" >/dev/null 2>&1; }
+"""
+# The legacy tables are read only where the kernel lists them: reading them creates them, empty, for good.
+_RULES: Final = r"""
 save() {
   has "$1" || { say missing "$1"; return 1; }
   text=$("$1" -t nat 2>/dev/null) || { say failed "$1" "$?"; return 1; }
@@ -105,22 +107,24 @@ def with_clock(argv: Sequence[str], lists: Iterable[str]) -> tuple[str, ...]:
 
 def _argv(family: Family, *parts: str) -> tuple[str, ...]:
     six, version = ("6", "6") if family == "IPv6" else ("", "4")
-    return ("sh", "-c", "".join((*parts, _END)).replace("@6@", six).replace("@46@", version))
+    return ("sh", "-c", "".join((_WORDS, *parts, _END)).replace("@6@", six).replace("@46@", version))
 
 
 READ_ARGV: Final[Mapping[Family, tuple[str, ...]]] = {
     family: _argv(family, _RULES, _LISTS, _NFTABLES) for family in FAMILIES
 }
 """The command that reads rules, recent lists, the clock and kube-proxy's nftables table, by IP family."""
-READ_RULES_ARGV: Final[Mapping[Family, tuple[str, ...]]] = {
-    family: _argv(family, _RULES, _NFTABLES) for family in FAMILIES
+READ_RULES_ARGV: Final[Mapping[tuple[str, Family], tuple[str, ...]]] = {
+    (mode, family): _argv(family, part)
+    for mode, part in (("iptables", _RULES), ("nftables", _NFTABLES))
+    for family in FAMILIES
 }
-"""The command that reads the rules alone, by IP family; the affinity sets of nftables come with them."""
+"""The command that reads the rules of one mode alone, by mode and IP family."""
 READ_WITH_FLOWS_ARGV: Final[Mapping[Family, tuple[str, ...]]] = {
     family: _argv(family, _RULES, _LISTS, _NFTABLES, _FLOWS) for family in FAMILIES
 }
 """The command that reads conntrack entries too, by IP family; it takes longer the more there are."""
-READ_LISTS_ARGV: Final = _argv("IPv4", "say() { printf '@@affinity %s\\n' \"$*\"; }\n", _LISTS)
+READ_LISTS_ARGV: Final = _argv("IPv4", _LISTS)
 """The command that reads only the recent lists and the clock."""
 
 
