@@ -6,16 +6,13 @@ failing the run, and the run says so when the claim passes after all.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from session_affinity.errors import UsageError
+from session_affinity.releases import release_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-_RELEASE: Final = re.compile(r"v?(?P<major>\d+)\.(?P<minor>\d+)(?!\d)")
 
 
 @dataclass(frozen=True)
@@ -40,8 +37,8 @@ class KnownBehaviour:
         """
         if self.modes and mode not in self.modes:
             return False
-        release = _release(version)
-        since, until = (_release(bound) if bound else None for bound in (self.since, self.until))
+        release = release_of(version)
+        since, until = (release_of(bound) if bound else None for bound in (self.since, self.until))
         return (since is None or release >= since) and (until is None or release < until)
 
     @property
@@ -91,10 +88,3 @@ def known_behaviour(behaviours: Iterable[KnownBehaviour], versions: Iterable[str
     """Return the first behaviour that some of these versions of kube-proxy has in a proxy mode; None if none has."""
     of_nodes = tuple(versions)
     return next((known for known in behaviours if any(known.is_in(version, mode) for version in of_nodes)), None)
-
-
-def _release(version: str) -> tuple[int, int]:
-    """Return major and minor version; vendors put more after the patch version."""
-    if not (found := _RELEASE.match(version)):
-        raise UsageError(f"{version!r} is no version of Kubernetes", next_step="write it as 1.37.2")
-    return int(found["major"]), int(found["minor"])

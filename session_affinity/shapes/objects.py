@@ -83,12 +83,15 @@ class Site:
     """Where shapes are made: the nodes, the namespace, and the IP families of Services, the primary one first.
 
     ``pods`` are the endpoints of shapes that clients send requests to; by default endpoints are addresses of nobody.
+    ``longest_comment`` is how many characters namespace, name and port may have together (see
+    ``session_affinity.releases``); None for no limit but the API's.
     """
 
     nodes: tuple[SiteNode, ...]
     families: tuple[Family, ...] = ("IPv4",)
     namespace: str = "default"
     pods: tuple[SitePod, ...] = ()
+    longest_comment: int | None = None
 
     @classmethod
     def of(cls, nodes: Sequence[Mapping[str, Any]], families: Sequence[Family], namespace: str) -> Site:
@@ -132,10 +135,11 @@ class ShapeObjects:
 def objects(row: Mapping[str, str], number: int, site: Site, run: str) -> ShapeObjects:
     """Return the objects of a row; ``number`` tells the addresses of rows apart, ``run`` their names from others'."""
     name = f"affinity-shape-{number:03}-{run}"
-    if row[of.NAME] == of.LONG:
-        name = name.ljust(LONG_NAME, "x")
     families = _families(row, site)
-    ports = _ports(row)
+    ports = _ports(row, _room(site, name))
+    if row[of.NAME] == of.LONG:
+        port = max(len(port["name"]) for port in ports)
+        name = name.ljust(min(LONG_NAME, len(name) + _room(site, name) - port), "x")
     service = {
         "apiVersion": "v1",
         "kind": "Service",
@@ -190,11 +194,19 @@ def _families(row: Mapping[str, str], site: Site) -> tuple[Family, ...]:
     return tuple(dict.fromkeys(by_value[row[of.FAMILIES]]))
 
 
-def _ports(row: Mapping[str, str]) -> list[Json]:
+def _room(site: Site, name: str) -> int:
+    """Return how many characters a port's name may have, and the Service's more than this name, both together."""
+    if site.longest_comment is None:
+        return 2 * LONG_NAME
+    return site.longest_comment - len(f"{site.namespace}/{name}:")
+
+
+def _ports(row: Mapping[str, str], room: int) -> list[Json]:
     count = int(row[of.PORTS])
     ports = []
     for place in range(count):
-        name = {of.NONE: "", "one character": "abc"[place]}.get(row[of.PORT_NAME], "abc"[place] * LONG_NAME)
+        long = "abc"[place] * min(LONG_NAME, room)
+        name = {of.NONE: "", "one character": "abc"[place]}.get(row[of.PORT_NAME], long)
         protocol = row[of.PROTOCOL]
         number = FIRST_PORT + place
         if protocol == of.TCP_AND_UDP:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from session_affinity.cluster_objects.handmade import HandMadeServices
 from session_affinity.kube.resources import NODES
 from session_affinity.nodes.kube_proxy import KubeProxies
+from session_affinity.releases import release_of
 from session_affinity.scenarios.comparison import compare
 from session_affinity.scenarios.walks.run import COMPONENT, Ground
 from session_affinity.testbed.testbed import NodeTestbed
@@ -34,12 +35,6 @@ def ground_of(cluster: Cluster, api: Api, nodes: Nodes, deadlines: Deadlines) ->
     proxies = KubeProxies(nodes, cluster.proxy_configs, cluster.kube_proxy_start, deadlines)
     release = min(release_of(node["status"]["nodeInfo"]["kubeletVersion"]) for node in stored)
     return Ground(api, testbed, services, proxies, release)
-
-
-def release_of(version: str) -> tuple[int, int]:
-    """Return major and minor version of a kubelet, whose node's kube-proxy has the same; raises ValueError."""
-    major, minor, *_ = version.removeprefix("v").split(".")
-    return int(major), int(minor)
 
 
 def heal(ground: Ground, nodes: Iterable[str]) -> None:

@@ -129,6 +129,21 @@ def test_ports_have_names_and_protocols() -> None:
     assert "name" not in shape().service["spec"]["ports"][0]
 
 
+@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("namespace", ["default", "session-affinity-k3x9qa", "n" * 63])
+def test_names_keep_the_limit_of_old_kube_proxies(name: str, namespace: str) -> None:
+    site = replace(SITE, namespace=namespace, longest_comment=128)
+    made = [objects(each, number, site, "k3x9q") for number, each in enumerate(arrays.array(name).rows)]
+
+    lengths = [
+        len(f"{namespace}/{each.name}:{port.get('name', '')}")
+        for each in made
+        for port in each.service["spec"]["ports"]
+    ]
+
+    assert max(lengths) <= 128
+
+
 def test_hints_are_for_zones_and_nodes_of_the_cluster() -> None:
     zones = {zone for each in state(endpoints="3", hints=of.ZONES).endpoints for zone in each.for_zones}
     nodes = {node for each in state(endpoints="3", hints=of.NODES).endpoints for node in each.for_nodes}
