@@ -20,6 +20,7 @@ class JudgedNodes(ABC):
     """Nodes that a test can read."""
 
     family: Family = "IPv4"
+    fleet = None
 
     @abstractmethod
     def read(self, names: Any) -> ByNode[NodeSnapshot]:

@@ -178,12 +178,9 @@ class NodeSnapshot:
 class _NotRead(Mapping[Any, Any]):
     """Affinity entries that were not read."""
 
-    def __init__(self, node: str) -> None:
-        self._node = node
-
     def _refuse(self) -> NoReturn:
         raise NodeError(
-            f"{self._node}: the rules of its Services are known, and not its affinity entries",
+            "of this node the rules of Services are known, and not its affinity entries",
             next_step="read the node itself",
         )
 
@@ -203,17 +200,19 @@ def of_another(node: str, read: NodeSnapshot) -> NodeSnapshot:
     All else may differ between the two: the affinity entries are not those of this node, and asking for them raises
     NodeError.
     """
+    if read.rules_only:
+        return replace(read, node=node)
     nftables = read.nftables
     if nftables is not None:
         sets = {
-            name: each if each.timeout is None else replace(each, elements=_NotRead(node))
+            name: each if each.timeout is None else replace(each, elements=_NotRead())
             for name, each in nftables.sets.items()
         }
         nftables = replace(nftables, sets=MappingProxyType(sets))
     return replace(
         read,
         node=node,
-        lists=_NotRead(node),
+        lists=_NotRead(),
         nftables=nftables,
         flows=None,
         jiffies=None,

@@ -298,8 +298,13 @@ class Testbed(RulesOfNodes):
         with_entries: bool,
     ) -> ByNode[Judgement]:
         """Return what the late nodes have of the Services that they lacked."""
+        lacking = {service for of_node in late.values() for service in of_node}
+        asked = [service for service in services if service in lacking]
+        if self.nodes.fleet is not None and not with_entries:
+            # What an agent's node shares with others has to be the rules of all these Services.
+            asked = list(services)
         markers = () if sentinel is None else (sentinel,)
-        question = Question(self.backend.mode, self.nodes.family, tuple(services), markers)
+        question = Question(self.backend.mode, self.nodes.family, tuple(asked), markers)
         if with_entries:
             # An agent's answer has no affinity entries.
             read = self.nodes.read(tuple(late))

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 MANIFEST: Final = bundle.MANIFESTS / "node-agent.yaml"
 LABELS: Final = "app=node-agent"
+_PAUSE: Final = 0.2
+_PAUSE_A_NODE: Final = 0.001
+"""The seconds between two looks at the agents' pods, whose list is long where there are many."""
 _IMAGES_NEXT: Final = "`session-affinity images` lists the images, --image-registry takes them from a mirror"
 
 
@@ -130,7 +133,7 @@ class _Start:
         self._troubles: dict[str, str] = {}
 
     def agents(self) -> Agents:
-        poll(self._is_decided, self._deadlines.agents_ready, pause=0.2)
+        poll(self._is_decided, self._deadlines.agents_ready, pause=max(_PAUSE, len(self._nodes) * _PAUSE_A_NODE))
         missing = {name: self._reason(name) for name in self._nodes if name not in self._pods}
         if self._nodes and not self._pods:
             raise NotReadyError(

@@ -104,9 +104,9 @@ def test_the_rules_of_another_node_have_no_affinity_entries(fleet: LoopbackFleet
     with running(fleet, a=Kind.RIGHT, b=Kind.RIGHT) as testbed:
         judged = testbed.judge(services())
 
-    for name, found in judged.items():
+    for found in judged.values():
         assert found.snapshot is not None
-        with pytest.raises(NodeError, match=f"{name}: .*not its affinity entries"):
+        with pytest.raises(NodeError, match="not its affinity entries"):
             testbed.backend.affinity_entries(found.snapshot, services()[0])
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from session_affinity.agents import answers
-from session_affinity.dataplane import snapshot
+from session_affinity.dataplane import backends, snapshot
 from session_affinity.dataplane.judgement import LeftoverQuestion, NodePart, Question, digest, judge, part_of
 from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ServicePort, ServiceState
 from session_affinity.dataplane.proxy_config import ProxyConfig
@@ -107,6 +107,8 @@ def test_a_judgement_of_another_node_names_that_node(mode: str) -> None:
     assert other.digest() == found.digest()
     assert other.snapshot is not None
     assert other.snapshot.rules_only
+    with pytest.raises(NodeError, match="not its affinity entries"):
+        backends.of_mode(mode).affinity_entries(other.snapshot, X)
     assert other.about([Y]).differences == {}
 
 
