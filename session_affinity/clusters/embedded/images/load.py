@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from session_affinity.clusters.embedded.configuration import CONTAINERD_SOCKET
 from session_affinity.deadlines import DEFAULTS, Deadlines
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from session_affinity.clusters.embedded.cluster import EmbeddedCluster
 
+AT_ONCE: Final = 4
+"""The most nodes that unpack an image at a time: they share the processors and the disk of this machine."""
+
 
 def load(cluster: EmbeddedCluster, archive: Path, *, deadlines: Deadlines = DEFAULTS) -> None:
     """Import the images of an archive (OCI or docker) on every node; raises UsageError and NodeError."""
@@ -23,6 +26,6 @@ def load(cluster: EmbeddedCluster, archive: Path, *, deadlines: Deadlines = DEFA
         *(cluster.layout.programs["ctr"], "--address", CONTAINERD_SOCKET, "--namespace", "k8s.io"),
         *("images", "import", "--local", str(archive.resolve())),
     )
-    with ThreadPoolExecutor(len(cluster.nodes)) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         for done in pool.map(lambda node: node.run(argv, timeout=deadlines.image_import), cluster.nodes.values()):
             done.check()
