@@ -44,6 +44,10 @@ _READ_SECONDS: Final = 0.5
 _LIE: Final = "its agent answered what its rules do not say: {}"
 
 
+class CoordinatorLostError(ClusterError):
+    """The coordinator does not answer, and another could not be started in its pod: its node may be lost."""
+
+
 class Channel(Protocol):
     """The standard input and output of the coordinator."""
 
@@ -78,11 +82,13 @@ class Answered:
 class Fleet:
     """The agents of a run, through its coordinator; may be shared by threads, which take turns.
 
-    ``connect`` starts the coordinator and returns its channel. It is called again after the connection was lost.
+    ``connect`` starts the coordinator and returns its channel. It is called again after the connection was lost. Every
+    method raises CoordinatorLostError when that does not help; ``lost`` is why, from then on.
     """
 
     def __init__(self, secret: Secret, connect: Callable[[], Channel], *, listen: str = "") -> None:
         self.traffic = Traffic()
+        self.lost = ""
         self._secret = secret
         self._connect = connect
         self._listen = listen
@@ -178,11 +184,19 @@ class Fleet:
             idle = self._channel is not None
             try:
                 return self._attempt(request, seconds)
-            except ClusterError:
+            except ClusterError as error:
                 self._drop()
                 if not idle:
-                    raise
-            return self._attempt(request, seconds)
+                    raise self._given_up(error) from error
+            try:
+                return self._attempt(request, seconds)
+            except ClusterError as error:
+                self._drop()
+                raise self._given_up(error) from error
+
+    def _given_up(self, error: ClusterError) -> CoordinatorLostError:
+        self.lost = error.what
+        return CoordinatorLostError(error.what, next_step=error.next_step)
 
     def _attempt(self, request: dict[str, Any], seconds: float) -> list[dict[str, Any]]:
         channel = self._channel or self._open()

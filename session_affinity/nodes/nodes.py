@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from session_affinity import recorder
+from session_affinity.agents.fleet import CoordinatorLostError, Fleet
 from session_affinity.dataplane import snapshot, xt_recent
 from session_affinity.dataplane.judgement import judge
 from session_affinity.dataplane.pages import METRICS_ARGV, PAGES_ARGV
@@ -21,7 +22,6 @@ from session_affinity.nodes.node import shown_command
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from session_affinity.agents.fleet import Fleet
     from session_affinity.dataplane.judgement import Judgement, NodePart, Question
     from session_affinity.dataplane.model import Family
     from session_affinity.dataplane.snapshot import NodeSnapshot
@@ -134,11 +134,9 @@ class Nodes:
         began = time.time()
         argv = snapshot.READ_ARGV[self.family]
         wanted = {**self._nodes, **self._without_access} if names is None else dict.fromkeys(names)
-        fleet = self.fleet
-        if fleet is None:
+        states = self._through_agents(wanted, self._read_by)
+        if states is None:
             states = self._at_all(wanted, lambda name: self._read(name, argv, self._seconds(name)))
-        else:
-            states = self._through_agents(wanted, lambda tried, seconds: self._read_by(fleet, tried, seconds))
         if states.readable:
             recorder.record(recorder.NodeRead(states.readable, self.family), since=began)
         return states
@@ -149,19 +147,17 @@ class Nodes:
         """Return what nodes, all unless some are named, answer to a question; see ``ByNode`` for those that do not.
 
         ``part`` is called for each node that is asked. Agents judge where they can; elsewhere nodes are read and judged
-        here, by the same function. Raises ClusterError when the agents cannot be asked at all.
+        here, by the same function.
         """
         began = time.time()
-        fleet = self.fleet
-        if fleet is None:
+        judged = self._through_agents(
+            {**self._nodes, **self._without_access} if names is None else dict.fromkeys(names),
+            lambda fleet, tried, seconds: fleet.judge(question, {name: part(name) for name in tried}, seconds),
+        )
+        if judged is None:
             with recorder.suppressed():
                 states = self.in_family(question.family).read(names)
             judged = states.map(lambda name, state: judge(state, question, part(name)))
-        else:
-            judged = self._through_agents(
-                {**self._nodes, **self._without_access} if names is None else dict.fromkeys(names),
-                lambda tried, seconds: fleet.judge(question, {name: part(name) for name in tried}, seconds),
-            )
         snapshots = {name: found.snapshot for name, found in judged.readable.items() if found.snapshot is not None}
         if snapshots:
             recorder.record(recorder.NodeRead(snapshots, question.family), since=began)
@@ -169,17 +165,17 @@ class Nodes:
 
     def pages(self) -> ByNode[str]:
         """Return what kube-proxy's pages about its settings say on every node (see ``dataplane.pages``)."""
-        fleet = self.fleet
-        if fleet is None:
+        pages = self._through_agents(self._nodes, Fleet.pages)
+        if pages is None:
             return self.run_everywhere(PAGES_ARGV).map(lambda _, done: done.check().stdout)
-        return self._through_agents(self._nodes, fleet.pages)
+        return pages
 
     def metrics(self) -> ByNode[str]:
         """Return kube-proxy's metrics of every node (see ``dataplane.pages``); raises NodeError."""
-        fleet = self.fleet
-        if fleet is None:
+        metrics = self._through_agents({**self._nodes, **self._without_access}, Fleet.metrics)
+        if metrics is None:
             return self.run_everywhere(METRICS_ARGV).map(lambda _, done: done.check().stdout)
-        return self._through_agents({**self._nodes, **self._without_access}, fleet.metrics)
+        return metrics
 
     def read_one(self, name: str, *, flows: bool = False) -> NodeSnapshot:
         """Read one node, with ``flows`` its tracked connections too; raises NodeError."""
@@ -241,16 +237,30 @@ class Nodes:
         return ByNode(in_order, missing, allowed=self.allowed_missing)
 
     def _through_agents(
-        self, names: Iterable[str], ask: Callable[[list[str], float], tuple[Mapping[str, T], Mapping[str, str]]]
-    ) -> ByNode[T]:
-        """Return what agents answer, by node; those whose last answer was late get less time, and only now and then."""
+        self,
+        names: Iterable[str],
+        ask: Callable[[Fleet, list[str], float], tuple[Mapping[str, T], Mapping[str, str]]],
+    ) -> ByNode[T] | None:
+        """Return what agents answer, by node; None where none judge, or their coordinator is lost.
+
+        Those whose last answer was late get less time, and only now and then.
+        """
+        fleet = self.fleet
+        if fleet is None or fleet.lost:
+            return None
         wanted = list(names)
         missing = {name: reason for name, reason in self.missing.items() if name in wanted and not self._is_due(name)}
         tried = [name for name in wanted if name not in missing]
         values: dict[str, T] = {}
-        for seconds in dict.fromkeys(map(self._seconds, tried)):
+        patience: dict[float, list[str]] = {}
+        for name in tried:
+            patience.setdefault(self._seconds(name), []).append(name)
+        for seconds, asked in patience.items():
             began = time.monotonic()
-            found, silent = ask([name for name in tried if self._seconds(name) == seconds], seconds)
+            try:
+                found, silent = ask(fleet, asked, seconds)
+            except CoordinatorLostError:
+                return None
             took = time.monotonic() - began
             values |= found
             for name in found:

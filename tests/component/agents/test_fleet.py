@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,20 +15,23 @@ from session_affinity.agents import answers, node_agent
 from session_affinity.agents.session import AgentHandshake, CoordinatorHandshake, Identity, RefusedError, Secret
 from session_affinity.dataplane import snapshot
 from session_affinity.dataplane.judgement import Question, judge, part_of
+from session_affinity.dataplane.proxy_config import ProxyConfig, ProxyConfigs
 from session_affinity.deadlines import Deadlines
-from session_affinity.errors import NodeError
+from session_affinity.errors import ClusterError, NodeError
+from session_affinity.nodes.node import Completed
 from session_affinity.nodes.nodes import Nodes
+from session_affinity.testbed.testbed import NodeTestbed
 from session_affinity.waiting import poll
 from tests.scale import measure
 from tests.scale.measure import NoAccess, services, stand_ins
-from tests.scale.process_channel import LoopbackFleet
+from tests.scale.process_channel import LoopbackFleet, ProcessChannel
 from tests.scale.stand_ins import Kind, printed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from session_affinity.testbed.testbed import NodeTestbed
 
+PROXY = ProxyConfig("iptables", "10.10.0.0/16")
 SECONDS = 60.0
 """For what takes a moment on a machine that has nothing else to do."""
 LATE = Deadlines(node_read=3.0, node_second_try=3.0)
@@ -202,6 +206,40 @@ def test_agents_come_back_to_the_next_coordinator(fleet: LoopbackFleet) -> None:
     assert len(fleet.channels) == 2
     assert fleet.traffic.connections == 2
     agent.kill()
+
+
+@dataclass(frozen=True)
+class Readable:
+    """A node on which commands can be run: it prints what a node with the right rules does."""
+
+    name: str
+
+    def run(self, argv: Sequence[str], **_: object) -> Completed:
+        part = part_of(self.name, PROXY)
+        return Completed(self.name, tuple(argv), 0, printed(Kind.RIGHT, services(), part), "")
+
+
+def test_nodes_are_read_one_by_one_when_the_coordinators_node_is_lost(
+    fleet: LoopbackFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> ProcessChannel:
+        raise ClusterError("agent-coordinator: Connection timed out")
+
+    fleet.reached_at()
+    fleet.channels[0].process.kill()
+    fleet.channels[0].process.wait(10)
+    monkeypatch.setattr(fleet, "_connect", refuse)
+    nodes = Nodes({"a": Readable("a"), "b": NoAccess("b")}, fleet=fleet, allowed_missing=1)
+    testbed = NodeTestbed(nodes, ProxyConfigs(default=PROXY))
+
+    judged = testbed.judge(services())
+
+    assert fleet.lost == "agent-coordinator: Connection timed out"
+    assert judged["a"].is_equal
+    assert judged["a"].snapshot is not None
+    assert not judged["a"].snapshot.rules_only
+    assert judged.missing.keys() == {"b"}
+    assert list(nodes.read().readable) == ["a"]
 
 
 def test_an_agent_answers_no_question_but_its_own() -> None:

@@ -141,8 +141,8 @@ def test_a_node_that_is_lost_is_missing_and_the_others_are_judged(in_cluster: In
             in_cluster.defective.on_node(Place.SICK, "nft", "delete", "table", "inet", "session-affinity-lost")
         again = poll(lambda: not testbed.judge([NOTHING]).missing, 90.0, pause=0.5)
 
+    # Also where the coordinator was on that node: nodes are read one by one then.
     assert without.missing.keys() == {sick}
-    assert "did not answer within" in without.missing[sick]
     assert sick not in without.readable
     assert len(without.readable) == len(in_cluster.defective.nodes) - 1
     assert again
