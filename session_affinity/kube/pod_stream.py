@@ -22,6 +22,7 @@ class PodStream:
     def __init__(self, name: str, connection: Any) -> None:
         self._name = name
         self._connection = connection
+        self._stopped = False
         self._received = {STDOUT: bytearray(), STDERR: bytearray()}
 
     @property
@@ -48,10 +49,20 @@ class PodStream:
             )
         return self.output
 
+    def stop(self) -> None:
+        """Have the command end, without waiting for that; raises ExecError when the connection is lost."""
+        if self._stopped:
+            return
+        self._stopped = True
+        try:
+            self._connection.write_stdin(b"\n")
+        except CONNECTION_ERRORS as error:
+            raise ExecError(f"{self._name}: the connection was lost: {error}", next_step=LOST_STEP) from error
+
     def end(self, timeout: float) -> str:
         """Stop the command, wait for its end and return its output; raises ExecError if it does not end in time."""
         try:
-            self._connection.write_stdin(b"\n")
+            self.stop()
             if not poll(lambda: not self._receive(_READ_SECONDS), timeout, pause=0):
                 raise ExecError(
                     f"{self._name}: the command did not end within {timeout:.0f} s after it was stopped",

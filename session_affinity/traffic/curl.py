@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 MARK: Final = "@answer "
+_FIELDS: Final = ("url_effective", "http_code", "exitcode", "local_ip", "local_port", "num_connects", "time_total")
+_REPORT: Final = "{" + ",".join(f'"{name}":"%{{{name}}}"' for name in _FIELDS) + "} %{errormsg}"
+"""What curl reports of a request: a JSON object, and the message of an error behind it, which may have any character.
+
+``%{json}`` has ten times as much, and a shell reads a pipe byte by byte.
+"""
 _STAMPED = re.compile(r"(?P<uptime>\d+\.\d\d) (?P<line>.*)")
 _REASON = re.compile(r"\* (?:connect to .* failed|Immediate connect fail for .*): (?P<reason>.+)")
 """Printed by curl --verbose for a connection that failed: refused, or no route."""
@@ -47,7 +53,7 @@ def options(
         *("-q", "--silent", "--no-buffer", "--noproxy", "*"),
         *(("--verbose",) if on_stderr else ()),
         *("--connect-timeout", f"{timeouts.connect:g}", "--max-time", f"{timeouts.total:g}"),
-        *("--write-out", f"{'%{stderr}' if on_stderr else ''}\\n{MARK}%{{json}}\\n"),
+        *("--write-out", f"{'%{stderr}' if on_stderr else ''}\\n{MARK}{_REPORT}\\n"),
         *(() if keep_open else ("--header", "Connection: close")),
         *(("--rate", f"{per_second}/s") if per_second else ()),
     ]
@@ -64,7 +70,7 @@ def parse(text: str, expected: int) -> Answers:
     Where lines begin with an uptime, as those of scripts do, they bound the moment of each answer: it began no later
     than its own first line, and no sooner than the answer before it.
     """
-    answers = tuple(_answers(text.splitlines()))
+    answers = tuple(AnswerReader().feed(text.splitlines()))
     if len(answers) != expected:
         raise TrafficError(
             f"the client reported {len(answers)} of {expected} requests; {shown_output(text)}",
@@ -89,24 +95,34 @@ def require_new_connections(answers: Answers) -> Answers:
     return answers
 
 
-def _answers(lines: Iterable[str]) -> Iterator[Answer]:
-    endpoint, began, previous, stamp, reason = None, None, None, None, ""
-    for printed in lines:
-        stamped = _STAMPED.fullmatch(printed)
-        line = stamped["line"] if stamped else printed
-        if stamped:
-            stamp = float(stamped["uptime"])
-            previous = stamp if previous is None else previous
-        if line.startswith(MARK):
-            # A failed request has no lines before its report, so the report has its moment.
-            ended = began if began is not None else stamp
-            yield answer(line.removeprefix(MARK), endpoint, previous, ended, reason)
-            endpoint, previous, began, reason = None, ended, None, ""
-        elif failure := _REASON.fullmatch(line):
-            reason = failure["reason"]
-        elif line.strip() and began is None:
-            began = stamp
-            endpoint = host_of(line) or endpoint
+class AnswerReader:
+    """Reads the answers in curl's output, which may come in pieces of whole lines; see ``parse``."""
+
+    def __init__(self) -> None:
+        self._endpoint: str | None = None
+        self._began: float | None = None
+        self._previous: float | None = None
+        self._stamp: float | None = None
+        self._reason = ""
+
+    def feed(self, lines: Iterable[str]) -> Iterator[Answer]:
+        """Yield the answers that these lines complete; raises TrafficError if a report is malformed."""
+        for printed in lines:
+            stamped = _STAMPED.fullmatch(printed)
+            line = stamped["line"] if stamped else printed
+            if stamped:
+                self._stamp = float(stamped["uptime"])
+                self._previous = self._stamp if self._previous is None else self._previous
+            if line.startswith(MARK):
+                # A failed request has no lines before its report, so the report has its moment.
+                ended = self._began if self._began is not None else self._stamp
+                yield answer(line.removeprefix(MARK), self._endpoint, self._previous, ended, self._reason)
+                self._endpoint, self._previous, self._began, self._reason = None, ended, None, ""
+            elif failure := _REASON.fullmatch(line):
+                self._reason = failure["reason"]
+            elif line.strip() and self._began is None:
+                self._began = self._stamp
+                self._endpoint = host_of(line) or self._endpoint
 
 
 def host_of(line: str) -> str | None:
@@ -126,7 +142,7 @@ def answer(
     ``endpoint`` is the host name in the answer. ``reason`` is why the connection failed, empty if that is unknown.
     """
     try:
-        report: dict[str, Any] = json.loads(text)
+        report, message = read_report(text)
         url = urlsplit(report["url_effective"])
         target = Target(url.hostname or "", url.port or 80)
         status, exit_code = int(report["http_code"]), int(report["exitcode"])
@@ -137,7 +153,7 @@ def answer(
             local_port=int(report["local_port"]),
             connects=int(report["num_connects"]),
             seconds=float(report["time_total"]),
-            error=_error(exit_code, report.get("errormsg"), reason, status, endpoint),
+            error=_error(exit_code, message, reason, status, endpoint),
             not_before=not_before,
             not_after=not_after,
             local_address=str(report.get("local_ip") or ""),
@@ -149,7 +165,15 @@ def answer(
         ) from error
 
 
-def _error(exit_code: int, message: str | None, reason: str, status: int, endpoint: str | None) -> str:
+def read_report(text: str) -> tuple[dict[str, Any], str]:
+    """Return curl's report of one request, and the message of its error; raises ValueError if it is malformed."""
+    report, end = json.JSONDecoder().raw_decode(text)
+    if not isinstance(report, dict):
+        raise ValueError(f"not a JSON object: {report!r}")  # noqa: TRY004 - the text is wrong, no argument is
+    return report, text[end:].strip()
+
+
+def _error(exit_code: int, message: str, reason: str, status: int, endpoint: str | None) -> str:
     if exit_code:
         return f"curl {exit_code}: {message or 'no message'}{f' ({reason})' if reason else ''}"
     if status != 200:

@@ -62,6 +62,16 @@ class _RunningScenario:
             self.stream = None
 
 
+def _stop_streams(of: Iterable[_RunningScenario]) -> None:
+    """End the streams of requests, all at the same time, and keep their answers."""
+    stopped = [running for running in of if running.stream]
+    for running in stopped:
+        if running.stream:
+            running.stream.end()
+    for running in stopped:
+        running.stop_stream()
+
+
 def run(plans: Mapping[Scenario, ScenarioPlan], testbed: Testbed) -> dict[Scenario, ScenarioResult]:
     """Run all scenarios and return what was observed of each; raises SuiteError."""
     # Not recorded as a whole: each claim has the evidence of its own scenario.
@@ -83,8 +93,7 @@ class _Run:
             self._begin()
             for number in range(max(len(plan.changes) for plan in self._plans.values())):
                 self._round(number)
-            for running in self._running.values():
-                running.stop_stream()
+            _stop_streams(self._running.values())
             steps = {scenario: _with_streamed_answers(running) for scenario, running in self._running.items()}
             over = self._client.uptime()
             left = self._end(steps)
@@ -113,9 +122,7 @@ class _Run:
     def _round(self, number: int) -> None:
         changing = [running for running in self._running.values() if number < len(running.plan.changes)]
         changes = {running.service.name: running.plan.changes[number] for running in changing}
-        for running in changing:
-            if changes[running.service.name].silent:
-                running.stop_stream()
+        _stop_streams(running for running in changing if changes[running.service.name].silent)
         at, began = self._client.uptime(), time.monotonic()
         endpoints = {
             running.service.name: changes[running.service.name].act(running.service, running.answered_by)

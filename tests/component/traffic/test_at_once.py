@@ -24,12 +24,11 @@ def report(number: int, seconds: float = 1.01, exit_code: int = 0) -> str:
         "url_effective": f"http://{TARGET}/?wait=1s&number={number}",
         "http_code": 0 if exit_code else 200,
         "exitcode": exit_code,
-        "errormsg": "timed out" if exit_code else None,
         "local_port": 40000 + number,
         "num_connects": 1,
         "time_total": seconds,
     }
-    return f"\n{curl.MARK}{json.dumps(fields)}\n"
+    return f"\n{curl.MARK}{json.dumps(fields)} {'timed out' if exit_code else ''}\n"
 
 
 def body(number: int, host: str) -> str:

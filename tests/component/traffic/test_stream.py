@@ -24,7 +24,7 @@ needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl
 TARGET = Target("10.200.1.5", 9000)
 JSON = (
     '{{"url_effective": "http://10.200.1.5:9000/?{number}", "http_code": {status}, "exitcode": {code}, '
-    '"local_port": 4000{number}, "num_connects": {connects}, "time_total": 0.001, "errormsg": "refused"}}'
+    '"local_port": 4000{number}, "num_connects": {connects}, "time_total": 0.001}} refused'
 )
 
 

@@ -13,17 +13,16 @@ from session_affinity.traffic.answers import Target
 SERVICE = Target("10.200.1.201", 9000)
 
 
-def report(**changes: object) -> str:
+def report(*, errormsg: str | None = None, **changes: object) -> str:
     fields = {
         "url_effective": "http://10.200.1.201:9000/?1",
         "http_code": 200,
         "exitcode": 0,
-        "errormsg": None,
         "local_port": 35002,
         "num_connects": 1,
         "time_total": 0.001116,
     }
-    return f"{curl.MARK}{json.dumps(fields | changes)}"
+    return f"{curl.MARK}{json.dumps(fields | changes)} {errormsg or ''}"
 
 
 def body(name: str) -> str:

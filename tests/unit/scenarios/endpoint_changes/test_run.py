@@ -118,6 +118,9 @@ class FakeStream:
             self.seen.append(self.world.answer(self.target))
         return Answers(tuple(self.seen))
 
+    def end(self) -> None:
+        pass
+
     def stop(self) -> Answers:
         self.over = True
         return Answers(tuple(self.seen))
