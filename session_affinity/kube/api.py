@@ -16,6 +16,7 @@ from session_affinity.deadlines import DEFAULTS
 from session_affinity.kube import in_cluster, pod_exec
 from session_affinity.kube.pod_channel import PodChannel
 from session_affinity.kube.pod_shell import PodShell
+from session_affinity.kube.pod_shells import PodShells
 from session_affinity.kube.pod_stream import PodStream
 from session_affinity.kube.reply import ApiError, Object, Reply, read_reply
 from session_affinity.kube.resources import ENDPOINT_SLICES, SERVICES, Resource, resource_of
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kubernetes.client.api_client import ApiClient
+
+    from session_affinity.kube.pod_shell import ShellResult
 
 __all__ = ["FIELD_MANAGER", "Api", "ApiError", "Change", "Object", "PatchType"]
 
@@ -41,6 +44,9 @@ _PAUSE_SECONDS: Final = 0.5
 _RETRIES: Final = 1
 """How many times urllib3 opens a broken connection again."""
 
+_CONNECTIONS: Final = 32
+"""How many connections are kept open for threads: opening one takes longer than a request."""
+
 # The client declares no types for this function.
 _load: Any = config.new_client_from_config
 
@@ -55,7 +61,7 @@ class PatchType(StrEnum):
 
 
 class Api:
-    """The API of one cluster. May be shared by threads: each has its own connection.
+    """The API of one cluster. May be shared by threads, which share its connections too.
 
     ``request_seconds`` bounds each attempt of a request, and also the time for which a request is repeated while the
     API server is overloaded or starting. Every method raises ApiError when there is no answer. The ``try_`` methods
@@ -75,7 +81,9 @@ class Api:
         self._context = context
         self._request_seconds = request_seconds
         self._annotations = dict(annotations or {})
-        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._shared_client: ApiClient | None = None
+        self._shells = PodShells(lambda command: pod_exec.connect(self._client(), command, self._request_seconds))
 
     def with_annotations(self, annotations: Mapping[str, str]) -> Api:
         """Return the same API, with these annotations on everything that it creates."""
@@ -219,6 +227,14 @@ class Api:
         command = pod_exec.PodCommand(namespace, pod, tuple(argv), container)
         return pod_exec.run(self._client(), command, timeout, self._request_seconds)
 
+    def run(self, namespace: str, pod: str, argv: Sequence[str], *, timeout: float, container: str = "") -> ShellResult:
+        """Run a command as ``exec`` does, in a shell that stays open in the pod; raises ExecError."""
+        return self._shells.run((namespace, pod, container), argv, timeout=timeout)
+
+    def close(self) -> None:
+        """End the shells that stay open in pods."""
+        self._shells.close()
+
     def start(self, namespace: str, pod: str, argv: Sequence[str], *, container: str = "") -> PodStream:
         """Start a command in a pod that runs until ``PodStream.end``; raises ExecError."""
         command = pod_exec.PodCommand(namespace, pod, tuple(argv), container, stdin=True)
@@ -285,21 +301,25 @@ class Api:
         return replies[-1]
 
     def _client(self) -> ApiClient:
-        client: ApiClient | None = getattr(self._local, "client", None)
-        if client is None:
-            # By default urllib3 makes four attempts: a server that hangs would take four times request_seconds.
-            configuration = Configuration(retries=_RETRIES)
-            client = (
-                in_cluster.new_client(configuration)
-                if self._kubeconfig == in_cluster.SERVICE_ACCOUNT
-                else _load(
-                    config_file=str(self._kubeconfig),
-                    context=self._context,
-                    persist_config=False,
-                    client_configuration=configuration,
-                )
+        with self._lock:
+            if self._shared_client is None:
+                self._shared_client = self._new_client()
+            return self._shared_client
+
+    def _new_client(self) -> ApiClient:
+        # By default urllib3 makes four attempts: a server that hangs would take four times request_seconds.
+        configuration = Configuration(retries=_RETRIES)
+        configuration.connection_pool_maxsize = _CONNECTIONS
+        client: ApiClient = (
+            in_cluster.new_client(configuration)
+            if self._kubeconfig == in_cluster.SERVICE_ACCOUNT
+            else _load(
+                config_file=str(self._kubeconfig),
+                context=self._context,
+                persist_config=False,
+                client_configuration=configuration,
             )
-            self._local.client = client
+        )
         return client
 
 

@@ -51,11 +51,13 @@ class PodShell:
         self._connection: Any = None
         self._number = 0
 
-    def run(self, argv: Sequence[str], *, timeout: float, stdin: str | None = None) -> ShellResult:
+    def run(
+        self, argv: Sequence[str], *, timeout: float, stdin: str | None = None, repeats: bool = True
+    ) -> ShellResult:
         """Run a command and wait for its end, at most ``timeout`` seconds; raises ExecError.
 
-        A connection that was lost while it was idle is opened again. A command whose new connection is lost is not
-        repeated.
+        A connection that was lost while it was idle is opened again, unless ``repeats`` is False: the command may have
+        begun. A command whose new connection is lost is not repeated.
         """
         deadline = time.monotonic() + timeout
         if not self._lock.acquire(timeout=timeout):
@@ -63,11 +65,11 @@ class PodShell:
                 f"{self._name}: the shell was busy with other commands for {timeout:.0f} s", next_step=SLOW_MACHINE
             )
         try:
-            idle = self._connection is not None
+            may_repeat = repeats and self._connection is not None
             try:
                 return self._attempt(argv, stdin, deadline, timeout)
             except LostConnectionError:
-                if not idle:
+                if not may_repeat:
                     raise
                 return self._attempt(argv, stdin, deadline, timeout)
         finally:

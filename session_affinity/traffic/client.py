@@ -155,7 +155,7 @@ class Client(Requester):
         return by_round
 
     def _run(self, argv: Sequence[str], timeout: float) -> str:
-        result = self.api.exec(self.namespace, self.pod, argv, timeout=timeout, container=self.container)
+        result = self.api.run(self.namespace, self.pod, argv, timeout=timeout, container=self.container)
         if result.returncode in NO_PROGRAM:
             raise TrafficError(
                 f"{self.namespace}/{self.pod}: {result.stderr.strip()[-300:] or 'a program is missing'}",

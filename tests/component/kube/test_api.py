@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -244,17 +245,15 @@ def test_a_broken_connection_is_an_error_without_status(
     assert lost.value.status == 0
 
 
-def test_each_thread_has_its_own_client(api: Api) -> None:
+def test_threads_share_a_client_with_a_connection_for_each(api: Api) -> None:
     Server.answer = (200, {"gitVersion": "v1.37.2"})
-    clients = []
+    together = threading.Barrier(3)
 
-    def send() -> None:
-        assert api.server_version() == "v1.37.2"
-        clients.append(api._client())
+    def send(_: int) -> str:
+        together.wait(5)
+        return api.server_version()
 
-    send()
-    thread = threading.Thread(target=send)
-    thread.start()
-    thread.join()
-    first, second = clients
-    assert first is not second
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(send, range(3))) == ["v1.37.2"] * 3
+    assert api._client() is api._client()
+    assert api._client().configuration.connection_pool_maxsize >= 3
