@@ -18,6 +18,7 @@ from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import NodeError
 from session_affinity.nodes.by_node import ByNode
 from session_affinity.nodes.node import shown_command
+from session_affinity.nodes.shared_reads import SharedReads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -89,6 +90,7 @@ class Nodes:
         self._deadlines = deadlines
         self._clocks = _Clocks()
         self._failures = _Failures()
+        self._reads: SharedReads[NodeSnapshot] = SharedReads()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -318,7 +320,12 @@ class Nodes:
             lists = self._clocks.lists
         if lists:
             argv = snapshot.with_clock(argv, lists)
-        return self._with_sample(snapshot.parse(name, self._run(name, argv, seconds).check().stdout))
+        command = tuple(argv)
+        return self._with_sample(
+            self._reads.read(
+                (name, command), lambda: snapshot.parse(name, self._run(name, command, seconds).check().stdout)
+            )
+        )
 
     def _with_sample(self, state: NodeSnapshot) -> NodeSnapshot:
         if state.jiffies is not None:

@@ -32,7 +32,7 @@ from session_affinity.dataplane.iptables.expected import (
     port_chains,
     shared_rules,
 )
-from session_affinity.dataplane.iptables.index import Destination, RuleIndex, chain_in, destination
+from session_affinity.dataplane.iptables.index import Destination, RuleIndex, chain_in, destination, index_of
 from session_affinity.dataplane.iptables.save import Match, network
 from session_affinity.dataplane.pairing import (
     OUTSIDE_ORDER,
@@ -97,7 +97,7 @@ def compare_many(
     Where kube-proxy leaves open which rules it writes, any of them is right: when slices disagree about an endpoint
     (``ServiceState.alternatives``), and when two of the Services have the same address and port.
     """
-    index = RuleIndex(ruleset)
+    index = index_of(ruleset)
     states = {service: tuple(service.alternatives(node)) for service in services}
     wanted = {
         state: expected(state, proxy, node) for states_of_service in states.values() for state in states_of_service

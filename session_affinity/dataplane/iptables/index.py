@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.model import ServiceState
 
 _DNAT = re.compile(r" --to-destination (\S+)")
+_COMMENT = re.compile(r' -m comment --comment "?([^"\s]+)')
 Destination = tuple[str, str, str]
 """The destination address, protocol and port of a rule; empty where it matches none."""
 
@@ -39,6 +40,14 @@ def dnat_target(rules: Iterable[Rule]) -> str | None:
     """Return the DNAT target of a chain's rules; None when none of them is a DNAT rule."""
     matches = (_DNAT.search(rule.body) for rule in rules)
     return next((match[1] for match in matches if match), None)
+
+
+def index_of(ruleset: Ruleset) -> RuleIndex:
+    """Return the index of a node's rules, which is made once: the same rules are compared for claim after claim."""
+    index = ruleset.memory.get(RuleIndex)
+    if not isinstance(index, RuleIndex):
+        index = ruleset.memory[RuleIndex] = RuleIndex(ruleset)
+    return index
 
 
 @dataclass(frozen=True)
@@ -103,12 +112,27 @@ class RuleIndex:
         (pkg/proxy/iptables/proxier.go, servicePortEndpointChainName).
         """
         former: dict[ServiceState, dict[str, str]] = {}
-        unwanted = [(chain, at) for chain, at in self.endpoint_targets.items() if chain not in wanted]
-        for service in services if unwanted else ():
+        for service in services:
+            # Most chains are other Services', as their comments say; the hash is what decides.
+            unwanted = [
+                (chain, at)
+                for key in ("", service.key)
+                for chain, at in self._targets_by_service.get(key, {}).items()
+                if chain not in wanted
+            ]
             chains = {chain: at for chain, at in unwanted if chain in _names(service, at)}
             if chains:
                 former[service] = chains
         return former
+
+    @cached_property
+    def _targets_by_service(self) -> Mapping[str, Mapping[str, str]]:
+        """The DNAT targets of the KUBE-SEP chains by the Service in their comments, empty where they have none."""
+        by_service: dict[str, dict[str, str]] = defaultdict(dict)
+        for chain, at in self.endpoint_targets.items():
+            comment = _COMMENT.search(self.ruleset.rules(chain)[0].body)
+            by_service[comment[1].partition(":")[0] if comment else ""][chain] = at
+        return by_service
 
 
 def _names(service: ServiceState, at: str) -> list[str]:

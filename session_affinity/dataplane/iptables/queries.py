@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from session_affinity.dataplane import chain_names
 from session_affinity.dataplane.iptables.expected import ENTRY_CHAINS, balancing_chains, endpoint_chains, port_chains
-from session_affinity.dataplane.iptables.index import RuleIndex
+from session_affinity.dataplane.iptables.index import index_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -61,7 +61,7 @@ def endpoint_chain_targets(service: ServiceState, ruleset: Ruleset) -> Mapping[s
     The name of a KUBE-SEP chain is the hash of Service port and DNAT target, so it can be verified without the
     endpoint (pkg/proxy/iptables/proxier.go, servicePortEndpointChainName).
     """
-    return RuleIndex(ruleset).former_endpoints((service,), ()).get(service, {})
+    return index_of(ruleset).former_endpoints((service,), ()).get(service, {})
 
 
 def _entry_rules(chains: Iterable[str], ruleset: Ruleset) -> list[Rule]:

@@ -162,6 +162,8 @@ class Ruleset:
     """The chains of every table that was printed; methods look in the nat table unless another is named."""
 
     tables: Mapping[str, Mapping[str, Chain]] = field(default_factory=dict)
+    memory: dict[type, object] = field(default_factory=dict, compare=False, repr=False)
+    """What was computed from the chains."""
 
     def chains(self, table: str = "nat") -> Mapping[str, Chain]:
         """Return the chains of a table by name, in the printed order."""
