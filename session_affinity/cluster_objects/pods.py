@@ -20,7 +20,7 @@ from session_affinity.text import first_text, listed
 from session_affinity.waiting import SLOW_MACHINE, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from session_affinity.kube.api import Api
 
@@ -31,6 +31,9 @@ SELECTOR: Final = ",".join(f"{name}={value}" for name, value in LABELS.items())
 READINESS_GATE: Final = "session-affinity.example/ready"
 GATED: Final[Mapping[str, Any]] = {"readinessGates": [{"conditionType": READINESS_GATE}]}
 """Fields of a pod's specification that make its readiness depend on ``Pods.set_ready``, without a readiness probe."""
+
+PODS_PAUSE: Final = 0.1
+"""Seconds between two looks at pods that are to be Ready."""
 
 Pod = Mapping[str, Any]
 
@@ -200,9 +203,11 @@ def wait_for_ready(api: Api, namespace: str, names: Sequence[str], seconds: floa
     ready: dict[str, Pod] = {}
 
     def all_ready() -> bool:
-        ready.update(ready_pods(api, namespace, names))
+        pods = {pod["metadata"]["name"]: pod for pod in api.objects(PODS, namespace)}
+        waited_for = [pods[name] for name in names if name in pods]
+        ready.update({pod["metadata"]["name"]: pod for pod in waited_for if pod_state.is_ready(pod)})
         if len(ready) < len(names):
-            _raise_if_stuck(api, namespace, names)
+            _raise_if_stuck(waited_for)
         return len(ready) == len(names)
 
     def late() -> str:
@@ -216,6 +221,7 @@ def wait_for_ready(api: Api, namespace: str, names: Sequence[str], seconds: floa
         what=f"pods in namespace {namespace} to be Ready: {listed(names)}",
         last_state=lambda: f"not Ready: {late()}",
         next_step=f"check that their nodes can run them; {SLOW_MACHINE}",
+        pause=PODS_PAUSE,
     )
     return {name: ready[name] for name in names}
 
@@ -229,9 +235,8 @@ def pod_refusal(pod: Pod, error: ApiError) -> ClusterError:
     )
 
 
-def _raise_if_stuck(api: Api, namespace: str, names: Collection[str]) -> None:
+def _raise_if_stuck(pods: Iterable[Pod]) -> None:
     """Raise NotReadyError if a pod will not run: its image cannot be pulled, or it cannot be scheduled."""
-    pods = [pod for pod in api.objects(PODS, namespace) if pod["metadata"]["name"] in names]
     if reasons := [reason for reason in map(pod_state.trouble, pods) if reason]:
         raise NotReadyError(
             first_text(reasons),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from session_affinity import recorder
 from session_affinity.cluster_objects.labels import PART_OF, unique_name
-from session_affinity.dataplane.model import ServiceState
+from session_affinity.dataplane.model import SERVICE_NAME_LABEL, ServiceState
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import NotReadyError
 from session_affinity.kube.resources import ENDPOINT_SLICES, SERVICES
@@ -18,7 +18,7 @@ from session_affinity.text import listed
 from session_affinity.waiting import SLOW_MACHINE, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from session_affinity.dataplane.model import Family
     from session_affinity.kube.api import Api, Object
@@ -113,12 +113,13 @@ class Services:
             stored = list(pool.map(self._api.create, manifests))
         states: list[ServiceState] = []
         slices: list[Object] = []
+        of_these = _slices_of(service["metadata"]["name"] for service in stored)
 
         def late() -> list[tuple[ServiceState, int]]:
             return [pair for pair in zip(states, expected, strict=True) if not _has(*pair)]
 
         def all_have_endpoints() -> bool:
-            slices[:] = self._api.objects(ENDPOINT_SLICES, self._namespace, labels=SELECTOR)
+            slices[:] = self._api.objects(ENDPOINT_SLICES, self._namespace, labels=of_these)
             states[:] = [ServiceState.from_objects(service, slices, family=self.family) for service in stored]
             return not late()
 
@@ -153,17 +154,20 @@ class Services:
 
         ``expected`` are the names of the pods, by the Service's name. Raises NotReadyError.
         """
+        if not expected:
+            return {}
         states: dict[str, ServiceState] = {}
+        services = self._api.objects(SERVICES, self._namespace, labels=SELECTOR)
+        stored = [service for service in services if service["metadata"]["name"] in expected]
+        of_these = _slices_of(expected)
 
         def late() -> list[str]:
             return [name for name, pods in expected.items() if name not in states or _pods(states[name]) != {*pods}]
 
         def all_are_there() -> bool:
-            slices = self._api.objects(ENDPOINT_SLICES, self._namespace, labels=SELECTOR)
-            stored = self._api.objects(SERVICES, self._namespace, labels=SELECTOR)
+            slices = self._api.objects(ENDPOINT_SLICES, self._namespace, labels=of_these)
             for service in stored:
-                if (name := service["metadata"]["name"]) in expected:
-                    states[name] = ServiceState.from_objects(service, slices, family=self.family)
+                states[service["metadata"]["name"]] = ServiceState.from_objects(service, slices, family=self.family)
             return not late()
 
         def lacking() -> str:
@@ -253,6 +257,11 @@ def manifest(name: str, namespace: str, request: ServiceRequest) -> Object:
         spec |= {"sessionAffinity": request.affinity, **_config(request.timeout_seconds)}
     metadata = {"name": name, "namespace": namespace, "labels": dict(LABELS)}
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {**spec, **request.spec}}
+
+
+def _slices_of(names: Iterable[str]) -> str:
+    """Return the label selector of the EndpointSlices of some Services: those of all others are most of an answer."""
+    return f"{SERVICE_NAME_LABEL} in ({','.join(names)})"
 
 
 def _config(timeout_seconds: int | None) -> dict[str, Any]:

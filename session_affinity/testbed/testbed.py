@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-POLL_SECONDS: Final = 0.15
+POLL_SECONDS: Final = 0.2
 """The pause between two reads of the nodes: reads take the processor time that kube-proxy needs."""
 SENTINEL_PORT: Final = {"name": "web", "port": 9099, "targetPort": 80, "protocol": "TCP"}
 """A port that no other Service has.
