@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -162,7 +163,15 @@ class DefectiveCluster:
             *("-p", "no:cacheprovider", f"--deadline-scale={self.deadline_scale:g}", *options),
         )
         seconds = RUN_SECONDS * self.deadline_scale
-        completed = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=seconds)
+        # Hundreds of runs compile the same modules otherwise, where the environment keeps no bytecode.
+        environment = {
+            **os.environ,
+            "PYTHONDONTWRITEBYTECODE": "",
+            "PYTHONPYCACHEPREFIX": str(self.directory / "bytecode"),
+        }
+        completed = subprocess.run(
+            argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=seconds
+        )
         output = completed.stdout + completed.stderr
         assert results.exists(), output
         return read(results.read_text(), output)
@@ -210,6 +219,7 @@ class DefectiveCluster:
             assert answers.only_endpoint, answers.summary()
         finally:
             services.delete(service)
+            api.close()
 
 
 def start(shape: Shape, directory: Path, *, deadline_scale: float = 1.0) -> DefectiveCluster:
