@@ -1,0 +1,1 @@
+"""Where the time of a run goes: ``python -m ci.performance`` measures one, by phase, claim and program."""
