@@ -135,7 +135,7 @@ def test_changes_made_while_kube_proxy_was_stopped_are_right_after_its_restart(
 
     Preconditions: Services with ClientIP and without it; affinity entries of a client, on a node, for those with
         ClientIP.
-    Steps: stop the node's kube-proxy; patch one Service to ClientIP, one to None, the timeout of one to 30 seconds,
+    Steps: stop the node's kube-proxy; patch one Service to ClientIP, one to None, the timeout of one to an hour,
         delete one, let one lose its endpoints and create a new one; kill that kube-proxy and start it again.
     Expected: the node has the rules of all Services as they are now, and nothing of the deleted one; the entry is kept
         where only the timeout changed, and gone where affinity is None.
@@ -159,7 +159,7 @@ def test_clients_get_what_services_became_while_kube_proxy_was_stopped(
 
     Preconditions: Services with ClientIP and without it; the client is bound to an endpoint of one of them.
     Steps: stop the kube-proxy of the client's node; patch one Service to ClientIP, the timeout of the one to which the
-        client is bound to 30 seconds, delete one and create a new one; kill that kube-proxy and start it again; 10
+        client is bound to an hour, delete one and create a new one; kill that kube-proxy and start it again; 10
         requests to each Service, one to the deleted one.
     Expected: one endpoint answers all requests to a Service with ClientIP, and that to which the client is bound where
         it was bound; nothing answers for the deleted one.
@@ -185,7 +185,7 @@ def test_nothing_that_changes_while_syncs_fail_is_lost(
     Preconditions: Services with ClientIP and without it; affinity entries of a client on its node for those with
         ClientIP.
     Steps: have the kube-proxy of the client's node start no program, so that its syncs fail; patch one Service to
-        ClientIP, one to None, the timeout of one to 30 seconds, delete one, let one lose its endpoints and create a new
+        ClientIP, one to None, the timeout of one to an hour, delete one, let one lose its endpoints and create a new
         one; let it start programs again, and create another Service; 10 requests to each Service, one to the deleted
         one.
     Expected: the node has the rules of all Services as they are now, and nothing of the deleted one; the entry is kept

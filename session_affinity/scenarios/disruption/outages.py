@@ -44,6 +44,8 @@ FLOWS: Final = 2
 """Flows of datagrams that go on during an outage."""
 NOBODY: Final = {"app": "nobody"}
 """A selector that selects no pod."""
+PATCHED_TIMEOUT: Final = 3600
+"""Seconds, another timeout than the default and longer than any run: a client is bound until it is asked for."""
 MANY: Final = 20
 """Services of which kube-proxy writes the rules when it is killed."""
 TRIES: Final = 5
@@ -218,7 +220,7 @@ class Outages:
             before = self._with_absent_client(off, patched)
             with outage(at_end, node):
                 on, off = services.switch(on, CLIENT_IP), services.switch(off, NO_AFFINITY)
-                (patched,) = services.patch_timeouts([patched], 30)
+                (patched,) = services.patch_timeouts([patched], PATCHED_TIMEOUT)
                 services.delete(deleted)
                 services.change(emptied, {"selector": {**dict.fromkeys(self.datagrams.selector), **NOBODY}})
                 emptied = services.wait_for_endpoints({emptied.name: ()})[emptied.name]
@@ -337,7 +339,7 @@ class Outages:
             sync = testbed.wait_for_sync(other, since=since, nodes=(node,))
             other_rules = self._node_rules(nodes.read_one(node), (other,), sync)
             since = time.monotonic()
-            (patched,) = testbed.services.patch_timeouts([service], 30)
+            (patched,) = testbed.services.patch_timeouts([service], PATCHED_TIMEOUT)
             sync = testbed.wait_for_sync(patched, since=since, nodes=(node,))
             blocked_rules = self._node_rules(nodes.read_one(node), (patched,), sync)
             return BlockingRule(other_rules, blocked_rules, (failed, self.proxies.failed_syncs(node)))
