@@ -81,14 +81,14 @@ fast-integration: setup
 	@$(VENV)/bin/session-affinity cluster build >/dev/null
 	$(RUN) -m pytest tests/integration -m "not long"
 
-defects: setup ## break a cluster in every way we know, and see the claims fail; ARGS='-k "kube-proxy hangs"' selects
+defects: setup ## break a cluster in every way we know, and see the claims fail; ARGS='-k "hangs and datagrams"' selects
 	@$(VENV)/bin/session-affinity cluster build >/dev/null
 	$(RUN) -m pytest tests/defects $(ARGS)
 
 fast-defects: setup
 	$(RUN) -m pytest tests/defects -m fast
 
-settings: setup ## judge healthy clusters with every setting of kube-proxy, in both modes; ARGS='-k "node CIDR"' selects
+settings: setup ## judge healthy clusters with every setting of kube-proxy, in both modes; ARGS='-k "CIDR"' selects
 	@$(VENV)/bin/session-affinity cluster build >/dev/null
 	$(RUN) -m pytest tests/settings $(ARGS)
 

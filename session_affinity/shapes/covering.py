@@ -1,7 +1,8 @@
-"""Covering arrays: rows of values in which every feasible pair of values of two dimensions occurs.
+"""Covering arrays: rows of values in which every feasible pair of values of two dimensions occurs, and shows.
 
-A pair is feasible when some row with it fulfils all constraints, which backtracking decides. Rows are grown from an
-uncovered pair, value by value, each time the one that covers most (as AETG does: Cohen et al., The AETG System, 1997).
+A pair is feasible when some row with it fulfils all constraints and masks neither value, which backtracking decides.
+Rows are grown from an uncovered pair, value by value, each time the one that covers most (as AETG does: Cohen et al.,
+The AETG System, 1997).
 """
 
 from __future__ import annotations
@@ -35,15 +36,41 @@ class Constraint:
 
 
 @dataclass(frozen=True)
+class Mask:
+    """What keeps a value from showing in the rules; ``reason`` says it in words.
+
+    The values of the dimensions ``masked`` make no difference in a row whose values of the dimensions ``by`` are
+    masking. In a combination of values that has all of ``by`` itself they still count: that is what it is about.
+    """
+
+    reason: str
+    masked: frozenset[str]
+    by: tuple[str, ...]
+    is_masking: Callable[..., bool]
+
+    def concerns(self, names: Iterable[str]) -> bool:
+        """Whether a row with this mask would not cover a combination of these dimensions."""
+        given = frozenset(names)
+        return not self.masked.isdisjoint(given - frozenset(self.by)) and not given.issuperset(self.by)
+
+    def hides(self, names: Sequence[str]) -> bool:
+        """Whether a combination of these dimensions has the masking values and is hidden by them but for those."""
+        others = frozenset(names) - frozenset(self.by)
+        return bool(others) and others <= self.masked and len(others) + len(self.by) == len(names)
+
+
+@dataclass(frozen=True)
 class Space:
     """All rows: the values of each dimension, the default first, and the constraints between dimensions.
 
-    ``triples`` are the dimensions among which every feasible triple of values is to be covered too.
+    ``triples`` are the dimensions among which every feasible triple of values is to be covered too. A row covers a
+    combination when no mask hides one of its values.
     """
 
     values: Mapping[str, tuple[str, ...]]
     constraints: tuple[Constraint, ...] = ()
     triples: tuple[str, ...] = ()
+    masks: tuple[Mask, ...] = ()
 
     def is_allowed(self, row: Mapping[str, str]) -> bool:
         """Whether a row, perhaps of some dimensions only, fulfils the constraints between those that it has."""
@@ -56,11 +83,41 @@ class Space:
             if len(values) == len(constraint.dimensions) and not constraint.is_fulfilled(*values):
                 yield constraint
 
-    def completed(self, row: Mapping[str, str]) -> Row | None:
-        """Return an allowed row of all dimensions that has these values, with as many defaults as it may; or None."""
+    def completed(self, row: Mapping[str, str], shown: Iterable[str] = ()) -> Row | None:
+        """Return an allowed row of all dimensions that has these values, with as many defaults as it may; or None.
+
+        The values of the dimensions ``shown`` make a combination that the row is to cover.
+        """
         if not self.is_allowed(row):
             return None
-        return self._completed(dict(row), self._nearest_first(row))
+        names = tuple(shown)
+        masks = () if self._is_about_masking(row, names) else self._masks_of(names)
+        if any(mask.is_masking(*(row[name] for name in mask.by)) for mask in masks if row.keys() >= set(mask.by)):
+            return None
+        return self._completed(dict(row), self._nearest_first(row), masks)
+
+    def _is_about_masking(self, row: Mapping[str, str], names: Sequence[str]) -> bool:
+        """Whether one value of a combination hides all others: that nothing else shows is what it is about."""
+        return any(mask.is_masking(*(row[name] for name in mask.by)) for mask in self._hiding_of(names))
+
+    def _hiding_of(self, names: Sequence[str]) -> tuple[Mask, ...]:
+        key = tuple(names)
+        if key not in self._hiding:
+            self._hiding[key] = tuple(mask for mask in self.masks if mask.hides(key))
+        return self._hiding[key]
+
+    @cached_property
+    def _hiding(self) -> dict[tuple[str, ...], tuple[Mask, ...]]:
+        return {}
+
+    def _masks_of(self, shown: tuple[str, ...]) -> tuple[Mask, ...]:
+        if shown not in self._masks:
+            self._masks[shown] = tuple(mask for mask in self.masks if mask.concerns(shown))
+        return self._masks[shown]
+
+    @cached_property
+    def _masks(self) -> dict[tuple[str, ...], tuple[Mask, ...]]:
+        return {}
 
     def _nearest_first(self, row: Mapping[str, str]) -> list[str]:
         """Return the dimensions that a row lacks, first those that constraints tie to its own: they decide soonest."""
@@ -72,13 +129,18 @@ class Space:
                 seen.update(new)
         return [name for name in dict.fromkeys((*order, *self.values)) if name not in row]
 
-    def _completed(self, row: Row, left: Sequence[str]) -> Row | None:
+    def _completed(self, row: Row, left: Sequence[str], masks: Sequence[Mask]) -> Row | None:
         if not left:
             return row
         name, *others = left
         for value in self.values[name]:
             row[name] = value
-            if self._still_allowed(row, name) and (found := self._completed(row, others)):
+            masked = any(
+                mask.is_masking(*(row[other] for other in mask.by))
+                for mask in masks
+                if name in mask.by and all(other in row for other in mask.by)
+            )
+            if not masked and self._still_allowed(row, name) and (found := self._completed(row, others, masks)):
                 return found
         del row[name]
         return None
@@ -115,7 +177,8 @@ class Space:
             if self.is_allowed(row):
                 known.update(self.combinations_of(row))
         for wanted in self._wanted():
-            if wanted not in known and (completed := self.completed(dict(wanted))) is not None:
+            names = [name for name, _ in wanted]
+            if wanted not in known and (completed := self.completed(dict(wanted), names)) is not None:
                 known.update(self.combinations_of(completed))
         return frozenset(known)
 
@@ -131,8 +194,11 @@ class Space:
 
     def combinations_of(self, row: Mapping[str, str]) -> Iterator[Combination]:
         """Yield the pairs and triples that a row covers."""
+        masking = [mask for mask in self.masks if mask.is_masking(*(row[name] for name in mask.by))]
         for names in self.groups():
-            yield tuple((name, row[name]) for name in names)
+            hidden = any(mask in masking for mask in self._masks_of(names))
+            if not hidden or any(mask in masking for mask in self._hiding_of(names)):
+                yield tuple((name, row[name]) for name in names)
 
 
 @dataclass(frozen=True)
@@ -185,13 +251,14 @@ def _gain(space: Space, row: Mapping[str, str], uncovered: set[Combination]) -> 
 def _grown(space: Space, start: Combination, uncovered: set[Combination], chance: random.Random) -> Row:
     """Return a row with the values of ``start``; each further dimension gets the feasible value that covers most."""
     row: Row = dict(start)
+    shown = tuple(row)
     names = [name for name in space.values if name not in row]
     chance.shuffle(names)
     for name in names:
         gains = {value: _gain_of(space, row, name, value, uncovered) for value in space.values[name]}
         # Values that cover equally many are tried in random order, so that rows differ.
         ranked = sorted(gains, key=lambda value: (-gains[value], chance.random()))
-        row[name] = next(value for value in ranked if space.completed({**row, name: value}) is not None)
+        row[name] = next(value for value in ranked if space.completed({**row, name: value}, shown) is not None)
     return row
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from session_affinity.shapes.covering import Constraint, Space
+from session_affinity.shapes.covering import Constraint, Mask, Space
 
 NONE: Final = "none"
 LONG: Final = "63 characters"
@@ -200,7 +200,52 @@ CONSTRAINTS: Final = (
     _requires(HINTS, (ON_NOT_READY,), CONDITIONS, _SOME_ARE_NOT_READY),
 )
 
-TRIPLES: Final = (AFFINITY, PORT_NAME, PROTOCOL, ENDPOINTS, PLACEMENT)
+_OF_ENDPOINTS: Final = frozenset((ENDPOINTS, SLICES, PLACEMENT, CONDITIONS, ADDRESSES, HINTS))
+
+
+def _masks(reason: str, masked: frozenset[str], by: str, values: tuple[str, ...]) -> Mask:
+    """Return the mask of some values of one dimension."""
+    return Mask(reason, masked - {by}, (by,), lambda value: value in values)
+
+
+MASKS: Final = (
+    _masks("kube-proxy leaves the Service out", frozenset(_FULL), LABELS, (OTHER_PROXY, HEADLESS_LABEL)),
+    _masks("the Service has no rules", frozenset(_FULL), TYPE, (HEADLESS, EXTERNAL_NAME)),
+    _masks(
+        "kube-proxy leaves the slices out",
+        _OF_ENDPOINTS | {AFFINITY, NOT_READY, INTERNAL_POLICY, EXTERNAL_POLICY},
+        LABELS,
+        (SLICES_OTHER_PROXY, SLICES_HEADLESS),
+    ),
+    _masks(
+        "there is no endpoint",
+        _OF_ENDPOINTS | {AFFINITY, NOT_READY, INTERNAL_POLICY, EXTERNAL_POLICY},
+        ENDPOINTS,
+        ("0",),
+    ),
+    Mask(
+        "no endpoint is used",
+        (_OF_ENDPOINTS - {CONDITIONS}) | {AFFINITY, INTERNAL_POLICY, EXTERNAL_POLICY},
+        (CONDITIONS, NOT_READY),
+        lambda conditions, published: conditions in (NONE_READY, NOT_SERVING) and published == NO,
+    ),
+    _masks(
+        "hints count among ready endpoints only",
+        frozenset((HINTS,)),
+        CONDITIONS,
+        (TERMINATING, TERMINATING_LEFT_OUT, NOT_SERVING),
+    ),
+    _masks("hints count with policy Cluster only", frozenset((HINTS,)), INTERNAL_POLICY, (LOCAL,)),
+    Mask(
+        "no node has an endpoint of its own",
+        frozenset((AFFINITY, PROTOCOL, PORT_NAME, ENDPOINTS)),
+        (INTERNAL_POLICY, PLACEMENT),
+        lambda policy, placement: policy == LOCAL and placement in (NO_NODE, ABSENT_NODE),
+    ),
+)
+"""What hides values, so that a pair in such a row shows nothing."""
+
+TRIPLES: Final = (AFFINITY, PORT_NAME, PROTOCOL, ENDPOINTS, PLACEMENT, INTERNAL_POLICY)
 """The dimensions that decide which affinity rules there are, and for which endpoints."""
 
 _ANSWERED: Final = {
@@ -220,8 +265,11 @@ _ANSWERED: Final = {
 internalTrafficPolicy Local is left out: the client's node has no endpoint, so nobody would answer.
 """
 
-FULL: Final = Space(_FULL, CONSTRAINTS, TRIPLES)
-COMPACT: Final = Space(_COMPACT, CONSTRAINTS, TRIPLES)
-ANSWERED: Final = Space(_ANSWERED, CONSTRAINTS)
+_FEW_ENDPOINTS: Final = _requires(ENDPOINTS, ("9",), PORTS, ("1",))
+"""Above a thousand endpoints kube-proxy puts off cleaning up, which claims about other Services would notice."""
+
+FULL: Final = Space(_FULL, CONSTRAINTS, TRIPLES, MASKS)
+COMPACT: Final = Space(_COMPACT, (*CONSTRAINTS, _FEW_ENDPOINTS), TRIPLES, MASKS)
+ANSWERED: Final = Space(_ANSWERED, CONSTRAINTS, masks=MASKS)
 SPACES: Final = {"compact": COMPACT, "full": FULL, "answered": ANSWERED}
 DEFAULTS: Final = {name: values[0] for name, values in _FULL.items()}

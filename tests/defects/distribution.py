@@ -48,6 +48,8 @@ DEFECTS = (
         written(r"s/--probability 0\.3333333333/--probability 1.0000000000/"),
         fails={"C11": "the same for all of them: webpod1, webpod1", "C17": r"1\.0"},
         passes=("C09", "C10", "C12"),
+        # With two of eight clients on that node, all first choices together may be uneven enough as well.
+        at=None,
     ),
     Defect(
         "a node sets no client in its lists",

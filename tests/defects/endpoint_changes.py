@@ -27,7 +27,7 @@ _STALE = {
     "C35": "affinity-|KUBE-",
     "C87": "KUBE-|node-?ports",
     "C87b": r"198\.51\.100\.",
-    "C88": "KUBE-SVL|local-",
+    "C88": "affinity-policed",
     "C89": "no such|9001",
 }
 """The messages of claims about a node with outdated rules."""

@@ -15,7 +15,7 @@ from session_affinity.shapes.objects import MOST_NUMBERS
 def test_every_feasible_pair_and_triple_is_covered(name: str) -> None:
     covered = arrays.array(name).coverage()
 
-    assert covered.pairs == covered.feasible_pairs > 800
+    assert covered.pairs == covered.feasible_pairs > 700
     assert covered.triples == covered.feasible_triples
     assert covered.triples > 400 or name == arrays.ANSWERED
 
@@ -42,7 +42,7 @@ def test_the_compact_array_makes_no_cluster_large() -> None:
     """Above a thousand endpoints kube-proxy puts off cleaning up, which claims about other Services would notice."""
     rows = arrays.array(arrays.COMPACT).rows
 
-    assert 80 <= len(rows) <= 110
+    assert 100 <= len(rows) <= 150
     assert sum(map(arrays.endpoint_count, rows)) < LARGE_CLUSTER_ENDPOINTS / 2
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
-from session_affinity.shapes.covering import Constraint, Space, coverage, covering_array
+from session_affinity.shapes.covering import Constraint, Mask, Space, coverage, covering_array
 
 COLOURS = ("red", "green", "blue")
 SPACE = Space(
@@ -59,6 +59,40 @@ def test_what_rows_leave_out_is_counted() -> None:
 
     assert (covered.pairs, covered.triples) == (6, 1)
     assert str(covered).startswith(f"6 of {covered.feasible_pairs} feasible pairs, 1 of ")
+
+
+MASKED = Space(
+    SPACE.values,
+    masks=(
+        Mask("red a hides all", frozenset("bcd"), ("a",), lambda a: a == "red"),
+        Mask("green b hides d", frozenset("d"), ("b",), lambda b: b == "green"),
+        Mask("d 2 with c 1 hides b", frozenset("b"), ("c", "d"), lambda c, d: (c, d) == ("1", "2")),
+    ),
+)
+
+
+def test_a_row_covers_what_nothing_in_it_hides() -> None:
+    row = {"a": "blue", "b": "green", "c": "1", "d": "2"}
+
+    covered = set(MASKED.combinations_of(row))
+
+    # d shows in none but with b, which hides it, and b in none but with d and c, which hide it together.
+    assert covered == {(("a", "blue"), ("c", "1")), (("b", "green"), ("d", "2"))}
+
+
+def test_a_row_with_a_value_that_hides_all_covers_that_all_is_hidden() -> None:
+    covered = set(MASKED.combinations_of({"a": "red", "b": "green", "c": "1", "d": "2"}))
+
+    assert covered == {(("a", "red"), (name, value)) for name, value in (("b", "green"), ("c", "1"), ("d", "2"))} | {
+        (("b", "green"), ("d", "2"))
+    }
+
+
+def test_an_array_covers_every_pair_in_a_row_that_shows_it() -> None:
+    rows = list(covering_array(MASKED, seed=1))
+
+    assert coverage(MASKED, rows).pairs == coverage(MASKED, rows).feasible_pairs
+    assert any(row["a"] != "red" and row["b"] != "green" and row["d"] == "1" for row in rows)
 
 
 def test_the_cheapest_of_rows_that_cover_as_much_is_taken() -> None:
