@@ -431,8 +431,9 @@ def test_switching_policies_moves_a_client_only_when_it_must(
     Preconditions: a NodePort Service with ClientIP over an endpoint of the client's node and one of another node.
     Steps: change internalTrafficPolicy to Local; change it to Cluster again and externalTrafficPolicy to Local; change
         that to Cluster again; the client sends requests all the time.
-    Expected: every request is answered; under internalTrafficPolicy Local by the endpoint of the client's node, to
-        which the client stays bound from then on; every node has the rules of the policies of the time.
+    Expected: every request is answered; under internalTrafficPolicy Local by the endpoint of the client's node; under
+        Cluster again by that, or by the one it was bound to at first, whose entry has not expired, and from then on by
+        no other; every node has the rules of the policies of the time.
     """
     result = endpoint_changes.of(Scenario.POLICED)
 

@@ -126,7 +126,8 @@ class EndpointChange:
     (``nf_conntrack_tcp_timeout_syn_sent``), and kube-proxy clears no such entries of TCP. A later request from the same
     source port is sent to the dead endpoint regardless of the rules; the kernel moves on in the range of local ports
     every 10 s (``secure_ipv4_port_ephemeral``), so such a port is used again now and then. ``frees`` says that the
-    client's endpoint is gone for a moment, so that the client may move although it is there before and after.
+    client may move although its endpoint is there before and after: that was gone for a moment, or an earlier endpoint,
+    whose entry has not expired, may be used again.
     """
 
     step: ScenarioStep
@@ -426,6 +427,7 @@ class ScenarioBuilder:
             EndpointChange(
                 ScenarioStep.EXTERNAL_POLICY_LOCAL,
                 self._patch(pods, internalTrafficPolicy="Cluster", externalTrafficPolicy="Local"),
+                frees=True,
             ),
             EndpointChange(ScenarioStep.POLICIES_CLUSTER, self._patch(pods, externalTrafficPolicy="Cluster")),
         )
