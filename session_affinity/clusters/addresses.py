@@ -58,7 +58,7 @@ class Ranges:
 
 
 RANGES: Final[Mapping[Family, Ranges]] = {
-    "IPv4": Ranges(pods="10.10.0.0/16", services="10.200.1.0/24", nodes="172.30.0.0/16", pods_prefix=24),
+    "IPv4": Ranges(pods="10.10.0.0/16", services="10.200.0.0/16", nodes="172.30.0.0/16", pods_prefix=24),
     "IPv6": Ranges(
         pods="fda1:e50:a682:100::/56",
         services="fda1:e50:a682:2::/112",

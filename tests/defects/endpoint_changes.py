@@ -7,7 +7,7 @@ from tests.defects.inject import FLUSH_SETS, arranged, repeated, stopped, writte
 
 _LISTS = "/proc/net/xt_recent/KUBE-SEP-*"
 _LOSSY = (
-    "iptables {} FORWARD -p tcp --syn -m conntrack --ctorigdst 10.200.1.0/24 "
+    "iptables {} FORWARD -p tcp --syn -m conntrack --ctorigdst 10.200.0.0/16 "
     "-m statistic --mode random --probability 0.3 -j REJECT --reject-with tcp-reset"
 )
 _STALE = {

@@ -81,9 +81,9 @@ def written(request: pytest.FixtureRequest, clusters: dict[str, WrittenConfigura
 @pytest.mark.parametrize(
     ("written", "pods", "services"),
     [
-        ("ipv4", "10.10.0.0/16", "10.200.1.0/24"),
+        ("ipv4", "10.10.0.0/16", "10.200.0.0/16"),
         ("ipv6", RANGES["IPv6"].pods, RANGES["IPv6"].services),
-        ("dual", f"10.10.0.0/16,{RANGES['IPv6'].pods}", f"10.200.1.0/24,{RANGES['IPv6'].services}"),
+        ("dual", f"10.10.0.0/16,{RANGES['IPv6'].pods}", f"10.200.0.0/16,{RANGES['IPv6'].services}"),
     ],
     indirect=["written"],
 )

@@ -16,7 +16,7 @@ def test_the_manifest_has_three_workers_and_the_default_ranges() -> None:
     config = configuration.render("myk8s", "some/node:v1.37.2", None)
 
     assert config["networking"]["podSubnet"] == "10.10.0.0/16"
-    assert config["networking"]["serviceSubnet"] == "10.200.1.0/24"
+    assert config["networking"]["serviceSubnet"] == "10.200.0.0/16"
     assert configuration.proxy_mode_of(config) == "iptables"
     assert configuration.node_names(config) == ("myk8s-control-plane", "myk8s-worker", "myk8s-worker2", "myk8s-worker3")
 
@@ -32,9 +32,9 @@ def test_render_sets_name_mode_and_image() -> None:
 @pytest.mark.parametrize(
     ("ip_family", "pods", "services"),
     [
-        ("ipv4", "10.10.0.0/16", "10.200.1.0/24"),
+        ("ipv4", "10.10.0.0/16", "10.200.0.0/16"),
         ("ipv6", RANGES["IPv6"].pods, RANGES["IPv6"].services),
-        ("dual", f"10.10.0.0/16,{RANGES['IPv6'].pods}", f"10.200.1.0/24,{RANGES['IPv6'].services}"),
+        ("dual", f"10.10.0.0/16,{RANGES['IPv6'].pods}", f"10.200.0.0/16,{RANGES['IPv6'].services}"),
     ],
 )
 def test_render_sets_the_ranges_of_an_ip_family(ip_family: str, pods: str, services: str) -> None:
