@@ -22,9 +22,9 @@ def moments(group: Group) -> list[float]:
 
 def test_each_group_has_its_moments() -> None:
     assert moments(Group.KEPT) == [0, 29]
-    assert moments(Group.EXPIRED) == [0, 31]
-    assert moments(Group.SLIDING) == [0, 10, 31]
-    assert moments(Group.CONTROL) == [0, 31]
+    assert moments(Group.EXPIRED) == [0, 31.5]
+    assert moments(Group.SLIDING) == [0, 10, 31.5]
+    assert moments(Group.CONTROL) == [0, 31.5]
     assert moments(Group.VANISHING) == [0]
 
 
@@ -60,4 +60,4 @@ def test_data_flows_until_shortly_before_the_timeout() -> None:
 
     last = (opened.requests - 1) / opened.per_second
     assert plan.READ_AT < last < plan.JUST_BEFORE
-    assert (probe.at, probe.per_second, probe.keep_open) == (31, opened.per_second, False)
+    assert (probe.at, probe.per_second, probe.keep_open) == (31.5, opened.per_second, False)
