@@ -300,6 +300,7 @@ def test_what_cannot_be_judged_in_a_restricted_namespace_is_skipped_with_the_rea
     assert 'violates PodSecurity "restricted:latest"' in said
 
 
+@pytest.mark.long
 def test_a_pod_of_another_cluster_is_a_client_outside(standing: Standing, other: Standing) -> None:
     """Each has a network of its own here, so that the pod reaches no node port; the other cluster is as before."""
     before = other.traces()
