@@ -34,6 +34,11 @@ class Constraint:
     dimensions: tuple[str, ...]
     is_fulfilled: Callable[..., bool]
 
+    def allows(self, row: Mapping[str, str]) -> bool:
+        """Whether a row fulfils it; one that lacks some of the dimensions does so far."""
+        values = [row[name] for name in self.dimensions if name in row]
+        return len(values) < len(self.dimensions) or self.is_fulfilled(*values)
+
 
 @dataclass(frozen=True)
 class Mask:
@@ -48,15 +53,20 @@ class Mask:
     by: tuple[str, ...]
     is_masking: Callable[..., bool]
 
+    def masks(self, row: Mapping[str, str]) -> bool:
+        """Whether the masked values make no difference in a row; not so far where it lacks some of ``by``."""
+        values = [row[name] for name in self.by if name in row]
+        return len(values) == len(self.by) and self.is_masking(*values)
+
     def concerns(self, names: Iterable[str]) -> bool:
         """Whether a row with this mask would not cover a combination of these dimensions."""
         given = frozenset(names)
         return not self.masked.isdisjoint(given - frozenset(self.by)) and not given.issuperset(self.by)
 
-    def hides(self, names: Sequence[str]) -> bool:
+    def hides(self, names: Iterable[str]) -> bool:
         """Whether a combination of these dimensions has the masking values and is hidden by them but for those."""
-        others = frozenset(names) - frozenset(self.by)
-        return bool(others) and others <= self.masked and len(others) + len(self.by) == len(names)
+        given, by = frozenset(names), frozenset(self.by)
+        return by < given and given - by <= self.masked
 
 
 @dataclass(frozen=True)
@@ -77,46 +87,36 @@ class Space:
         return not any(self.violated(row))
 
     def violated(self, row: Mapping[str, str]) -> Iterator[Constraint]:
-        """Yield the constraints that a row does not fulfil."""
-        for constraint in self.constraints:
-            values = [row[name] for name in constraint.dimensions if name in row]
-            if len(values) == len(constraint.dimensions) and not constraint.is_fulfilled(*values):
-                yield constraint
+        """Return the constraints that a row does not fulfil."""
+        return (constraint for constraint in self.constraints if not constraint.allows(row))
 
     def completed(self, row: Mapping[str, str], shown: Iterable[str] = ()) -> Row | None:
         """Return an allowed row of all dimensions that has these values, with as many defaults as it may; or None.
 
         The values of the dimensions ``shown`` make a combination that the row is to cover.
         """
-        if not self.is_allowed(row):
-            return None
-        names = tuple(shown)
-        masks = () if self._is_about_masking(row, names) else self._masks_of(names)
-        if any(mask.is_masking(*(row[name] for name in mask.by)) for mask in masks if row.keys() >= set(mask.by)):
+        masks = self._masks_to_avoid(row, tuple(shown))
+        if not self.is_allowed(row) or any(mask.masks(row) for mask in masks):
             return None
         return self._completed(dict(row), self._nearest_first(row), masks)
 
-    def _is_about_masking(self, row: Mapping[str, str], names: Sequence[str]) -> bool:
-        """Whether one value of a combination hides all others: that nothing else shows is what it is about."""
-        return any(mask.is_masking(*(row[name] for name in mask.by)) for mask in self._hiding_of(names))
+    def _masks_to_avoid(self, row: Mapping[str, str], names: tuple[str, ...]) -> tuple[Mask, ...]:
+        """Return the masks that a row must not have to cover its values of these dimensions.
 
-    def _hiding_of(self, names: Sequence[str]) -> tuple[Mask, ...]:
-        key = tuple(names)
-        if key not in self._hiding:
-            self._hiding[key] = tuple(mask for mask in self.masks if mask.hides(key))
-        return self._hiding[key]
+        None where one of these values hides the others: that nothing else shows is what the combination is about.
+        """
+        hiding, concerning = self._masks_of(names)
+        return () if any(mask.masks(row) for mask in hiding) else concerning
 
-    @cached_property
-    def _hiding(self) -> dict[tuple[str, ...], tuple[Mask, ...]]:
-        return {}
-
-    def _masks_of(self, shown: tuple[str, ...]) -> tuple[Mask, ...]:
-        if shown not in self._masks:
-            self._masks[shown] = tuple(mask for mask in self.masks if mask.concerns(shown))
-        return self._masks[shown]
+    def _masks_of(self, names: tuple[str, ...]) -> tuple[tuple[Mask, ...], tuple[Mask, ...]]:
+        """Return the masks that a combination of dimensions may be about, and those that may keep it from showing."""
+        if names not in self._known_masks:
+            hiding = tuple(mask for mask in self.masks if mask.hides(names))
+            self._known_masks[names] = hiding, tuple(mask for mask in self.masks if mask.concerns(names))
+        return self._known_masks[names]
 
     @cached_property
-    def _masks(self) -> dict[tuple[str, ...], tuple[Mask, ...]]:
+    def _known_masks(self) -> dict[tuple[str, ...], tuple[tuple[Mask, ...], tuple[Mask, ...]]]:
         return {}
 
     def _nearest_first(self, row: Mapping[str, str]) -> list[str]:
@@ -135,22 +135,12 @@ class Space:
         name, *others = left
         for value in self.values[name]:
             row[name] = value
-            masked = any(
-                mask.is_masking(*(row[other] for other in mask.by))
-                for mask in masks
-                if name in mask.by and all(other in row for other in mask.by)
-            )
-            if not masked and self._still_allowed(row, name) and (found := self._completed(row, others, masks)):
+            is_allowed = all(constraint.allows(row) for constraint in self._by_dimension.get(name, ()))
+            is_allowed = is_allowed and not any(mask.masks(row) for mask in masks)
+            if is_allowed and (found := self._completed(row, others, masks)):
                 return found
         del row[name]
         return None
-
-    def _still_allowed(self, row: Row, name: str) -> bool:
-        return all(
-            constraint.is_fulfilled(*(row[other] for other in constraint.dimensions))
-            for constraint in self._by_dimension.get(name, ())
-            if all(other in row for other in constraint.dimensions)
-        )
 
     @cached_property
     def order(self) -> Mapping[str, int]:
@@ -194,10 +184,10 @@ class Space:
 
     def combinations_of(self, row: Mapping[str, str]) -> Iterator[Combination]:
         """Yield the pairs and triples that a row covers."""
-        masking = [mask for mask in self.masks if mask.is_masking(*(row[name] for name in mask.by))]
+        masking = {mask for mask in self.masks if mask.masks(row)}
         for names in self.groups():
-            hidden = any(mask in masking for mask in self._masks_of(names))
-            if not hidden or any(mask in masking for mask in self._hiding_of(names)):
+            hiding, concerning = self._masks_of(names)
+            if masking.intersection(hiding) or masking.isdisjoint(concerning):
                 yield tuple((name, row[name]) for name in names)
 
 
