@@ -30,6 +30,15 @@ class OutsideHost(Protocol):
         """Have what it sends to an address arrive at a node; false where its routes are not the suite's to change."""
 
 
+class OwnRoutes:
+    """A host whose routes are its owner's."""
+
+    def lead(self, address: str, node_address: str) -> bool:
+        """Return false (see ``OutsideHost``)."""
+        del address, node_address
+        return False
+
+
 @dataclass(frozen=True)
 class Outside:
     """The machine outside a cluster; ``host`` is None where there is none, for ``reason``."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from session_affinity.clusters.external import access, job, lease, namespace
 from session_affinity.clusters.external.own_pod import CONTAINER
-from session_affinity.clusters.interrupts import interrupts_ignored, sigterm_as_interrupt
+from session_affinity.clusters.interrupts import sigterm_as_interrupt
 from session_affinity.errors import ClusterError
 from session_affinity.kube import logs
 from session_affinity.kube.api import Api, ApiError
@@ -93,19 +93,8 @@ def _namespace(api: Api, name: str, options: ClusterOptions, progress: Progress)
     """Yield the uid of a namespace made for the run, which is removed whatever happens."""
     has_agents = options.node_access == "agent" and not options.agent_namespace
     manifest = namespace.manifest(name, namespace.PRIVILEGED if has_agents else namespace.RESTRICTED)
-    with contextlib.ExitStack() as at_end:
-        at_end.callback(_remove, api, name, options, progress)
-        try:
-            namespace.create(api, manifest, deadlines=options.deadlines)
-        except namespace.RefusedError:
-            at_end.pop_all()
-            raise
-        yield str(namespace.uid(api, name))
-
-
-def _remove(api: Api, name: str, options: ClusterOptions, progress: Progress) -> None:
-    with interrupts_ignored(lambda _: progress.note(f"namespace {name} is being removed: a few seconds more")):
-        namespace.remove(api, name, progress, deadlines=options.deadlines)
+    with namespace.made(api, manifest, progress, deadlines=options.deadlines):
+        yield namespace.uid(api, name)
 
 
 def _owned(manifest: Mapping[str, Any], name: str, uid: str) -> dict[str, Any]:

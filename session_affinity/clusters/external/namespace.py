@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import string
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from session_affinity.cluster_objects.labels import PART_OF as SUITE
+from session_affinity.clusters.interrupts import interrupts_ignored
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import ClusterError, UsageError
 from session_affinity.kube.api import ApiError
@@ -67,6 +69,23 @@ def create(api: Api, namespace: Mapping[str, Any], *, deadlines: Deadlines = DEF
     poll(lambda: _has_account(api, namespace["metadata"]["name"]), deadlines.default_service_account)
 
 
+@contextlib.contextmanager
+def made(
+    api: Api, namespace: Mapping[str, Any], progress: Progress, *, deadlines: Deadlines = DEFAULTS
+) -> Iterator[None]:
+    """Create a namespace and remove it at the end, whatever happens; raises RefusedError, ApiError, ClusterError."""
+    name = str(namespace["metadata"]["name"])
+    with contextlib.ExitStack() as at_end:
+        # Before it is created: an interrupt may come when the cluster has it and this process does not know yet.
+        at_end.callback(_remove_uninterrupted, api, name, progress, deadlines)
+        try:
+            create(api, namespace, deadlines=deadlines)
+        except RefusedError:
+            at_end.pop_all()
+            raise
+        yield
+
+
 def uid(api: Api, name: str) -> str:
     """Return the uid of a namespace; raises ApiError."""
     return str(api.get(NAMESPACES, name)["metadata"]["uid"])
@@ -116,6 +135,11 @@ def require(api: Api, name: str) -> Iterator[str]:
             f"NetworkPolicies in namespace {name}: {', '.join(policies)}; they must let the pods of the run reach each"
             " other, also through Services and nodes"
         )
+
+
+def _remove_uninterrupted(api: Api, name: str, progress: Progress, deadlines: Deadlines) -> None:
+    with interrupts_ignored(lambda _: progress.note(f"namespace {name} is being removed: a few seconds more")):
+        remove(api, name, progress, deadlines=deadlines)
 
 
 def _has_account(api: Api, name: str) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from session_affinity.clusters.outside import Outside, nobody
+from session_affinity.clusters.outside import Outside, OwnRoutes, nobody
 from session_affinity.errors import ClusterError, NodeError, UsageError
 from session_affinity.nodes.node import Completed, shown_command
 
@@ -39,7 +39,7 @@ _ADDRESS: Final = re.compile(
 
 
 @dataclass(frozen=True)
-class LocalHost:
+class LocalHost(OwnRoutes):
     """This machine, which the user says is no node of the cluster and no pod."""
 
     name: str = "outside"
@@ -49,14 +49,9 @@ class LocalHost:
         """Run a command here (see ``clusters.outside.OutsideHost``)."""
         return _run(self.place, argv, argv, timeout, stdin)
 
-    def lead(self, address: str, node_address: str) -> bool:
-        """Return false: the routes of the machine are its owner's."""
-        del address, node_address
-        return False
-
 
 @dataclass(frozen=True)
-class SshHost:
+class SshHost(OwnRoutes):
     """A machine that ssh reaches without a question; ``port`` is 0 for that of ssh's own configuration."""
 
     host: str
@@ -101,11 +96,6 @@ class SshHost:
                 next_step=f"check that `{shlex.join(self.argv(['true']))}` works without a question",
             )
         return done
-
-    def lead(self, address: str, node_address: str) -> bool:
-        """Return false: the routes of the machine are its owner's."""
-        del address, node_address
-        return False
 
 
 @dataclass(frozen=True)

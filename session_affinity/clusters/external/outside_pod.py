@@ -14,7 +14,7 @@ import yaml
 from session_affinity import bundle
 from session_affinity.cluster_objects.pods import pod_refusal, wait_for_ready
 from session_affinity.clusters.external import access, namespace
-from session_affinity.clusters.interrupts import interrupts_ignored
+from session_affinity.clusters.outside import OwnRoutes
 from session_affinity.errors import NodeError, UsageError
 from session_affinity.kube.api import Api, ApiError
 from session_affinity.kube.pod_exec import ExecError
@@ -34,7 +34,7 @@ _UNREADABLE: Final = (403, 404)
 
 
 @dataclass(frozen=True)
-class PodHost:
+class PodHost(OwnRoutes):
     """A pod of another cluster (see ``clusters.outside.OutsideHost``)."""
 
     api: Api
@@ -52,11 +52,6 @@ class PodHost:
         except ExecError as error:
             raise NodeError(f"{self.place}: {shown_command(argv)}: {error.what}", next_step=error.next_step) from error
         return Completed(self.name, tuple(argv), done.returncode, done.stdout, done.stderr)
-
-    def lead(self, address: str, node_address: str) -> bool:
-        """Return false: the routes of that cluster are its owner's."""
-        del address, node_address
-        return False
 
 
 @contextlib.contextmanager
@@ -77,14 +72,7 @@ def pod_of(
     api = Api(route.kubeconfig, context=route.context, request_seconds=deadlines.api_request, annotations=annotations)
     _require_another(api, tested, kubeconfig)
     name = namespace.new_name()
-    with contextlib.ExitStack() as at_end:
-        # Before it is created: an interrupt may come when the cluster has it and this process does not know yet.
-        at_end.callback(_remove, api, name, deadlines)
-        try:
-            namespace.create(api, namespace.manifest(name, namespace.RESTRICTED), deadlines=deadlines)
-        except namespace.RefusedError:
-            at_end.pop_all()
-            raise
+    with namespace.made(api, namespace.manifest(name, namespace.RESTRICTED), quiet(), deadlines=deadlines):
         pod = adapted(_client_pod(name))
         try:
             api.create(pod)
@@ -119,8 +107,3 @@ def _identity(api: Api) -> str:
         if error.status in _UNREADABLE:
             return ""
         raise
-
-
-def _remove(api: Api, name: str, deadlines: Deadlines) -> None:
-    with interrupts_ignored(lambda _: None):
-        namespace.remove(api, name, quiet(), deadlines=deadlines)

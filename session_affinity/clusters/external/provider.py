@@ -256,14 +256,8 @@ def _made(api: Api, name: str, options: ClusterOptions, progress: Progress) -> I
         pairs("--namespace-label", options.namespace_labels),
     )
     with contextlib.ExitStack() as at_end:
-        # Before it is created: an interrupt may come when the cluster has it and this process does not know yet.
-        at_end.callback(_remove, api, name, options, progress)
-        try:
-            with progress.step(f"namespace {name}"):
-                namespace.create(api, manifest, deadlines=options.deadlines)
-        except namespace.RefusedError:
-            at_end.pop_all()
-            raise
+        with progress.step(f"namespace {name}"):
+            at_end.enter_context(namespace.made(api, manifest, progress, deadlines=options.deadlines))
         yield name
 
 
@@ -293,11 +287,6 @@ def _existing(
         ):
             left = leftovers.find_objects(api, name, kinds=kinds)
             leftovers.remove(api, left, deadlines=options.deadlines)
-
-
-def _remove(api: Api, name: str, options: ClusterOptions, progress: Progress) -> None:
-    with interrupts_ignored(lambda _: progress.note(f"namespace {name} is being removed: a few seconds more")):
-        namespace.remove(api, name, progress, deadlines=options.deadlines)
 
 
 def _remove_left_namespaces(api: Api, progress: Progress) -> None:
