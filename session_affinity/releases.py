@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from session_affinity.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable, Mapping
 
 Release = tuple[int, int]
 """Major and minor version."""
@@ -25,6 +25,11 @@ def release_of(version: str) -> Release:
     if not (found := _VERSION.match(version)):
         raise UsageError(f"{version!r} is no version of Kubernetes", next_step="write it as 1.37.2")
     return int(found["major"]), int(found["minor"])
+
+
+def oldest_release(nodes: Iterable[Mapping[str, Any]]) -> Release:
+    """Return the oldest release of the kubelets of Node objects; each node's kube-proxy is taken to have the same."""
+    return min(release_of(node["status"]["nodeInfo"]["kubeletVersion"]) for node in nodes)
 
 
 def longest_comment(oldest: Release, modes: Collection[str]) -> int | None:

@@ -10,6 +10,7 @@ import re
 import subprocess
 import zlib
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from typing import Any, Final
 
 from session_affinity.dataplane import codec, judgement, snapshot
@@ -18,11 +19,17 @@ from session_affinity.dataplane.model import FAMILIES, Family
 from session_affinity.dataplane.pages import METRICS_ARGV, PAGES_ARGV
 from session_affinity.errors import NodeError
 
-JUDGE: Final = "judge"
-READ: Final = "read"
-PAGES: Final = "pages"
-METRICS: Final = "metrics"
 _LIST: Final = re.compile(r"[A-Za-z0-9_-]{1,200}")
+
+
+class Op(StrEnum):
+    """The questions."""
+
+    JUDGE = "judge"
+    READ = "read"
+    PAGES = "pages"
+    METRICS = "metrics"
+
 
 Run = Callable[[Sequence[str]], str]
 """Runs a command on the node and returns its standard output; raises NodeError."""
@@ -55,13 +62,13 @@ def question_digest(question: str, part: str, nonce: str) -> str:
 def answer(node: str, asked: dict[str, Any], data: bytes, run: Run) -> tuple[dict[str, Any], bytes]:
     """Return an agent's answer, header and data; raises NodeError."""
     match asked.get("op"):
-        case "judge":
+        case Op.JUDGE:
             return _judge(node, asked, zlib.decompress(data).decode(), run)
-        case "read":
+        case Op.READ:
             return {}, zlib.compress(run(_read_argv(asked)).encode())
-        case "pages":
+        case Op.PAGES:
             return {}, zlib.compress(run(PAGES_ARGV).encode())
-        case "metrics":
+        case Op.METRICS:
             return {}, zlib.compress(run(METRICS_ARGV).encode())
         case other:
             raise NodeError(f"{node}: an agent answers no {other!r}")

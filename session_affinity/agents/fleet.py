@@ -130,15 +130,15 @@ class Fleet:
         self, names: Iterable[str], family: Family, seconds: float, *, clock: Sequence[str] = ()
     ) -> tuple[dict[str, str], dict[str, str]]:
         """Return what the command that reads a node printed on each, and missing nodes; raises ClusterError."""
-        return self._texts(names, {"op": answers.READ, "family": family, "clock": list(clock)}, seconds)
+        return self._texts(names, {"op": answers.Op.READ, "family": family, "clock": list(clock)}, seconds)
 
     def pages(self, names: Iterable[str], seconds: float) -> tuple[dict[str, str], dict[str, str]]:
         """Return what the command that reads kube-proxy's pages printed, and missing nodes; raises ClusterError."""
-        return self._texts(names, {"op": answers.PAGES}, seconds)
+        return self._texts(names, {"op": answers.Op.PAGES}, seconds)
 
     def metrics(self, names: Iterable[str], seconds: float) -> tuple[dict[str, str], dict[str, str]]:
         """Return kube-proxy's metrics about syncs, and missing nodes; raises ClusterError."""
-        return self._texts(names, {"op": answers.METRICS}, seconds)
+        return self._texts(names, {"op": answers.Op.METRICS}, seconds)
 
     def ask(
         self,
@@ -181,22 +181,15 @@ class Fleet:
     def _request(self, request: dict[str, Any], seconds: float) -> list[dict[str, Any]]:
         """Return the lines that answer a request; a connection that was lost while it was idle is opened again."""
         with self._lock:
-            idle = self._channel is not None
-            try:
-                return self._attempt(request, seconds)
-            except ClusterError as error:
-                self._drop()
-                if not idle:
-                    raise self._given_up(error) from error
-            try:
-                return self._attempt(request, seconds)
-            except ClusterError as error:
-                self._drop()
-                raise self._given_up(error) from error
-
-    def _given_up(self, error: ClusterError) -> CoordinatorLostError:
-        self.lost = error.what
-        return CoordinatorLostError(error.what, next_step=error.next_step)
+            while True:
+                was_open = self._channel is not None
+                try:
+                    return self._attempt(request, seconds)
+                except ClusterError as error:
+                    self._drop()
+                    if not was_open:
+                        self.lost = error.what
+                        raise CoordinatorLostError(error.what, next_step=error.next_step) from error
 
     def _attempt(self, request: dict[str, Any], seconds: float) -> list[dict[str, Any]]:
         channel = self._channel or self._open()
@@ -305,7 +298,7 @@ class _Asking:
         places = {key: place for place, key in enumerate(distinct)}
         asked = self._fleet.ask(
             {name: places[texts[name], name in whole] for name in names},
-            {"op": answers.JUDGE, "nonce": nonce},
+            {"op": answers.Op.JUDGE, "nonce": nonce},
             [{"part": text, **({"whole": True} if with_rules else {})} for text, with_rules in distinct],
             self._seconds,
             data=self._data,

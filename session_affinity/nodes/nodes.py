@@ -218,9 +218,7 @@ class Nodes:
 
         A node that failed by not answering is not tried again for ``deadlines.node_retry`` seconds.
         """
-        wanted = list(names)
-        missing = {name: reason for name, reason in self.missing.items() if name in wanted and not self._is_due(name)}
-        tried = [name for name in wanted if name not in missing]
+        tried, missing = self._tried(names)
         values: dict[str, T] = {}
 
         def attempt(name: str) -> None:
@@ -250,9 +248,7 @@ class Nodes:
         fleet = self.fleet
         if fleet is None or fleet.lost:
             return None
-        wanted = list(names)
-        missing = {name: reason for name, reason in self.missing.items() if name in wanted and not self._is_due(name)}
-        tried = [name for name in wanted if name not in missing]
+        tried, missing = self._tried(names)
         values: dict[str, T] = {}
         patience: dict[float, list[str]] = {}
         for name in tried:
@@ -283,6 +279,12 @@ class Nodes:
             except NodeError as error:
                 missing[name] = error.what
         return states, missing
+
+    def _tried(self, names: Iterable[str]) -> tuple[list[str], dict[str, str]]:
+        """Return the nodes that are to be tried now, and why the others are not."""
+        wanted = list(names)
+        missing = {name: reason for name, reason in self.missing.items() if name in wanted and not self._is_due(name)}
+        return [name for name in wanted if name not in missing], missing
 
     def _is_due(self, name: str) -> bool:
         with self._failures.lock:

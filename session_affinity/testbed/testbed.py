@@ -217,7 +217,6 @@ class Testbed(RulesOfNodes):
         until the next sync.
         """
         left: ByNode[T] = ByNode({})
-        processed: set[str] = set()
 
         def nothing_is_left() -> bool:
             nonlocal left
@@ -229,9 +228,8 @@ class Testbed(RulesOfNodes):
         sentinel = self.services.create(ServiceRequest("sentinel"))
 
         def all_have_the_sentinel() -> bool:
-            states = self.nodes.read().readable
-            processed.update(name for name, state in states.items() if self.backend.has_service(state, sentinel))
-            return processed >= states.keys()
+            states = self.nodes.read().readable.values()
+            return all(self.backend.has_service(state, sentinel) for state in states)
 
         try:
             poll(all_have_the_sentinel, self.sync_seconds, pause=POLL_SECONDS)

@@ -63,7 +63,7 @@ def _judged(kind: Kind, question: bytes, part: str, *, whole: bool) -> tuple[dic
     """Return the answer of all stand-ins of a kind, without the digest of the question."""
     asked = answers.read_question(zlib.decompress(question).decode())
     text = printed(kind, (*asked.services, *asked.markers), answers.read_part(part))
-    header = {"op": answers.JUDGE, "part": part, "nonce": "", "whole": whole}
+    header = {"op": answers.Op.JUDGE, "part": part, "nonce": "", "whole": whole}
     return answers.answer("stand-in", header, question, lambda _: text)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from session_affinity.cluster_objects.handmade import HandMadeServices
 from session_affinity.kube.resources import NODES
 from session_affinity.nodes.kube_proxy import KubeProxies
-from session_affinity.releases import release_of
+from session_affinity.releases import oldest_release
 from session_affinity.scenarios.comparison import compare
 from session_affinity.scenarios.walks.run import COMPONENT, Ground
 from session_affinity.testbed.testbed import NodeTestbed
@@ -33,8 +33,7 @@ def ground_of(cluster: Cluster, api: Api, nodes: Nodes, deadlines: Deadlines) ->
     services = HandMadeServices(api, cluster.namespace, component=COMPONENT)
     services.delete_all()
     proxies = KubeProxies(nodes, cluster.proxy_configs, cluster.kube_proxy_start, deadlines)
-    release = min(release_of(node["status"]["nodeInfo"]["kubeletVersion"]) for node in stored)
-    return Ground(api, testbed, services, proxies, release)
+    return Ground(api, testbed, services, proxies, oldest_release(stored))
 
 
 def heal(ground: Ground, nodes: Iterable[str]) -> None:

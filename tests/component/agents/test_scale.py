@@ -1,4 +1,4 @@
-"""Many stand-in agents on loopback: what they cost the suite, and that the few odd ones are told apart."""
+"""Many stand-in agents on loopback: what they cost the suite, and that the few odd ones are found."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ table inet session-affinity-lost {
 }
 END
 """
-"""Cuts a node off: its packets are dropped, and nobody is told."""
+"""Cuts a node off: its packets are dropped without an answer."""
 
 
 def test_a_node_that_is_lost_is_missing_and_the_others_are_judged(in_cluster: InCluster) -> None:
