@@ -21,8 +21,9 @@ class Setting:
     """A configuration that is merged over that of the kube-proxies of a cluster.
 
     ``skipped`` are the claims that cannot be judged because of it, each with what the reason says; ``left_out`` is what
-    the run says about nodes that claims about nodes leave out. ``modes`` are those of the clusters. ``fast`` settings
-    are also tried in every run of the project's tests, with the claims that ``FAST_CLAIMS`` selects.
+    the run says about nodes that claims about nodes leave out. ``modes`` are those of the clusters, ``localhost_modes``
+    those in which node ports are answered at localhost. ``fast`` settings are also tried in every run of the project's
+    tests, with the claims that ``FAST_CLAIMS`` selects.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Setting:
     skipped: Mapping[str, str] = field(default_factory=dict)
     left_out: str = ""
     modes: tuple[str, ...] = MODES
+    localhost_modes: tuple[str, ...] = ("iptables",)
     fast: bool = False
 
     def other(self, mode: str) -> str:
@@ -43,6 +45,8 @@ OF_OTHERS_CLUSTERS: Final = {
 }
 """The claims that are skipped on every cluster that the suite did not make, unless its user offers more."""
 OF_ITS_OWN: Final = {"C20": "each node's kube-proxy has settings of its own"}
+NOT_AT_LOCALHOST: Final = "by its settings kube-proxy on .* answers no node port at localhost"
+"""Why C31c is skipped: in nftables mode by default, in iptables mode as localhostNodePorts or nodePortAddresses say."""
 NO_EXTERNAL_IPS: Final = "kube-proxy overlooks externalIPs on .*: feature gate AllowServiceExternalIPs is off"
 
 SETTINGS: Final = (
@@ -71,6 +75,7 @@ SETTINGS: Final = (
             "featureGates": {"KubeProxyNFTablesLocalhostNodePorts": True, "AllowServiceExternalIPs": False},
         },
         dict.fromkeys(("C66", "C66b"), NO_EXTERNAL_IPS),
+        localhost_modes=MODES,
     ),
     Setting(
         "no cluster CIDR, node ports in a range, not at localhost",
@@ -79,6 +84,7 @@ SETTINGS: Final = (
             "nodePortAddresses": ["172.30.0.0/16", "192.0.2.0/24"],
             "iptables": {"localhostNodePorts": False},
         },
+        localhost_modes=(),
     ),
     Setting("pods by node CIDR", {"detectLocalMode": "NodeCIDR"}, OF_ITS_OWN),
     Setting(

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from tests.defects.run_outcome import SKIPPED
-from tests.settings.settings import FAST_CLAIMS, OF_OTHERS_CLUSTERS
+from tests.settings.settings import FAST_CLAIMS, NOT_AT_LOCALHOST, OF_OTHERS_CLUSTERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +29,8 @@ def reason_to_skip(claim: Mapping[str, Any], set_up: SetUp) -> str:
         return "the cluster has IPv4 only|kube-proxy runs in"
     if claim["modes"] and set_up.mode not in claim["modes"]:
         return f"kube-proxy runs in {set_up.mode} mode"
+    if claim["id"] == "C31c" and set_up.mode not in set_up.setting.localhost_modes:
+        return NOT_AT_LOCALHOST
     return set_up.setting.skipped.get(claim["id"], OF_OTHERS_CLUSTERS.get(claim["id"], ""))
 
 
