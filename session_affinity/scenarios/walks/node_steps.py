@@ -48,6 +48,6 @@ KINDS: Final = (
     Kind("label zone", _label_zone, scope=Scope.NODES),
     Kind("restart kube-proxy", lambda choose: Restart(choose(NODES)), scope=Scope.NODES),
     Kind("pause kube-proxy", lambda choose: _begin_fault(choose, Fault.PAUSED), scope=Scope.NODES),
-    Kind("let syncs fail", lambda choose: _begin_fault(choose, Fault.FAILING), weight=2, scope=Scope.NODES),
-    Kind("end faults", lambda _: END_FAULTS, weight=4, scope=Scope.NODES),
+    Kind("let syncs fail", lambda choose: _begin_fault(choose, Fault.FAILING), weight=4, scope=Scope.NODES),
+    Kind("end faults", lambda _: END_FAULTS, weight=5, scope=Scope.NODES),
 )

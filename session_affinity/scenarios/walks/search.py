@@ -1,9 +1,10 @@
 """Search for a walk that a cluster makes wrongly, and shrink it to the few steps that cause the difference.
 
-Hypothesis draws the steps; ``Search`` alone imports it, as only the extra [walk] has it. It does not shrink them: an
-attempt takes seconds on the cluster, and Hypothesis, which changes one choice after another, makes hundreds. Here a
-walk ends at the first wait that shows a difference, steps about Services that do not differ are left out in one
-attempt, and others by delta debugging (A. Zeller, 2002): halves, then quarters, then single steps.
+Hypothesis draws the steps; ``Search`` alone imports it, as only the extra [walk] has it. It draws each walk from a seed
+of its own: from one seed it draws several walks in a row that differ in a few choices, and a walk takes a minute. It
+does not shrink them: an attempt takes seconds on the cluster, and Hypothesis, which changes one choice after another,
+makes hundreds. Here a walk ends at the first wait that shows a difference, steps about Services that do not differ are
+left out in one attempt, and others by delta debugging (A. Zeller, 2002): halves, then quarters, then single steps.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from session_affinity.scenarios.walks.objects import Objects, service_name
@@ -76,34 +78,16 @@ class Search:
 
     def _draw(self, kinds: Sequence[Kind], seed: int, length: int) -> None:
         """Make walks until one is wrong or the time is over."""
-        import hypothesis
-        from hypothesis import stateful
-
         self._until = time.monotonic() + self.limits.seconds
-
-        def make(steps: Sequence[Step]) -> None:
-            walk = moves(steps, self.nodes)
-            if not walk:
-                return
-            self._require_time()
-            result = self.walk_once(walk)
-            if not result.is_right:
-                self.best = (walk[: result.moves], result)
-                raise EndedError
-            self.results.append(result)
-
-        settings = hypothesis.settings(
-            max_examples=_MANY,
-            stateful_step_count=length,
-            phases=[hypothesis.Phase.generate],
-            database=None,
-            deadline=None,
-            suppress_health_check=list(hypothesis.HealthCheck),
-            verbosity=hypothesis.Verbosity.quiet,
-            print_blob=False,
-        )
         with suppress(EndedError):
-            stateful.run_state_machine_as_test(hypothesis.seed(seed)(_machine(kinds, make)), settings=settings)
+            for number in count():
+                walk = moves(drawn(kinds, f"{seed}/{number}", length), self.nodes)
+                self._require_time()
+                result = self.walk_once(walk)
+                if not result.is_right:
+                    self.best = (walk[: result.moves], result)
+                    return
+                self.results.append(result)
 
     def _shrink(self, result: WalkResult) -> None:
         """Leave steps out of the wrong walk, many at once and then fewer, until none can be; raises EndedError."""
@@ -186,6 +170,35 @@ def _cost(walk: Sequence[Move]) -> tuple[int, int]:
     """Return what makes one walk simpler than another: fewer steps, then fewer waits."""
     waits = sum(isinstance(move.step, Wait) for move in walk)
     return len(walk) - waits, waits
+
+
+def drawn(kinds: Sequence[Kind], seed: str, length: int) -> tuple[Step, ...]:
+    """Return the first ``length`` steps that Hypothesis draws from a seed: the same for a seed and a Hypothesis."""
+    import hypothesis
+    from hypothesis import stateful
+
+    found: tuple[Step, ...] = ()
+
+    def take(steps: Sequence[Step]) -> None:
+        nonlocal found
+        found = tuple(steps)
+        # Its first example has the simplest choices: a few steps of one kind.
+        if len(set(map(type, steps))) > 1:
+            raise EndedError
+
+    settings = hypothesis.settings(
+        max_examples=_MANY,
+        stateful_step_count=length,
+        phases=[hypothesis.Phase.generate],
+        database=None,
+        deadline=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+        verbosity=hypothesis.Verbosity.quiet,
+        print_blob=False,
+    )
+    with suppress(EndedError):
+        stateful.run_state_machine_as_test(hypothesis.seed(seed)(_machine(kinds, take)), settings=settings)
+    return found
 
 
 def _machine(kinds: Sequence[Kind], make: Callable[[Sequence[Step]], None]) -> Any:

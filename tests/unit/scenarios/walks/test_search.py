@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from session_affinity.scenarios import comparison
+from session_affinity.scenarios.walks.objects import Fault
 from session_affinity.scenarios.walks.run import run_walk
-from session_affinity.scenarios.walks.search import Limits, Search
-from session_affinity.scenarios.walks.steps import Scope
-from session_affinity.scenarios.walks.walk import kinds
+from session_affinity.scenarios.walks.search import Limits, Search, drawn
+from session_affinity.scenarios.walks.steps import Scope, Wait
+from session_affinity.scenarios.walks.walk import kinds, moves, title
 from tests.walk_world import NODES, World
 
 if TYPE_CHECKING:
@@ -64,3 +65,29 @@ def test_shrinking_ends_in_time_with_the_best_so_far() -> None:
     assert found.best is not None
     assert not found.best[1].is_right
     assert found.attempts <= 1
+
+
+def test_walks_are_the_same_for_a_seed_and_unlike_each_other() -> None:
+    walks = [
+        tuple(title(move) for move in moves(drawn(kinds(Scope.NODES), f"1/{number}", 150), NODES))
+        for number in range(6)
+    ]
+
+    again = tuple(title(move) for move in moves(drawn(kinds(Scope.NODES), "1/3", 150), NODES))
+
+    assert again == walks[3]
+    for number, walk in enumerate(walks):
+        shared = [len(set(walk) & set(other)) / len(set(walk)) for other in walks[:number]]
+        assert max(shared, default=0.0) < 0.6, number
+
+
+def test_most_walks_compare_the_nodes_while_a_kube_proxy_fails_to_sync() -> None:
+    """Of 40 walks as of make walk, how many wait for nodes while syncs fail: what such a sync loses shows after it."""
+    walks = [moves(drawn(kinds(Scope.NODES), f"1/{number}", 150), NODES) for number in range(40)]
+
+    failing = [
+        any(isinstance(move.step, Wait) and Fault.FAILING in move.before.faults.values() for move in walk)
+        for walk in walks
+    ]
+
+    assert sum(failing) >= 28
