@@ -17,6 +17,8 @@ FAILED = "failed"
 ERROR = "error"
 """The claim could not be tested."""
 SKIPPED = "skipped"
+DIFFERS = "differs"
+"""The cluster violates the claim, as is known of it."""
 NOT_RUN = "not run"
 _OUTCOMES = {"failure": FAILED, "error": ERROR, "skipped": SKIPPED}
 """Outcome by JUnit element."""
@@ -47,6 +49,11 @@ class RunOutcome:
         """The claims that could not be tested."""
         return tuple(claim for claim, outcome in self.outcomes.items() if outcome.outcome == ERROR)
 
+    @property
+    def differing(self) -> tuple[str, ...]:
+        """The claims that the cluster violates as is known of it."""
+        return tuple(claim for claim, outcome in self.outcomes.items() if outcome.outcome == DIFFERS)
+
     def of(self, claim: str) -> ClaimOutcome:
         """Return the outcome of a claim."""
         return self.outcomes.get(claim, ClaimOutcome(NOT_RUN))
@@ -64,10 +71,13 @@ def read(junit: str, output: str = "") -> RunOutcome:
             if claim in outcomes and outcomes[claim].outcome == FAILED:
                 continue
             element = next((element for element in case if element.tag in _OUTCOMES), None)
-            outcomes[claim] = (
-                ClaimOutcome(PASSED) if element is None else ClaimOutcome(_OUTCOMES[element.tag], element.text or "")
-            )
+            outcomes[claim] = ClaimOutcome(PASSED) if element is None else _outcome(element)
     return RunOutcome(outcomes, output)
+
+
+def _outcome(element: ElementTree.Element) -> ClaimOutcome:
+    is_known = element.get("type") == "pytest.xfail"
+    return ClaimOutcome(DIFFERS if is_known else _OUTCOMES[element.tag], element.text or "")
 
 
 def contradictions(defect: Defect, run: RunOutcome, nodes: Mapping[str, str]) -> tuple[str, ...]:

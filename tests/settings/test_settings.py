@@ -45,6 +45,8 @@ def test_a_healthy_cluster_is_judged(set_up: SetUp, claims: Catalogue, request: 
     run = set_up.check(f"affinity and ({FAST_CLAIMS})" if is_fast else "affinity")
 
     assert (run.failed, run.undetermined) == ((), ()), run.output
+    unknown = [claim for claim in run.differing if not claims[claim]["known"]]
+    assert unknown == [], run.output
     expected = {claim: reason for claim in run.outcomes if (reason := reason_to_skip(claims[claim], set_up))}
     found = skipped(run)
     assert found.keys() == expected.keys(), run.output

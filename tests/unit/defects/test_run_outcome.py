@@ -7,7 +7,17 @@ import contextlib
 import pytest
 
 from tests.defects.defect import Defect, Place
-from tests.defects.run_outcome import ERROR, FAILED, PASSED, SKIPPED, ClaimOutcome, RunOutcome, contradictions, read
+from tests.defects.run_outcome import (
+    DIFFERS,
+    ERROR,
+    FAILED,
+    PASSED,
+    SKIPPED,
+    ClaimOutcome,
+    RunOutcome,
+    contradictions,
+    read,
+)
 
 NODES = {place: f"defects-{place}" for place in Place}
 MESSAGE = "C16 does not hold on defects-worker2: rule 2: --seconds 3600\n  expected: 10800"
@@ -32,6 +42,7 @@ def test_outcomes_are_read_by_claim() -> None:
         case("C20", "<error>clean-up failed</error>"),
         case("C13", "<error>no answer</error>"),
         case("C21", "<skipped>nftables</skipped>"),
+        case("C94e", '<skipped type="pytest.xfail" message="known"/>'),
         "<testcase/>",
     )
     outcome = read(f"<testsuites><testsuite>{''.join(cases)}</testsuite></testsuites>")
@@ -42,7 +53,9 @@ def test_outcomes_are_read_by_claim() -> None:
         "C20": ClaimOutcome(ERROR, "clean-up failed"),
         "C13": ClaimOutcome(ERROR, "no answer"),
         "C21": ClaimOutcome(SKIPPED, "nftables"),
+        "C94e": ClaimOutcome(DIFFERS),
     }
+    assert outcome.differing == ("C94e",)
     assert (outcome.failed, outcome.undetermined) == (("C16",), ("C20", "C13"))
 
 
