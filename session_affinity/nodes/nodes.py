@@ -6,6 +6,7 @@ import copy
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.xt_recent import ClockSample
     from session_affinity.nodes.node import Completed, Node
 
-CLOCK_SECONDS: Final = 1.0
-"""The least time between two samples of a node's clock from which its tick rate is computed."""
+CLOCK_SECONDS: Final = (1.0, 4.0, 16.0)
+"""The least time between two samples of a node's clock from which its tick rate is computed, and those of
+further attempts."""
 
 
 REASON_CHARACTERS: Final = 160
@@ -197,21 +199,31 @@ class Nodes:
     def hz(self, name: str) -> int:
         """Return the ticks per second of a node's kernel, computed once from two reads of its clock.
 
+        On a busy machine a read may be late between its two values: they are taken further apart where no rate fits.
         Raises NodeError when the clock cannot be read.
         """
         with self._clocks.lock:
             rate, first = self._clocks.rates.get(name), self._clocks.first.get(name)
         if rate:
             return rate
-        first = first or self._sample(name)
-        latest = self._sample(name)
-        if latest.uptime - first.uptime < CLOCK_SECONDS:
-            time.sleep(CLOCK_SECONDS - (latest.uptime - first.uptime))
-            latest = self._sample(name)
-        rate = xt_recent.derive_hz(first, latest)
+        rate = self._measured_hz(name, first or self._sample(name))
         with self._clocks.lock:
             self._clocks.rates[name] = rate
         return rate
+
+    def _measured_hz(self, name: str, first: ClockSample) -> int:
+        *earlier, last = CLOCK_SECONDS
+        for seconds in earlier:
+            with suppress(NodeError):
+                return xt_recent.derive_hz(first, self._sample_after(name, first, seconds))
+        return xt_recent.derive_hz(first, self._sample_after(name, first, last))
+
+    def _sample_after(self, name: str, first: ClockSample, seconds: float) -> ClockSample:
+        latest = self._sample(name)
+        if (missing := seconds - (latest.uptime - first.uptime)) > 0:
+            time.sleep(missing)
+            latest = self._sample(name)
+        return latest
 
     def _at_all(self, names: Iterable[str], action: Callable[[str], T]) -> ByNode[T]:
         """Return the value of an action on nodes, by node, run on all at the same time.

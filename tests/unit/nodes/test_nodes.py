@@ -18,13 +18,17 @@ from session_affinity.nodes.nodes import Nodes
 
 @dataclass
 class FakeNode:
-    """Prints what the read command does on a node; jiffies advance with time at 250 a second."""
+    """Prints what the read command does on a node; jiffies advance with time at 250 a second.
+
+    ``late`` is how many seconds pass between its jiffies and its uptime, which is read after them.
+    """
 
     name: str
     began: float = field(default_factory=time.monotonic)
     commands: list[tuple[str, ...]] = field(default_factory=list)
     returncode: int = 0
     together: threading.Barrier | None = None
+    late: float = 0.0
 
     def run(self, argv: tuple[str, ...], *, timeout: float = 30.0, stdin: str | None = None) -> Completed:
         assert timeout > 0
@@ -36,7 +40,7 @@ class FakeNode:
         text = (
             "@@affinity rules iptables-save\n*nat\n:KUBE-SERVICES - [0:0]\nCOMMIT\n"
             "@@affinity lists\n@@affinity clock\n"
-            f"jiffies: {4295000000 + round(elapsed * 250)}\nuptime: {100 + elapsed:.2f}\n@@affinity end\n"
+            f"jiffies: {4295000000 + round(elapsed * 250)}\nuptime: {100 + elapsed + self.late:.2f}\n@@affinity end\n"
         )
         return Completed(self.name, tuple(argv), self.returncode, text, "no list" if self.returncode else "")
 
@@ -89,6 +93,22 @@ def test_the_same_nodes_are_read_in_another_family_by_the_same_clock() -> None:
 
     assert (reader.family, other.family, other.hz("a")) == ("IPv4", "IPv6", rate)
     assert made["a"].commands[before:] == [snapshot.READ_ARGV["IPv6"]]
+
+
+def test_a_late_sample_of_the_clock_is_made_up_for_by_a_longer_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, made = nodes("a")
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        made["a"].began -= seconds
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    reader.read()
+    made["a"].late = 0.2
+
+    assert reader.hz("a") == 250
+    assert sum(slept) == pytest.approx(4.0, abs=0.5)
 
 
 def test_an_unknown_node_is_an_error_that_lists_the_known_ones() -> None:
