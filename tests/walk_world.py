@@ -112,7 +112,8 @@ class World(JudgedNodes):
         """Return the world as the ground for walks."""
         everything: Any = self
         configs = ProxyConfigs(default=self._config())
-        return Ground(everything, NodeTestbed(everything, configs, Deadlines(sync=0.2)), everything, everything)
+        testbed = NodeTestbed(everything, configs, Deadlines(sync=0.2))
+        return Ground(everything, testbed, everything, everything, others=())
 
     # Hand-made Services.
     def create(self, manifests: Iterable[Json]) -> list[Json]:

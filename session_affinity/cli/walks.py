@@ -43,7 +43,8 @@ def make_walks(options: ClusterOptions, seed: int, limits: Limits) -> int:
                 next_step="leave out --kubeconfig: a cluster is started for the walks",
             )
         api = Api(cluster.kubeconfig, context=cluster.context, request_seconds=options.deadlines.api_request)
-        ground = ground_of(cluster, api, Nodes(cluster.nodes, deadlines=options.deadlines), options.deadlines)
+        nodes = Nodes(cluster.nodes, deadlines=options.deadlines)
+        ground = ground_of(cluster, api, nodes, options.deadlines, is_alone=True)
         with ground.services, progress.step(f"walks with seed {seed}") as step:
             search = _search(ground, limits, step, f"seed {seed}")
             search.find(kinds(Scope.NODES), seed)

@@ -6,8 +6,9 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from session_affinity.cluster_objects import handmade
 from session_affinity.cluster_objects.handmade import HandMadeServices
-from session_affinity.kube.resources import NODES
+from session_affinity.kube.resources import ENDPOINT_SLICES, NODES, SERVICES
 from session_affinity.nodes.kube_proxy import KubeProxies
 from session_affinity.releases import oldest_release
 from session_affinity.scenarios.comparison import compare
@@ -18,22 +19,37 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from session_affinity.clusters.cluster import Cluster
+    from session_affinity.dataplane.model import Family, ServiceState
     from session_affinity.deadlines import Deadlines
-    from session_affinity.kube.api import Api
+    from session_affinity.kube.api import Api, Object
     from session_affinity.nodes.nodes import Nodes
 
 
-def ground_of(cluster: Cluster, api: Api, nodes: Nodes, deadlines: Deadlines) -> Ground:
+def ground_of(cluster: Cluster, api: Api, nodes: Nodes, deadlines: Deadlines, *, is_alone: bool = False) -> Ground:
     """Return a cluster as the ground for walks; what a killed walk left there is deleted. Raises ApiError.
 
-    The caller closes ``Ground.services``.
+    With ``is_alone`` no other Services change during the walks. The caller closes ``Ground.services``.
     """
     stored = api.objects(NODES)
     testbed = NodeTestbed(nodes, cluster.proxy_configs.with_nodes(stored), deadlines)
     services = HandMadeServices(api, cluster.namespace, component=COMPONENT)
     services.delete_all()
     proxies = KubeProxies(nodes, cluster.proxy_configs, cluster.kube_proxy_start, deadlines)
-    return Ground(api, testbed, services, proxies, oldest_release(stored))
+    release = oldest_release(stored)
+    others = _states(api, nodes.family, release) if is_alone else None
+    return Ground(api, testbed, services, proxies, release, others)
+
+
+def _states(api: Api, family: Family, release: tuple[int, int]) -> tuple[ServiceState, ...]:
+    """Return the states of all Services of the cluster in a family."""
+    by_namespace: dict[str, list[Object]] = {}
+    for service in api.objects(SERVICES):
+        by_namespace.setdefault(service["metadata"]["namespace"], []).append(service)
+    return tuple(
+        state
+        for namespace, services in by_namespace.items()
+        for state in handmade.states(services, api.objects(ENDPOINT_SLICES, namespace), family=family, release=release)
+    )
 
 
 def heal(ground: Ground, nodes: Iterable[str]) -> None:

@@ -55,7 +55,8 @@ class Ground:
     """The cluster that walks are made on; ``proxies`` only where a walk may disturb them.
 
     ``testbed`` knows the zones and addresses of the nodes (``ProxyConfigs.with_nodes``). ``services`` has the
-    component ``COMPONENT``, so that nothing but the walk changes what it sees. ``release`` is kube-proxy's.
+    component ``COMPONENT``, so that nothing but the walk changes what it sees. ``release`` is kube-proxy's. ``others``
+    are all other Services of a cluster where nothing else changes: there whatever no Service calls for is a leftover.
     """
 
     api: Api
@@ -63,6 +64,7 @@ class Ground:
     services: HandMadeServices
     proxies: KubeProxies
     release: tuple[int, int] = NEWEST_RELEASE
+    others: tuple[ServiceState, ...] | None = None
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -310,6 +312,7 @@ class _Run:
             since=self._changed,
             release=self._ground.release,
             former=self._former,
+            others=self._ground.others,
             patience=testbed.sync_seconds if self._needs_patience else 0.0,
             stale_slices={node: self._stale(node) for node in nodes},
         )

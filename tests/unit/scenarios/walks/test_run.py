@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from session_affinity.cluster_objects.handmade import states
+from session_affinity.dataplane.model import SERVICE_NAME_LABEL, ServiceState
 from session_affinity.errors import NodeError
 from session_affinity.scenarios import comparison
 from session_affinity.scenarios.walks.run import run_walk
@@ -19,6 +23,20 @@ WITHOUT_CLIENTS = tuple(kind for kind in kinds(Scope.NODES) if kind.name != "bin
 @pytest.fixture(autouse=True)
 def quick_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison, "POLL_SECONDS", 0.001)
+
+
+def stray_service() -> ServiceState:
+    """Return a Service with an endpoint that no API stores."""
+    metadata = {"name": "stray", "namespace": "work"}
+    spec = {"type": "ClusterIP", "clusterIP": "10.200.9.9", "ports": [{"name": "", "port": 80, "protocol": "TCP"}]}
+    endpoint_slice = {
+        "metadata": {"name": "stray-1", "namespace": "work", "labels": {SERVICE_NAME_LABEL: "stray"}},
+        "addressType": "IPv4",
+        "ports": [{"name": "", "port": 8080, "protocol": "TCP"}],
+        "endpoints": [{"addresses": ["10.10.9.9"], "conditions": {"ready": True}}],
+    }
+    (state,) = states([{"metadata": metadata, "spec": spec}], [endpoint_slice])
+    return state
 
 
 def step(name: str, *numbers: int) -> Step:
@@ -79,6 +97,21 @@ def test_a_walk_ends_where_a_node_is_wrong() -> None:
     assert result.steps == 4
     assert result.wrong_services == ("walk-a",)
     assert not world.objects
+
+
+@pytest.mark.parametrize(
+    ("mode", "others", "where"), [("iptables", (), ["two"]), ("nftables", (), ["two"]), ("iptables", None, [])]
+)
+def test_where_nothing_else_changes_rules_that_no_service_calls_for_are_left_over(
+    mode: str, others: tuple[()] | None, where: list[str]
+) -> None:
+    world = World(mode, defective="two")
+    world.proxies["two"].written["stray"] = stray_service()
+
+    result = run_walk(replace(world.ground(), others=others), moves((step("create Service"), Wait()), NODES), "")
+
+    assert list(result.leftovers) == where
+    assert not result.differences
 
 
 def test_a_relabelled_slice_that_stays_is_known_and_hides_nothing_else() -> None:
