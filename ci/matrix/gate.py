@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ci.matrix.results import DIFFERS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -52,7 +54,8 @@ def judge(plan: Plan, results: Sequence[Result]) -> GateVerdict:
 def _totals(plan: Plan, results: Sequence[Result]) -> str:
     counts = Counter(result.status for result in results)
     legs = len({result.leg for result in results})
-    by_status = ", ".join(f"{counts[status]} {status}" for status in ("passed", "failed", "broken", "skipped"))
+    shown = ("passed", "failed", "broken", "skipped", *([DIFFERS] if counts[DIFFERS] else []))
+    by_status = ", ".join(f"{counts[status]} {status}" for status in shown)
     return f"{legs} of {len(plan.legs)} legs with results; {by_status}"
 
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-STATUSES: Final = ("failed", "broken", "passed", "skipped")
+DIFFERS: Final = "differs"
+"""The status of a claim that does not hold and is known not to; the parameter of its result that says why."""
+STATUSES: Final = ("failed", "broken", DIFFERS, "passed", "skipped")
 """The statuses of results, worst first."""
 
 HEADLINE: Final = "headline"
@@ -105,7 +107,7 @@ def _result(file: Path, document: Mapping[str, Any]) -> Result | None:
         return Result(
             Leg.of_labels(labels),
             labels["claim"],
-            _status(document["status"]),
+            _status(document["status"], differs=DIFFERS in parameters),
             str(details.get("message") or "").strip(),
             report_id(document["uuid"]),
             int(document.get("start") or 0),
@@ -117,10 +119,10 @@ def _result(file: Path, document: Mapping[str, Any]) -> Result | None:
         raise _unreadable(file, error) from error
 
 
-def _status(status: str) -> str:
+def _status(status: str, *, differs: bool) -> str:
     if status not in STATUSES:
         raise ValueError(f"status {status!r} is none of {', '.join(STATUSES)}")
-    return status
+    return DIFFERS if differs and status == "skipped" else status
 
 
 def _unreadable(file: Path, error: Exception) -> ResultsError:

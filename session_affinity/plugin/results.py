@@ -53,18 +53,21 @@ class ReportEntry:
     """What is added to the Allure result of a test.
 
     ``message`` is empty when allure-pytest's own stays; ``trace`` is the place in the code. ``diagnostics`` are None
-    unless the test failed and a cluster was there. ``is_violated`` says that the claim failed, ``is_broken`` that its
-    set-up or clean-up did.
+    unless the test failed and a cluster was there. ``differs`` is why a claim that does not hold is no failure here.
+    ``is_violated`` says that the claim failed, ``is_broken`` that its set-up or clean-up did.
     """
 
     message: str = ""
     trace: str = ""
     steps: tuple[ReportStep, ...] = ()
     diagnostics: Diagnostics | None = None
+    differs: str = ""
     is_violated: bool = False
     is_broken: bool = False
 
 
+DIFFERS: Final = "differs"
+"""The parameter of an Allure result that says why a claim that does not hold is no failure here."""
 ENTRY = pytest.StashKey[ReportEntry]()
 
 
@@ -111,6 +114,7 @@ class Results:
             entry = item.stash[ENTRY]
             if call.excinfo is not None:
                 entry.message, entry.trace = _message(item, report, call.excinfo)
+                entry.differs = getattr(report, "wasxfail", "") or entry.differs
             failed = call.excinfo is not None and not report.skipped
             entry.is_violated |= report.failed and not is_undetermined(report)
             entry.is_broken |= call.when != "call" and failed
@@ -150,6 +154,9 @@ class Results:
         headline = dict(item.user_properties).get(HEADLINE)
         if headline:
             result.parameters.append(_model.Parameter(name=HEADLINE, value=str(headline), excluded=True))
+        if entry.differs:
+            # Allure has no status of its own for it: the result is one of a skipped test.
+            result.parameters.append(_model.Parameter(name=DIFFERS, value=entry.differs, excluded=True))
         result.steps.extend(map(_step, entry.steps))
         if entry.diagnostics:
             result.steps.append(_diagnostics_step(entry.diagnostics))

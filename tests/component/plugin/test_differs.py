@@ -233,6 +233,11 @@ def test_allure_skips_what_differs_and_shows_what_it_was(everything: Run) -> Non
         "C06": "broken",
         "C07": "broken",
     }
+    of_suite = {
+        claim: [entry["value"] for entry in result["parameters"] if entry["name"] == "differs"]
+        for claim, result in everything.allure.items()
+    }
+    assert {claim: len(reasons) for claim, reasons in of_suite.items() if reasons} == {"C02": 1, "C07": 1}
     message = everything.allure["C02"]["statusDetails"]["message"]
     assert message.startswith("differs, which is not a failure here: no document specifies this behaviour")
     assert "C02 does not hold on myk8s-worker2" in message

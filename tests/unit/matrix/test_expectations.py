@@ -25,6 +25,15 @@ def test_tests_are_counted_by_claim_and_by_whether_a_rule_skips_them() -> None:
     assert expectations.expectation_of(LEG, TESTS) == expectations.Expectation(LEG, {"C10": 2}, {"C16": 1}, titles)
 
 
+@pytest.mark.parametrize(("mode", "is_judged"), [("iptables", True), ("nftables", False)])
+def test_what_the_default_settings_of_a_mode_rule_out_is_not_expected_to_be_judged(
+    mode: str, *, is_judged: bool
+) -> None:
+    expected = expectations.expectation_of(Leg("1.37", mode, "kind"), [["C31c", False, "localhost"]])
+
+    assert (bool(expected.judged), bool(expected.skipped)) == (is_judged, not is_judged)
+
+
 def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
     ipv4 = Leg("1.37", "nftables", "kind")
     plan = expectations.Plan(tuple(expectations.expectation_of(leg, TESTS) for leg in (LEG, ipv4)))

@@ -54,6 +54,12 @@ def test_a_skip_by_no_rule_known_at_collection_shuts_it_with_its_reason(
     assert faults(plan, old) == ("1.36 iptables embedded: C10 was skipped unexpectedly: no node access",)
 
 
+def test_a_claim_that_differs_as_known_was_judged(plan: Plan, conforming: tuple[Result, ...]) -> None:
+    verdict = gate.judge(plan, (replace(conforming[0], status="differs"), *conforming[1:]))
+
+    assert verdict.text == "gate open: 2 of 2 legs with results; 2 passed, 0 failed, 0 broken, 1 skipped, 1 differs"
+
+
 @pytest.mark.parametrize("status", ["failed", "broken"])
 def test_a_claim_that_does_not_pass_shuts_it(plan: Plan, conforming: tuple[Result, ...], status: str) -> None:
     old = (replace(conforming[0], status=status, message="C10 does not hold\nat length"), *conforming[1:])

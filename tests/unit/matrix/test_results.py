@@ -54,6 +54,15 @@ def test_the_headline_is_read_from_its_parameter(tmp_path: Path) -> None:
     assert [result.headline for result in results.read([tmp_path])] == ["100 of 100"]
 
 
+@pytest.mark.parametrize(("status", "read"), [("skipped", "differs"), ("broken", "broken")])
+def test_a_claim_that_differs_as_known_is_no_skipped_one_unless_its_clean_up_failed(
+    tmp_path: Path, status: str, read: str
+) -> None:
+    write_result(tmp_path, status=status, parameters=[{"name": "differs", "value": "a known behaviour"}])
+
+    assert [result.status for result in results.read([tmp_path])] == [read]
+
+
 def test_tests_that_check_no_claim_are_left_out(tmp_path: Path) -> None:
     write_result(tmp_path, labels={"suite": "unit"})
 
