@@ -218,7 +218,7 @@ def test_a_clients_element_leaves_its_set_when_the_timeout_has_passed(
     """Elements that never expire fill the set; once it is full, new clients are not bound at all.
 
     Preconditions: 3 Services with ClientIP, patched in place from 10800 to 30 seconds.
-    Steps: a request to each; read the sets of the client's node 26 s later, and once 30 s have passed.
+    Steps: a request to each; read the sets of the client's node 22 s later, and once 30 s have passed.
     Expected: first one element of the client in one set of each Service, with the remainder of its 30 s left; then
         none.
     """

@@ -27,6 +27,11 @@ PROCESS: Final = "--config=[^ ]*[k]ube-proxy"
 """Matches the command line of kube-proxy, and not that of the program that looks for it."""
 SYNC: Final = "kubeproxy_sync_proxy_rules"
 """How the metrics about syncs begin (pkg/proxy/metrics/metrics.go); a counter is there once it has counted."""
+SYNC_QUEUED: Final = f"{SYNC}_last_queued_timestamp_seconds"
+SYNC_ENDED: Final = f"{SYNC}_last_timestamp_seconds"
+"""When a sync was last asked for, and when the last one that succeeded ended, in each IP family."""
+IDLE_SECONDS: Final = 1.0
+"""How long after its minSyncPeriod a kube-proxy has begun every sync that it was asked for."""
 STARTED: Final = "process_start_time_seconds"
 FAILURES: Final = {
     "kubeproxy_sync_proxy_rules_iptables_restore_failures_total": "iptables-restore failed",
@@ -151,6 +156,36 @@ class KubeProxies:
         self.kill(node)
         self.revive(node, before=before)
 
+    def idle_seconds(self, node: str) -> float:
+        """Return how long ``wait_until_idle`` waits at most; raises ClusterError if the settings are not known."""
+        return self._quiet_seconds(node) + self.deadlines.kube_proxy_sync
+
+    def wait_until_idle(self, node: str) -> None:
+        """Wait until a kube-proxy that learns of no changes has written those that it knows of.
+
+        That is: none of its syncs is to come, as none ended for longer than its minSyncPeriod, or two have ended since.
+        Raises NodeError and NotReadyError.
+        """
+        quiet = self._quiet_seconds(node)
+        ended: list[tuple[float, dict[str, float]]] = []
+
+        def is_idle() -> bool:
+            text, now = self._metrics_text(node), time.monotonic()
+            times = _by_family(text, SYNC_ENDED)
+            if not ended or ended[-1][1] != times:
+                ended.append((now, times))
+            is_written = all(at <= times.get(family, 0.0) for family, at in _by_family(text, SYNC_QUEUED).items())
+            return is_written and (now - ended[-1][0] >= quiet or len(ended) > 2)
+
+        wait_until(
+            is_idle,
+            self.idle_seconds(node),
+            what=f"the kube-proxy on {node} to have written all changes that it knows of",
+            last_state=lambda: f"{len(ended) - 1} syncs ended meanwhile, the last one at {ended[-1][1]}",
+            next_step=f"see its log; {SLOW_MACHINE}",
+            pause=0.25,
+        )
+
     def pause(self, node: str) -> None:
         """Stop a kube-proxy (SIGSTOP): changes wait until it is resumed; raises NodeError."""
         self._signal(node, "STOP")
@@ -213,6 +248,9 @@ class KubeProxies:
         elif self.started(node) <= before:
             self.revive(node, before=before)
 
+    def _quiet_seconds(self, node: str) -> float:
+        return self.configs.of(node).min_sync_period + IDLE_SECONDS
+
     def _runs(self, node: str) -> bool:
         return self.nodes.run(node, ("pgrep", "-f", "--", PROCESS)).returncode == 0
 
@@ -234,6 +272,13 @@ class KubeProxies:
 
     def _metrics_text(self, node: str) -> str:
         return self.nodes.run(node, METRICS_ARGV).check().stdout
+
+
+def _by_family(text: str, metric: str) -> dict[str, float]:
+    """Return the values of a metric by IP family; the family is empty where kube-proxy does not say it."""
+    samples = (sample for sample in _SAMPLE.finditer(text) if sample["name"] == metric)
+    families = ((sample, _FAMILY.search(sample["labels"] or "")) for sample in samples)
+    return {family["family"] if family else "": float(sample["value"]) for sample, family in families}
 
 
 def _failures(node: str, text: str) -> FailedSyncs:

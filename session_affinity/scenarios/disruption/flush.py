@@ -47,6 +47,7 @@ class Flush:
 
     ``tables`` are those to flush in iptables mode; all unless some are named. With ``quiet`` the node's kube-proxy is
     kept from learning of changes meanwhile, where that is possible for long enough: a change would make it write rules.
+    It is flushed once its kube-proxy has written those that it knows of.
     """
 
     def __init__(
@@ -72,18 +73,25 @@ class Flush:
         self._error: Exception | None = None
 
     def start(self) -> Flush:
-        """Flush the node and watch it in the background; raises NodeError if it cannot be flushed."""
-        nodes, mode = self._testbed.nodes, self._testbed.backend.mode
+        """Flush the node and watch it in the background; raises NodeError.
+
+        A node whose kube-proxy is kept from changes is flushed in the background: what hinders it, ``result`` raises.
+        """
         self._period = self._proxies.sync_period(self._node)
-        self._quiet = self._quiet and self._allowed <= CUT_OFF_SECONDS
+        self._quiet = self._quiet and self._proxies.idle_seconds(self._node) + self._allowed <= CUT_OFF_SECONDS
         if self._quiet:
             self._proxy_started = self._proxies.started(self._node)
             self._quiet = self._proxies.cut_off(self._node)
-        state = nodes.read_one(self._node)
-        nodes.run(self._node, rule_tampering.flush(state, self._service, mode, *self._tables)).check()
-        self._thread = threading.Thread(target=self._watch, args=(time.monotonic(),), name="flush-watch", daemon=True)
+        if not self._quiet:
+            self._flush()
+        self._thread = threading.Thread(target=self._watch, name="flush-watch", daemon=True)
         self._thread.start()
         return self
+
+    def _flush(self) -> None:
+        nodes, mode = self._testbed.nodes, self._testbed.backend.mode
+        state = nodes.read_one(self._node)
+        nodes.run(self._node, rule_tampering.flush(state, self._service, mode, *self._tables)).check()
 
     @property
     def _allowed(self) -> float:
@@ -109,10 +117,13 @@ class Flush:
             ) from self._error
         return self._repair
 
-    def _watch(self, began: float) -> None:
+    def _watch(self) -> None:
         try:
             try:
-                self._repair = self._wait_for_repair(began)
+                if self._quiet:
+                    self._proxies.wait_until_idle(self._node)
+                    self._flush()
+                self._repair = self._wait_for_repair(time.monotonic())
             finally:
                 if self._quiet:
                     self._proxies.connect(self._node, before=self._proxy_started)

@@ -109,6 +109,50 @@ def test_a_kube_proxy_may_open_as_many_files_again_as_before() -> None:
     assert [argv[-1] for argv in nodes.commands] == ["0", "1024"]
 
 
+class SyncingNodes(FakeNodes):
+    """One node whose kube-proxy prints a page after another: when a sync was asked for, and when the last one ended."""
+
+    def __init__(self, *pages: tuple[float, float]) -> None:
+        super().__init__()
+        self.pages = list(pages)
+        self.reads = 0
+
+    def _answer(self, argv: tuple[str, ...]) -> tuple[int, str]:
+        assert argv == METRICS_ARGV
+        queued, ended = self.pages[min(self.reads, len(self.pages) - 1)]
+        self.reads += 1
+        names = {"last_queued_timestamp_seconds": queued, "last_timestamp_seconds": ended}
+        values = (f'{kube_proxy.SYNC}_{name}{{ip_family="IPv4"}} {value}\n' for name, value in names.items())
+        return 0, "".join(values) + f'{kube_proxy.SYNC}_last_timestamp_seconds{{ip_family="IPv6"}} 1\n'
+
+
+@pytest.mark.parametrize(
+    ("pages", "least"),
+    [
+        pytest.param([(5.0, 6.0)], 3, id="no sync ends for its minSyncPeriod and a second"),
+        pytest.param([(5.0, 4.0), (5.0, 4.0), (5.0, 6.0)], 5, id="a change is written first"),
+        pytest.param([(5.0, 6.0), (7.0, 6.5), (7.0, 8.0)], 3, id="two syncs ended"),
+    ],
+)
+def test_a_kube_proxy_is_idle_when_no_sync_is_to_come(
+    monkeypatch: pytest.MonkeyPatch, pages: list[tuple[float, float]], least: int
+) -> None:
+    monkeypatch.setattr(kube_proxy, "IDLE_SECONDS", -0.6)  # after a minSyncPeriod of 1 s
+    nodes = SyncingNodes(*pages)
+
+    proxies(nodes).wait_until_idle("a")
+
+    assert nodes.reads >= least
+
+
+def test_a_kube_proxy_that_does_not_write_a_change_is_never_idle() -> None:
+    fake: Any = SyncingNodes((5.0, 4.0))
+    running = KubeProxies(fake, ProxyConfigs({"a": ProxyConfig("iptables", None)}), (), Deadlines(kube_proxy_sync=0.0))
+
+    with pytest.raises(NotReadyError, match=r"have written all changes .*last state: 0 syncs ended meanwhile"):
+        running.wait_until_idle("a")
+
+
 def test_the_start_command_is_repeated_until_a_killed_kube_proxy_answers() -> None:
     nodes = FakeNodes(ignored=2)
     running = proxies(nodes)

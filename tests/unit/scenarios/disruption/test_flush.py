@@ -38,6 +38,12 @@ class World:
         self.journal.append(f"cut off {node}")
         return True
 
+    def idle_seconds(self, _: str) -> float:
+        return 6.0
+
+    def wait_until_idle(self, node: str) -> None:
+        self.journal.append(f"wait for {node}")
+
     def connect(self, node: str, *, before: float) -> None:
         assert before == 7.0
         self.journal.append(f"connect {node}")
@@ -73,7 +79,12 @@ def test_a_node_is_cut_off_before_the_flush_and_connected_when_it_is_over() -> N
     repair = Flush(world, world, SERVICE, "worker", tables=("nat",), quiet=True).start().result()
 
     assert repair.quiet
-    assert world.journal == ["cut off worker", "flush iptables-save iptables-restore nat", "connect worker"]
+    assert world.journal == [
+        "cut off worker",
+        "wait for worker",
+        "flush iptables-save iptables-restore nat",
+        "connect worker",
+    ]
 
 
 def test_a_node_that_cannot_be_cut_off_for_long_enough_is_not_quiet() -> None:
