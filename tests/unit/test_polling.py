@@ -20,7 +20,7 @@ WAITING: Final = "session_affinity/waiting.py"
 ALLOWED: Final = {
     "session_affinity/agents/node_agent.py:main": "the main loop of an agent: it has no deadline",
     "session_affinity/agents/coordinator.py:_listening": "the coordinator waits in its event loop, with a deadline",
-    "session_affinity/nodes/nodes.py:hz": "the distance between two samples of a clock is what is measured",
+    "session_affinity/nodes/nodes.py:_sample_after": "the distance between two samples of a clock is what is measured",
     "session_affinity/clusters/kind/cluster.py:_remaining_containers": "the engine does not report the last node",
     "session_affinity/clusters/kind/process.py:_read": "waits in select() for a program's output, at most that long",
     "session_affinity/clusters/embedded/node_init.py:_supervise": "the main loop of a node: it has no deadline",
