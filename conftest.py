@@ -31,8 +31,10 @@ pytest_plugins = [
     "fixtures.zones",
     "fixtures.expiry",
     "fixtures.shapes",
+    "fixtures.answered_shapes",
     "fixtures.walks",
     "fixtures.endpoint_changes",
     "fixtures.limits",
+    "fixtures.background",
     "fixtures.disruption",
 ]

@@ -75,6 +75,8 @@ class Deadlines:
     """The shared wait without the wait itself: creating and patching Services, sending requests, reading nodes."""
     shared_wait_cancel: float = 15.0
     """The shared wait from being cancelled until its thread has ended: at most one request to the API is under way."""
+    background: float = 240.0
+    """The scenarios that go on while other tests run, until all of them are over."""
     shapes: float = 240.0
     """All Services of an array until they are compared on every node and deleted, and until the smallest shape that
     differs is found."""

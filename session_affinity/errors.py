@@ -47,5 +47,9 @@ class TrafficError(SuiteError):
     """A client could not send its requests, or its output could not be read."""
 
 
+class CancelledError(SuiteError):
+    """The run ended before something in the background was over."""
+
+
 class NothingObservedError(SuiteError):
     """A judge got no observation, so that the claim can neither hold nor be violated."""

@@ -30,6 +30,7 @@ class OwnCluster:
     recognition: Recognition | None = None
     annotations: Mapping[str, str] = MappingProxyType({})
     fleet: Fleet | None = None
+    ends_with_run: bool = False
 
     def image_name(self, image: str) -> str:
         """Return the name under which the nodes have an image that the manifests pin by digest."""
@@ -54,6 +55,10 @@ class Cluster(Protocol):
     @property
     def is_ours(self) -> bool:
         """Whether the suite created the cluster, and may therefore change its nodes."""
+
+    @property
+    def ends_with_run(self) -> bool:
+        """Whether the cluster is removed at the end of the run, so that nothing in it has to be removed before."""
 
     @property
     def kubeconfig(self) -> Path:

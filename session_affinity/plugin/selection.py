@@ -1,6 +1,7 @@
 """Test order and skip rules.
 
-Claims about expiry come last, disruptive claims after them. A claim whose proxy mode, node access or IP family is
+Claims that are judged by what goes on in the background come late, those about expiry last of them, disruptive claims
+after them. A claim whose proxy mode, node access or IP family is
 missing is skipped, by one rule: at collection, by the options alone, and again when the cluster is known.
 """
 
@@ -31,6 +32,14 @@ NOT_TO_BE_DISTURBED: Final = (
     "the cluster was not created by this run: claims whose tests flush rules, stop kube-proxy or create a thousand "
     "Services are judged on embedded and kind clusters only"
 )
+IN_BACKGROUND: Final = frozenset(
+    {
+        *("many_clients", "endpoint_changes", "short_timeouts", "shapes", "answered_shapes", "walk"),
+        # What these change would disturb others.
+        *("services_in_another_zone", "failed_syncs_before"),
+    }
+)
+"""The arguments of tests that wait until something in the background is over."""
 MAY_DIFFER: Final = "no document specifies this behaviour of kube-proxy, and {reason}: this cluster may differ"
 
 
@@ -98,6 +107,12 @@ def needs_shared_wait(item: pytest.Item) -> bool:
     return item.get_closest_marker("expiry") is not None
 
 
+def looks_at_background(item: pytest.Item) -> bool:
+    """Return whether a test waits until something in the background is over."""
+    function = getattr(item, "function", None)
+    return function is not None and bool(IN_BACKGROUND & inspect.signature(function).parameters.keys())
+
+
 def is_disruptive(item: pytest.Item) -> bool:
     """Return whether a test disturbs what other tests rely on."""
     return item.get_closest_marker(DISRUPTIVE) is not None
@@ -117,6 +132,13 @@ def is_requested(session: pytest.Session, *fixtures: str) -> bool:
     )
 
 
+def is_needed(session: pytest.Session, fixture: str) -> bool:
+    """Return whether a test that is going to run, by what is known so far, needs a fixture, itself or by another."""
+    return any(
+        fixture in item.fixturenames for item in session.items if isinstance(item, pytest.Function) and is_judged(item)
+    )
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Sort the claims' tests, and skip those that the options rule out."""
@@ -131,7 +153,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     claimed = [item for item in items if claim_of(item)]
     catalogue = config.stash[CATALOGUE]
     places = {claim_id: place for place, claim_id in enumerate(catalogue)}
-    claimed.sort(key=lambda item: (is_disruptive(item), needs_shared_wait(item), places[_claim_id(item)]))
+    claimed.sort(
+        key=lambda item: (
+            *(is_disruptive(item), needs_shared_wait(item), looks_at_background(item), places[_claim_id(item)]),
+        )
+    )
     sorted_items = iter(claimed)
     items[:] = [next(sorted_items) if claim_of(item) else item for item in items]
     for item in claimed:

@@ -54,6 +54,7 @@ class EmbeddedCluster(OwnCluster):
     processes: ClusterProcesses
     facts: Mapping[str, str] = field(default_factory=dict)
     provider: str = "embedded"
+    ends_with_run: bool = False
     kube_proxy_start: tuple[str, ...] = ("kill", f"-{RESTART_SIGNAL.value}", "1")
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from session_affinity import versions
@@ -52,7 +53,7 @@ def open_embedded(options: ClusterOptions, progress: Progress) -> Iterator[Embed
     with clusters.EphemeralCluster(prepared.layout, progress, facts=prepared.facts) as ephemeral:
         if options.keep:
             ephemeral.keep()
-        yield ephemeral.cluster
+        yield replace(ephemeral.cluster, ends_with_run=not options.keep)
         if not options.keep:
             progress.note(f"cluster {options.name}: taking it down")
 

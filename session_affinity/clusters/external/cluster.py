@@ -49,6 +49,7 @@ class ExternalCluster:
     fleet: Fleet | None = None
     provider: str = "external"
     is_ours: bool = False
+    ends_with_run: bool = False
     outside_client: str | None = None
     deadlines: Deadlines = DEFAULTS
     kube_proxy_start: tuple[str, ...] = ()

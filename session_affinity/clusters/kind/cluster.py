@@ -62,6 +62,7 @@ class KindCluster(OwnCluster):
     node_image: str = ""
     engine: Engine | None = None
     provider: str = "kind"
+    ends_with_run: bool = False
 
     def outside(self) -> AbstractContextManager[Outside]:
         """Return a client outside the cluster, on kind's network (see ``clusters.cluster.Cluster``)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from session_affinity.clusters.interrupts import sigterm_as_interrupt
@@ -50,7 +51,7 @@ def open_kind(options: ClusterOptions, progress: Progress) -> Iterator[KindClust
         cluster = lifetime.start(config, image, facts, options.deadlines.kind_ready)
         if options.keep:
             lifetime.keep()
-        yield cluster
+        yield replace(cluster, ends_with_run=not options.keep)
 
 
 def _existing_cluster(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from session_affinity.cluster_objects.datagrams import udp_ports
@@ -50,6 +51,15 @@ MANY: Final = 20
 """Services of which kube-proxy writes the rules when it is killed."""
 TRIES: Final = 5
 """How many syncs a kube-proxy is killed in at most, until it is caught while it writes."""
+
+
+class Outage(StrEnum):
+    """The outages that Services are created for before they begin."""
+
+    RESTART = "restart"
+    STOPPED = "stopped"
+    FAILING = "failing"
+    BLOCKED = "blocked"
 
 
 @dataclass(frozen=True)
@@ -128,7 +138,7 @@ class BlockingRule:
 
 @dataclass(frozen=True)
 class Outages:
-    """Makes the observations; ``nodes`` are those other than the client's.
+    """Makes the observations; ``nodes`` are those other than the client's, ``prepared`` are Services for the next ones.
 
     Each observation removes and mends at its end what it created or disturbed, whether or not it succeeds. All of them
     raise SuiteError.
@@ -138,14 +148,25 @@ class Outages:
     proxies: KubeProxies
     nodes: DisruptionNodes
     datagrams: DatagramEndpoints
+    prepared: dict[Outage, list[ServiceState]] = field(default_factory=dict)
+
+    def prepare(self, *outages: Outage) -> None:
+        """Create the Services of several outages together, so that the client's node syncs them at once."""
+        by_outage = {outage: self._requests(outage) for outage in outages}
+        since, node = time.monotonic(), self.testbed.client.node
+        with contextlib.ExitStack() as after_an_error:
+            created = self._create(after_an_error, [each for requests in by_outage.values() for each in requests])
+            self.testbed.wait_for_sync(*created, since=since, nodes=(node,)).require(node)
+            after_an_error.pop_all()
+        left = iter(created)
+        self.prepared.update({outage: [next(left) for _ in requests] for outage, requests in by_outage.items()})
 
     def restart(self) -> Restart:
         """Kill the kube-proxy of the client's node and start it again while the client sends requests and datagrams."""
         testbed, client = self.testbed, self.testbed.client
         node = client.node
         with contextlib.ExitStack() as at_end:
-            requests = [ServiceRequest("restart", CLIENT_IP), self._datagram_service("flowing", FLOWS)]
-            service, flowing = self._create_synced(at_end, requests, node)
+            service, flowing = self._services_of(at_end, Outage.RESTART)
             flows = self._start_flows(at_end, flowing)
             stream = at_end.enter_context(client.stream(target(service)))
             stream.wait_for(lambda answers: len(answers) >= FIRST_ANSWERS, testbed.deadlines.first_answers)
@@ -176,7 +197,7 @@ class Outages:
             self.proxies.kill(node)
             self.proxies.revive(node, before=started)
 
-        return self._changes_during(stopped)
+        return self._changes_during(Outage.STOPPED, stopped)
 
     def changes_while_failing(self) -> MissedChanges:
         """Change Services while the syncs of the client's node fail, then let them succeed.
@@ -196,7 +217,7 @@ class Outages:
             finally:
                 self.proxies.end_failures(node, files)
 
-        changes = self._changes_during(failing)
+        changes = self._changes_during(Outage.FAILING, failing)
         after = self.proxies.failed_syncs(node)
         if sum(after.values()) == sum(before.values()):
             raise NodeError(
@@ -206,15 +227,13 @@ class Outages:
         return replace(changes, failed_syncs=(before, after))
 
     def _changes_during(
-        self, outage: Callable[[contextlib.ExitStack, str], AbstractContextManager[None]]
+        self, kind: Outage, outage: Callable[[contextlib.ExitStack, str], AbstractContextManager[None]]
     ) -> MissedChanges:
         """Change Services during an outage of the kube-proxy on the client's node."""
         testbed, services, client = self.testbed, self.testbed.services, self.testbed.client
         node = client.node
-        sticky = [ServiceRequest(purpose, CLIENT_IP, DEFAULT_TIMEOUT) for purpose in ("off", "patched", "deleted")]
-        requests = (ServiceRequest("on", NO_AFFINITY), *sticky, self._datagram_service("emptied", FLOWS))
         with contextlib.ExitStack() as at_end:
-            on, off, patched, deleted, emptied = self._create_synced(at_end, requests, node)
+            on, off, patched, deleted, emptied = self._services_of(at_end, kind)
             flows = self._start_flows(at_end, emptied)
             first = client.request(target(patched))
             before = self._with_absent_client(off, patched)
@@ -323,7 +342,7 @@ class Outages:
         node, mode = testbed.client.node, testbed.backend.mode
         failed = self.proxies.failed_syncs(node)
         with contextlib.ExitStack() as at_end:
-            (service,) = self._create_synced(at_end, [ServiceRequest("blocked", CLIENT_IP)], node)
+            (service,) = self._services_of(at_end, Outage.BLOCKED)
             state = nodes.read_one(node)
             # Also if the claim is violated: kube-proxy may keep the rule, and the chain because of it.
             at_end.callback(nodes.run, node, rule_tampering.unblock(state, service, mode))
@@ -357,14 +376,23 @@ class Outages:
             at_end.callback(self.testbed.services.delete, service)
         return created
 
-    def _create_synced(
-        self, at_end: contextlib.ExitStack, requests: Sequence[ServiceRequest], node: str
-    ) -> list[ServiceState]:
-        """Create Services that are deleted at the end, and wait until a node has them; raises NotReadyError."""
-        since = time.monotonic()
-        created = self._create(at_end, requests)
-        self.testbed.wait_for_sync(*created, since=since, nodes=(node,)).require(node)
-        return created
+    def _requests(self, outage: Outage) -> list[ServiceRequest]:
+        """Return the Services that must be there when an outage begins."""
+        if outage is Outage.RESTART:
+            return [ServiceRequest("restart", CLIENT_IP), self._datagram_service("flowing", FLOWS)]
+        if outage is Outage.BLOCKED:
+            return [ServiceRequest("blocked", CLIENT_IP)]
+        sticky = [ServiceRequest(purpose, CLIENT_IP, DEFAULT_TIMEOUT) for purpose in ("off", "patched", "deleted")]
+        return [ServiceRequest("on", NO_AFFINITY), *sticky, self._datagram_service("emptied", FLOWS)]
+
+    def _services_of(self, at_end: contextlib.ExitStack, outage: Outage) -> list[ServiceState]:
+        """Return the Services of an outage, which the client's node has; they are deleted at the end."""
+        if outage not in self.prepared:
+            self.prepare(outage)
+        services = self.prepared.pop(outage)
+        for service in services:
+            at_end.callback(self.testbed.services.delete, service)
+        return services
 
     def _node_rules(self, state: NodeSnapshot, services: Iterable[ServiceState], sync: SyncResult) -> NodeRules:
         differences = tuple((service, self.testbed.compare(state, service)) for service in services)

@@ -23,6 +23,8 @@ RENEWED_AT: Final = 10.0
 JUST_BEFORE: Final = TIMEOUT_SECONDS - 1.0
 JUST_AFTER: Final = TIMEOUT_SECONDS + 1.5
 """The middle of the window in which a probe counts: on a busy machine the first requests take a second longer."""
+FIRST_REQUESTS: Final = 2.5
+"""How long the first requests may take: what delayed them, and not the last ones too, would change the silences."""
 READ_AT: Final = 22.0
 """When the client's node is read: after every contact but the last, while data flows on the open connections.
 

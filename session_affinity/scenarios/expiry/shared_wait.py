@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from session_affinity import recorder
 from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, ServiceRequest
 from session_affinity.dataplane.model import CLIENT_IP
-from session_affinity.errors import ClusterError, NotReadyError, SuiteError
+from session_affinity.errors import CancelledError, ClusterError, NotReadyError
 from session_affinity.nodes.by_node import ByNode
 from session_affinity.scenarios.background import in_background
 from session_affinity.scenarios.expiry import plan
@@ -146,10 +146,6 @@ class Observations:
         return self.expired
 
 
-class CancelledError(SuiteError):
-    """The shared wait was cancelled."""
-
-
 class SharedWait:
     """One wait for the timeout of all groups: ``start`` it early, and get the ``result`` as late as possible."""
 
@@ -161,6 +157,7 @@ class SharedWait:
         self._result: Future[Observations] = Future()
         self._began = 0.0
         self._followed_since: float | None = None
+        self._following = threading.Event()
         self._step = "not started"
 
     def start(self) -> SharedWait:
@@ -178,6 +175,10 @@ class SharedWait:
         self._cancelled.set()
         if self._observer is not None:
             self._observer.join(self._deadlines.shared_wait_cancel)
+
+    def wait_for_requests(self) -> None:
+        """Wait until the first requests of the plan are sent, or never will be: from then on, time passes by itself."""
+        self._following.wait(self._deadlines.shared_wait_overtime)
 
     def remaining(self) -> float:
         """Return the estimated seconds until the result; 0 when it is there."""
@@ -213,6 +214,12 @@ class SharedWait:
             raise CancelledError(f"the shared wait was cancelled before this step: {step}")
 
     def _observe(self) -> Observations:
+        try:
+            return self._observations()
+        finally:
+            self._following.set()
+
+    def _observations(self) -> Observations:
         testbed, client = self._testbed, self._testbed.client
         reads = testbed.reads_rules
         self._begin("create the Services")
@@ -295,6 +302,8 @@ class SharedWait:
         schedules = [plan.short_schedule(targets), *plan.open_schedules(targets[Group.OPEN])]
         began = self._followed_since = time.monotonic()
         running = [self._run(number, schedule) for number, schedule in enumerate(schedules, 1)]
+        self._cancelled.wait(plan.FIRST_REQUESTS)
+        self._following.set()
         during = None
         if reads:
             self._cancelled.wait(max(began + plan.READ_AT - time.monotonic(), 0))

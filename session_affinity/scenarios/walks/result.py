@@ -54,6 +54,11 @@ class WalkResult:
     refused: tuple[str, ...] = ()
 
     @property
+    def summary(self) -> str:
+        """What was done, in words."""
+        return f"made {self.steps} edits in {self.waits} batches, {self.what}"
+
+    @property
     def is_right(self) -> bool:
         """Whether every node had the expected rules and entries, in time, and nothing was left at the end."""
         return not (self.differences or self.leftovers or self.entries or self.failed_syncs)

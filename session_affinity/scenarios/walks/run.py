@@ -98,7 +98,7 @@ def run_walk(
         finally:
             run.clean_up()
     result = run.result()
-    recorder.record(recorder.Action(f"made {result.steps} edits in {result.waits} batches, {what}"), since=began)
+    recorder.record(recorder.Action(result.summary), since=began)
     return result
 
 
