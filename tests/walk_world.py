@@ -112,7 +112,7 @@ class World(JudgedNodes):
         """Return the world as the ground for walks."""
         everything: Any = self
         configs = ProxyConfigs(default=self._config())
-        testbed = NodeTestbed(everything, configs, Deadlines(sync=0.2))
+        testbed = NodeTestbed(everything, configs, Deadlines(sync=2.0))
         return Ground(everything, testbed, everything, everything, others=())
 
     # Hand-made Services.
