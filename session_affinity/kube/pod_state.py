@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 UNSCHEDULABLE_SECONDS: Final = 5.0
 """How old a pod must be before Unschedulable counts: the scheduler tries again when a node gets free."""
 _IMAGE: Final = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError")
-_CONTAINER: Final = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff")
+_NOT_RUN: Final = "RunContainerError"
+_CONTAINER: Final = ("CreateContainerConfigError", "CreateContainerError", _NOT_RUN, "CrashLoopBackOff")
 
 
 def is_ready(pod: Mapping[str, Any]) -> bool:
@@ -48,10 +49,15 @@ def _troubles(pod: Mapping[str, Any], now: datetime.datetime) -> Iterator[str]:
         waiting = (container.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") in _IMAGE:
             yield f"image {_image(pod, container)} cannot be pulled{where}: {_reason_and_message(waiting)}"
-        elif waiting.get("reason") in _CONTAINER:
+        elif waiting.get("reason") in _CONTAINER and not _is_tried_again(waiting, container):
             terminated = (container.get("lastState") or {}).get("terminated") or {}
             code = f"; exit code {terminated['exitCode']}" if "exitCode" in terminated else ""
             yield f"container {container['name']} does not start{where}: {_reason_and_message(waiting)}{code}"
+
+
+def _is_tried_again(waiting: Mapping[str, Any], container: Mapping[str, Any]) -> bool:
+    """Whether a runtime that could not run a container has another try at once, as kubelet gives it after the first."""
+    return waiting["reason"] == _NOT_RUN and not container.get("restartCount")
 
 
 def _is_unschedulable(condition: Mapping[str, Any]) -> bool:

@@ -53,6 +53,11 @@ def unschedulable() -> dict[str, Any]:
             id="crash",
         ),
         pytest.param(
+            waiting("RunContainerError", restartCount=1),
+            "pod webpod1: container c does not start on a: RunContainerError: because",
+            id="not-run-twice",
+        ),
+        pytest.param(
             {"phase": "Failed", "reason": "NodeAffinity", "message": "no"},
             "pod webpod1: failed on a: NodeAffinity: no",
             id="refused-by-the-node",
@@ -69,6 +74,7 @@ def test_a_pod_that_will_not_run_has_a_reason(status: dict[str, Any], message: s
     [
         pytest.param({}, id="new"),
         pytest.param(waiting("ContainerCreating"), id="creating"),
+        pytest.param(waiting("RunContainerError", restartCount=0), id="not run once"),
         pytest.param({"conditions": [{"type": "PodScheduled", "status": "True"}]}, id="scheduled"),
     ],
 )
