@@ -171,7 +171,7 @@ def test_traffic_on_an_open_connection_does_not_renew_the_timeout(
     """A long-lived connection does not keep its client bound: the next connection may reach another pod.
 
     Preconditions: 15 Services with ClientIP over three endpoints, patched in place from 10800 to 30 seconds.
-    Steps: a request to each on a connection that stays open; more requests on it until shortly before the timeout; a
+    Steps: a request to each on a connection that stays open; more requests on it for 22 s; a
         request on a new connection 31 s after the first.
     Expected: the entry of a list keeps its one stamp, or the element of a set its expiry, while data flows; for at
         least one Service another endpoint answers the last request; all stay by chance with probability 3 ** -15.
@@ -218,7 +218,7 @@ def test_a_clients_element_leaves_its_set_when_the_timeout_has_passed(
     """Elements that never expire fill the set; once it is full, new clients are not bound at all.
 
     Preconditions: 3 Services with ClientIP, patched in place from 10800 to 30 seconds.
-    Steps: a request to each; read the sets of the client's node 22 s later, and once 30 s have passed.
+    Steps: a request to each; read the sets of the client's node 20 s later, and once 30 s have passed.
     Expected: first one element of the client in one set of each Service, with the remainder of its 30 s left; then
         none.
     """

@@ -55,7 +55,7 @@ def test_a_process_has_as_many_connections_as_curl_keeps_open() -> None:
     assert {target for schedule in schedules for target in schedule.groups} == set(targets(Group.OPEN))
 
 
-def test_data_flows_until_shortly_before_the_timeout() -> None:
+def test_data_flows_while_the_node_is_read() -> None:
     opened, probe = plan.open_schedules(targets(Group.OPEN))[0].steps
 
     last = (opened.requests - 1) / opened.per_second
