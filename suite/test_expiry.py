@@ -171,8 +171,8 @@ def test_traffic_on_an_open_connection_does_not_renew_the_timeout(
     """A long-lived connection does not keep its client bound: the next connection may reach another pod.
 
     Preconditions: 15 Services with ClientIP over three endpoints, patched in place from 10800 to 30 seconds.
-    Steps: a request to each on a connection that stays open; more requests on it for 22 s; a
-        request on a new connection 31 s after the first.
+    Steps: a request to each on a connection that stays open; more requests on it for 22 s; a request on a new
+        connection 31 s after the first.
     Expected: the entry of a list keeps its one stamp, or the element of a set its expiry, while data flows; for at
         least one Service another endpoint answers the last request; all stay by chance with probability 3 ** -15.
     """
