@@ -29,8 +29,8 @@ KEPT_TRIALS: Final = 6
 SECOND: Final = 1
 SOON: Final = 0.4
 """The moment of the request after which a client must be kept, in seconds after the first request."""
-OVER: Final = 2.0
-"""The moment of the request after which it must be free: more than a second after ``SOON``."""
+OVER: Final = 3.0
+"""The moment of the request after which it must be free: more than a second after ``SOON``, however late that was."""
 LOWERED_TO: Final = 2
 RAISED_FROM: Final = 4
 RAISED_TO: Final = 86400
