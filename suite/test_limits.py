@@ -38,7 +38,7 @@ def test_a_timeout_of_one_second_frees_a_client(short_timeouts: ShortTimeouts, c
     """One second is the shortest timeout of the API: a dataplane that polls expiry is wrong here first.
 
     Preconditions: 20 Services with ClientIP and one second over three endpoints.
-    Steps: a request to each; another 0.4 s later; another 1.6 s after that.
+    Steps: a request to each; another 0.4 s later; another 2.6 s after that.
     Expected: for at least one Service another endpoint answers the third than the second; all stay by chance with
         probability 3 ** -20.
     """
