@@ -109,6 +109,18 @@ class Api:
         }
         return list(self._request("GET", resource.path(namespace), query=query).get("items") or ())
 
+    def count(self, resource: Resource) -> int | None:
+        """Return how many objects of a kind there are in all, without reading them; None when the API does not say.
+
+        From the ``remainingItemCount`` of a list of at most one object, which the API server may leave out.
+        """
+        found = self._request("GET", resource.path(), query={"limit": "1"})
+        metadata, items = found.get("metadata") or {}, found.get("items") or ()
+        if not metadata.get("continue"):
+            return len(items)
+        remaining = metadata.get("remainingItemCount")
+        return None if remaining is None else len(items) + int(remaining)
+
     def create(self, manifest: Mapping[str, Any], resource: Resource | None = None) -> Object:
         """Create an object and return it as stored; raises ApiError, with status 409 if it exists already.
 

@@ -45,6 +45,9 @@ NETWORK_POLICIES: Final = Resource("networking.k8s.io/v1", "networkpolicies")
 INGRESSES: Final = Resource("networking.k8s.io/v1", "ingresses")
 HTTP_ROUTES: Final = Resource("gateway.networking.k8s.io/v1", "httproutes")
 ENDPOINT_SLICES: Final = Resource("discovery.k8s.io/v1", "endpointslices")
+RESOURCE_QUOTAS: Final = Resource("v1", "resourcequotas")
+SERVICE_CIDRS: Final = Resource("networking.k8s.io/v1", "servicecidrs", namespaced=False)
+IP_ADDRESSES: Final = Resource("networking.k8s.io/v1", "ipaddresses", namespaced=False)
 
 _BY_KIND: Final = {
     ("v1", "Service"): SERVICES,

@@ -113,6 +113,22 @@ def test_labels_select(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"items": None}, 0),
+        ({"metadata": {}, "items": [STORED]}, 1),
+        ({"metadata": {"continue": "x", "remainingItemCount": 41}, "items": [STORED]}, 42),
+        ({"metadata": {"continue": "x"}, "items": [STORED]}, None),
+    ],
+)
+def test_objects_are_counted_without_being_read(api: Api, answer: dict[str, Any], expected: int | None) -> None:
+    Server.answer = (200, answer)
+
+    assert api.count(SERVICES) == expected
+    assert (request()["path"], request()["query"]) == ("/api/v1/services", {"limit": "1"})
+
+
+@pytest.mark.parametrize(
     ("call", "method", "content_type", "forced"),
     [
         pytest.param("create", "POST", "application/json", False, id="create"),
