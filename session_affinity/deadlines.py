@@ -80,6 +80,10 @@ class Deadlines:
     shapes: float = 240.0
     """All Services of an array until they are compared on every node and deleted, and until the smallest shape that
     differs is found."""
+    shapes_in_batches: float = 600.0
+    """The same on a cluster on which not all Services of an array may exist at the same time."""
+    room: float = 30.0
+    """Generated Services of a run until they are deleted and quotas do not count them, so that others can be made."""
 
     # The embedded cluster.
     embedded_api: float = 60.0

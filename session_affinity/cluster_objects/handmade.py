@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from session_affinity import recorder
+from session_affinity.cluster_objects.capacity import NoRoomError, is_for_lack_of_room
 from session_affinity.cluster_objects.labels import PART_OF
 from session_affinity.dataplane.model import NEWEST_RELEASE, SERVICE_NAME_LABEL, ServiceState
 from session_affinity.kube.reply import ApiError
@@ -72,23 +73,32 @@ class HandMadeServices:
     def create_accepted(self, groups: Sequence[Sequence[Mapping[str, Any]]]) -> dict[int, str]:
         """Create groups of objects, a Service first in each, and return the reasons of those that the API refused.
 
-        The reasons are by the number of the group, of which nothing is left. Raises ApiError for any other failure.
+        The reasons are by the number of the group, of which nothing is left. Raises NoRoomError, and leaves nothing of
+        any group, when the cluster has no address left for a Service or a quota is used up; ApiError for any other
+        failure.
         """
         began = time.time()
+        full: list[str] = []
 
         def create(group: Sequence[Mapping[str, Any]]) -> str:
+            if full:
+                return full[0]
             try:
                 for manifest in group:
                     self._create(self._labelled(manifest))
             except ApiError as error:
-                if error.status not in REFUSED:
+                if is_for_lack_of_room(error):
+                    full.append(error.what)
+                elif error.status not in REFUSED:
                     raise
-                for manifest in reversed(group):
-                    self._delete(self._labelled(manifest))
+                self._delete_group(group)
                 return error.what
             return ""
 
         reasons = dict(enumerate(self._pool.map(create, groups)))
+        if full:
+            list(self._pool.map(self._delete_group, groups))
+            raise NoRoomError(full[0], next_step="see how many Service addresses are in use, and the quotas")
         recorder.record(recorder.Action(f"created {len(groups)} hand-made Services with their slices"), since=began)
         return {number: reason for number, reason in reasons.items() if reason}
 
@@ -157,6 +167,10 @@ class HandMadeServices:
         balancer = (manifest.get("status") or {}).get("loadBalancer") or {}
         status = {"loadBalancer": {"ingress": list(balancer.get("ingress") or ())}}
         return self._api.patch_status(SERVICES, manifest["metadata"]["name"], self.namespace, status)
+
+    def _delete_group(self, group: Sequence[Mapping[str, Any]]) -> None:
+        for manifest in reversed(group):
+            self._delete(self._labelled(manifest))
 
     def _delete(self, manifest: Object) -> Object:
         self._api.delete(resource_of(manifest), manifest["metadata"]["name"], self.namespace)

@@ -177,6 +177,13 @@ def _rules(options: ClusterOptions) -> Iterator[Rule]:
             optional=True,
             names=("default",),
         )
+    yield Rule(
+        "how many Service addresses are free, so that generated Services leave half of them to others",
+        "networking.k8s.io",
+        ("servicecidrs", "ipaddresses"),
+        ("list",),
+        optional=True,
+    )
     yield from _of_pods(work)
     if has_agents:
         yield from _of_agents(agents, with_pods=agents != work)
@@ -250,6 +257,14 @@ def _of_pods(scope: str) -> Iterator[Rule]:
         ("endpointslices",),
         ("create", "delete", "deletecollection", "patch"),
         scope=scope,
+        optional=True,
+    )
+    yield Rule(
+        "how many Services quotas of the namespace leave to others",
+        "",
+        ("resourcequotas",),
+        ("list",),
+        scope,
         optional=True,
     )
     yield Rule("why a pod does not start", "", ("events",), ("list",), scope=scope, optional=True)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from session_affinity.cluster_objects import handmade
+from session_affinity.cluster_objects.capacity import NoRoomError
 from session_affinity.cluster_objects.handmade import LABELS, SELECTOR, HandMadeServices, merge_patch
+from session_affinity.kube.reply import ApiError
 from session_affinity.kube.resources import ENDPOINT_SLICES, SERVICES, Resource
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ class FakeApi:
         self.stored: dict[tuple[str, str], Json] = {}
         self.requests: list[tuple[str, str, str]] = []
         self.lock = threading.Lock()
+        self.most_services: int | None = None
+        self.refuses = ""
 
     def note(self, verb: str, kind: str, name: str) -> None:
         with self.lock:
@@ -32,6 +36,11 @@ class FakeApi:
 
     def create(self, manifest: Json) -> Json:
         self.note("create", manifest["kind"], manifest["metadata"]["name"])
+        if manifest["metadata"]["name"] == self.refuses:
+            raise ApiError("POST: 403: a policy", status=403)
+        services = [kind for kind, _ in self.stored if kind == "Service"]
+        if manifest["kind"] == "Service" and self.most_services is not None and len(services) >= self.most_services:
+            raise ApiError("POST: 500: failed to allocate a serviceIP: range is full", status=500)
         self.stored[manifest["kind"], manifest["metadata"]["name"]] = manifest
         return manifest
 
@@ -159,6 +168,26 @@ def test_objects_of_two_components_are_apart(api: Any) -> None:
         (stored,) = others.create([service()])
 
     assert stored["metadata"]["labels"]["app.kubernetes.io/component"] == "walk"
+
+
+def test_a_group_that_is_refused_is_left_out(made: HandMadeServices, api: FakeApi) -> None:
+    api.refuses = "b-1"
+
+    reasons = made.create_accepted([[service(), endpoint_slice()], [service("b"), endpoint_slice("b-1", "b")]])
+
+    assert reasons == {1: "POST: 403: a policy"}
+    assert {name for _, name in api.stored} == {"a", "a-1"}
+
+
+def test_of_groups_for_which_there_is_no_room_nothing_is_left(made: HandMadeServices, api: FakeApi) -> None:
+    api.most_services = 5
+    groups = [[service(f"s{number}"), endpoint_slice(f"s{number}-1", f"s{number}")] for number in range(40)]
+
+    with pytest.raises(NoRoomError, match="range is full"):
+        made.create_accepted(groups)
+
+    assert api.stored == {}
+    assert len([verb for verb, *_ in api.requests if verb == "create"]) < 40, "the rest was tried although it was full"
 
 
 def test_each_state_has_the_endpoints_of_its_own_slices(made: HandMadeServices) -> None:
