@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from session_affinity.nodes.nodes import Nodes
     from session_affinity.progress import Progress
 
+IN_BATCHES: Final = "generated Services in batches"
+"""The fact that not all Services of every shape existed at the same time: in how many batches, and why."""
 SHARED_SECONDS = pytest.StashKey[float]()
 """The seconds of a test's setup that were spent in shared fixtures."""
 

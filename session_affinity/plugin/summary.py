@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from session_affinity.experiment import BUDGET
 from session_affinity.plugin.check import HEADLINE
 from session_affinity.plugin.claims import CATALOGUE
-from session_affinity.plugin.facts import RUN_FACTS
+from session_affinity.plugin.facts import IN_BATCHES, RUN_FACTS
 from session_affinity.plugin.phases import CLUSTER_START, long_enough
 from session_affinity.plugin.terminal import CLAIM, LINE_OUTCOMES, properties_of
 
@@ -48,6 +48,7 @@ def summary(config: pytest.Config, stats: Stats) -> list[str]:
         f"suite: {suite}, {counts_line(catalogue, stats)}; false alarm {alarm}",
         *claim_lines(catalogue, stats),
         *([f"sample: {run.facts['nodes sampled']}"] if "nodes sampled" in run.facts else []),
+        *([f"{IN_BATCHES}: {run.facts[IN_BATCHES]}"] if IN_BATCHES in run.facts else []),
         f"time: {time_line(run.phases(), run.cluster_steps, time.monotonic() - run.began)}",
     ]
     if directory := config.getoption("allure_report_dir", default=None):

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from session_affinity.cluster_objects import handmade
+from session_affinity.cluster_objects.capacity import NoRoomError
 from session_affinity.dataplane.backend import of_client
 from session_affinity.dataplane.topology import usable_endpoints
 from session_affinity.traffic.answers import Answers, target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from session_affinity.dataplane.backend import AffinityEntry
     from session_affinity.dataplane.model import ServiceState
-    from session_affinity.scenarios.shapes import ShapeMaker
+    from session_affinity.scenarios.shapes import Batch, ShapeMaker
     from session_affinity.shapes.covering import Row
     from session_affinity.testbed.testbed import Testbed
     from session_affinity.traffic.client import ClientId
@@ -42,11 +42,15 @@ class AnsweredShape:
 
 @dataclass(frozen=True)
 class AnsweredShapes:
-    """The answered Services of an array; ``refused`` are the reasons for rows that the cluster refuses."""
+    """The answered Services of an array; ``refused`` are the reasons for rows that the cluster refuses.
+
+    ``lacking`` says why some were not made, for lack of room.
+    """
 
     client: ClientId
     shapes: tuple[AnsweredShape, ...]
     refused: Mapping[int, str] = field(default_factory=dict)
+    lacking: str = ""
 
 
 def expected_pods(service: ServiceState, node: str, zone: str) -> tuple[str, ...]:
@@ -58,33 +62,46 @@ def expected_pods(service: ServiceState, node: str, zone: str) -> tuple[str, ...
 
 
 def observe(testbed: Testbed, maker: ShapeMaker, rows: Sequence[Row]) -> AnsweredShapes:
-    """Create the Services of rows, send them requests, read the client's node, and delete them; raises SuiteError."""
+    """Create the Services of rows, send them requests, read the client's node, and delete them.
+
+    Where not all may exist at the same time this is done in batches. Raises SuiteError.
+    """
+    shapes: list[AnsweredShape] = []
+    refused: dict[int, str] = {}
+    lacking = ""
+    try:
+        for batch in maker.batches(maker.objects(rows)):
+            try:
+                shapes += _answered(testbed, maker, batch, rows)
+            finally:
+                maker.services.delete_all()
+            refused |= batch.refused
+    except NoRoomError as error:
+        lacking = str(error)
+    return AnsweredShapes(testbed.client.id, tuple(shapes), refused, lacking)
+
+
+def _answered(testbed: Testbed, maker: ShapeMaker, batch: Batch, rows: Sequence[Row]) -> Iterator[AnsweredShape]:
+    """Yield the Services of a batch with the client's answers."""
     client = testbed.client
     zones = {node.name: node.zone for node in maker.site.nodes}
-    try:
-        numbers, refused, _ = maker.make(rows)
-        since = time.monotonic()
-        services = handmade.states(*maker.services.stored(), family=testbed.services.family, release=maker.release)
-        if not services:
-            return AnsweredShapes(client.id, (), refused)
-        testbed.wait_for_client_sync(*services, since=since)
-        expected = {service: expected_pods(service, client.node, zones.get(client.node, "")) for service in services}
-        answered = [target(service) for service, pods in expected.items() if pods]
-        # Without an endpoint there is no answer, and perhaps no refusal.
-        others = [target(service) for service, pods in expected.items() if not pods]
-        answers = Answers(())
-        if answered:
-            answers += client.request(*answered, count=REQUESTS, name="answers of Services of many shapes")
-        if others:
-            answers += client.with_short_timeouts.request(*others, name="requests to Services without usable endpoints")
-        entries = _entries(testbed, services)
-    finally:
-        maker.services.delete_all()
-    shapes = tuple(
-        AnsweredShape(rows[numbers[service.name]], service, pods, answers.of(target(service)), entries.get(service))
-        for service, pods in expected.items()
-    )
-    return AnsweredShapes(client.id, shapes, refused)
+    services = handmade.states(*maker.services.stored(), family=testbed.services.family, release=maker.release)
+    if not services:
+        return
+    testbed.wait_for_client_sync(*services, since=batch.since)
+    expected = {service: expected_pods(service, client.node, zones.get(client.node, "")) for service in services}
+    answered = [target(service) for service, pods in expected.items() if pods]
+    # Without an endpoint there is no answer, and perhaps no refusal.
+    others = [target(service) for service, pods in expected.items() if not pods]
+    answers = Answers(())
+    if answered:
+        answers += client.request(*answered, count=REQUESTS, name="answers of Services of many shapes")
+    if others:
+        answers += client.with_short_timeouts.request(*others, name="requests to Services without usable endpoints")
+    entries = _entries(testbed, services)
+    for service, pods in expected.items():
+        row = rows[batch.numbers[service.name]]
+        yield AnsweredShape(row, service, pods, answers.of(target(service)), entries.get(service))
 
 
 def _entries(testbed: Testbed, services: Sequence[ServiceState]) -> dict[ServiceState, tuple[AffinityEntry, ...]]:

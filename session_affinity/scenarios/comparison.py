@@ -80,6 +80,49 @@ class Comparison:
         return self
 
 
+def merged(comparisons: Sequence[Comparison]) -> Comparison:
+    """Return comparisons of different Services on the same nodes as if they had been made at the same time.
+
+    A node counts as compared if it was each time, or if it ever differed. ``programmed`` is each node's slowest time,
+    ``judge_seconds`` the sum.
+    """
+    nodes = dict.fromkeys(node for comparison in comparisons for node in comparison.differences)
+    differences = {
+        node: {
+            service: found
+            for comparison in comparisons
+            for service, found in comparison.differences.get(node, {}).items()
+        }
+        for node in nodes
+    }
+    leftovers = {
+        node: tuple(left for comparison in comparisons for left in comparison.leftovers.get(node, ())) for node in nodes
+    }
+    compared = [
+        node
+        for node in nodes
+        if differences[node] or leftovers[node] or all(node in comparison.differences for comparison in comparisons)
+    ]
+    return Comparison(
+        tuple(service for comparison in comparisons for service in comparison.services),
+        {node: differences[node] for node in compared},
+        {node: leftovers[node] for node in compared},
+        {
+            node: max(comparison.programmed.get(node, 0.0) for comparison in comparisons)
+            for node in dict.fromkeys(node for comparison in comparisons for node in comparison.programmed)
+        },
+        tuple(dict.fromkeys(node for comparison in comparisons for node in comparison.late)),
+        {node: reason for comparison in comparisons for node, reason in comparison.missing.items()},
+        max((comparison.allowed_missing for comparison in comparisons), default=0),
+        sum(comparison.judge_seconds for comparison in comparisons),
+        tuple(dict.fromkeys(owner for comparison in comparisons for owner in comparison.owners)),
+        {
+            node: tuple(name for comparison in comparisons for name in comparison.stale.get(node, ()))
+            for node in dict.fromkeys(node for comparison in comparisons for node in comparison.stale)
+        },
+    )
+
+
 def aware_of_nodes(testbed: Testbed, nodes: Iterable[Mapping[str, Any]]) -> Testbed:
     """Return a testbed that knows the zones and addresses of nodes, which hints and source ranges depend on."""
     return replace(testbed, proxy_configs=testbed.proxy_configs.with_nodes(nodes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from session_affinity.errors import NothingObservedError
 from session_affinity.shapes import reduction
 from session_affinity.verdicts.verdict import Finding, Verdict, require_observed
 
@@ -17,7 +18,7 @@ def judge_answered_shapes(seen: AnsweredShapes) -> Verdict:
     """Judge that each Service is answered by endpoints that it may use, under ClientIP by one, which is remembered.
 
     A Service without a usable endpoint must not be answered. Raises NothingObservedError when no Service got an answer
-    where one was expected, or requests are missing.
+    where one was expected, or requests are missing, or nothing is wrong and some Services were not made.
     """
     require_observed(seen.shapes, "Services of many shapes")
     require_observed([shape for shape in seen.shapes if shape.expected], "Services of many shapes with an endpoint")
@@ -28,6 +29,8 @@ def judge_answered_shapes(seen: AnsweredShapes) -> Verdict:
     bound = [shape for shape in seen.shapes if shape.expected and shape.service.has_affinity]
     remembered = sum(shape.entries is not None for shape in bound)
     refused = f", {len(seen.refused)} refused by the cluster" if seen.refused else ""
+    if seen.lacking and not findings:
+        raise NothingObservedError(f"{len(seen.shapes)} Services of many shapes were made: {seen.lacking}")
     if not findings:
         entries = f", {remembered} with their entry read" if remembered else ""
         return Verdict(

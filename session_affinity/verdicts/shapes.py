@@ -26,7 +26,7 @@ MOST_PER_NODE: Final = 4
 def judge_shapes(seen: ShapesSeen, family: Family) -> Verdict:
     """Judge that every node has the computed rules for all Services of an array, and nothing else, in one IP family.
 
-    Raises NothingObservedError when no node was compared, or no Service was.
+    Raises NothingObservedError when no node was compared, or no Service was, or nothing differs and some were not made.
     """
     comparison, removed = seen.compared[family], seen.removed[family]
     require_observed(seen.rows, "Services of every shape")
@@ -37,6 +37,8 @@ def judge_shapes(seen: ShapesSeen, family: Family) -> Verdict:
         raise NothingObservedError(f"{len(left_out)} Services were made and not compared: {listed(left_out)}")
     require_observed(removed.differences, "nodes after Services of every shape were deleted")
     findings = tuple(each for node in comparison.differences for each in _findings(node, comparison, removed, seen))
+    if seen.lacking and not findings:
+        raise NothingObservedError(f"{len(seen.rows)} Services of the {seen.array} array were made: {seen.lacking}")
     if not findings:
         return Verdict(
             f"{_covered(seen)} as computed on {len(comparison.differences)} nodes; {_times(seen, comparison)}"
@@ -93,7 +95,8 @@ def _covered(seen: ShapesSeen) -> str:
 
 def _times(seen: ShapesSeen, comparison: Comparison) -> str:
     programmed = max(comparison.programmed.values(), default=0.0)
+    batches = f" in {seen.batches} batches" if seen.batches > 1 else ""
     return (
-        f"{seen.object_count} objects made in {seen.made_in:.1f} s, programmed {programmed:.1f} s later, "
+        f"{seen.object_count} objects made{batches} in {seen.made_in:.1f} s, programmed {programmed:.1f} s later, "
         f"read and compared in {comparison.judge_seconds:.1f} s"
     )

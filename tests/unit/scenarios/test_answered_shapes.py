@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from session_affinity.cluster_objects.capacity import NoRoomError, Selection
 from session_affinity.scenarios import answered_shapes as scenario
 from session_affinity.scenarios.shapes import ShapeMaker
 from session_affinity.shapes import arrays
@@ -14,7 +16,8 @@ from session_affinity.traffic.answers import Answer, Answers, Target
 from session_affinity.traffic.client import ClientId
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections import Counter
+    from collections.abc import Mapping, Sequence
 
 Json = dict[str, Any]
 ROWS = arrays.array(arrays.ANSWERED).rows
@@ -111,3 +114,31 @@ def test_what_may_answer_follows_from_the_row() -> None:
     without = [shape for shape in seen.shapes if shape.row[of.CONDITIONS] in (of.NONE_READY, of.NOT_SERVING)]
     assert without
     assert not any(shape.expected for shape in without)
+
+
+class TwoThenNone:
+    """Has room for two batches of four."""
+
+    def __init__(self) -> None:
+        self.turn = threading.Lock()
+        self.batches = 0
+
+    def select(self, needed: Mapping[int, Counter[str]]) -> Selection:
+        self.batches += 1
+        if self.batches > 2:
+            raise NoRoomError("no address is free")
+        return Selection(tuple(needed)[:4])
+
+
+def test_batches_are_answered_one_after_another_until_there_is_no_room() -> None:
+    client, stored = FakeClient(), Stored()
+    testbed: Any = FakeTestbed(client)
+    services: Any = stored
+    capacity: Any = TwoThenNone()
+
+    seen = scenario.observe(testbed, ShapeMaker(services, SITE, (1, 37), capacity), ROWS)
+
+    # The first of each batch is refused.
+    assert [shape.row for shape in seen.shapes] == [ROWS[number] for number in (1, 2, 3, 5, 6, 7)]
+    assert (seen.refused.keys(), seen.lacking) == ({0, 4}, "no address is free")
+    assert stored.groups == []

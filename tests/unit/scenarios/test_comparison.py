@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from session_affinity.cluster_objects import handmade
+from session_affinity.dataplane.differences import Aspect, Difference
 from session_affinity.dataplane.proxy_config import ProxyConfig, ProxyConfigs
 from session_affinity.deadlines import Deadlines
 from session_affinity.errors import NodeError, NotReadyError
 from session_affinity.nodes.by_node import ByNode
 from session_affinity.scenarios import comparison
-from session_affinity.scenarios.comparison import Comparison, aware_of_nodes, compare
+from session_affinity.scenarios.comparison import Comparison, aware_of_nodes, compare, merged
 from session_affinity.testbed.testbed import Testbed
 from tests import rendered_nodes
 from tests.judged_nodes import JudgedNodes
@@ -215,3 +216,25 @@ def test_zones_and_addresses_are_those_of_the_nodes() -> None:
     assert proxy.zones == {"a": "east", "b": ""}
     assert proxy.node_address("a", "IPv4") == "172.30.0.4"
     assert proxy.node_address("b", "IPv4") == "127.0.0.1"
+
+
+def test_comparisons_one_after_another_count_as_one() -> None:
+    first, second = handmade.states([service("a", "10.200.1.1"), service("b", "10.200.1.2")], [])
+    difference, leftover = other_difference("one"), other_difference("two")
+    parts = [
+        Comparison((first,), {"one": {first: (difference,)}, "two": {}, "three": {}}, {}, {"one": 1.0, "two": 3.0}),
+        Comparison((second,), {"two": {}}, {"two": (leftover,)}, {"one": 2.0, "two": 1.0}, missing={"three": "gone"}),
+    ]
+
+    whole = merged(parts)
+
+    assert whole.services == (first, second)
+    # The first was not compared the second time, and differs all the same; the third was compared once only.
+    assert whole.differences == {"one": {first: (difference,)}, "two": {}}
+    assert whole.leftovers == {"one": (), "two": (leftover,)}
+    assert whole.programmed == {"one": 2.0, "two": 3.0}
+    assert whole.missing == {"three": "gone"}
+
+
+def other_difference(node: str) -> Difference:
+    return Difference(node, "KUBE-SVC-X", 1, Aspect.AFFINITY_PRESENCE, "a rule", "none", "Service work/a")

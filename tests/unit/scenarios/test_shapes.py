@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 from session_affinity.cluster_objects import handmade
+from session_affinity.cluster_objects.capacity import NoRoomError, Selection
 from session_affinity.dataplane.differences import Aspect, Difference
 from session_affinity.scenarios import shapes as scenario
 from session_affinity.scenarios.comparison import Comparison
@@ -14,7 +16,8 @@ from session_affinity.shapes import dimensions as of
 from session_affinity.shapes.objects import Site, SiteNode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections import Counter
+    from collections.abc import Callable, Mapping, Sequence
 
     import pytest
 
@@ -25,6 +28,21 @@ SITE = Site((SiteNode("a", "east", ("172.30.0.2",)), SiteNode("b", "west", ("172
 ARRAY = arrays.array(arrays.COMPACT)
 
 
+class Few:
+    """Has room for so many Services at the same time, and never for one that is balanced."""
+
+    def __init__(self, most: int) -> None:
+        self.turn = threading.Lock()
+        self.most = most
+
+    def select(self, needed: Mapping[int, Counter[str]]) -> Selection:
+        if not self.most:
+            raise NoRoomError("no address is free")
+        balanced = {number: "no load balancers" for number, each in needed.items() if each["load balancers"]}
+        numbers = [number for number in needed if number not in balanced]
+        return Selection(tuple(numbers[: self.most]), balanced, "few are free")
+
+
 class Stored:
     """Keeps what was made, and refuses the groups of some Services."""
 
@@ -32,8 +50,14 @@ class Stored:
         self.refuses = refuses
         self.groups: list[Sequence[Json]] = []
         self.made = 0
+        self.batches: list[int] = []
+        self.full_after: int | None = None
 
     def create_accepted(self, groups: Sequence[Sequence[Json]]) -> dict[int, str]:
+        assert not self.groups, "the last batch is still there"
+        if self.full_after is not None and self.made >= self.full_after:
+            raise NoRoomError("POST: 500: range is full")
+        self.batches.append(len(groups))
         reasons = {number: self.refuses(group[0]) for number, group in enumerate(groups)}
         self.groups = [group for number, group in enumerate(groups) if not reasons[number]]
         self.made += len(groups)
@@ -55,6 +79,7 @@ def seen(
     is_wrong: Callable[[ServiceState], bool],
     stored: Stored | None = None,
     on_progress: Callable[[str], None] = lambda _: None,
+    most: int | None = None,
 ) -> ShapesSeen:
     """Observe the compact array on two nodes of which the second is wrong for some Services."""
     made = stored or Stored()
@@ -67,7 +92,8 @@ def seen(
     monkeypatch.setattr(scenario, "compare", compare)
     fake: Any = made
     testbeds: dict[Family, Any] = {"IPv4": None}
-    return observe(testbeds, ShapeMaker(fake, SITE, (1, 37)), ARRAY, on_progress)
+    capacity: Any = None if most is None else Few(most)
+    return observe(testbeds, ShapeMaker(fake, SITE, (1, 37), capacity), ARRAY, on_progress)
 
 
 def difference(name: str) -> Difference:
@@ -128,3 +154,49 @@ def test_each_step_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert [step.split()[0] for step in steps][:3] == ["create", "compare", "delete"]
     assert steps[-1].startswith("look for the smallest shape that differs on b")
+
+
+def test_where_few_may_exist_they_are_made_in_batches_and_cover_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = Stored()
+    balanced = {number for number, row in enumerate(ARRAY.rows) if row[of.TYPE] in of.LOAD_BALANCERS}
+    others = len(ARRAY.rows) - len(balanced)
+
+    found = seen(monkeypatch, lambda _: False, stored, most=40)
+
+    assert stored.batches == [40] * (others // 40) + [others % 40]
+    assert (found.batches, found.limit, found.lacking) == (len(stored.batches), "few are free", "")
+    assert len(found.rows) == len(found.compared["IPv4"].services) == others
+    assert found.refused == dict.fromkeys(balanced, "no load balancers")
+    assert found.coverage == ARRAY.coverage(without=tuple(balanced))
+    assert set(found.compared["IPv4"].differences) == set(found.removed["IPv4"].differences) == {"a", "b"}
+
+
+def test_a_fault_in_any_batch_has_its_smallest_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacks_rules(state: ServiceState) -> bool:
+        return state.has_affinity and any(len(port.endpoints) > 8 for port in state.ports)
+
+    stored = Stored()
+    (shape,) = seen(monkeypatch, lacks_rules, stored, most=10).differing["IPv4"]
+
+    assert (shape.is_smallest, shape.smallest[of.ENDPOINTS]) == (True, "9")
+    assert max(stored.batches) <= 10
+
+
+def test_without_room_for_a_batch_nothing_is_made_and_the_reason_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = seen(monkeypatch, lambda _: False, most=0)
+
+    assert (found.rows, found.lacking) == ({}, "no address is free")
+
+
+def test_a_range_that_becomes_full_keeps_what_was_compared_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = Stored()
+    stored.full_after = 40
+
+    found = seen(monkeypatch, lambda state: state.has_affinity, stored, most=20)
+
+    assert len(found.rows) == 40
+    assert "range is full" in found.lacking
+    assert found.coverage.pairs < found.coverage.feasible_pairs
+    (shape,) = found.differing["IPv4"]
+    assert (shape.smallest, shape.is_smallest) == (shape.row, False)
+    assert stored.groups == []

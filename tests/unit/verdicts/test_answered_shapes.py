@@ -88,3 +88,9 @@ def test_pods_that_may_answer_follow_from_the_policy(world: World) -> None:
     assert expected_pods(world.service, node, "") == (A, B, C)
     assert expected_pods(replace(world.service, internal_policy="Local"), node, "") == (B,)
     assert expected_pods(replace(world.service, internal_policy="Local"), "elsewhere", "") == ()
+
+
+def test_a_contradiction_counts_although_there_was_no_room_for_the_others(world: World) -> None:
+    seen = AnsweredShapes(CLIENT_ID, (shape(world, A, B, A),), lacking="range is full")
+
+    assert not judge_answered_shapes(seen).ok

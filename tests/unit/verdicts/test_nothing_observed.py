@@ -37,6 +37,7 @@ from session_affinity.scenarios.shapes import ShapesSeen
 from session_affinity.scenarios.walks.bindings import WrongEntry
 from session_affinity.scenarios.walks.result import WalkResult
 from session_affinity.shapes.covering import Coverage
+from session_affinity.shapes.dimensions import DEFAULTS
 from session_affinity.testbed.testbed import SyncResult
 from session_affinity.traffic.answers import Answers, Target
 from session_affinity.traffic.client import ClientId
@@ -774,6 +775,9 @@ ROWS: Final[dict[Callable[..., object], dict[str, Row]]] = {
         "no request": lambda world: answered_shapes.judge_answered_shapes(
             AnsweredShapes(CLIENT_ID, (AnsweredShape({}, world.service, (A,), world.answers()),))
         ),
+        "some not made": lambda world: answered_shapes.judge_answered_shapes(
+            AnsweredShapes(CLIENT_ID, (AnsweredShape(DEFAULTS, world.service, (A,), world.answers(A)),), lacking="full")
+        ),
     },
     shapes.judge_shapes: {
         "no Service": lambda world: shapes.judge_shapes(shapes_seen(world, rows={}), "IPv4"),
@@ -783,6 +787,7 @@ ROWS: Final[dict[Callable[..., object], dict[str, Row]]] = {
         ),
         "no node": lambda world: shapes.judge_shapes(shapes_seen(world, nodes=()), "IPv4"),
         "no node after the end": lambda world: shapes.judge_shapes(shapes_seen(world, nodes_at_end=()), "IPv4"),
+        "some not made": lambda world: shapes.judge_shapes(replace(shapes_seen(world), lacking="full"), "IPv4"),
     },
 }
 

@@ -67,6 +67,17 @@ def test_equal_nodes_hold_with_what_was_covered_and_how_long_it_took(world: Worl
     assert "5 objects made in 2.0 s, programmed 2.5 s later" in verdict.headline
 
 
+def test_batches_are_said(world: World) -> None:
+    assert "5 objects made in 4 batches in 2.0 s" in judge_shapes(replace(seen(world), batches=4), "IPv4").headline
+
+
+def test_what_differs_is_violated_although_there_was_no_room_for_the_others(world: World) -> None:
+    verdict = judge_shapes(replace(seen(world, DIFFERENCE), lacking="range is full"), "IPv4")
+
+    assert not verdict.ok
+    assert "an rcheck rule" in explained(verdict)
+
+
 def test_what_the_cluster_refused_is_said(world: World) -> None:
     assert "1 refused by the cluster" in judge_shapes(seen(world, refused={4: "no"}), "IPv4").headline
 
