@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 NOT_LINUX = ROOT / "tests" / "component" / "cli" / "not_linux.py"
 NAME = "external"
 EVERYTHING = "ns,all,cm,sa,secrets,networkpolicies,clusterroles,clusterrolebindings"
-CLAIMS = "C10 or C16 or C21 or C23 or C52"
+CLAIMS = "C10 or C16 or C21 or C23 or C52 or C96"
 TEAM = """
 apiVersion: v1
 kind: Namespace
@@ -160,7 +160,7 @@ def test_with_agents_every_claim_is_judged_and_nothing_stays(standing: Standing)
 
     said = standing.run("--node-access=agent")
 
-    assert counts(said) == {"passed": 5}, said
+    assert counts(said) == {"passed": 6}, said
     assert "read from kube-proxy itself (127.0.0.1:10249/configz)" in said
     assert "10249/configz) on " not in said, "not all nodes were read in this way"
     assert standing.traces() == before
@@ -171,7 +171,7 @@ def test_without_agents_behaviour_is_judged_and_the_flag_is_named(standing: Stan
 
     said = standing.check()
 
-    assert counts(said.partition("\nrefused:")[0]) == {"passed": 2, "skipped": 3}, said
+    assert counts(said.partition("\nrefused:")[0]) == {"passed": 3, "skipped": 3}, said
     assert "--node-access agent" in said
     assert standing.traces() == before
 
