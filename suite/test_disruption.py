@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from session_affinity.plugin.check import Check
     from session_affinity.scenarios.disruption.flush import Flush, Repair
     from session_affinity.scenarios.disruption.many_services import ManyServices
-    from session_affinity.scenarios.disruption.outages import MissedChanges, Outages, Restart
+    from session_affinity.scenarios.disruption.outages import KubeProxyRestart, MissedChanges, Outages
     from session_affinity.traffic.client import Client
 
 pytestmark = [pytest.mark.affinity, pytest.mark.disruption]
@@ -68,7 +68,9 @@ def test_no_kube_proxy_failed_to_sync(
     modes=BOTH_MODES,
 )
 @pytest.mark.disruptive
-def test_a_restart_loses_no_request_and_no_affinity_entry(client: Client, restart: Restart, check: Check) -> None:
+def test_a_restart_loses_no_request_and_no_affinity_entry(
+    client: Client, restart: KubeProxyRestart, check: Check
+) -> None:
     """Upgrades restart kube-proxy on every node: clients must neither see errors nor lose their sessions.
 
     Preconditions: a Service with ClientIP that has an affinity entry of the client.
@@ -88,7 +90,9 @@ def test_a_restart_loses_no_request_and_no_affinity_entry(client: Client, restar
     source=sources.SYNC_AFTER_START,
 )
 @pytest.mark.disruptive
-def test_a_client_loses_no_request_while_kube_proxy_restarts(client: Client, restart: Restart, check: Check) -> None:
+def test_a_client_loses_no_request_while_kube_proxy_restarts(
+    client: Client, restart: KubeProxyRestart, check: Check
+) -> None:
     """What clients see of C40, in any mode of kube-proxy: what it has programmed must work while it does not run.
 
     Preconditions: a Service with ClientIP, to one endpoint of which the client is bound.
@@ -107,7 +111,7 @@ def test_a_client_loses_no_request_while_kube_proxy_restarts(client: Client, res
     source=sources.CONNTRACK,
 )
 @pytest.mark.disruptive
-def test_flows_of_datagrams_are_not_cut_by_a_restart(client: Client, restart: Restart, check: Check) -> None:
+def test_flows_of_datagrams_are_not_cut_by_a_restart(client: Client, restart: KubeProxyRestart, check: Check) -> None:
     """The first sync takes all endpoints for new: what it removes then cuts every flow on the node at each upgrade.
 
     Preconditions: a Service with ClientIP and two UDP ports over three endpoints; to each port a socket of the client

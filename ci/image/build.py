@@ -46,7 +46,7 @@ _APPLETS: Final = (
 
 
 @dataclass(frozen=True)
-class Content:
+class ImageContent:
     """What one architecture's image has: the layer below, the suite's layer, and the list of both."""
 
     base: tuple[oci.Entry, ...]
@@ -81,7 +81,7 @@ def build(
 
 def contents(
     name: str, architectures: Sequence[str], progress: Progress, *, wheel: Path | None = None
-) -> dict[str, Content]:
+) -> dict[str, ImageContent]:
     """Return what the image of this name has, by architecture; raises SuiteError.
 
     The layer below the suite is kept in the user's cache: it changes with Debian's packages and with the lock.
@@ -95,7 +95,7 @@ def contents(
         return {architecture: builder.content(name, architecture, wheel) for architecture in architectures}
 
 
-def write_root(content: Content, root: Path) -> None:
+def write_root(content: ImageContent, root: Path) -> None:
     """Write the files of an image below a directory, as a container engine copies them (see Containerfile)."""
     _unpack((*content.base, *content.suite), root)
 
@@ -111,7 +111,7 @@ class _Builder:
             self._packages = {machine_arch(): debian.download(machine_arch(), self._cache.root / "debian")}
             _unpack(_system(self._packages[machine_arch()]), scratch / "interpreter")
 
-    def content(self, name: str, architecture: str, wheel: Path) -> Content:
+    def content(self, name: str, architecture: str, wheel: Path) -> ImageContent:
         if architecture not in self._packages:
             with self._progress.step(f"Debian packages for {architecture}"):
                 self._packages[architecture] = debian.download(architecture, self._cache.root / "debian")
@@ -125,7 +125,7 @@ class _Builder:
         bill = sbom.document(architecture, self._packages[architecture], python, name)
         script = oci.File(_COMMAND, _SCRIPT.encode(), 0o755)
         listed = oci.File(SBOM_PATH, json.dumps(bill).encode(), 0o644)
-        return Content(base, (*files, *compiled, script, listed), bill)
+        return ImageContent(base, (*files, *compiled, script, listed), bill)
 
     def _base(self, architecture: str) -> tuple[tuple[oci.Entry, ...], tuple[PythonPackage, ...]]:
         """Return the layer below the suite, from the cache or made now, and the Python packages in it."""
@@ -199,7 +199,7 @@ def _unpack(entries: Iterable[oci.Entry], root: Path) -> None:
                 path.chmod(entry.mode)
 
 
-def _spec(name: str, content: Content, *, compressed: bool) -> oci.ImageSpec:
+def _spec(name: str, content: ImageContent, *, compressed: bool) -> oci.ImageSpec:
     return oci.ImageSpec(
         name,
         about.DISTRIBUTION,

@@ -22,8 +22,8 @@ from session_affinity import __version__
 from session_affinity.agents.session import (
     HEAD,
     LONGEST_LINE,
+    CallerRefusedError,
     CoordinatorHandshake,
-    RefusedError,
     rest_length,
 )
 
@@ -102,8 +102,14 @@ class Coordinator:
                 who, session, proof = handshake.accept(await reader.readuntil(b"\n"))
                 writer.write(proof)
                 await writer.drain()
-        except (OSError, RefusedError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-            reason = error.what if isinstance(error, RefusedError) else type(error).__name__
+        except (
+            OSError,
+            CallerRefusedError,
+            TimeoutError,
+            asyncio.IncompleteReadError,
+            asyncio.LimitOverrunError,
+        ) as error:
+            reason = error.what if isinstance(error, CallerRefusedError) else type(error).__name__
             self._refused[reason] = self._refused.get(reason, 0) + 1
             writer.close()
             return
@@ -146,7 +152,7 @@ class Coordinator:
         except (OSError, asyncio.IncompleteReadError):
             self._drop(agent)
             return {"error": "its agent is gone: the connection to it ended"}, b""
-        except (RefusedError, ValueError) as error:
+        except (CallerRefusedError, ValueError) as error:
             self._drop(agent)
             return {"error": f"its agent cannot be trusted: {error}"}, b""
 

@@ -26,7 +26,7 @@ HEAD: Final = struct.Struct("!II")
 _MAC_BYTES: Final = 32
 
 
-class RefusedError(NodeError):
+class CallerRefusedError(NodeError):
     """The other side does not have the secret of the run, or runs another version of the suite."""
 
 
@@ -52,13 +52,13 @@ class CoordinatorHandshake:
         return _line({"version": self._version, "nonce": self._nonce})
 
     def accept(self, reply: bytes) -> tuple[Identity, Session, bytes]:
-        """Return who answered, the session with it, and the last line; raises RefusedError."""
+        """Return who answered, the session with it, and the last line; raises CallerRefusedError."""
         fields = _fields(reply, "node", "pod", "version", "nonce", "mac")
         agent = Identity(fields["node"], fields["pod"], fields["version"])
         said = _transcript(self._nonce, fields["nonce"], agent)
         _require(self._secret, "agent", said, fields["mac"], who=f"an agent that calls itself that of {agent.node}")
         if agent.version != self._version:
-            raise RefusedError(
+            raise CallerRefusedError(
                 f"{agent.node}: its agent is of version {agent.version}, and the coordinator of {self._version}",
                 next_step="--agent-image names the image of this version",
             )
@@ -76,13 +76,13 @@ class AgentHandshake:
         self._said = ""
 
     def reply(self, greeting: bytes) -> bytes:
-        """Return the answer to the first line; raises RefusedError."""
+        """Return the answer to the first line; raises CallerRefusedError."""
         self._said = _transcript(_fields(greeting, "version", "nonce")["nonce"], self._nonce, self._agent)
         mac = _mac(self._secret, "agent", self._said)
         return _line({**vars(self._agent), "nonce": self._nonce, "mac": mac})
 
     def session(self, proof: bytes) -> Session:
-        """Return the session with the coordinator; raises RefusedError when it does not have the secret."""
+        """Return the session with the coordinator; raises CallerRefusedError when it does not have the secret."""
         _require(self._secret, "coordinator", self._said, _fields(proof, "mac")["mac"], who="a coordinator")
         return Session(_key(self._secret, self._said), sends=b"a", receives=b"c")
 
@@ -106,14 +106,14 @@ class Session:
         return b"".join((lengths, mac, head, data))
 
     def open(self, lengths: bytes, rest: bytes) -> tuple[dict[str, Any], bytes]:
-        """Return the header and data of a message; raises RefusedError for one that the other side did not send so."""
+        """Return the header and data of a message; raises CallerRefusedError for what another sent."""
         mac, head, data = (
             rest[:_MAC_BYTES],
             rest[_MAC_BYTES : _MAC_BYTES + HEAD.unpack(lengths)[0]],
             rest[_MAC_BYTES + HEAD.unpack(lengths)[0] :],
         )
         if not hmac.compare_digest(mac, self._mac(self.receives, self.received, lengths, head, data)):
-            raise RefusedError("a message was changed on its way, or somebody else sent it")
+            raise CallerRefusedError("a message was changed on its way, or somebody else sent it")
         self.received += 1
         header: dict[str, Any] = json.loads(head)
         return header, data
@@ -126,10 +126,10 @@ class Session:
 
 
 def rest_length(lengths: bytes) -> int:
-    """Return how many bytes follow the lengths of a message; raises RefusedError when it is too long."""
+    """Return how many bytes follow the lengths of a message; raises CallerRefusedError when it is too long."""
     total = sum(HEAD.unpack(lengths))
     if total > LONGEST_MESSAGE:
-        raise RefusedError(f"a message of {total} bytes, {LONGEST_MESSAGE} are allowed")
+        raise CallerRefusedError(f"a message of {total} bytes, {LONGEST_MESSAGE} are allowed")
     return _MAC_BYTES + int(total)
 
 
@@ -174,7 +174,7 @@ def _key(secret: bytes, said: str) -> bytes:
 
 def _require(secret: bytes, role: str, said: str, mac: str, *, who: str) -> None:
     if not hmac.compare_digest(mac.encode(), _mac(secret, role, said).encode()):
-        raise RefusedError(f"{who} does not have the secret of the run")
+        raise CallerRefusedError(f"{who} does not have the secret of the run")
 
 
 def _line(fields: dict[str, str]) -> bytes:
@@ -186,4 +186,4 @@ def _fields(line: bytes, *names: str) -> dict[str, str]:
         fields = json.loads(line)
         return {name: str(fields[name]) for name in names}
     except (ValueError, KeyError, TypeError) as error:
-        raise RefusedError("the other side speaks another protocol") from error
+        raise CallerRefusedError("the other side speaks another protocol") from error

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from session_affinity.dataplane import recognition
-from session_affinity.dataplane.recognition import Objects, Recognition
+from session_affinity.dataplane.recognition import ClusterObjects, Recognition
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.resources import CONFIG_MAPS, DAEMON_SETS, NODES, Resource
 
@@ -57,7 +57,7 @@ def recognise(api: Api) -> Recognition:
         if resource.group_version.partition("/")[0] in groups
     }
     return recognition.recognise(
-        Objects(
+        ClusterObjects(
             {place: found for place, found in daemon_sets.items() if found},
             {name: found.get("data") or {} for name, found in config_maps.items() if found},
             {plural: found for plural, found in custom.items() if found},

@@ -65,7 +65,7 @@ class Serves(StrEnum):
 
 
 @dataclass(frozen=True)
-class Program:
+class ServiceProgram:
     """A program that was found.
 
     ``version`` is its image's tag, empty where that is not known. ``serves`` is None for kube-proxy itself. ``source``
@@ -89,7 +89,7 @@ class Program:
 
 
 @dataclass(frozen=True)
-class Objects:
+class ClusterObjects:
     """What was read of a cluster; what may not be read, or is not there, is left out.
 
     ``daemon_sets`` by namespace and name, ``config_maps`` by name, ``custom`` by the plural of their kind.
@@ -108,18 +108,18 @@ class Objects:
 class Recognition:
     """The programs that were recognised, and what could not be read: a right that is missing costs a name."""
 
-    programs: tuple[Program, ...] = ()
+    programs: tuple[ServiceProgram, ...] = ()
     unread: tuple[str, ...] = ()
 
     @property
-    def others(self) -> tuple[Program, ...]:
+    def others(self) -> tuple[ServiceProgram, ...]:
         """The programs other than kube-proxy that serve Services, or may."""
         return tuple(
             program for program in self.programs if program.name != KUBE_PROXY and program.serves is not Serves.NONE
         )
 
     @property
-    def replacing(self) -> Program | None:
+    def replacing(self) -> ServiceProgram | None:
         """The program that serves all Services in place of kube-proxy; None where none is known to."""
         return next((program for program in self.others if program.serves is Serves.ALL), None)
 
@@ -133,14 +133,14 @@ class Recognition:
         return {name: text for name, text in shown.items() if text}
 
 
-def recognise(objects: Objects) -> Recognition:
+def recognise(objects: ClusterObjects) -> Recognition:
     """Return the programs that the objects of a cluster show, kube-proxy last."""
     names = dict.fromkeys((*DAEMON_SETS.values(), *_API_GROUPS.values()))
     found = [program for name in names if name != KUBE_PROXY for program in _find(name, objects)]
     return Recognition((*found, *_find(KUBE_PROXY, objects)), objects.unread)
 
 
-def _find(name: str, objects: Objects) -> Iterator[Program]:
+def _find(name: str, objects: ClusterObjects) -> Iterator[ServiceProgram]:
     """Yield a program if the objects show it; at most one."""
     # A DaemonSet that is wanted on no node is switched off, as kube-proxy's is where another program replaces it.
     running = {
@@ -150,7 +150,7 @@ def _find(name: str, objects: Objects) -> Iterator[Program]:
     }
     if name == KUBE_PROXY:
         for place, daemon_set in running.items():
-            yield Program(name, _version(daemon_set), None, f"DaemonSet {'/'.join(place)}")
+            yield ServiceProgram(name, _version(daemon_set), None, f"DaemonSet {'/'.join(place)}")
         return
     # Custom resources outlive the program that brought them: alone they show that it was there.
     marks = [prefix for prefix, owner in _NODE_ANNOTATIONS.items() if owner == name and _has(objects, prefix)]
@@ -160,18 +160,18 @@ def _find(name: str, objects: Objects) -> Iterator[Program]:
     serves, setting = _SERVES[name](objects, list(running.values()))
     where = [f"DaemonSet {'/'.join(place)}" for place in running] or [f"annotations {mark}* of nodes" for mark in marks]
     version = next((_version(found) for found in running.values()), "")
-    yield Program(name, version, serves, ", ".join(filter(None, (*where, setting))))
+    yield ServiceProgram(name, version, serves, ", ".join(filter(None, (*where, setting))))
 
 
 def _is_wanted(daemon_set: Mapping[str, Any]) -> bool:
     return bool((daemon_set.get("status") or {}).get("desiredNumberScheduled"))
 
 
-def _has(objects: Objects, prefix: str) -> bool:
+def _has(objects: ClusterObjects, prefix: str) -> bool:
     return any(annotation.startswith(prefix) for annotation in objects.annotations)
 
 
-def _cilium(objects: Objects, _: Iterable[Mapping[str, Any]]) -> tuple[Serves, str]:
+def _cilium(objects: ClusterObjects, _: Iterable[Mapping[str, Any]]) -> tuple[Serves, str]:
     """Whether Cilium replaces kube-proxy; without that it still balances what pods send to cluster IPs."""
     settings = objects.config_maps.get("cilium-config")
     if settings is None:
@@ -183,7 +183,7 @@ def _cilium(objects: Objects, _: Iterable[Mapping[str, Any]]) -> tuple[Serves, s
     )
 
 
-def _calico(objects: Objects, running: list[Mapping[str, Any]]) -> tuple[Serves, str]:
+def _calico(objects: ClusterObjects, running: list[Mapping[str, Any]]) -> tuple[Serves, str]:
     """Whether Calico's eBPF dataplane is on, which serves Services; its others leave them to kube-proxy."""
     environment = {entry["name"]: entry.get("value", "") for found in running for entry in _environment(found)}
     installation = (objects.custom.get(INSTALLATION) or {}).get("spec") or {}
@@ -199,11 +199,11 @@ def _calico(objects: Objects, running: list[Mapping[str, Any]]) -> tuple[Serves,
     return Serves.UNKNOWN, ""
 
 
-def _ovn_kubernetes(_: Objects, __: Iterable[Mapping[str, Any]]) -> tuple[Serves, str]:
+def _ovn_kubernetes(_: ClusterObjects, __: Iterable[Mapping[str, Any]]) -> tuple[Serves, str]:
     return Serves.ALL, ""
 
 
-def _antrea(objects: Objects, _: Iterable[Mapping[str, Any]]) -> tuple[Serves, str]:
+def _antrea(objects: ClusterObjects, _: Iterable[Mapping[str, Any]]) -> tuple[Serves, str]:
     """Whether AntreaProxy serves the traffic of pods only, which is its default, or all."""
     stored = objects.config_maps.get("antrea-config")
     if stored is None:
@@ -221,14 +221,14 @@ def _antrea(objects: Objects, _: Iterable[Mapping[str, Any]]) -> tuple[Serves, s
     return Serves.ALL if proxies_all else Serves.SOME, f"proxyAll {str(proxies_all).lower()} {where}"
 
 
-def _kube_router(_: Objects, running: list[Mapping[str, Any]]) -> tuple[Serves, str]:
+def _kube_router(_: ClusterObjects, running: list[Mapping[str, Any]]) -> tuple[Serves, str]:
     """Whether kube-router runs its service proxy, which it does by default."""
     arguments = [word for found in running for container in _containers(found) for word in _words(container)]
     flag = next((word for word in arguments if word.startswith("--run-service-proxy")), "--run-service-proxy")
     return Serves.NONE if flag.endswith("=false") else Serves.ALL, flag
 
 
-_SERVES: Final[Mapping[str, Callable[[Objects, list[Mapping[str, Any]]], tuple[Serves, str]]]] = {
+_SERVES: Final[Mapping[str, Callable[[ClusterObjects, list[Mapping[str, Any]]], tuple[Serves, str]]]] = {
     CILIUM: _cilium,
     CALICO: _calico,
     OVN_KUBERNETES: _ovn_kubernetes,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from session_affinity.inspection.spread import spread_of
 
 if TYPE_CHECKING:
-    from session_affinity.inspection.objects import Objects
-    from session_affinity.inspection.observation import Binding, NodeReading, Observation, StoreUse
+    from session_affinity.inspection.objects import InspectedObjects
+    from session_affinity.inspection.observation import BoundClient, NodeReading, Observation, StoreUse
     from session_affinity.inspection.result import Inspection
 
 SCHEMA: Final = "session-affinity/inspection/v1"
@@ -58,7 +58,7 @@ def as_json(inspection: Inspection) -> dict[str, Any]:
     }
 
 
-def _service(objects: Objects) -> dict[str, Any]:
+def _service(objects: InspectedObjects) -> dict[str, Any]:
     spec = objects.spec
     return {
         "namespace": objects.namespace,
@@ -110,7 +110,7 @@ def _node(node: NodeReading) -> dict[str, Any]:
     }
 
 
-def _client(observation: Observation, binding: Binding) -> dict[str, Any]:
+def _client(observation: Observation, binding: BoundClient) -> dict[str, Any]:
     identity = observation.client(binding.client)
     return {
         "address": binding.client,

@@ -13,7 +13,7 @@ from rich.text import Text
 from session_affinity.inspection.diagnosis import Severity
 from session_affinity.inspection.objects import EXTERNAL_NAME
 from session_affinity.inspection.observation import ClientKind, RulesState
-from session_affinity.inspection.result import Verdict
+from session_affinity.inspection.result import InspectionVerdict
 from session_affinity.inspection.spread import spread_of
 from session_affinity.text import listed
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from session_affinity.inspection.diagnosis import Diagnosis
-    from session_affinity.inspection.objects import Objects
-    from session_affinity.inspection.observation import Binding, Observation
+    from session_affinity.inspection.objects import InspectedObjects
+    from session_affinity.inspection.observation import BoundClient, Observation
     from session_affinity.inspection.result import Inspection
 
 PLAIN_WIDTH: Final = 120
@@ -33,9 +33,9 @@ PLAIN_WIDTH: Final = 120
 MOST_CLIENTS: Final = 10
 MOST_ENDPOINTS: Final = 6
 _COLOURS: Final = {
-    Verdict.WORKS: "green",
-    Verdict.BROKEN: "red",
-    Verdict.UNDETERMINED: "yellow",
+    InspectionVerdict.WORKS: "green",
+    InspectionVerdict.BROKEN: "red",
+    InspectionVerdict.UNDETERMINED: "yellow",
     Severity.BROKEN: "red",
     Severity.POSSIBLE: "yellow",
     Severity.NOTE: "cyan",
@@ -86,9 +86,9 @@ def headline_of(inspection: Inspection) -> str:
     severities = [diagnosis.severity for diagnosis in inspection.diagnoses]
     broken, possible = severities.count(Severity.BROKEN), severities.count(Severity.POSSIBLE)
     also = f"; {_count(possible, 'possible cause')} of trouble" if possible else ""
-    if inspection.verdict is Verdict.BROKEN:
+    if inspection.verdict is InspectionVerdict.BROKEN:
         return f"affinity does not work as requested: {_count(broken, 'cause')}{also}"
-    if inspection.verdict is Verdict.UNDETERMINED:
+    if inspection.verdict is InspectionVerdict.UNDETERMINED:
         return f"undetermined: nothing found that keeps affinity from working, but not everything could be read{also}"
     nodes = len(inspection.observation.nodes)
     return f"all {nodes} nodes have the expected rules, and nothing keeps affinity from working{also}"
@@ -104,7 +104,7 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
-def _service(objects: Objects) -> Iterator[str]:
+def _service(objects: InspectedObjects) -> Iterator[str]:
     spec = objects.spec
     if objects.type == EXTERNAL_NAME:
         yield f"ExternalName {spec.get('externalName')}"
@@ -128,7 +128,7 @@ def _service(objects: Objects) -> Iterator[str]:
     yield f"selector {selector or 'none'}; {endpoints}" + (f", {unready} not ready" if unready else "")
 
 
-def _promise(objects: Objects) -> Iterator[str]:
+def _promise(objects: InspectedObjects) -> Iterator[str]:
     if not objects.has_affinity:
         yield "nothing, for sessionAffinity is None"
         return
@@ -181,7 +181,7 @@ def _clients(observation: Observation) -> list[str | Table]:
     return [table, *([f"and {more} more (-o json has all)"] if more > 0 else [])]
 
 
-def client_in_words(observation: Observation, binding: Binding) -> str:
+def client_in_words(observation: Observation, binding: BoundClient) -> str:
     """Return a client with the pod or node whose address it has."""
     identity = observation.client(binding.client)
     names = {

@@ -15,7 +15,7 @@ from session_affinity.dataplane.proxy_config import UNKNOWN, ProxyConfig
 from session_affinity.errors import ClusterError, NodeError, UsageError
 from session_affinity.inspection.identities import identify
 from session_affinity.inspection.node_reading import RECENT_LIST_CAPACITY, reading_of
-from session_affinity.inspection.objects import LOAD_BALANCER, Objects, is_over, node_addresses, pod_addresses
+from session_affinity.inspection.objects import LOAD_BALANCER, InspectedObjects, is_over, node_addresses, pod_addresses
 from session_affinity.inspection.observation import NodeReading, Observation, RulesState, Unread
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.resources import (
@@ -53,7 +53,7 @@ LIST_CAPACITY_FILE: Final = "/sys/module/xt_recent/parameters/ip_list_tot"
 
 
 @dataclass(frozen=True)
-class NodeRead:
+class InspectedNode:
     """What was read of a node, or why nothing was."""
 
     snapshots: Mapping[Family, NodeSnapshot]
@@ -109,7 +109,7 @@ class _Reader:
         self._began = time.monotonic()
 
     def observe(self, service: Object) -> Observation:
-        reads = self._pool.submit(self._read_nodes, Objects(service).families) if self._nodes.names else None
+        reads = self._pool.submit(self._read_nodes, InspectedObjects(service).families) if self._nodes.names else None
         objects = self._objects(service)
         configs = self._cluster.proxy_configs.with_nodes(objects.nodes or ())
         readings = () if reads is None else self._readings(objects, configs, reads.result())
@@ -130,7 +130,7 @@ class _Reader:
             unread=tuple(self._unread),
         )
 
-    def _objects(self, service: Object) -> Objects:
+    def _objects(self, service: Object) -> InspectedObjects:
         namespace, name = str(service["metadata"]["namespace"]), str(service["metadata"]["name"])
         is_balancer = service["spec"].get("type") == LOAD_BALANCER
         about = f"involvedObject.kind=Service,involvedObject.name={name}"
@@ -143,7 +143,7 @@ class _Reader:
         ingresses = self._submit("Ingresses", INGRESSES, namespace)
         routes = self._submit("HTTPRoutes", HTTP_ROUTES, namespace)
         read_ingresses, read_routes = ingresses.result(), routes.result()
-        return Objects(
+        return InspectedObjects(
             service,
             slices=slices.result(),
             pods=pods.result(),
@@ -173,22 +173,22 @@ class _Reader:
 
         return self._pool.submit(read)
 
-    def _read_nodes(self, families: Sequence[Family]) -> dict[str, NodeRead]:
+    def _read_nodes(self, families: Sequence[Family]) -> dict[str, InspectedNode]:
         """Read all nodes; the thread that waits for the others is not one of the pool's."""
         names = self._nodes.names
         with ThreadPoolExecutor(len(names), thread_name_prefix="read") as pool:
             return dict(zip(names, pool.map(lambda name: self._read_node(name, families), names), strict=True))
 
-    def _read_node(self, name: str, families: Sequence[Family]) -> NodeRead:
+    def _read_node(self, name: str, families: Sequence[Family]) -> InspectedNode:
         try:
             config = self._cluster.proxy_configs.of(name)
             snapshots = {family: self._nodes.in_family(family).read_one(name) for family in families}
             backend = BACKENDS.get(config.mode)
             if backend is None or not backend.counts_connections:
-                return NodeRead(snapshots)
-            return NodeRead(snapshots, self._hz(name, snapshots), self._list_capacity(name))
+                return InspectedNode(snapshots)
+            return InspectedNode(snapshots, self._hz(name, snapshots), self._list_capacity(name))
         except (NodeError, ClusterError) as error:
-            return NodeRead({}, not_read=_reason(error))
+            return InspectedNode({}, not_read=_reason(error))
 
     def _hz(self, name: str, snapshots: Mapping[Family, NodeSnapshot]) -> int | None:
         """Return the tick rate of a node's kernel; None where its clock cannot be read.
@@ -206,7 +206,7 @@ class _Reader:
         return int(text) if done.returncode == 0 and text.isdigit() else RECENT_LIST_CAPACITY
 
     def _readings(
-        self, objects: Objects, configs: ProxyConfigs, reads: Mapping[str, NodeRead]
+        self, objects: InspectedObjects, configs: ProxyConfigs, reads: Mapping[str, InspectedNode]
     ) -> tuple[NodeReading, ...]:
         return tuple(
             NodeReading(name, _config(configs, name).mode, not_read=read.not_read)
@@ -220,7 +220,9 @@ class _Reader:
             for name, read in reads.items()
         )
 
-    def _after_a_sync(self, objects: Objects, configs: ProxyConfigs) -> tuple[Objects, tuple[NodeReading, ...]]:
+    def _after_a_sync(
+        self, objects: InspectedObjects, configs: ProxyConfigs
+    ) -> tuple[InspectedObjects, tuple[NodeReading, ...]]:
         """Read Service and nodes again until nothing differs, until ``DIFFERENCE_SECONDS`` after the first read.
 
         Differences are those of a change that kube-proxy is about to write, unless they last.
@@ -248,7 +250,7 @@ class _Reader:
         return replace(reading, failed_syncs=sum(failed.values()))
 
     def _client_pods(
-        self, objects: Objects, readings: Iterable[NodeReading], addresses: set[str]
+        self, objects: InspectedObjects, readings: Iterable[NodeReading], addresses: set[str]
     ) -> tuple[list[Object], bool]:
         """Return the pods among which the clients are, and whether a client that is none of them is no pod.
 
@@ -292,7 +294,7 @@ def _kinds(objects: Iterable[Object] | None, kind: str) -> list[Object]:
     return [{"kind": kind, **each} for each in objects or ()]
 
 
-def _of_nodes(objects: Objects) -> set[str]:
+def _of_nodes(objects: InspectedObjects) -> set[str]:
     return {address for node in objects.nodes or () for address in node_addresses(node)}
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from session_affinity.dataplane.backends import BACKENDS
-from session_affinity.inspection.observation import Binding, NodeReading, StoreUse, port_in_words
+from session_affinity.inspection.observation import BoundClient, NodeReading, StoreUse, port_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.model import Family, ServiceState
     from session_affinity.dataplane.proxy_config import ProxyConfig
     from session_affinity.dataplane.snapshot import NodeSnapshot
-    from session_affinity.inspection.objects import Objects
+    from session_affinity.inspection.objects import InspectedObjects
 
 RECENT_LIST_CAPACITY: Final = 100
 """The default of xt_recent's parameter ip_list_tot."""
@@ -24,7 +24,7 @@ RECENT_LIST_CAPACITY: Final = 100
 def reading_of(
     node: str,
     snapshots: Mapping[Family, NodeSnapshot],
-    objects: Objects,
+    objects: InspectedObjects,
     proxy: ProxyConfig,
     *,
     hz: int | None = None,
@@ -47,7 +47,7 @@ def reading_of(
     return NodeReading(node, proxy.mode, tuple(differences), tuple(bindings), tuple(stores), not_compared)
 
 
-def _not_compared(objects: Objects, proxy: ProxyConfig) -> str:
+def _not_compared(objects: InspectedObjects, proxy: ProxyConfig) -> str:
     if objects.slices is None:
         return "the EndpointSlices could not be read"
     if objects.proxy_name:
@@ -55,11 +55,11 @@ def _not_compared(objects: Objects, proxy: ProxyConfig) -> str:
     return proxy.not_judged
 
 
-def bindings_of(backend: Backend, snapshot: NodeSnapshot, state: ServiceState, hz: int | None) -> Iterator[Binding]:
+def bindings_of(backend: Backend, snapshot: NodeSnapshot, state: ServiceState, hz: int | None) -> Iterator[BoundClient]:
     """Yield a Service's affinity entries on a node, expired ones included where they stay listed."""
     for port in state.ports:
         for entry in backend.affinity_entries(snapshot, replace(state, ports=(port,)), hz):
-            yield Binding(
+            yield BoundClient(
                 node=snapshot.node,
                 family=state.family,
                 port=port_in_words(port),
@@ -93,7 +93,7 @@ def stores_of(
     backend: Backend,
     snapshot: NodeSnapshot,
     state: ServiceState,
-    bindings: list[Binding],
+    bindings: list[BoundClient],
     list_capacity: int | None,
 ) -> Iterator[StoreUse]:
     """Yield how full each affinity store of a Service is on a node; stores that do not exist there are left out."""

@@ -23,7 +23,7 @@ ALL_FAMILIES: Final[tuple[Family, ...]] = ("IPv4", "IPv6")
 
 
 @dataclass(frozen=True)
-class Objects:
+class InspectedObjects:
     """A Service, its EndpointSlices, and what else of the API bears on its affinity.
 
     ``pods`` are those of the Service's namespace, ``events`` those about the Service, ``routes`` the Ingresses and

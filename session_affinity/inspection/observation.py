@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from session_affinity.dataplane.differences import Difference
     from session_affinity.dataplane.model import Endpoint, Family, ServicePort
-    from session_affinity.inspection.objects import Object, Objects
+    from session_affinity.inspection.objects import InspectedObjects, Object
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Unread:
 
 
 @dataclass(frozen=True)
-class Binding:
+class BoundClient:
     """A client that a node binds to an endpoint.
 
     ``port`` is the Service port in words, ``store`` the recent list or set. ``age`` is the seconds since the client's
@@ -90,7 +90,7 @@ class NodeReading:
     node: str
     mode: str
     differences: tuple[Difference, ...] = ()
-    bindings: tuple[Binding, ...] = ()
+    bindings: tuple[BoundClient, ...] = ()
     stores: tuple[StoreUse, ...] = ()
     not_compared: str = ""
     not_read: str = ""
@@ -137,7 +137,7 @@ class Observation:
     are known, with ``mode_source`` as where that was read. ``clients`` has whose address each client of a binding has.
     """
 
-    objects: Objects
+    objects: InspectedObjects
     nodes: tuple[NodeReading, ...] = ()
     modes: tuple[str, ...] = ()
     mode_source: str = ""
@@ -145,7 +145,7 @@ class Observation:
     unread: tuple[Unread, ...] = ()
 
     @property
-    def live_bindings(self) -> tuple[Binding, ...]:
+    def live_bindings(self) -> tuple[BoundClient, ...]:
         """The clients that are bound, the newest connection first."""
         live = [binding for node in self.nodes for binding in node.bindings if binding.is_live]
         return tuple(sorted(live, key=lambda binding: (binding.age is None, binding.age or 0.0, binding.client)))

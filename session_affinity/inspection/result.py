@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from session_affinity.inspection.observation import Observation
 
 
-class Verdict(StrEnum):
+class InspectionVerdict(StrEnum):
     """Whether affinity of the Service works, as far as an inspection can see."""
 
     WORKS = "works"
@@ -27,9 +27,9 @@ class Verdict(StrEnum):
 
 
 EXIT_CODES = {
-    Verdict.WORKS: ExitCode.HOLDS,
-    Verdict.BROKEN: ExitCode.VIOLATED,
-    Verdict.UNDETERMINED: ExitCode.UNDETERMINED,
+    InspectionVerdict.WORKS: ExitCode.HOLDS,
+    InspectionVerdict.BROKEN: ExitCode.VIOLATED,
+    InspectionVerdict.UNDETERMINED: ExitCode.UNDETERMINED,
 }
 
 
@@ -47,11 +47,11 @@ class Inspection:
         return cls(observation, diagnose(observation), seconds)
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> InspectionVerdict:
         """Whether affinity works."""
         if any(diagnosis.severity is Severity.BROKEN for diagnosis in self.diagnoses):
-            return Verdict.BROKEN
-        return Verdict.UNDETERMINED if self.undetermined else Verdict.WORKS
+            return InspectionVerdict.BROKEN
+        return InspectionVerdict.UNDETERMINED if self.undetermined else InspectionVerdict.WORKS
 
     @property
     def exit_code(self) -> ExitCode:

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from session_affinity.nodes.kube_proxy import FailedSyncs
     from session_affinity.scenarios.disruption.flush import Repair
     from session_affinity.scenarios.disruption.many_services import ManyServices
-    from session_affinity.scenarios.disruption.outages import BlockingRule, MissedChanges, NodeRules, Restart
+    from session_affinity.scenarios.disruption.outages import BlockingRule, KubeProxyRestart, MissedChanges, NodeRules
     from session_affinity.traffic.answers import Answers
     from session_affinity.traffic.client import ClientId
 
 
-def judge_restart(restart: Restart, client: ClientId) -> Verdict:
+def judge_restart(restart: KubeProxyRestart, client: ClientId) -> Verdict:
     """Judge that after a restart one endpoint answered every request, the entry is kept, and the rules are right.
 
     Raises NothingObservedError where rules cannot be read.

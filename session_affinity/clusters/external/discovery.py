@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from session_affinity.agents.fleet import Fleet
-    from session_affinity.dataplane.recognition import Program
+    from session_affinity.dataplane.recognition import ServiceProgram
     from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.kube.api import Api
     from session_affinity.nodes.node import Node
@@ -77,7 +77,7 @@ def discover(
     api: Api,
     nodes: Mapping[str, Node],
     *,
-    replacing: Program | None = None,
+    replacing: ServiceProgram | None = None,
     deadlines: Deadlines = DEFAULTS,
     fleet: Fleet | None = None,
 ) -> ProxyConfigs:

@@ -23,7 +23,7 @@ from session_affinity.kube.in_cluster import POD
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from session_affinity.clusters.external.rbac import Rule
+    from session_affinity.clusters.external.rbac import AccessRule
     from session_affinity.clusters.options import ClusterOptions
 
 NAME: Final = rbac.NAME
@@ -64,7 +64,7 @@ class JobSettings:
     settings: PodSettings = NO_SETTINGS
 
 
-def rules(job: JobSettings, options: ClusterOptions) -> tuple[Rule, ...]:
+def rules(job: JobSettings, options: ClusterOptions) -> tuple[AccessRule, ...]:
     """Return the rights of the Job's ServiceAccount: those of a run with these options, and the result."""
     return rbac.rules(options, minimal=job.minimal, config_map=_config_map(job, options))
 

@@ -30,7 +30,7 @@ PRIVILEGED: Final = "privileged"
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-class RefusedError(ClusterError):
+class NamespaceRefusedError(ClusterError):
     """The cluster lets this user make no namespace, so there is none to remove."""
 
 
@@ -55,13 +55,13 @@ def manifest(
 
 
 def create(api: Api, namespace: Mapping[str, Any], *, deadlines: Deadlines = DEFAULTS) -> None:
-    """Create a namespace and wait until pods can be created in it; raises RefusedError, ApiError."""
+    """Create a namespace and wait until pods can be created in it; raises NamespaceRefusedError, ApiError."""
     try:
         api.create(namespace)
     except ApiError as error:
         if error.status != 403:
             raise
-        raise RefusedError(
+        raise NamespaceRefusedError(
             f"no permission to create a namespace: {error.what}",
             next_step="a run makes one namespace and removes it; `session-affinity rbac` prints the rights it needs,"
             " and with --namespace NAME it works in an existing one",
@@ -73,14 +73,17 @@ def create(api: Api, namespace: Mapping[str, Any], *, deadlines: Deadlines = DEF
 def made(
     api: Api, namespace: Mapping[str, Any], progress: Progress, *, deadlines: Deadlines = DEFAULTS
 ) -> Iterator[None]:
-    """Create a namespace and remove it at the end, whatever happens; raises RefusedError, ApiError, ClusterError."""
+    """Create a namespace and remove it at the end, whatever happens.
+
+    Raises NamespaceRefusedError, ApiError and ClusterError.
+    """
     name = str(namespace["metadata"]["name"])
     with contextlib.ExitStack() as at_end:
         # Before it is created: an interrupt may come when the cluster has it and this process does not know yet.
         at_end.callback(_remove_uninterrupted, api, name, progress, deadlines)
         try:
             create(api, namespace, deadlines=deadlines)
-        except RefusedError:
+        except NamespaceRefusedError:
             at_end.pop_all()
             raise
         yield

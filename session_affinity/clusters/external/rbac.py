@@ -26,7 +26,7 @@ CLUSTER: Final = ""
 
 
 @dataclass(frozen=True)
-class Rule:
+class AccessRule:
     """Verbs on resources of one API group, and what a run needs them for.
 
     ``scope`` is the namespace where they are needed, empty for the whole cluster. Without an ``optional`` one a run
@@ -82,7 +82,7 @@ class ConfigMapName:
 
 def rules(
     options: ClusterOptions, *, minimal: bool = False, config_map: ConfigMapName | None = None
-) -> tuple[Rule, ...]:
+) -> tuple[AccessRule, ...]:
     """Return the rights that a run with these options needs; with ``minimal`` without the optional ones.
 
     ``config_map`` is the ConfigMap that gets the result.
@@ -91,7 +91,7 @@ def rules(
     return tuple(rule for rule in (*_rules(options), *result) if not (minimal and rule.optional))
 
 
-def manifests(rules: Sequence[Rule], subject: Subject | None, name: str = NAME) -> Iterator[dict[str, Any]]:
+def manifests(rules: Sequence[AccessRule], subject: Subject | None, name: str = NAME) -> Iterator[dict[str, Any]]:
     """Yield the objects with these rights: a ServiceAccount if that is the subject, then roles with their bindings.
 
     ``name`` is that of roles and bindings.
@@ -112,13 +112,13 @@ def manifests(rules: Sequence[Rule], subject: Subject | None, name: str = NAME) 
             }
 
 
-def text(rules: Sequence[Rule], subject: Subject | None, name: str = NAME) -> str:
+def text(rules: Sequence[AccessRule], subject: Subject | None, name: str = NAME) -> str:
     """Return the objects as YAML for ``kubectl apply -f``, each rule under a comment that says what it is for."""
     documents = [_commented(manifest, rules) for manifest in manifests(rules, subject, name)]
     return "---\n".join(documents)
 
 
-def _commented(manifest: dict[str, Any], rules: Sequence[Rule]) -> str:
+def _commented(manifest: dict[str, Any], rules: Sequence[AccessRule]) -> str:
     scope = manifest["metadata"].get("namespace", CLUSTER)
     head = {name: value for name, value in manifest.items() if name != "rules"}
     lines = [yaml.safe_dump(head, sort_keys=False)]
@@ -139,19 +139,19 @@ def _metadata(name: str, namespace: str) -> dict[str, Any]:
     return {"name": name, **({"namespace": namespace} if namespace else {}), "labels": dict(_LABELS)}
 
 
-def _rules(options: ClusterOptions) -> Iterator[Rule]:
+def _rules(options: ClusterOptions) -> Iterator[AccessRule]:
     work = options.namespace or CLUSTER
     agents = options.agent_namespace or work
     has_agents = options.node_access == "agent"
     yield from _of_namespaces(options.namespace)
-    yield Rule(
+    yield AccessRule(
         "where pods may run, and facts about the nodes",
         "",
         ("nodes",),
         ("list",),
         optional=not has_agents,
     )
-    yield Rule(
+    yield AccessRule(
         "the mode of kube-proxy, where kubeadm or kind set it up, and those of programs that may replace it",
         "",
         ("configmaps",),
@@ -160,7 +160,7 @@ def _rules(options: ClusterOptions) -> Iterator[Rule]:
         optional=True,
         names=("kube-proxy", *CONFIG_MAPS),
     )
-    yield Rule(
+    yield AccessRule(
         "the name of the program that serves Services",
         "apps",
         ("daemonsets",),
@@ -169,7 +169,7 @@ def _rules(options: ClusterOptions) -> Iterator[Rule]:
         names=tuple(dict.fromkeys(name for _, name in DAEMON_SETS)),
     )
     for plural, resource in CUSTOM.items():
-        yield Rule(
+        yield AccessRule(
             "the mode of Calico, where there is one",
             resource.group_version.partition("/")[0],
             (plural,),
@@ -177,7 +177,7 @@ def _rules(options: ClusterOptions) -> Iterator[Rule]:
             optional=True,
             names=("default",),
         )
-    yield Rule(
+    yield AccessRule(
         "how many Service addresses are free, so that generated Services leave half of them to others",
         "networking.k8s.io",
         ("servicecidrs", "ipaddresses"),
@@ -191,21 +191,21 @@ def _rules(options: ClusterOptions) -> Iterator[Rule]:
     yield from _of_pull_secrets(options, dict.fromkeys((work, *([agents] if has_agents else []))))
 
 
-def _of_result(config_map: ConfigMapName) -> Rule:
-    return Rule(
+def _of_result(config_map: ConfigMapName) -> AccessRule:
+    return AccessRule(
         "the result of the run", "", ("configmaps",), ("patch",), scope=config_map.namespace, names=(config_map.name,)
     )
 
 
-def _of_namespaces(existing: str | None) -> Iterator[Rule]:
+def _of_namespaces(existing: str | None) -> Iterator[AccessRule]:
     if existing is None:
-        yield Rule(
+        yield AccessRule(
             "the namespace of a run, and those that killed runs left",
             "",
             ("namespaces",),
             ("create", "delete", "get", "list"),
         )
-        yield Rule(
+        yield AccessRule(
             "whether the namespace admits pods yet",
             "",
             ("serviceaccounts",),
@@ -214,7 +214,7 @@ def _of_namespaces(existing: str | None) -> Iterator[Rule]:
             names=("default",),
         )
     else:
-        yield Rule(
+        yield AccessRule(
             "which pods the namespace admits",
             "",
             ("namespaces",),
@@ -225,25 +225,25 @@ def _of_namespaces(existing: str | None) -> Iterator[Rule]:
         )
 
 
-def _of_pods(scope: str) -> Iterator[Rule]:
-    yield Rule(
+def _of_pods(scope: str) -> Iterator[AccessRule]:
+    yield AccessRule(
         "endpoints and clients",
         "",
         ("pods",),
         ("create", "delete", "deletecollection", "list", "patch"),
         scope=scope,
     )
-    yield Rule("requests of the clients", "", ("pods/exec",), ("create", "get"), scope=scope)
-    yield Rule("endpoints that become ready and unready", "", ("pods/status",), ("patch",), scope=scope)
-    yield Rule(
+    yield AccessRule("requests of the clients", "", ("pods/exec",), ("create", "get"), scope=scope)
+    yield AccessRule("endpoints that become ready and unready", "", ("pods/status",), ("patch",), scope=scope)
+    yield AccessRule(
         "the Services under test",
         "",
         ("services",),
         ("create", "delete", "deletecollection", "get", "list", "patch"),
         scope=scope,
     )
-    yield Rule("their endpoints", "discovery.k8s.io", ("endpointslices",), ("list",), scope=scope)
-    yield Rule(
+    yield AccessRule("their endpoints", "discovery.k8s.io", ("endpointslices",), ("list",), scope=scope)
+    yield AccessRule(
         "claims about a load balancer's address, which the suite sets itself",
         "",
         ("services/status",),
@@ -251,7 +251,7 @@ def _of_pods(scope: str) -> Iterator[Rule]:
         scope=scope,
         optional=True,
     )
-    yield Rule(
+    yield AccessRule(
         "claims about Services whose endpoints the suite sets itself: of every shape, edited at random, behind SNAT",
         "discovery.k8s.io",
         ("endpointslices",),
@@ -259,7 +259,7 @@ def _of_pods(scope: str) -> Iterator[Rule]:
         scope=scope,
         optional=True,
     )
-    yield Rule(
+    yield AccessRule(
         "how many Services quotas of the namespace leave to others",
         "",
         ("resourcequotas",),
@@ -267,8 +267,8 @@ def _of_pods(scope: str) -> Iterator[Rule]:
         scope,
         optional=True,
     )
-    yield Rule("why a pod does not start", "", ("events",), ("list",), scope=scope, optional=True)
-    yield Rule(
+    yield AccessRule("why a pod does not start", "", ("events",), ("list",), scope=scope, optional=True)
+    yield AccessRule(
         "which policies may block requests",
         "networking.k8s.io",
         ("networkpolicies",),
@@ -278,15 +278,15 @@ def _of_pods(scope: str) -> Iterator[Rule]:
     )
 
 
-def _of_agents(scope: str, *, with_pods: bool) -> Iterator[Rule]:
-    yield Rule(
+def _of_agents(scope: str, *, with_pods: bool) -> Iterator[AccessRule]:
+    yield AccessRule(
         "the agents on the nodes",
         "apps",
         ("daemonsets",),
         ("create", "delete", "list", "patch"),
         scope=scope,
     )
-    yield Rule(
+    yield AccessRule(
         "the ServiceAccount of the agents, which has no rights",
         "",
         ("serviceaccounts",),
@@ -294,10 +294,10 @@ def _of_agents(scope: str, *, with_pods: bool) -> Iterator[Rule]:
         scope=scope,
     )
     if with_pods:
-        yield Rule("whether the agents are Ready", "", ("pods",), ("list",), scope=scope)
-        yield Rule("reads through the agents", "", ("pods/exec",), ("create", "get"), scope=scope)
-        yield Rule("why an agent does not start", "", ("events",), ("list",), scope=scope, optional=True)
-        yield Rule(
+        yield AccessRule("whether the agents are Ready", "", ("pods",), ("list",), scope=scope)
+        yield AccessRule("reads through the agents", "", ("pods/exec",), ("create", "get"), scope=scope)
+        yield AccessRule("why an agent does not start", "", ("events",), ("list",), scope=scope, optional=True)
+        yield AccessRule(
             "which policies the namespace has",
             "networking.k8s.io",
             ("networkpolicies",),
@@ -307,8 +307,8 @@ def _of_agents(scope: str, *, with_pods: bool) -> Iterator[Rule]:
         )
 
 
-def _of_coordinator(scope: str, *, with_pods: bool) -> Iterator[Rule]:
-    yield Rule(
+def _of_coordinator(scope: str, *, with_pods: bool) -> Iterator[AccessRule]:
+    yield AccessRule(
         "the secret by which agents of the suite's own image and their coordinator know each other",
         "",
         ("secrets",),
@@ -317,16 +317,16 @@ def _of_coordinator(scope: str, *, with_pods: bool) -> Iterator[Rule]:
         optional=True,
     )
     if with_pods:
-        yield Rule("the coordinator", "", ("pods",), ("create", "delete", "patch"), scope=scope, optional=True)
+        yield AccessRule("the coordinator", "", ("pods",), ("create", "delete", "patch"), scope=scope, optional=True)
 
 
-def _of_pull_secrets(options: ClusterOptions, scopes: dict[str, None]) -> Iterator[Rule]:
+def _of_pull_secrets(options: ClusterOptions, scopes: dict[str, None]) -> Iterator[AccessRule]:
     copied = [secret for secret in pull_secrets_of(options) if secret.namespace]
     for secret in copied:
-        yield Rule(
+        yield AccessRule(
             "the pull secret that is copied", "", ("secrets",), ("get",), scope=secret.namespace, names=(secret.name,)
         )
     if copied:
         for scope in scopes:
             verbs = ("create", "patch") if scope == CLUSTER else ("create", "delete", "list", "patch")
-            yield Rule("the copy of the pull secret", "", ("secrets",), verbs, scope=scope)
+            yield AccessRule("the copy of the pull secret", "", ("secrets",), verbs, scope=scope)

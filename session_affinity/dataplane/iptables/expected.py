@@ -74,7 +74,7 @@ class ExpectedChains:
 
 
 @dataclass(frozen=True)
-class SharedRules:
+class SharedIptablesRules:
     """The rules that every Service needs: jumps to the chains of kube-proxy, masquerading and forwarding.
 
     ``chains`` are kube-proxy's own and have no other rules, by table and name; ``jumps`` are in built-in chains, whose
@@ -121,7 +121,7 @@ def expected(service: ServiceState, proxy: ProxyConfig, node: str = "") -> Expec
     )
 
 
-def shared_rules(proxy: ProxyConfig) -> SharedRules:
+def shared_rules(proxy: ProxyConfig) -> SharedIptablesRules:
     """Return the rules that every Service needs.
 
     Whether packets in state INVALID are dropped depends on the node's nf_conntrack_tcp_be_liberal, so that rule is
@@ -157,7 +157,7 @@ def shared_rules(proxy: ProxyConfig) -> SharedRules:
         (FILTER, "OUTPUT", new, PROXY_FIREWALL_CHAIN, RuleKind.FIREWALL),
         (FILTER, "FORWARD", new, PROXY_FIREWALL_CHAIN, RuleKind.FIREWALL),
     ]
-    return SharedRules(
+    return SharedIptablesRules(
         {
             (table, chain): tuple(
                 ExpectedRule(kind, Rule(chain, number, text), about, optional="INVALID" in text)

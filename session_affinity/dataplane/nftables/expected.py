@@ -138,7 +138,7 @@ def expected(
 
 
 @dataclass(frozen=True)
-class SharedRules:
+class SharedNftRules:
     """The rules that every Service needs.
 
     ``chains`` have these rules and no others, but for rules that look up node ports and for one that depends on the
@@ -149,7 +149,7 @@ class SharedRules:
     jumps: tuple[tuple[Hook, ExpectedRule[NftRule]], ...]
 
 
-def shared_rules(family: Family, proxy: ProxyConfig, layout: TableLayout) -> SharedRules:
+def shared_rules(family: Family, proxy: ProxyConfig, layout: TableLayout) -> SharedNftRules:
     """Return the rules that every Service needs (pkg/proxy/nftables/proxier.go, setupNFTables).
 
     The rule that drops traffic to unallocated cluster IPs is not among them: it needs the ServiceCIDRs. Those that look
@@ -200,7 +200,7 @@ def shared_rules(family: Family, proxy: ProxyConfig, layout: TableLayout) -> Sha
     ]
     chains[REJECT_CHAIN] = [(RuleKind.REFUSE, "Services without endpoints", (refusal,))]
     chains[CLUSTER_IPS_CHECK_CHAIN] = [(RuleKind.REFUSE, "other ports of cluster IPs", (cluster_ip, refusal))]
-    return SharedRules(
+    return SharedNftRules(
         {
             chain: tuple(
                 ExpectedRule(kind, NftRule(chain, number, clauses), about)

@@ -13,7 +13,7 @@ from session_affinity.text import first_lines
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from session_affinity.inspection.observation import Binding, Observation
+    from session_affinity.inspection.observation import BoundClient, Observation
 
 MANY_CONNECTIONS: Final = 10
 """From so many connections on, one address from outside is unlikely to be one user who tries the Service out."""
@@ -88,7 +88,7 @@ def bound_per_node(observation: Observation) -> Iterator[Diagnosis]:
 
 def in_several_stores(observation: Observation) -> Iterator[Diagnosis]:
     """Yield which clients one node binds to several endpoints of one port."""
-    stores: dict[tuple[str, str, str], list[Binding]] = defaultdict(list)
+    stores: dict[tuple[str, str, str], list[BoundClient]] = defaultdict(list)
     for binding in observation.live_bindings:
         if binding.seconds_left is not None:
             stores[binding.node, binding.client, binding.port].append(binding)
@@ -178,13 +178,13 @@ def mesh(observation: Observation) -> Iterator[Diagnosis]:
 DIAGNOSES = (mesh, shared_address, bound_per_node, in_several_stores, changed_timeout)
 
 
-def _may_be_many(bindings: list[Binding]) -> bool:
+def _may_be_many(bindings: list[BoundClient]) -> bool:
     """Whether the connections may be those of several clients; in nftables mode they are not counted."""
     counts = [binding.connections for binding in bindings]
     return any(count is None for count in counts) or sum(count or 0 for count in counts) >= MANY_CONNECTIONS
 
 
-def _shared(observation: Observation, binding: Binding) -> str:
+def _shared(observation: Observation, binding: BoundClient) -> str:
     client = observation.client(binding.client)
     whose = f"address of node {client.name}" if client.kind is ClientKind.NODE else "the only address from outside"
     count = binding.connections

@@ -11,7 +11,7 @@ from session_affinity.text import first_lines, listed
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from session_affinity.inspection.objects import Objects
+    from session_affinity.inspection.objects import InspectedObjects
     from session_affinity.inspection.observation import Observation
 
 
@@ -114,7 +114,7 @@ DIAGNOSES = (
 )
 
 
-def _next_step(objects: Objects, *, has_unready: bool) -> str:
+def _next_step(objects: InspectedObjects, *, has_unready: bool) -> str:
     if has_unready:
         return f"see why the pods are not ready: kubectl describe pods -n {objects.namespace}"
     if not objects.spec.get("selector"):
@@ -124,7 +124,7 @@ def _next_step(objects: Objects, *, has_unready: bool) -> str:
     return "start pods with the labels of the selector"
 
 
-def _unready(objects: Objects, address: str, name: str) -> str:
+def _unready(objects: InspectedObjects, address: str, name: str) -> str:
     pod = next((pod for pod in objects.endpoint_pods if pod["metadata"]["name"] == name), None)
     reason = _why_not_ready(pod) if pod else ""
     return f"{address}{f' (pod {name})' if name else ''}: {reason or 'not ready'}"
@@ -143,7 +143,7 @@ def _why_not_ready(pod: Mapping[str, Any]) -> str:
     return str(ready.get("message") or ready.get("reason") or "")
 
 
-def _nodes_without_endpoints(objects: Objects) -> list[str]:
+def _nodes_without_endpoints(objects: InspectedObjects) -> list[str]:
     """Return the nodes without an endpoint of the Service; empty where there is no endpoint at all."""
     used = {endpoint.node for state in objects.states.values() for endpoint in state.endpoints}
     return [

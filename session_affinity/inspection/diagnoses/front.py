@@ -11,7 +11,7 @@ from session_affinity.text import listed
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from session_affinity.inspection.objects import Objects
+    from session_affinity.inspection.objects import InspectedObjects
     from session_affinity.inspection.observation import Observation
 
 FAILED: Final = "SyncLoadBalancerFailed"
@@ -118,7 +118,7 @@ _BY_VENDOR: Final = {
 }
 
 
-def _vendor(objects: Objects) -> str:
+def _vendor(objects: InspectedObjects) -> str:
     load_balancer_class = str(objects.spec.get("loadBalancerClass") or "")
     ingress = ((objects.service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
     hosts = [str(address.get("hostname") or "") for address in ingress]

@@ -72,7 +72,7 @@ class NodeRules:
 
 
 @dataclass(frozen=True)
-class Restart:
+class KubeProxyRestart:
     """A client's requests and flows of datagrams during a restart of its node's kube-proxy.
 
     ``rules`` are the node's afterwards, and ``before`` and ``after`` the client's affinity entries; None and none where
@@ -161,7 +161,7 @@ class Outages:
         left = iter(created)
         self.prepared.update({outage: [next(left) for _ in requests] for outage, requests in by_outage.items()})
 
-    def restart(self) -> Restart:
+    def restart(self) -> KubeProxyRestart:
         """Kill the kube-proxy of the client's node and start it again while the client sends requests and datagrams."""
         testbed, client = self.testbed, self.testbed.client
         node = client.node
@@ -184,7 +184,7 @@ class Outages:
         entries_before, entries_after = (
             self._entries(state, service, client.address) if state else () for state in (before, after)
         )
-        return Restart(service, answers, entries_before, entries_after, rules, down, flowing, by_flow)
+        return KubeProxyRestart(service, answers, entries_before, entries_after, rules, down, flowing, by_flow)
 
     def changes_while_stopped(self) -> MissedChanges:
         """Change Services while the kube-proxy of the client's node is stopped, then kill and start it."""

@@ -206,7 +206,7 @@ def _machine(kinds: Sequence[Kind], make: Callable[[Sequence[Step]], None]) -> A
     from hypothesis import stateful
     from hypothesis import strategies as st
 
-    class Machine(stateful.RuleBasedStateMachine):
+    class WalkMachine(stateful.RuleBasedStateMachine):
         def __init__(self) -> None:
             super().__init__()
             self.steps: list[Step] = []
@@ -215,12 +215,12 @@ def _machine(kinds: Sequence[Kind], make: Callable[[Sequence[Step]], None]) -> A
             make(self.steps)
 
     def rule(kind: Kind) -> Any:
-        def draw_step(self: Machine, seed: int) -> None:
+        def draw_step(self: WalkMachine, seed: int) -> None:
             self.steps.append(kind.draw(SeededChoice(seed)))
 
         return stateful.rule(seed=st.integers(0, _MANY))(draw_step)
 
     for kind in kinds:
         for number in range(kind.weight):
-            setattr(Machine, f"{kind.name.replace(' ', '_')}_{number}", rule(kind))
-    return Machine
+            setattr(WalkMachine, f"{kind.name.replace(' ', '_')}_{number}", rule(kind))
+    return WalkMachine

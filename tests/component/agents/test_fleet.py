@@ -12,7 +12,7 @@ import pytest
 
 from session_affinity import __version__
 from session_affinity.agents import answers, node_agent
-from session_affinity.agents.session import AgentHandshake, CoordinatorHandshake, Identity, RefusedError, Secret
+from session_affinity.agents.session import AgentHandshake, CallerRefusedError, CoordinatorHandshake, Identity, Secret
 from session_affinity.dataplane import snapshot
 from session_affinity.dataplane.judgement import Question, judge, part_of
 from session_affinity.dataplane.proxy_config import ProxyConfig, ProxyConfigs
@@ -76,7 +76,7 @@ class Agent:
         try:
             with self._connection.makefile("rb") as file:
                 node_agent.serve(file, self._connection, secret, self._who, self.run)
-        except (OSError, ValueError, RefusedError) as error:
+        except (OSError, ValueError, CallerRefusedError) as error:
             self.error = error
 
     def kill(self) -> None:
@@ -189,7 +189,7 @@ def test_an_agent_obeys_no_coordinator_without_the_secret() -> None:
             assert poll(lambda: agent.error, SECONDS)
     agent.kill()
 
-    assert isinstance(agent.error, RefusedError)
+    assert isinstance(agent.error, CallerRefusedError)
     assert agent.error.what == "a coordinator does not have the secret of the run"
     assert agent.commands == []
 
@@ -268,5 +268,7 @@ def test_nodes_are_read_through_agents_without_a_connection_of_their_own(fleet: 
 def test_a_handshake_with_another_version_says_which_image_to_use() -> None:
     coordinator, agent = CoordinatorHandshake(b"s", "2"), AgentHandshake(b"s", Identity("a", "pod", "1"))
 
-    with pytest.raises(RefusedError, match=r"a: its agent is of version 1, and the coordinator of 2\n  next: --agent"):
+    with pytest.raises(
+        CallerRefusedError, match=r"a: its agent is of version 1, and the coordinator of 2\n  next: --agent"
+    ):
         coordinator.accept(agent.reply(coordinator.greeting()))

@@ -21,7 +21,7 @@ pytest_plugins = ["pytester"]
 CLUSTER = ("-p", "fixtures.cluster", "-p", "session_affinity.plugin.conformance")
 FOREIGN = """
 from session_affinity.dataplane.proxy_config import ProxyConfig, ProxyConfigs
-from session_affinity.dataplane.recognition import Program, Recognition, Serves
+from session_affinity.dataplane.recognition import ServiceProgram, Recognition, Serves
 from session_affinity.plugin.facts import RUN_FACTS
 from session_affinity.plugin.selection import kube_proxy_serves, learn, why_not_bound
 
@@ -34,7 +34,7 @@ def run_facts(pytestconfig):
 @pytest.fixture(scope="session")
 def proxy_configs(pytestconfig):
     configs = ProxyConfigs(default=ProxyConfig(MODE, None))
-    programs = (Program("Cilium", "v1.20.2", Serves.ALL, "DaemonSet kube-system/cilium"),) if OTHER else ()
+    programs = (ServiceProgram("Cilium", "v1.20.2", Serves.ALL, "DaemonSet kube-system/cilium"),) if OTHER else ()
     recognition = pytestconfig.stash[RUN_FACTS].recognition = Recognition(programs)
     pytestconfig.stash[RUN_FACTS].facts |= recognition.facts()
     not_bound, serves = why_not_bound(configs, recognition), kube_proxy_serves(configs, recognition)

@@ -137,7 +137,7 @@ def test_the_list_of_its_content_is_valid_and_names_the_suite(image: Path) -> No
 
 
 def test_both_architectures_have_the_same_files_each_for_its_own_processor() -> None:
-    def machines(content: build.Content) -> dict[str, int]:
+    def machines(content: build.ImageContent) -> dict[str, int]:
         """Return the machine of each program and library, 0 for other files, by path without the architecture."""
         return {
             re.sub("x86[-_]64|aarch64", "ARCHITECTURE", entry.path): (

@@ -8,9 +8,9 @@ from session_affinity.agents.session import (
     HEAD,
     LONGEST_MESSAGE,
     AgentHandshake,
+    CallerRefusedError,
     CoordinatorHandshake,
     Identity,
-    RefusedError,
     Secret,
     Session,
     rest_length,
@@ -45,13 +45,13 @@ def test_both_sides_read_what_the_other_sends() -> None:
 
 
 def test_a_side_without_the_secret_is_refused() -> None:
-    with pytest.raises(RefusedError, match="calls itself that of a does not have the secret"):
+    with pytest.raises(CallerRefusedError, match="calls itself that of a does not have the secret"):
         sessions(b"t" * 32)
 
     agent = AgentHandshake(SECRET, AGENT)
     other = CoordinatorHandshake(b"t" * 32, "1")
     agent.reply(other.greeting())
-    with pytest.raises(RefusedError, match="a coordinator does not have the secret"):
+    with pytest.raises(CallerRefusedError, match="a coordinator does not have the secret"):
         agent.session(b'{"mac": "00"}')
 
 
@@ -60,7 +60,7 @@ def test_the_proof_of_another_connection_is_none() -> None:
     recorded = AgentHandshake(SECRET, AGENT).reply(first.greeting())
 
     second.greeting()
-    with pytest.raises(RefusedError, match="does not have the secret"):
+    with pytest.raises(CallerRefusedError, match="does not have the secret"):
         second.accept(recorded)
 
 
@@ -68,23 +68,23 @@ def test_a_message_is_accepted_once_unchanged_and_in_its_direction() -> None:
     coordinator, agent = sessions()
     message = coordinator.seal({"op": "read"}, b"data")
 
-    with pytest.raises(RefusedError, match="was changed on its way"):
+    with pytest.raises(CallerRefusedError, match="was changed on its way"):
         agent.open(*split(message[:-1] + b"x"))
-    with pytest.raises(RefusedError):
+    with pytest.raises(CallerRefusedError):
         coordinator.open(*split(message))
     agent.open(*split(message))
-    with pytest.raises(RefusedError):
+    with pytest.raises(CallerRefusedError):
         agent.open(*split(message))
 
 
 def test_a_message_that_is_too_long_is_not_waited_for() -> None:
-    with pytest.raises(RefusedError, match=f"{LONGEST_MESSAGE} are allowed"):
+    with pytest.raises(CallerRefusedError, match=f"{LONGEST_MESSAGE} are allowed"):
         rest_length(HEAD.pack(LONGEST_MESSAGE, 1))
 
 
 @pytest.mark.parametrize("line", [b"", b"GET / HTTP/1.1\n", b"[]\n", b'{"node": "a"}\n'])
 def test_who_speaks_another_protocol_is_refused(line: bytes) -> None:
-    with pytest.raises(RefusedError, match="another protocol"):
+    with pytest.raises(CallerRefusedError, match="another protocol"):
         CoordinatorHandshake(SECRET, "1").accept(line)
 
 

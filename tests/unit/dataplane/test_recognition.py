@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from session_affinity.dataplane.recognition import Objects, Program, Recognition, Serves, recognise
+from session_affinity.dataplane.recognition import ClusterObjects, Recognition, Serves, ServiceProgram, recognise
 
 
 def daemon_set(image: str, *, wanted: int = 3, args: tuple[str, ...] = (), env: dict[str, str] | None = None) -> Any:
@@ -19,19 +19,19 @@ def daemon_set(image: str, *, wanted: int = 3, args: tuple[str, ...] = (), env: 
     return {"spec": {"template": {"spec": {"containers": [container]}}}, "status": {"desiredNumberScheduled": wanted}}
 
 
-def antrea(configuration: str) -> Objects:
-    return Objects(
+def antrea(configuration: str) -> ClusterObjects:
+    return ClusterObjects(
         {("kube-system", "antrea-agent"): daemon_set("antrea/antrea-agent-ubuntu:v2.4.0")},
         {"antrea-config": {"antrea-agent.conf": configuration}},
     )
 
 
-def calico(custom: dict[str, Any], **env: str) -> Objects:
+def calico(custom: dict[str, Any], **env: str) -> ClusterObjects:
     node = daemon_set("quay.io/calico/node:v3.31.0", env=env)
-    return Objects({("calico-system", "calico-node"): node}, custom=custom)
+    return ClusterObjects({("calico-system", "calico-node"): node}, custom=custom)
 
 
-CILIUM = Objects(
+CILIUM = ClusterObjects(
     {("kube-system", "cilium"): daemon_set("quay.io/cilium/cilium:v1.20.2@sha256:0123")},
     {"cilium-config": {"kube-proxy-replacement": "true"}},
     api_groups=frozenset({"cilium.io"}),
@@ -74,7 +74,7 @@ ROUTER = ("kube-system", "kube-router")
             id="calico-environment",
         ),
         pytest.param(
-            Objects(annotations=frozenset({"k8s.ovn.org/node-subnets"}), api_groups=frozenset({"k8s.ovn.org"})),
+            ClusterObjects(annotations=frozenset({"k8s.ovn.org/node-subnets"}), api_groups=frozenset({"k8s.ovn.org"})),
             "OVN-Kubernetes in place of kube-proxy",
             "annotations k8s.ovn.org/* of nodes",
             id="ovn-kubernetes",
@@ -92,14 +92,14 @@ ROUTER = ("kube-system", "kube-router")
             id="antrea-default",
         ),
         pytest.param(
-            Objects({ROUTER: daemon_set("docker.io/cloudnativelabs/kube-router:v2.6.1")}),
+            ClusterObjects({ROUTER: daemon_set("docker.io/cloudnativelabs/kube-router:v2.6.1")}),
             "kube-router v2.6.1 in place of kube-proxy",
             "DaemonSet kube-system/kube-router, --run-service-proxy",
             id="kube-router",
         ),
     ],
 )
-def test_what_serves_services_is_named_with_its_setting(objects: Objects, title: str, source: str) -> None:
+def test_what_serves_services_is_named_with_its_setting(objects: ClusterObjects, title: str, source: str) -> None:
     (program,) = recognise(objects).others
 
     assert (program.title, program.source) == (title, source)
@@ -114,11 +114,12 @@ def test_what_serves_services_is_named_with_its_setting(objects: Objects, title:
         pytest.param(calico({"felixconfigurations": {"spec": {}}}), id="calico-default"),
         pytest.param(antrea("featureGates:\n  AntreaProxy: false\n"), id="antrea-without-proxy"),
         pytest.param(
-            Objects({ROUTER: daemon_set("kube-router:v2", args=("--run-service-proxy=false",))}), id="kube-router"
+            ClusterObjects({ROUTER: daemon_set("kube-router:v2", args=("--run-service-proxy=false",))}),
+            id="kube-router",
         ),
     ],
 )
-def test_a_program_that_leaves_services_to_kube_proxy_is_named_and_is_none_of_them(objects: Objects) -> None:
+def test_a_program_that_leaves_services_to_kube_proxy_is_named_and_is_none_of_them(objects: ClusterObjects) -> None:
     recognition = recognise(objects)
 
     assert recognition.others == ()
@@ -139,25 +140,27 @@ def test_without_its_setting_it_is_not_known_what_a_program_serves() -> None:
 @pytest.mark.parametrize(
     "objects",
     [
-        pytest.param(Objects(), id="nothing"),
-        pytest.param(Objects(api_groups=frozenset({"cilium.io"})), id="custom-resources-that-were-left"),
-        pytest.param(Objects({("kube-system", "cilium"): daemon_set("cilium:v1", wanted=0)}), id="wanted-on-no-node"),
+        pytest.param(ClusterObjects(), id="nothing"),
+        pytest.param(ClusterObjects(api_groups=frozenset({"cilium.io"})), id="custom-resources-that-were-left"),
+        pytest.param(
+            ClusterObjects({("kube-system", "cilium"): daemon_set("cilium:v1", wanted=0)}), id="wanted-on-no-node"
+        ),
     ],
 )
-def test_what_is_left_of_a_program_does_not_show_that_it_runs(objects: Objects) -> None:
+def test_what_is_left_of_a_program_does_not_show_that_it_runs(objects: ClusterObjects) -> None:
     assert recognise(objects) == Recognition()
 
 
 def test_kube_proxy_is_named_and_is_no_other_program() -> None:
     image = "registry.k8s.io/kube-proxy:v1.37.2"
-    recognition = recognise(Objects({("kube-system", "kube-proxy"): daemon_set(image)}))
+    recognition = recognise(ClusterObjects({("kube-system", "kube-proxy"): daemon_set(image)}))
 
-    assert recognition.programs == (Program("kube-proxy", "v1.37.2", None, "DaemonSet kube-system/kube-proxy"),)
+    assert recognition.programs == (ServiceProgram("kube-proxy", "v1.37.2", None, "DaemonSet kube-system/kube-proxy"),)
     assert recognition.others == ()
 
 
 def test_an_image_named_by_digest_has_no_version() -> None:
     image = "registry:5000/kube-proxy@sha256:" + 64 * "0"
 
-    (program,) = recognise(Objects({("kube-system", "kube-proxy"): daemon_set(image)})).programs
+    (program,) = recognise(ClusterObjects({("kube-system", "kube-proxy"): daemon_set(image)})).programs
     assert program.version == ""

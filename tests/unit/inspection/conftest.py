@@ -7,9 +7,9 @@ from typing import Any
 from session_affinity.dataplane.model import Endpoint
 from session_affinity.inspection.diagnoses import diagnose
 from session_affinity.inspection.diagnosis import Diagnosis, Severity
-from session_affinity.inspection.objects import Objects
+from session_affinity.inspection.objects import InspectedObjects
 from session_affinity.inspection.observation import (
-    Binding,
+    BoundClient,
     ClientIdentity,
     ClientKind,
     NodeReading,
@@ -87,16 +87,16 @@ def node(name: str, number: int) -> dict[str, Any]:
     }
 
 
-def objects(made: dict[str, Any] | None = None, **changes: Any) -> Objects:
+def objects(made: dict[str, Any] | None = None, **changes: Any) -> InspectedObjects:
     everything = {
         "slices": (endpoint_slice(),),
         "pods": tuple(pod(endpoint.pod, address=endpoint.address) for endpoint in ENDPOINTS),
         "nodes": tuple(node(name, number) for number, name in enumerate(WORKERS, 1)),
     }
-    return Objects(made or service(), **{**everything, **changes})
+    return InspectedObjects(made or service(), **{**everything, **changes})
 
 
-def binding(client: str = "10.10.9.9", on: str = "worker1", to: int = 0, **changes: Any) -> Binding:
+def binding(client: str = "10.10.9.9", on: str = "worker1", to: int = 0, **changes: Any) -> BoundClient:
     """Return a client that is bound; ``to`` is the number of its endpoint."""
     values = {
         "node": on,
@@ -109,10 +109,10 @@ def binding(client: str = "10.10.9.9", on: str = "worker1", to: int = 0, **chang
         "seconds_left": 10797.0,
         "connections": 4,
     }
-    return Binding(**{**values, **changes})
+    return BoundClient(**{**values, **changes})
 
 
-def reading(name: str = "worker1", *bindings: Binding, **changes: Any) -> NodeReading:
+def reading(name: str = "worker1", *bindings: BoundClient, **changes: Any) -> NodeReading:
     return NodeReading(**{"node": name, "mode": "iptables", "bindings": bindings, **changes})
 
 
@@ -120,7 +120,7 @@ def store(live: int, capacity: int | None = 100, kind: str = "list") -> StoreUse
     return StoreUse("worker1", "KUBE-SEP-0", ENDPOINTS[0], kind, live, live, capacity)
 
 
-def observation(made: Objects | None = None, *nodes: NodeReading, **changes: Any) -> Observation:
+def observation(made: InspectedObjects | None = None, *nodes: NodeReading, **changes: Any) -> Observation:
     """Return an observation of healthy nodes unless others are given."""
     readings = nodes or tuple(reading(name) for name in WORKERS)
     return Observation(made or objects(), readings, **{"modes": ("iptables",), **changes})

@@ -18,7 +18,7 @@ from tests import rendered_nodes
 from tests.unit.inspection.conftest import objects, service
 
 if TYPE_CHECKING:
-    from session_affinity.inspection.objects import Objects
+    from session_affinity.inspection.objects import InspectedObjects
 
 pytestmark = pytest.mark.unit
 
@@ -26,7 +26,7 @@ HZ, NOW = 250, 4295540812
 PROXY = ProxyConfig("iptables", "10.10.0.0/16")
 
 
-def programmed(made: Objects, without: str = "-", entries: dict[str, int] | None = None) -> NodeSnapshot:
+def programmed(made: InspectedObjects, without: str = "-", entries: dict[str, int] | None = None) -> NodeSnapshot:
     """Return a node with the expected rules but those with a text; entries by client, as seconds ago, in one list."""
     state = made.states["IPv4"]
     lines = rendered_nodes.iptables_text([state], PROXY).splitlines()
@@ -92,7 +92,7 @@ def test_a_missing_rule_is_a_difference() -> None:
         (objects(), ProxyConfig(NO_KUBE_PROXY, None, source="x"), "no kube-proxy"),
     ],
 )
-def test_rules_that_cannot_be_compared_say_why(made: Objects, proxy: ProxyConfig, reason: str) -> None:
+def test_rules_that_cannot_be_compared_say_why(made: InspectedObjects, proxy: ProxyConfig, reason: str) -> None:
     reading = reading_of("worker1", {"IPv4": NodeSnapshot("worker1")}, made, proxy)
 
     assert reading.rules is RulesState.NOT_COMPARED

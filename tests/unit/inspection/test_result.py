@@ -14,7 +14,7 @@ from rich.console import Console
 from session_affinity.inspection.as_json import as_json
 from session_affinity.inspection.as_text import as_text, duration, print_text
 from session_affinity.inspection.observation import Observation, Unread
-from session_affinity.inspection.result import Inspection, Verdict
+from session_affinity.inspection.result import Inspection, InspectionVerdict
 from tests.unit.inspection.conftest import (
     POD,
     WORKERS,
@@ -49,20 +49,20 @@ def text_of(seen: Observation, seconds: float = 1.24) -> str:
 @pytest.mark.parametrize(
     ("seen", "verdict", "code"),
     [
-        (BOUND, Verdict.WORKS, 0),
-        (observation(objects(service(sessionAffinity="None"))), Verdict.BROKEN, 1),
-        (observation(None, reading("worker2", differences=(DIFFERENCE,))), Verdict.BROKEN, 1),
-        (observation(None, reading(not_read="no answer")), Verdict.UNDETERMINED, 10),
-        (observation(None, reading(not_compared="ipvs", mode="ipvs")), Verdict.UNDETERMINED, 10),
-        (observation(unread=(Unread("nodes", "no access"),)), Verdict.UNDETERMINED, 10),
-        (observation(unread=(Unread("Ingresses", "no permission", is_decisive=False),)), Verdict.WORKS, 0),
+        (BOUND, InspectionVerdict.WORKS, 0),
+        (observation(objects(service(sessionAffinity="None"))), InspectionVerdict.BROKEN, 1),
+        (observation(None, reading("worker2", differences=(DIFFERENCE,))), InspectionVerdict.BROKEN, 1),
+        (observation(None, reading(not_read="no answer")), InspectionVerdict.UNDETERMINED, 10),
+        (observation(None, reading(not_compared="ipvs", mode="ipvs")), InspectionVerdict.UNDETERMINED, 10),
+        (observation(unread=(Unread("nodes", "no access"),)), InspectionVerdict.UNDETERMINED, 10),
+        (observation(unread=(Unread("Ingresses", "no permission", is_decisive=False),)), InspectionVerdict.WORKS, 0),
     ],
 )
-def test_the_verdict_and_its_exit_code(seen: Observation, verdict: Verdict, code: int) -> None:
+def test_the_verdict_and_its_exit_code(seen: Observation, verdict: InspectionVerdict, code: int) -> None:
     inspection = Inspection.of(seen)
 
     assert (inspection.verdict, inspection.exit_code) == (verdict, code)
-    assert bool(inspection.undetermined) == (verdict is Verdict.UNDETERMINED)
+    assert bool(inspection.undetermined) == (verdict is InspectionVerdict.UNDETERMINED)
 
 
 def test_text_shows_who_is_bound_the_newest_first() -> None:

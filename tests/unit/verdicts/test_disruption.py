@@ -13,7 +13,7 @@ from session_affinity.dataplane.xt_recent import Entry
 from session_affinity.nodes.kube_proxy import FailureCounter
 from session_affinity.scenarios.disruption.flush import Repair
 from session_affinity.scenarios.disruption.many_services import ManyServices
-from session_affinity.scenarios.disruption.outages import BlockingRule, MissedChanges, NodeRules, Restart
+from session_affinity.scenarios.disruption.outages import BlockingRule, KubeProxyRestart, MissedChanges, NodeRules
 from session_affinity.testbed.testbed import SyncResult
 from session_affinity.verdicts.disruption import (
     judge_blocking_rule,
@@ -46,10 +46,12 @@ def node_rules(world: World, *differences: Difference) -> NodeRules:
     return NodeRules("a", ((world.service, differences),), 1.5)
 
 
-def restart(world: World, **changes: object) -> Restart:
+def restart(world: World, **changes: object) -> KubeProxyRestart:
     entry = affinity_entries(world, 1, 2)
     after = affinity_entries(world, 1, 2, 3)
-    usual = Restart(world.service, world.answers(A, A), entry, after, node_rules(world), 0.7, world.service, ())
+    usual = KubeProxyRestart(
+        world.service, world.answers(A, A), entry, after, node_rules(world), 0.7, world.service, ()
+    )
     return replace(usual, **changes)  # type: ignore[arg-type]
 
 

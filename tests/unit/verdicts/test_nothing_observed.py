@@ -27,7 +27,7 @@ from session_affinity.scenarios.answered_shapes import AnsweredShape, AnsweredSh
 from session_affinity.scenarios.comparison import Comparison
 from session_affinity.scenarios.disruption.flush import Repair
 from session_affinity.scenarios.disruption.many_services import ManyServices
-from session_affinity.scenarios.disruption.outages import BlockingRule, MissedChanges, NodeRules, Restart
+from session_affinity.scenarios.disruption.outages import BlockingRule, KubeProxyRestart, MissedChanges, NodeRules
 from session_affinity.scenarios.endpoint_changes.result import ScenarioResult, StepResult
 from session_affinity.scenarios.endpoint_changes.scenario import Scenario, ScenarioStep
 from session_affinity.scenarios.expiry.shared_wait import ExpiredElements, SilentClients, TimeoutPatch
@@ -225,10 +225,10 @@ def entries(world: World) -> tuple[AffinityEntry, ...]:
     return (AffinityEntry("list-1", world.service.endpoints[0], CLIENT, 100.0),)
 
 
-def restart(world: World, **changes: object) -> Restart:
+def restart(world: World, **changes: object) -> KubeProxyRestart:
     """Return a restart without effect."""
     answers = world.answers(A, A)
-    usual = Restart(
+    usual = KubeProxyRestart(
         world.service, answers, entries(world), entries(world), node_rules(world), 0.5, world.service, (answers,)
     )
     return replace(usual, **changes)  # type: ignore[arg-type]

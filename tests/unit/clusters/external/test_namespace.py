@@ -216,7 +216,7 @@ def test_a_namespace_that_does_not_go_is_named_with_what_holds_it() -> None:
 @pytest.mark.parametrize(
     ("refuse", "error", "removed"),
     [
-        pytest.param(403, namespace.RefusedError, 0, id="refused"),
+        pytest.param(403, namespace.NamespaceRefusedError, 0, id="refused"),
         pytest.param(500, ApiError, 1, id="unknown-whether-it-was-made"),
     ],
 )
