@@ -8,6 +8,7 @@ pytest_plugins = [
     "session_affinity.plugin.selection",
     "session_affinity.plugin.listing",
     "session_affinity.plugin.facts",
+    "session_affinity.plugin.clean_up",
     "session_affinity.plugin.evidence",
     "session_affinity.plugin.terminal",
     "session_affinity.plugin.summary",

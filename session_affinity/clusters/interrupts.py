@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+_MOST_DEFERRED: Final = 2
 
 
 def sigterm_as_interrupt() -> contextlib.AbstractContextManager[None]:
@@ -30,6 +33,29 @@ def interrupts_ignored(note: Callable[[str], None]) -> contextlib.AbstractContex
         note("the cluster is being removed; this takes a few more seconds")
 
     return _handling(ignore, signal.SIGINT, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def interrupts_deferred(note: Callable[[], None]) -> Iterator[None]:
+    """Put SIGINT and SIGTERM off until the block has ended, which then raises KeyboardInterrupt; ``note`` is called.
+
+    The third one is not put off: a clean-up may hang.
+    """
+    came = 0
+
+    def put_off(*_: object) -> None:
+        nonlocal came
+        came += 1
+        if came > _MOST_DEFERRED:
+            raise KeyboardInterrupt
+        note()
+
+    try:
+        with _handling(put_off, signal.SIGINT, signal.SIGTERM):
+            yield
+    finally:
+        if came:
+            raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
