@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Final
 
 import yaml
 
-from session_affinity.dataplane.model import ServiceState
+from session_affinity.cluster_objects import handmade
 from session_affinity.errors import ClusterError
 from session_affinity.kube.api import Api
 from session_affinity.kube.resources import ENDPOINT_SLICES, SERVICES
 
 if TYPE_CHECKING:
-    from session_affinity.dataplane.model import Endpoint, ServicePort
+    from session_affinity.dataplane.model import Endpoint, ServicePort, ServiceState
 
 PREFIX: Final = "elsewhere-"
 _POLL_SECONDS: Final = 0.3
@@ -61,18 +61,19 @@ def _hook(name: str, priority: str, service: ServiceState, port: ServicePort) ->
 
 def sync(api: Api, programmed: dict[str, ServiceState]) -> None:
     """Program this node's tables as the API has the Services; ``programmed`` are the Services of the last sync."""
-    slices = api.objects(ENDPOINT_SLICES)
-    states = (ServiceState.from_objects(service, slices) for service in api.objects(SERVICES))
     services = {
         state.key.replace("/", "-"): state
-        for state in states
+        for state in handmade.states(api.objects(SERVICES), api.objects(ENDPOINT_SLICES))
         if state.cluster_ips and len(state.ports) == 1 and state.endpoints
     }
     unchanged = {name for name, state in services.items() if programmed.get(name) == state}
-    for name in (programmed.keys() | services.keys()) - unchanged:
+    transaction = "".join(
         # Adding the table first keeps the deletion from failing when there is none.
-        transaction = f"add table ip {PREFIX}{name}\ndelete table ip {PREFIX}{name}\n"
-        transaction += table(services[name]) if name in services else ""
+        f"add table ip {PREFIX}{name}\ndelete table ip {PREFIX}{name}\n"
+        + (table(services[name]) if name in services else "")
+        for name in (programmed.keys() | services.keys()) - unchanged
+    )
+    if transaction:
         subprocess.run(("nft", "-f", "-"), input=transaction, text=True, check=True)
     programmed.clear()
     programmed.update(services)
