@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 from kubernetes.utils.quantity import parse_quantity
 
 from session_affinity.cluster_objects.labels import PART_OF
-from session_affinity.cluster_objects.service_addresses import FORBIDDEN, free_addresses
+from session_affinity.cluster_objects.service_addresses import free_addresses
 from session_affinity.errors import ClusterError
-from session_affinity.kube.reply import ApiError
+from session_affinity.kube.reply import FORBIDDEN, ApiError
 from session_affinity.kube.resources import RESOURCE_QUOTAS, SERVICES
 from session_affinity.waiting import poll
 

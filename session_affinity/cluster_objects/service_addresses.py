@@ -12,7 +12,7 @@ import ipaddress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from session_affinity.kube.reply import ApiError
+from session_affinity.kube.reply import FORBIDDEN, ApiError
 from session_affinity.kube.resources import IP_ADDRESSES, SERVICE_CIDRS
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 VERSIONS: Final = ("networking.k8s.io/v1", "networking.k8s.io/v1beta1")
 """Where the API may have these objects: from Kubernetes 1.33, and before that if v1beta1 is switched on."""
 NOT_SERVED: Final = 404
-FORBIDDEN: Final = 403
 PLENTY: Final = 4096
 """So many free addresses need no exact count, which takes a list of all that are in use."""
 

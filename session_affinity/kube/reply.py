@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 
+FORBIDDEN: Final = 403
+"""The HTTP status of a request that the user has no right to."""
 NO_CONFIG: Final = "no configuration"
 """The words for a Service without sessionAffinityConfig."""
 

@@ -280,8 +280,12 @@ class KubeProxies:
 def _by_family(text: str, metric: str) -> dict[str, float]:
     """Return the values of a metric by IP family; the family is empty where kube-proxy does not say it."""
     samples = (sample for sample in _SAMPLE.finditer(text) if sample["name"] == metric)
-    families = ((sample, _FAMILY.search(sample["labels"] or "")) for sample in samples)
-    return {family["family"] if family else "": float(sample["value"]) for sample, family in families}
+    return {_family_of(sample): float(sample["value"]) for sample in samples}
+
+
+def _family_of(sample: re.Match[str]) -> str:
+    family = _FAMILY.search(sample["labels"] or "")
+    return family["family"] if family else ""
 
 
 def _failures(node: str, text: str) -> FailedSyncs:
@@ -292,7 +296,6 @@ def _failures(node: str, text: str) -> FailedSyncs:
         raise NodeError(f"{node}: {METRICS}/metrics has nothing about syncs: is it kube-proxy that answers there?")
     for sample in samples:
         if what := FAILURES.get(sample["name"]):
-            family = _FAMILY.search(sample["labels"] or "")
-            counter = FailureCounter(what, family["family"] if family else "")
+            counter = FailureCounter(what, _family_of(sample))
             counters[counter] = counters.get(counter, 0) + int(float(sample["value"]))
     return counters

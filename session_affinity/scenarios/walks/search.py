@@ -33,7 +33,7 @@ _MANY: Final = 1_000_000
 
 
 class EndedError(BaseException):
-    """A wrong walk was found, or the time is over; no Exception, so that Hypothesis lets it through."""
+    """A walk was drawn, or the time is over; no Exception, so that Hypothesis lets it through."""
 
 
 @dataclass(frozen=True)
@@ -201,8 +201,8 @@ def drawn(kinds: Sequence[Kind], seed: str, length: int) -> tuple[Step, ...]:
     return found
 
 
-def _machine(kinds: Sequence[Kind], make: Callable[[Sequence[Step]], None]) -> Any:
-    """Return a state machine that draws steps, and has the walk made at its end."""
+def _machine(kinds: Sequence[Kind], take: Callable[[Sequence[Step]], None]) -> Any:
+    """Return a state machine that draws steps, and calls ``take`` with them at its end."""
     from hypothesis import stateful
     from hypothesis import strategies as st
 
@@ -212,7 +212,7 @@ def _machine(kinds: Sequence[Kind], make: Callable[[Sequence[Step]], None]) -> A
             self.steps: list[Step] = []
 
         def teardown(self) -> None:
-            make(self.steps)
+            take(self.steps)
 
     def rule(kind: Kind) -> Any:
         def draw_step(self: WalkMachine, seed: int) -> None:
