@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from session_affinity.clusters.embedded import cluster as clusters
+from session_affinity.clusters.embedded.cgroups import ClusterCgroups
 from session_affinity.clusters.embedded.images.load import load
 from session_affinity.clusters.embedded.node_program import programs_of
 from session_affinity.clusters.embedded.prepare import ClusterRequest, prepare, proxy_settings_of, resolve
@@ -63,12 +64,13 @@ def kubeconfig(name: str) -> int:
 
 
 def execute(name: str, node_name: str, command: Sequence[str]) -> int:
-    """Run a command in a node's namespaces, a shell when there is none; returns its exit code."""
+    """Run a command in a node's namespaces and cgroup, a shell when there is none; returns its exit code."""
     running = _find(name)
     node = running.nodes.get(node_name)
     if node is None:
         raise UsageError(f"cluster {name} has no node {node_name}; it has {', '.join(running.nodes)}")
     shell = shutil.which("bash") or "/bin/sh"
+    ClusterCgroups(name).join(node_name)
     return subprocess.run(node.argv(list(command) or [shell]), check=False).returncode
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -57,6 +58,7 @@ def test_a_cluster_is_reachable_from_the_host_and_leaves_nothing(
     ranges = {node["metadata"]["name"]: node["spec"]["podCIDR"] for node in nodes}
     added = traces.now(state_root).added_to(before)
     hostname = embedded("exec", "--name", NAME, f"{NAME}-worker2", "--", "hostname").strip()
+    cgroups = embedded("exec", "--name", NAME, f"{NAME}-worker", "--", "cat", "/proc/self/cgroup")
     status = embedded("status", "--name", NAME)
     embedded("down", "--name", NAME)
 
@@ -69,6 +71,7 @@ def test_a_cluster_is_reachable_from_the_host_and_leaves_nothing(
     }
     assert added.keys() == {"processes", "cgroups", "state"}  # no listener beyond loopback, no link, route or mount
     assert hostname == f"{NAME}-worker2"
+    assert re.search(r"^0::/(init)?$", cgroups, re.MULTILINE), cgroups
     assert "all programs run" in status
     assert traces.wait_until_gone(before, state_root) == {}
 

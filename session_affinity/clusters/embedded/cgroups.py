@@ -154,6 +154,12 @@ class ClusterCgroups:
         for hierarchy in self._hierarchies:
             (self._top(hierarchy) / name / "cgroup.procs").write_text("0")
 
+    def join(self, node: str) -> None:
+        """Move this process to the cgroups of a running node's processes: what is attached to these sees it too."""
+        for hierarchy in self._hierarchies:
+            root = self._top(hierarchy) / node
+            (root / "init" if hierarchy.is_unified else root).joinpath("cgroup.procs").write_text("0")
+
     def enter_node(self, node: str) -> None:
         """Move this process into a node's cgroup and make that the root of a new cgroup namespace.
 
