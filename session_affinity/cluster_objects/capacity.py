@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kubernetes.utils.quantity import parse_quantity
 
-from session_affinity.cluster_objects.labels import PART_OF
+from session_affinity.cluster_objects.labels import COMPONENT, OF_SUITE
 from session_affinity.cluster_objects.service_addresses import free_addresses
 from session_affinity.errors import ClusterError
 from session_affinity.kube.reply import FORBIDDEN, ApiError
@@ -46,8 +46,6 @@ _QUOTAS: Final = {
 }
 # The client declares no types for this function.
 _quantity: Any = parse_quantity
-_COMPONENT: Final = "app.kubernetes.io/component"
-_RUN: Final = f"app.kubernetes.io/part-of={PART_OF}"
 _FULL_RANGE: Final = "range is full"
 _FULL_QUOTA: Final = re.compile(r"exceeded quota: .* requested: (\S+,)?(count/)?services=")
 
@@ -186,10 +184,10 @@ class ServiceCapacity:
 
     def room(self) -> Room:
         """Read how much the next batch may use; raises ApiError."""
-        services = self._api.objects(SERVICES, self._namespace, labels=_RUN)
+        services = self._api.objects(SERVICES, self._namespace, labels=OF_SUITE)
         generated, others = Counter[str](), Counter[str]()
         for service in services:
-            component = service["metadata"]["labels"].get(_COMPONENT)
+            component = service["metadata"]["labels"].get(COMPONENT)
             (generated if component in self._components else others).update(needs(service))
         most: dict[str, int] = {}
         words = []

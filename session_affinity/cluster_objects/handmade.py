@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from session_affinity import recorder
 from session_affinity.cluster_objects.capacity import NoRoomError, is_for_lack_of_room
-from session_affinity.cluster_objects.labels import PART_OF
+from session_affinity.cluster_objects.labels import SUITE, labels_of, selector
 from session_affinity.dataplane.model import NEWEST_RELEASE, SERVICE_NAME_LABEL, ServiceState
 from session_affinity.kube.reply import ApiError
 from session_affinity.kube.resources import ENDPOINT_SLICES, SERVICES, resource_of
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from session_affinity.kube.api import Api, Object
 
 MANAGED_BY_LABEL: Final = "endpointslice.kubernetes.io/managed-by"
-COMPONENT: Final = "hand-made-service"
-LABELS: Final = {"app.kubernetes.io/part-of": PART_OF, "app.kubernetes.io/component": COMPONENT}
-SELECTOR: Final = ",".join(f"{name}={value}" for name, value in LABELS.items())
+HAND_MADE: Final = "hand-made-service"
+LABELS: Final = labels_of(HAND_MADE)
+SELECTOR: Final = selector(LABELS)
 """Selects every hand-made Service and EndpointSlice, of this run or of one that was killed."""
 REFUSED: Final = (400, 403, 422)
 """HTTP statuses with which a cluster refuses an object, by its rules or by a policy."""
@@ -43,10 +43,10 @@ class HandMadeServices:
     Every method raises ApiError when the API refuses a request.
     """
 
-    def __init__(self, api: Api, namespace: str, *, at_once: int = AT_ONCE, component: str = COMPONENT) -> None:
+    def __init__(self, api: Api, namespace: str, *, at_once: int = AT_ONCE, component: str = HAND_MADE) -> None:
         self.namespace = namespace
-        self._labels = {**LABELS, "app.kubernetes.io/component": component}
-        self._selector = ",".join(f"{name}={value}" for name, value in self._labels.items())
+        self._labels = labels_of(component)
+        self._selector = selector(self._labels)
         self._api = api
         # Threads keep their connections: opening one takes longer than a request.
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="hand-made")
@@ -179,7 +179,7 @@ class HandMadeServices:
     def _labelled(self, manifest: Mapping[str, Any]) -> Object:
         """Return a manifest with the suite's label in the namespace; slices are nobody else's to manage."""
         metadata = manifest["metadata"]
-        managed = {MANAGED_BY_LABEL: PART_OF} if manifest["kind"] == "EndpointSlice" else {}
+        managed = {MANAGED_BY_LABEL: SUITE} if manifest["kind"] == "EndpointSlice" else {}
         labels = {**metadata.get("labels", {}), **managed, **self._labels}
         return {**manifest, "metadata": {**metadata, "namespace": self.namespace, "labels": labels}}
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from session_affinity import recorder
-from session_affinity.cluster_objects.labels import PART_OF, unique_name
+from session_affinity.cluster_objects.labels import labels_of, selector, unique_name
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import ClusterError, NotReadyError
 from session_affinity.kube import events, pod_state
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from session_affinity.kube.api import Api
 
-LABELS: Final = {"app.kubernetes.io/part-of": PART_OF, "app.kubernetes.io/component": "pod-of-a-test"}
-SELECTOR: Final = ",".join(f"{name}={value}" for name, value in LABELS.items())
+LABELS: Final = labels_of("pod-of-a-test")
+SELECTOR: Final = selector(LABELS)
 """Selects every pod that a test created, in this run or in a run that was killed."""
 
 READINESS_GATE: Final = "session-affinity.example/ready"

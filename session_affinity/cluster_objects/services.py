@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from session_affinity import recorder
-from session_affinity.cluster_objects.labels import PART_OF, unique_name
+from session_affinity.cluster_objects.labels import labels_of, selector, unique_name
 from session_affinity.dataplane.model import SERVICE_NAME_LABEL, ServiceState
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import NotReadyError
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.model import Family
     from session_affinity.kube.api import Api, Object
 
-LABELS: Final = {"app.kubernetes.io/part-of": PART_OF, "app.kubernetes.io/component": "service-under-test"}
-SELECTOR: Final = ",".join(f"{name}={value}" for name, value in LABELS.items())
+LABELS: Final = labels_of("service-under-test")
+SELECTOR: Final = selector(LABELS)
 """Selects every Service that a test created, in this run or in a run that was killed."""
 
 NO_AFFINITY: Final = "None"

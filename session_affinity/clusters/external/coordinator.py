@@ -12,8 +12,7 @@ from session_affinity.agents.coordinator import PORT
 from session_affinity.agents.fleet import Fleet
 from session_affinity.agents.node_agent import NODE, POD
 from session_affinity.agents.session import Secret
-from session_affinity.cluster_objects.labels import PART_OF as SUITE
-from session_affinity.clusters.external.namespace import PART_OF
+from session_affinity.cluster_objects.labels import PART_OF, SUITE
 from session_affinity.clusters.external.pod_settings import settings_of
 from session_affinity.clusters.images import rename_images
 from session_affinity.errors import ClusterError

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from session_affinity import about
-from session_affinity.cluster_objects.labels import PART_OF as SUITE
+from session_affinity.cluster_objects.labels import PART_OF, SUITE
 from session_affinity.clusters.external import namespace, rbac
 from session_affinity.clusters.external.own_pod import CONTAINER
 from session_affinity.clusters.external.pod_settings import NO_SETTINGS, PodSettings
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 NAME: Final = rbac.NAME
 """The name of the Job, its ServiceAccount and its ConfigMap; by default of its namespace too."""
 USER: Final = 65532
-LABELS: Final = {namespace.PART_OF: SUITE, "app": NAME}
+LABELS: Final = {PART_OF: SUITE, "app": NAME}
 RESULTS: Final = "/results"
 """Where the pod has the files of the run."""
 TERMINATION_MESSAGE: Final = "/dev/termination-log"

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from session_affinity.cluster_objects.labels import PART_OF as SUITE
+from session_affinity.cluster_objects.labels import OF_SUITE
 from session_affinity.clusters.external import lease
 from session_affinity.clusters.external.lease import RunState
-from session_affinity.clusters.external.namespace import PART_OF, PREFIX
+from session_affinity.clusters.external.namespace import PREFIX
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import ClusterError
 from session_affinity.kube.api import ApiError
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from session_affinity.kube.api import Api
 
-SELECTOR: Final = f"{PART_OF}={SUITE}"
 KINDS: Final = (DAEMON_SETS, SERVICES, ENDPOINT_SLICES, PODS, SERVICE_ACCOUNTS, SECRETS)
 """The kinds of objects that a run creates in its namespace, in the order of their removal."""
 
@@ -78,7 +77,7 @@ class Leftover:
 def find_namespaces(api: Api) -> list[Leftover]:
     """Return the namespaces that runs made and that are not being deleted already; raises ApiError."""
     found = []
-    for namespace in api.objects(NAMESPACES, labels=SELECTOR):
+    for namespace in api.objects(NAMESPACES, labels=OF_SUITE):
         metadata = namespace["metadata"]
         if metadata["name"].startswith(PREFIX) and "deletionTimestamp" not in metadata:
             found.append(_leftover(namespace, metadata["name"], is_namespace=True))
@@ -91,7 +90,7 @@ def find_objects(
     """Return what runs have in an existing namespace, or in all but ``without``; raises ApiError."""
     found: dict[tuple[str, str], Leftover] = {}
     for resource in kinds:
-        for thing in api.objects(resource, namespace, labels=SELECTOR):
+        for thing in api.objects(resource, namespace, labels=OF_SUITE):
             metadata = thing["metadata"]
             # What a controller made goes with its owner.
             if metadata["namespace"] in without or metadata.get("ownerReferences"):
@@ -150,7 +149,7 @@ def _present(api: Api, leftover: Leftover) -> Iterator[str]:
     names = {(resource.plural, name) for resource, name in leftover.objects}
     has_daemon_set = any(resource is DAEMON_SETS for resource, _ in leftover.objects)
     for resource in dict.fromkeys(resource for resource, _ in (*leftover.objects, *([(PODS, "")] * has_daemon_set))):
-        for thing in api.objects(resource, leftover.namespace, labels=SELECTOR):
+        for thing in api.objects(resource, leftover.namespace, labels=OF_SUITE):
             metadata = thing["metadata"]
             # The pod of a Job that the suite runs in has the label too.
             owners = [owner["kind"] for owner in metadata.get("ownerReferences") or ()]

@@ -8,7 +8,7 @@ import string
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from session_affinity.cluster_objects.labels import PART_OF as SUITE
+from session_affinity.cluster_objects.labels import PART_OF, SUITE
 from session_affinity.clusters.interrupts import interrupts_ignored
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import ClusterError, UsageError
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from session_affinity.progress import Progress
 
 PREFIX: Final = "session-affinity-"
-PART_OF: Final = "app.kubernetes.io/part-of"
 ENFORCE: Final = "pod-security.kubernetes.io/enforce"
 RESTRICTED: Final = "restricted"
 PRIVILEGED: Final = "privileged"

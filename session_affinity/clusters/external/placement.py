@@ -9,6 +9,7 @@ import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from session_affinity.cluster_objects.labels import PART_OF
 from session_affinity.clusters.external.scheduling import ALL_NODES, NodeSelection, Toleration, affinity_to
 from session_affinity.errors import ClusterError
 
@@ -98,7 +99,7 @@ def on_node(
 
 
 def _spread(labels: Mapping[str, str]) -> dict[str, Any]:
-    selector = {"app.kubernetes.io/part-of": labels.get("app.kubernetes.io/part-of", "")}
+    selector = {PART_OF: labels.get(PART_OF, "")}
     return {
         "maxSkew": 1,
         "topologyKey": _HOST,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from session_affinity import bundle
-from session_affinity.cluster_objects.labels import PART_OF as SUITE
+from session_affinity.cluster_objects.labels import PART_OF, SUITE
 from session_affinity.clusters.external import (
     access,
     agent,
@@ -312,7 +312,7 @@ def _copy_pull_secrets(api: Api, namespaces: Mapping[str, object], options: Clus
         try:
             original = api.get(SECRETS, secret.name, secret.namespace)
             for name in namespaces:
-                metadata = {"name": secret.name, "namespace": name, "labels": {namespace.PART_OF: SUITE}}
+                metadata = {"name": secret.name, "namespace": name, "labels": {PART_OF: SUITE}}
                 copied = {"type": original.get("type"), "data": original.get("data") or {}}
                 api.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, **copied})
         except ApiError as error:

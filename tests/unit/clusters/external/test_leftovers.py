@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from session_affinity.cli.commands import cleanup
+from session_affinity.cluster_objects.labels import OF_SUITE
 from session_affinity.clusters.external import access, lease, leftovers, provider
 from session_affinity.clusters.external.lease import RunState
 from session_affinity.clusters.options import ClusterOptions
@@ -56,7 +57,7 @@ class Api:
         self.refused = refused
 
     def objects(self, resource: Resource, namespace: str = "", *, labels: str = "") -> list[dict[str, Any]]:
-        assert labels == leftovers.SELECTOR or resource is NETWORK_POLICIES
+        assert labels == OF_SUITE or resource is NETWORK_POLICIES
         if resource in self.refused:
             raise ApiError(f"GET {resource.plural}: 403: forbidden", status=403)
         return [each for each in self.stored.get(resource, []) if namespace in ("", each["metadata"].get("namespace"))]
