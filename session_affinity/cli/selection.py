@@ -31,7 +31,7 @@ class Names(click.ParamType[str]):
         """Return the name as markers have it."""
         text = str(value)
         if not _NAME.fullmatch(text):
-            self.fail(f"{text!r} is no claim and no subject; for an expression use --claims-selection", param, ctx)
+            self.fail(f"{text!r} is no claim and no subject; for an expression use -m", param, ctx)
         return f"C{text[1:].lower()}" if _ID.fullmatch(text) else text
 
     def shell_complete(self, _: click.Context, __: click.Parameter, incomplete: str) -> list[Any]:
@@ -45,12 +45,13 @@ class Names(click.ParamType[str]):
 def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the parameters ``names`` and ``claims_selection``."""
     function = click.option(
+        "-m",
         "--claims-selection",
         cls=GroupedOption,
         heading=heading(CLAIMS_GROUP),
         metavar="EXPR",
         default="",
-        help="Select claims by an expression of ids, subjects and promises, such as 'api and not expiry' (pytest's -m)."
+        help="Select claims by an expression of ids, subjects and promises, such as 'api and not expiry'."
         " Default: all claims.",
     )(function)
     return click.argument("names", nargs=-1, type=Names(), metavar="[CLAIM|SUBJECT]...")(function)

@@ -35,7 +35,7 @@ Examples:
   session-affinity check --kubeconfig FILE
   session-affinity check --kubeconfig FILE --context staging --node-access agent
   session-affinity check --kubeconfig FILE C10 C16 rules
-  session-affinity check --kubeconfig FILE --claims-selection 'api and not expiry'
+  session-affinity check --kubeconfig FILE -m 'api and not expiry'
   session-affinity check --kubernetes 1.36 --proxy-mode nftables     on a cluster started for the run
   session-affinity check --kubeconfig FILE --report report.yaml --junitxml junit.xml
   session-affinity check --kubeconfig FILE -- -x --tb=short          with options of pytest

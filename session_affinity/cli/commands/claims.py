@@ -14,7 +14,7 @@ _EPILOG: Final = """\
 Examples:
   session-affinity claims
   session-affinity claims rules lists
-  session-affinity claims --claims-selection 'kube_proxy and not disruptive' --format json
+  session-affinity claims -m 'kube_proxy and not disruptive' --format json
 """
 
 

@@ -68,7 +68,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
     [
         (["chekc"], "No such command 'chekc'"),
         (["check", "--cluster", "mine"], "'mine' is not one of"),
-        (["check", "C10 or C16"], "for an expression use --claims-selection"),
+        (["check", "C10 or C16"], "for an expression use -m"),
         (["check", "--nope"], "--nope"),
     ],
 )
@@ -115,7 +115,7 @@ def test_check_passes_its_options_and_selection_to_pytest(monkeypatch: pytest.Mo
         "rules",
         "--kubeconfig",
         "f",
-        "--claims-selection",
+        "-m",
         "not C20",
         "--junitxml=j.xml",
         "--",
