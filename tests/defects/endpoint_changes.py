@@ -59,7 +59,7 @@ DEFECTS = (
     Defect(
         "nft: affinity entries are cleared as endpoints come and go",
         repeated(FLUSH_SETS, at=Place.CLIENT, pause=0.1),
-        fails={"C88": "which the client is bound to", "C93": "answered by"},
+        fails={"C88": "requests answered by", "C93": "answered by"},
         passes=("C34c", "C35"),
         at=None,
         shape=NFTABLES,
