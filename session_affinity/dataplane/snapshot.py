@@ -33,10 +33,12 @@ say() { printf '@@affinity %s\n' "$*"; }
 has() { command -v "$1" >/dev/null 2>&1; }
 """
 # The legacy tables are read only where the kernel lists them: reading them creates them, empty, for good.
+# A save program prints all tables in the time that it takes for one; it ends with an error if one cannot be read.
 _RULES: Final = r"""
+two() { "$1" -t nat && "$1" -t filter; }
 save() {
   has "$1" || { say missing "$1"; return 1; }
-  text=$("$1" -t nat 2>/dev/null) || { say failed "$1" "$?"; return 1; }
+  text=$("$1" 2>/dev/null) || text=$(two "$1" 2>/dev/null) || { say failed "$1" "$?"; return 1; }
   [ -n "$program" ] || { program=$1; rules=$text; }
   case $text in *:KUBE-SERVICES*) program=$1; rules=$text;; *) return 1;; esac
 }
@@ -47,9 +49,6 @@ legacy() {
 program= rules=
 save ip@6@tables-save || save ip@6@tables-nft-save || { legacy && save ip@6@tables-legacy-save; }
 [ -z "$program" ] || { say rules "$program"; printf '%s\n' "$rules"; }
-case $rules in *:KUBE-SERVICES*)
-  text=$("$program" -t filter 2>/dev/null) && { say filter; printf '%s\n' "$text"; } || say failed "$program -t filter"
-esac
 """
 # Where /proc/timer_list is masked, writing to a recent list still stamps an entry. 192.0.2.1 is for documentation.
 _STAMP: Final = r"""
@@ -132,7 +131,7 @@ READ_LISTS_ARGV: Final = _argv("IPv4", _LISTS)
 class NodeSnapshot:
     """The dataplane of one node at one moment.
 
-    ``ruleset`` has the nat table, and where kube-proxy's rules are in it the filter table too.
+    ``ruleset`` has the nat and the filter table.
     ``program`` is the save program that printed the rules and ``variant`` its kernel backend, nf_tables or legacy; both
     are empty when no save program ran. ``lists`` are the recent lists by name, empty ones included. ``flows`` is None
     when conntrack entries were not requested or cannot be read. ``max_stamps`` is how many connection times an entry of
@@ -253,7 +252,7 @@ def _snapshot(node: str, sections: Mapping[str, tuple[str, str]]) -> NodeSnapsho
     max_stamps = xt_recent.max_stamps(sections.get("packets", nothing)[0])
     return NodeSnapshot(
         node=node,
-        ruleset=_ruleset(rules, sections.get("filter")),
+        ruleset=_ruleset(rules),
         lists=_lists(*sections.get("lists", nothing), max_stamps),
         flows=conntrack.parse(flows[1]) if flows else None,
         nftables=table.parse(_json(nft[1])) if nft else None,
@@ -267,13 +266,10 @@ def _snapshot(node: str, sections: Mapping[str, tuple[str, str]]) -> NodeSnapsho
     )
 
 
-def _ruleset(rules: str, filter_section: tuple[str, str] | None) -> Ruleset:
-    """Return both tables; the filter table is empty, and not absent, when it was read and does not exist."""
-    nat = save.parse(rules)
-    if filter_section is None:
-        return nat
-    tables = save.parse(filter_section[1]).tables
-    return save.Ruleset(MappingProxyType({**nat.tables, "filter": tables.get("filter", {})}))
+def _ruleset(rules: str) -> Ruleset:
+    """Return the tables that kube-proxy writes rules of Services to; a filter table that does not exist is empty."""
+    tables = save.parse(rules, ("nat", "filter")).tables
+    return save.Ruleset(MappingProxyType({"filter": MappingProxyType({}), **tables}) if "nat" in tables else tables)
 
 
 def _lists(paths: str, text: str, max_stamps: int) -> Mapping[str, RecentList]:

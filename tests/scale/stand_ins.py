@@ -54,8 +54,7 @@ def printed(kind: Kind, services: Iterable[ServiceState], part: Any) -> str:
     first, *others = services
     timeout = 7 if kind in (Kind.DIFFERENT, Kind.COPYING) else first.timeout_seconds
     text = rendered_nodes.iptables_text([replace(first, timeout_seconds=timeout), *others], part.proxy)
-    nat, _, rest = text.partition("*filter")
-    return f"@@affinity rules iptables-save\n{nat}@@affinity filter\n*filter{rest}@@affinity end\nuptime: 1.0\n"
+    return f"@@affinity rules iptables-save\n{text}@@affinity end\nuptime: 1.0\n"
 
 
 @lru_cache(maxsize=64)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from session_affinity.errors import NodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
 _WORD = re.compile(r'"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>\S+)')
 _ESCAPED = re.compile(r"\\(.)")
@@ -179,17 +179,25 @@ class Ruleset:
         return chain.rules if chain else ()
 
 
-def parse(text: str) -> Ruleset:
-    """Parse ``iptables-save`` output, with or without counters; raises NodeError on a line of another format."""
+def parse(text: str, names: Collection[str] = ()) -> Ruleset:
+    """Parse ``iptables-save`` output, with or without counters: all tables unless some are named.
+
+    Raises NodeError on a line of another format in these.
+    """
     tables: dict[str, dict[str, list[Rule]]] = {}
     table: dict[str, list[Rule]] | None = None
+    is_wanted = True
     for line in text.splitlines():
         if not line.strip() or line[0] == "#":
             continue
         if line[0] == "*":
-            table = tables.setdefault(line[1:].strip(), {})
+            name = line[1:].strip()
+            is_wanted = not names or name in names
+            table = tables.setdefault(name, {}) if is_wanted else None
         elif line == "COMMIT":
-            table = None
+            table, is_wanted = None, True
+        elif not is_wanted:
+            continue
         elif table is None or not _read(line, table):
             raise NodeError(f"iptables-save printed a line that cannot be read: {line[:200]!r}")
     return Ruleset(

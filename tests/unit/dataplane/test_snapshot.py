@@ -28,6 +28,9 @@ OUTPUT = """\
 :KUBE-SERVICES - [0:0]
 -A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
 COMMIT
+*raw
+what another program writes
+COMMIT
 @@affinity lists /proc/net/xt_recent/KUBE-SEP-A /proc/net/xt_recent/KUBE-SEP-B
 /proc/net/xt_recent/KUBE-SEP-A:src=10.10.0.6 ttl: 64 last_seen: 4295444436 oldest_pkt: 1 4295444436
 /proc/net/xt_recent/KUBE-SEP-A:src=fd00:0010:0000:0000:0000:0000:0000:0006 ttl: 0 last_seen: 7 oldest_pkt: 1 7
@@ -125,6 +128,27 @@ def test_the_command_takes_the_variant_that_has_the_service_rules(family: Family
     state = snapshot.parse("here", done.stdout)
     assert state.program == f"{tables}-nft-save"
     assert list(state.ruleset.chains()) == ["KUBE-SERVICES"]
+
+
+def test_where_one_table_cannot_be_printed_the_two_of_kube_proxy_are(tmp_path: Path) -> None:
+    program = tmp_path / "iptables-save"
+    program.write_text(
+        "#!/bin/sh\nprintf '*nat\\n:KUBE-SERVICES - [0:0]\\nCOMMIT\\n'\n"
+        "case $2 in nat) ;; filter) printf '*filter\\n:KUBE-FORWARD - [0:0]\\nCOMMIT\\n';; *) exit 1;; esac\n"
+    )
+    program.chmod(0o755)
+    argv = ["/bin/sh", *snapshot.READ_ARGV["IPv4"][1:]]
+
+    done = subprocess.run(argv, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+
+    state = snapshot.parse("here", done.stdout)
+    assert state.program == "iptables-save"
+    assert list(state.ruleset.chains()) == ["KUBE-SERVICES"]
+    assert list(state.ruleset.chains("filter")) == ["KUBE-FORWARD"]
+
+
+def test_a_filter_table_that_does_not_exist_is_empty_and_not_unknown() -> None:
+    assert snapshot.parse("n", OUTPUT).ruleset.tables["filter"] == {}
 
 
 def test_the_lists_of_a_clock_are_arguments_of_the_command() -> None:

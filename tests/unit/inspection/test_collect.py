@@ -82,7 +82,7 @@ class FakeNode:
             return Completed(self.name, argv, 0, "25\n", "")
         self.reads += 1
         state = objects().states["IPv4"]
-        lines = rendered_nodes.iptables_text([state], PROXY, tables=("nat",)).splitlines()
+        lines = rendered_nodes.iptables_text([state], PROXY).splitlines()
         if self.lacks and not (self.recovers and self.reads > 1):
             lines = [line for line in lines if self.lacks not in line]
         lists = list(endpoint_chains(state))
