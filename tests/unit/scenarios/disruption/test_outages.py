@@ -43,13 +43,17 @@ class Flows(contextlib.AbstractContextManager[Any]):
 
 
 class World:
-    """Testbed, nodes, Services, client and kube-proxies that keep a journal and fail at the step ``fails_at``."""
+    """Testbed, nodes, Services, client and kube-proxies that keep a journal and fail at the step ``fails_at``.
+
+    Syncs fail from the outage ``syncs_fail_from`` on, in none where it is 0.
+    """
 
     deadlines = DEFAULTS
     node = "control-plane"
     reads_rules = True
 
-    def __init__(self, fails_at: str) -> None:
+    def __init__(self, fails_at: str, *, syncs_fail_from: int = 0) -> None:
+        self.syncs_fail_from = syncs_fail_from
         self.nodes = self.services = self.client = self
         self.failed = 0
         self.backend = SimpleNamespace(
@@ -141,6 +145,7 @@ class World:
     def end_failures(self, node: str, files: int) -> None:
         assert files == 1024
         self.journal.append(f"end {node}")
+        self.failed += 0 < self.syncs_fail_from <= self.journal.count(f"end {node}")
 
     def pause(self, node: str) -> None:
         self.step(f"pause {node}")
@@ -204,6 +209,18 @@ def test_changes_while_no_sync_failed_are_an_error() -> None:
 
     with pytest.raises(NodeError, match="control-plane: no sync of kube-proxy failed"):
         Outages(world, world, DisruptionNodes("worker2", "worker3", None, "worker2"), DATAGRAMS).changes_while_failing()
+
+
+def test_an_outage_in_which_no_sync_failed_is_made_again() -> None:
+    world: Any = World("", syncs_fail_from=2)
+    nodes = DisruptionNodes("worker2", "worker3", None, "worker2")
+
+    changes = Outages(world, world, nodes, DATAGRAMS).changes_while_failing()
+
+    assert changes.failed_syncs is not None
+    assert [sum(counters.values()) for counters in changes.failed_syncs] == [0, 1]
+    assert world.journal.count("fail control-plane") == 2
+    assert world.journal.index("sync second") < world.journal.index("end control-plane")
 
 
 def test_a_kube_proxy_that_was_not_caught_in_a_sync_runs_again_and_all_services_are_deleted() -> None:
