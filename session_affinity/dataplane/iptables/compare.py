@@ -372,12 +372,15 @@ class _RulesetComparison:
         return f"{what} is not one of its {len(self.service.endpoints)} ready endpoints"
 
     def _leftover_chains(self) -> Iterator[Difference]:
+        """Yield the chains that the Service does not call for; a rule that leads to one is another difference."""
+        if self._is_cleanup_deferred:
+            return
         for chain in self.expected.port_chains:
             if chain not in self.expected.chains and self.ruleset.chain(chain):
                 seen = f"a chain with {len(self.ruleset.rules(chain))} rules"
                 reason = f"{self._service}, {len(self.service.endpoints)} ready endpoints"
                 yield self._at(chain, Aspect.LEFTOVER, wanted="no such chain", seen=seen, reason=reason)
-        for chain, target in self.former.items() if not self._is_cleanup_deferred else ():
+        for chain, target in self.former.items():
             seen, reason = f"a chain with DNAT to {target}", f"{self._service}, {self._former_endpoint(chain)}"
             yield self._at(chain, Aspect.LEFTOVER, wanted="no such chain", seen=seen, reason=reason)
 

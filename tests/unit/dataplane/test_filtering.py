@@ -437,6 +437,34 @@ def test_a_former_endpoints_chain_is_right_in_a_service_written_without_comments
     assert places(differences) == ([] if is_large else [(gone, Aspect.LEFTOVER)])
 
 
+@pytest.mark.parametrize("is_large", [False, True])
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_unused_chains_of_a_service_itself_are_right_where_rules_have_no_comments(
+    *, is_large: bool, is_gone: bool
+) -> None:
+    """Its policy was Local, or it had endpoints; kube-proxy writes the chains that are in use and no others."""
+    endpoints = (ENDPOINT, Endpoint("10.10.2.2", 80))
+    local = replace(many(0), external_policy="Local", ports=(ServicePort("web", "TCP", 9000, endpoints, 30900),))
+    service = replace(local, external_policy="Cluster")
+    if is_gone:
+        service = replace(service, ports=(service.ports[0].without_endpoints(),))
+    other = replace(many(2), name="another", cluster_ips=("10.200.1.9",))
+    before, after = (
+        rendered_nodes.iptables_text([each, other], PROXY, HERE, is_large=is_large).splitlines()
+        for each in (local, service)
+    )
+    unused = set(iptables_expected.expected(local, PROXY, HERE).names) - set(
+        iptables_expected.expected(service, PROXY, HERE).names
+    )
+    kept = [line for line in before if any(f"-A {chain} " in line for chain in unused)]
+    text = "\n".join(after).replace("-A PREROUTING", "\n".join([*kept, "-A PREROUTING"]), 1)
+
+    differences = IPTABLES.compare(NodeSnapshot(HERE, save.parse(text)), service, PROXY)
+
+    assert kept
+    assert {difference.chain for difference in differences} == (set() if is_large else unused)
+
+
 def test_a_former_endpoints_chain_that_a_rule_leads_to_is_a_difference_in_any_cluster() -> None:
     text = rendered_nodes.iptables_text([many(3)], PROXY, HERE, is_large=True)
 
