@@ -66,7 +66,13 @@ class Iptables:
         return queries.affinity_rules(service, snapshot.ruleset)
 
     def objects_of(self, snapshot: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
-        """Return the entry rules, chains and recent lists of a Service."""
+        """Return the entry rules, chains and recent lists of a Service.
+
+        Without an entry rule there are none where kube-proxy puts off the deletion of unused chains, whose rules keep
+        the lists (pkg/proxy/iptables/proxier.go, largeClusterMode).
+        """
+        if queries.is_deletion_deferred(service, snapshot.ruleset):
+            return ()
         chains = queries.objects_of(service, snapshot.ruleset)
         names = {*endpoint_chains(service), *queries.endpoint_chain_targets(service, snapshot.ruleset)}
         return (*chains, *(f"list {name}" for name in snapshot.lists if name in names))

@@ -55,6 +55,15 @@ def objects_of(service: ServiceState, ruleset: Ruleset) -> tuple[str, ...]:
     return (*map(str, _entry_rules(chains, ruleset)), *(f"chain {chain}" for chain in chains))
 
 
+def is_deletion_deferred(service: ServiceState, ruleset: Ruleset) -> bool:
+    """Return whether kube-proxy may rightly have chains of a deleted Service: no rule leads there, and it put that off.
+
+    It does above 1000 endpoints, where the rules that it writes have no comments.
+    """
+    chains = port_chains(service)
+    return index_of(ruleset).has_uncommented_rules and not _entry_rules(chains, ruleset)
+
+
 def endpoint_chain_targets(service: ServiceState, ruleset: Ruleset) -> Mapping[str, str]:
     """Return the node's KUBE-SEP chains of a Service with their DNAT targets, those of former endpoints included.
 

@@ -465,6 +465,20 @@ def test_unused_chains_of_a_service_itself_are_right_where_rules_have_no_comment
     assert {difference.chain for difference in differences} == (set() if is_large else unused)
 
 
+@pytest.mark.parametrize(("is_large", "has_entry"), [(False, False), (True, False), (True, True)])
+def test_a_deleted_service_may_have_chains_where_rules_have_no_comments_and_none_leads_there(
+    *, is_large: bool, has_entry: bool
+) -> None:
+    deleted, other = many(2), replace(many(3), name="another", cluster_ips=("10.200.1.9",))
+    text = rendered_nodes.iptables_text([deleted, other], PROXY, HERE, is_large=is_large)
+    entry = f"-A KUBE-SERVICES -d {deleted.cluster_ips[0]}/32"
+    lines = [line for line in text.splitlines() if has_entry or not line.startswith(entry)]
+
+    objects = IPTABLES.objects_of(NodeSnapshot(HERE, save.parse("\n".join(lines))), deleted)
+
+    assert bool(objects) is (has_entry or not is_large)
+
+
 def test_a_former_endpoints_chain_that_a_rule_leads_to_is_a_difference_in_any_cluster() -> None:
     text = rendered_nodes.iptables_text([many(3)], PROXY, HERE, is_large=True)
 
