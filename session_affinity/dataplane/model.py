@@ -235,9 +235,9 @@ class ServiceState:
         kube-proxy does not watch slices labelled headless; the state of a Service without cluster IP has their
         endpoints nevertheless, as no rule depends on them.
 
-        ``release`` is kube-proxy's. Until 1.33 a source range of length 0 is a range like others and node hints are
-        ignored; until 1.35 kube-proxy watches neither Services labelled headless nor slices labelled for another proxy
-        (cmd/kube-proxy/app/server.go).
+        ``release`` is kube-proxy's. Until 1.33 a source range of length 0 is a range like others; until 1.35 kube-proxy
+        watches neither Services labelled headless nor slices labelled for another proxy (cmd/kube-proxy/app/server.go).
+        Whether it follows hints for nodes is a matter of its settings (``ProxyConfig.follows_node_hints``).
         """
         meta, spec = service["metadata"], service["spec"]
         balancer = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
@@ -406,7 +406,7 @@ def _service_port(
     name, protocol = port.get("name") or "", port.get("protocol") or "TCP"
     by_address: dict[str, list[EndpointEntry]] = {}
     for number, endpoint_slice in enumerate(slices):
-        for entry in _entries(number, endpoint_slice, (name, protocol), with_node_hints=release >= (1, 34)):
+        for entry in _entries(number, endpoint_slice, (name, protocol)):
             by_address.setdefault(entry.endpoint.at, []).append(entry)
     several = [Twin(tuple(entries), release < (1, 36)) for entries in by_address.values() if len(entries) > 1]
     service_port = ServicePort(
@@ -451,7 +451,7 @@ def _outcomes(twin: Twin) -> set[tuple[object, ...]]:
 
 
 def _entries(
-    number: int, endpoint_slice: Mapping[str, Any], name_and_protocol: tuple[str, str], *, with_node_hints: bool
+    number: int, endpoint_slice: Mapping[str, Any], name_and_protocol: tuple[str, str]
 ) -> Iterator[EndpointEntry]:
     """Yield the entries of a slice for the port of this name and protocol."""
     for port in endpoint_slice.get("ports") or ():
@@ -463,7 +463,6 @@ def _entries(
                 continue
             target = listed.get("targetRef") or {}
             hints = listed.get("hints") or {}
-            for_nodes = hints.get("forNodes") if with_node_hints else ()
             conditions = listed.get("conditions") or {}
             is_terminating = bool(conditions.get("terminating"))
             is_ready = conditions.get("ready") is not False
@@ -475,7 +474,7 @@ def _entries(
                     pod=target.get("name", "") if target.get("kind", "Pod") == "Pod" else "",
                     node=listed.get("nodeName") or "",
                     for_zones=tuple(sorted(zone["name"] for zone in hints.get("forZones") or ())),
-                    for_nodes=tuple(sorted(node["name"] for node in for_nodes or ())),
+                    for_nodes=tuple(sorted(node["name"] for node in hints.get("forNodes") or ())),
                 ),
                 is_ready,
                 not is_ready and is_terminating and conditions.get("serving") is not False,

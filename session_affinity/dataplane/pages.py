@@ -22,10 +22,14 @@ PAGES_ARGV: Final = (
     rf"""{_PAGE}
 configuration=$(page configz 2 2>/dev/null) && printf 'configz %s\n' "$configuration"
 mode=$(page proxyMode 2 2>/dev/null) && printf 'mode %s\n' "$mode"
+page metrics 5 2>/dev/null | grep -m1 '^kubernetes_build_info'
 exit 0
 """,
 )
-"""Prints the settings as ``configz JSON`` and the mode as ``mode NAME``, neither where kube-proxy does not answer."""
+"""Prints the settings as ``configz JSON``, the mode as ``mode NAME``, and the metric that has the version.
+
+None of them where kube-proxy does not answer.
+"""
 METRICS_ARGV: Final = (
     "sh",
     "-c",

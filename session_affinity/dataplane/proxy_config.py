@@ -23,14 +23,16 @@ from session_affinity.dataplane.local_traffic import (
     NodePortAddresses,
     names_loopback,
 )
-from session_affinity.dataplane.model import family_of, family_of_range
-from session_affinity.errors import ClusterError
+from session_affinity.dataplane.model import NEWEST_RELEASE, family_of, family_of_range
+from session_affinity.errors import ClusterError, UsageError
+from session_affinity.releases import release_of
 from session_affinity.text import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
 
     from session_affinity.dataplane.model import Family
+    from session_affinity.releases import Release
 
 IPTABLES: Final = "iptables"
 NFTABLES: Final = "nftables"
@@ -50,7 +52,16 @@ EXTERNAL_IPS: Final = "AllowServiceExternalIPs"
 """The feature gate without which kube-proxy overlooks externalIPs (KEP-5707)."""
 LOCALHOST_NODE_PORTS: Final = "KubeProxyNFTablesLocalhostNodePorts"
 """The feature gate with which kube-proxy in nftables mode answers node ports on loopback addresses (alpha in 1.37)."""
-_ALL_ALPHA: Final = "AllAlpha"
+NODE_HINTS: Final = "PreferSameTrafficDistribution"
+"""The feature gate with which kube-proxy follows hints for nodes (alpha in 1.33, on by default from 1.34)."""
+_STAGES: Final[Mapping[str, Mapping[str, Release]]] = {
+    LOCALHOST_NODE_PORTS: {"AllAlpha": (1, 37)},
+    NODE_HINTS: {"AllAlpha": (1, 33), "AllBeta": (1, 34), "": (1, 35)},
+}
+"""The first release of each stage of a gate, by the gate that turns all of that stage on or off; none for the last.
+
+Source: pkg/features/kube_features.go; beta gates are on by default, and those of the last stage are locked.
+"""
 
 _DURATION: Final = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+)(?P<unit>ns|us|µs|ms|h|m|s)")
 _UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -65,6 +76,7 @@ class ProxyConfig:
     IP. ``sync_period`` and ``min_sync_period`` are in seconds. An empty ``node_port_addresses`` is the mode's default:
     all addresses in iptables mode, the primary ones in nftables mode. ``bind_address`` is empty when it is that of all
     interfaces. ``pod_cidrs`` are the Node's, which detectLocalMode NodeCIDR uses; None when they are not known.
+    ``release`` is kube-proxy's; None when it is not known.
 
     ``zones`` are those of the nodes by name, which matter to Services whose endpoints have hints. ``node_addresses``
     are the addresses of the nodes by name, as in the Node's status: a load balancer's source ranges that contain a
@@ -87,6 +99,7 @@ class ProxyConfig:
     feature_gates: Mapping[str, bool] = field(default_factory=dict, hash=False)
     bind_address: str = ""
     pod_cidrs: tuple[str, ...] | None = None
+    release: Release | None = None
     zones: Mapping[str, str] = field(default_factory=dict, hash=False)
     node_addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     source: str = field(default="", compare=False)
@@ -155,13 +168,29 @@ class ProxyConfig:
         return self.feature_gates.get(EXTERNAL_IPS, True)
 
     @property
+    def expected_release(self) -> Release:
+        """The release that rules are expected of: the newest one where kube-proxy's is not known."""
+        return self.release or NEWEST_RELEASE
+
+    @property
+    def follows_node_hints(self) -> bool:
+        """Whether kube-proxy follows hints for nodes, and not those for zones alone (pkg/proxy/topology.go)."""
+        return self._has_gate(NODE_HINTS)
+
+    def _has_gate(self, name: str) -> bool:
+        """Return whether a feature gate of ``_STAGES`` is on in this release."""
+        reached = [stage for stage, first in _STAGES[name].items() if self.expected_release >= first]
+        if not reached or not reached[-1]:
+            return bool(reached)
+        return self.feature_gates.get(name, self.feature_gates.get(reached[-1], reached[-1] == "AllBeta"))
+
+    @property
     def refuses_localhost_node_ports(self) -> bool:
         """Whether kube-proxy in nftables mode refuses node ports on loopback addresses that it does not serve.
 
         It serves those of TCP where nodePortAddresses names loopback addresses, by a listener of its own.
         """
-        default = self.feature_gates.get(_ALL_ALPHA, False)
-        return self.mode == NFTABLES and self.feature_gates.get(LOCALHOST_NODE_PORTS, default)
+        return self.mode == NFTABLES and self._has_gate(LOCALHOST_NODE_PORTS)
 
     @property
     def serves_localhost_node_ports(self) -> bool:
@@ -229,21 +258,35 @@ class ProxyConfigs:
             )
         return config
 
+    def of_any(self, node: str) -> ProxyConfig:
+        """Return the settings of a node's kube-proxy, and the defaults of one whose settings are not known."""
+        return self.by_node.get(node, self.default) or ProxyConfig(UNKNOWN, None)
+
     def with_zones(self, zones: Mapping[str, str]) -> Self:
         """Return the same settings with the zones of the nodes."""
         return self._with(lambda config: replace(config, zones=zones))
 
     def with_nodes(self, nodes: Iterable[Mapping[str, Any]]) -> Self:
-        """Return the same settings with what the Node objects say: addresses, zones, and each node's pod CIDRs."""
+        """Return the same settings with what the Node objects say: addresses, zones, and each node's pod CIDRs.
+
+        A kube-proxy whose release is not known is taken to have that of its node's kubelet, and where kube-proxies are
+        not known one by one they are taken to have the oldest.
+        """
         objects = {node["metadata"]["name"]: node for node in nodes}
         zones = {name: (node["metadata"].get("labels") or {}).get(ZONE_LABEL, "") for name, node in objects.items()}
         addresses = {name: _addresses(node) for name, node in objects.items()}
         known = self._with(lambda config: replace(config, node_addresses=addresses, zones=zones))
         by_node = {
-            name: replace(config, pod_cidrs=_pod_cidrs(objects[name])) if name in objects else config
+            name: replace(
+                config, pod_cidrs=_pod_cidrs(objects[name]), release=config.release or _kubelet_release(objects[name])
+            )
+            if name in objects
+            else config
             for name, config in known.by_node.items()
         }
-        return replace(known, by_node=by_node)
+        kubelets = [release for release in map(_kubelet_release, objects.values()) if release]
+        default = known.default and replace(known.default, release=known.default.release or min(kubelets, default=None))
+        return replace(known, by_node=by_node, default=default)
 
     def _with(self, change: Callable[[ProxyConfig], ProxyConfig]) -> Self:
         by_node = {node: change(config) for node, config in self.by_node.items()}
@@ -255,7 +298,8 @@ class ProxyConfigs:
         for node in nodes:
             config = self.of(node)
             local = config.local_traffic(family)
-            groups[config.masquerade_bit, config.masquerade_all, local, config.allows_external_ips].append(node)
+            settings = (config.masquerade_bit, config.masquerade_all, local, config.allows_external_ips)
+            groups[(*settings, config.expected_release)].append(node)
         return tuple(tuple(group) for group in groups.values())
 
     @property
@@ -395,6 +439,14 @@ def _addresses(node: Mapping[str, Any]) -> tuple[str, ...]:
 def _pod_cidrs(node: Mapping[str, Any]) -> tuple[str, ...]:
     spec = node.get("spec") or {}
     return tuple(spec.get("podCIDRs") or filter(None, (spec.get("podCIDR"),)))
+
+
+def _kubelet_release(node: Mapping[str, Any]) -> Release | None:
+    """Return the release of a node's kubelet; None for a Node that does not say it."""
+    try:
+        return release_of(((node.get("status") or {}).get("nodeInfo") or {}).get("kubeletVersion") or "")
+    except UsageError:
+        return None
 
 
 def _detect_local_mode(config: ProxyConfig) -> str:

@@ -1,8 +1,7 @@
 """The endpoints that a node uses for a Service: all of them, those of its zone, or its local ones.
 
 Source: kube-proxy's pkg/proxy/topology.go (CategorizeEndpoints, topologyModeFromHints), unchanged in this part from
-1.33 on. Node hints come with the feature PreferSameTrafficDistribution (on by default from 1.34): the kube-proxy of
-such a cluster follows them wherever the control plane writes them.
+1.33 on. Node hints come with the feature PreferSameTrafficDistribution (``ProxyConfig.follows_node_hints``).
 """
 
 from __future__ import annotations
@@ -25,12 +24,15 @@ class UsableEndpoints:
     local: tuple[Endpoint, ...]
 
 
-def usable_endpoints(service: ServiceState, port: ServicePort, node: str, zone: str = "") -> UsableEndpoints:
+def usable_endpoints(
+    service: ServiceState, port: ServicePort, node: str, zone: str = "", *, with_node_hints: bool = True
+) -> UsableEndpoints:
     """Return the endpoints of a port that a node uses; ``zone`` is the node's, empty when it has none.
 
-    Hints choose among ready endpoints only: terminating endpoints that replace them are used whatever their hints are.
+    XX
     """
-    cluster = _hinted(port.endpoints, node, zone) if port.has_ready_endpoints else port.endpoints
+    hinted_node = node if with_node_hints else ""
+    cluster = _hinted(port.endpoints, hinted_node, zone) if port.has_ready_endpoints else port.endpoints
     return UsableEndpoints(
         cluster if service.uses_cluster_endpoints(port) else (),
         local_endpoints(port, node) if service.uses_local_endpoints(port) else (),

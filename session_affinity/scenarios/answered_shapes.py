@@ -53,10 +53,10 @@ class AnsweredShapes:
     lacking: str = ""
 
 
-def expected_pods(service: ServiceState, node: str, zone: str) -> tuple[str, ...]:
-    """Return the pods that may answer a pod on a node at the cluster IP."""
+def expected_pods(service: ServiceState, node: str, zone: str, *, with_node_hints: bool = True) -> tuple[str, ...]:
+    """Return the pods that may answer a pod on a node at the cluster IP; hints for nodes count if asked for."""
     port = service.ports[0]
-    usable = usable_endpoints(service, port, node, zone)
+    usable = usable_endpoints(service, port, node, zone, with_node_hints=with_node_hints)
     endpoints = usable.local if service.internal_policy == "Local" else usable.cluster
     return tuple(endpoint.pod for endpoint in endpoints)
 
@@ -85,11 +85,16 @@ def _answered(testbed: Testbed, maker: ShapeMaker, batch: Batch, rows: Sequence[
     """Yield the Services of a batch with the client's answers."""
     client = testbed.client
     zones = {node.name: node.zone for node in maker.site.nodes}
-    services = handmade.states(*maker.services.stored(), family=testbed.services.family, release=maker.release)
+    proxy = testbed.proxy_configs.of_any(client.node)
+    release = proxy.expected_release
+    services = handmade.states(*maker.services.stored(), family=testbed.services.family, release=release)
     if not services:
         return
     testbed.wait_for_client_sync(*services, since=batch.since)
-    expected = {service: expected_pods(service, client.node, zones.get(client.node, "")) for service in services}
+    zone, with_node_hints = zones.get(client.node, ""), proxy.follows_node_hints
+    expected = {
+        service: expected_pods(service, client.node, zone, with_node_hints=with_node_hints) for service in services
+    }
     answered = [target(service) for service, pods in expected.items() if pods]
     # Without an endpoint there is no answer, and perhaps no refusal.
     others = [target(service) for service, pods in expected.items() if not pods]

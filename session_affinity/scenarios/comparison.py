@@ -16,9 +16,9 @@ from session_affinity import recorder
 from session_affinity.cluster_objects import handmade
 from session_affinity.cluster_objects.labels import unique_name
 from session_affinity.dataplane.judgement import LeftoverQuestion, NodePart, Question, part_of
-from session_affinity.dataplane.model import NEWEST_RELEASE, PROXY_NAME_LABEL, SERVICE_NAME_LABEL
+from session_affinity.dataplane.model import PROXY_NAME_LABEL, SERVICE_NAME_LABEL
 from session_affinity.errors import NotReadyError
-from session_affinity.nodes.by_node import require_nodes
+from session_affinity.nodes.by_node import ByNode, require_nodes
 from session_affinity.testbed.testbed import POLL_SECONDS
 from session_affinity.text import listed
 from session_affinity.waiting import SLOW_MACHINE, poll
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.judgement import Judgement
     from session_affinity.dataplane.model import Family, ServiceState
     from session_affinity.kube.api import Object
+    from session_affinity.releases import Release
     from session_affinity.testbed.testbed import RulesOfNodes, Testbed
 
 SENTINEL_ENDPOINT: Final[Mapping[Family, str]] = {"IPv4": "192.0.2.1", "IPv6": "2001:db8::1"}
@@ -133,7 +134,6 @@ def compare(
     services: HandMadeServices,
     *,
     since: float,
-    release: tuple[int, int] = NEWEST_RELEASE,
     former: Iterable[ServiceState] = (),
     others: Iterable[ServiceState] | None = None,
     patience: float = 0.0,
@@ -141,19 +141,17 @@ def compare(
 ) -> Comparison:
     """Wait until all nodes have synced the hand-made Services as stored now, and compare their rules.
 
-    ``since`` is the ``time.monotonic()`` of the last change, ``release`` is kube-proxy's. ``former`` are states of
-    Services that are gone, whose leftovers are looked for. ``others`` are all other Services of a cluster in which
-    nothing else changes: whatever no Service calls for is a leftover then, and not only what belongs to hand-made ones.
-    With ``patience`` a node that differs is read again for so
-    many seconds: for changes that kube-proxy receives apart from Services and EndpointSlices, such as a node's zone.
+    ``since`` is the ``time.monotonic()`` of the last change. Each node is compared with what follows for the release of
+    its kube-proxy. ``former`` are states of Services that are gone, whose leftovers are looked for. ``others`` are all
+    other Services of a cluster in which nothing else changes: whatever no Service calls for is a leftover then, and not
+    only what belongs to hand-made ones. With ``patience`` a node that differs is read again for so many seconds: for
+    changes that kube-proxy receives apart from Services and EndpointSlices, such as a node's zone.
     Nobody else may change hand-made Services meanwhile. ``stale_slices`` are slices that a node's kube-proxy may have
     beside those stored: rules that follow from both are right there too. Raises ApiError.
     """
     began = time.time()
     with recorder.suppressed():
-        request = _Request(
-            since, release, tuple(former), None if others is None else tuple(others), patience, stale_slices
-        )
+        request = _Request(since, tuple(former), None if others is None else tuple(others), patience, stale_slices)
         comparison = _compare(testbed, services, request)
     nodes = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in comparison.programmed.items())
     recorder.record(
@@ -168,7 +166,6 @@ class _Request:
     """What ``compare`` was asked for."""
 
     since: float
-    release: tuple[int, int]
     former: tuple[ServiceState, ...]
     others: tuple[ServiceState, ...] | None
     patience: float
@@ -183,15 +180,24 @@ def _compare(testbed: RulesOfNodes, services: HandMadeServices, request: _Reques
         (sentinel_state,) = handmade.states([created[0]], [created[1]], family=family)
         stored, slices = services.stored()
         stored = [service for service in stored if service["metadata"]["name"] != sentinel_state.name]
-        states = handmade.states(stored, slices, family=family, release=request.release)
-        proxied = handmade.states(map(_without_labels, stored), slices, family=family, release=request.release)
-        owners = tuple(dict.fromkeys((*states, *proxied)))
+        nodes = (*testbed.nodes.names, *testbed.nodes.missing)
+        releases = {node: testbed.proxy_configs.of_any(node).expected_release for node in nodes}
+        states = {
+            release: tuple(handmade.states(stored, slices, family=family, release=release))
+            for release in sorted(set(releases.values()), reverse=True)
+        }
+        proxied = [
+            state
+            for release in states
+            for state in handmade.states(map(_without_labels, stored), slices, family=family, release=release)
+        ]
+        owners = tuple(dict.fromkeys((*(state for of_release in states.values() for state in of_release), *proxied)))
         with_stale = {
-            node: handmade.states(stored, (*slices, *stale), family=family, release=request.release)
+            node: handmade.states(stored, (*slices, *stale), family=family, release=releases[node])
             for node, stale in request.stale_slices.items()
             if stale
         }
-        reading = _Reading(testbed, states, sentinel_state, owners, request, with_stale=with_stale)
+        reading = _Reading(testbed, states, releases, sentinel_state, owners, request=request, with_stale=with_stale)
         poll(reading.all_have_the_sentinel, testbed.sync_seconds, pause=POLL_SECONDS)
         if request.patience:
             poll(reading.all_are_equal, request.patience, pause=POLL_SECONDS)
@@ -201,28 +207,41 @@ def _compare(testbed: RulesOfNodes, services: HandMadeServices, request: _Reques
 
 
 class _Reading:
-    """Asks nodes until they have the sentinel; what they are found to have then counts."""
+    """Asks nodes until they have the sentinel; what they are found to have then counts.
+
+    ``expected`` are the states of the same Services, in the same order, by release of kube-proxy, and ``releases`` are
+    those of the nodes. The states of the first release stand for all in the result.
+    """
 
     def __init__(
         self,
         testbed: RulesOfNodes,
-        states: Sequence[ServiceState],
+        expected: Mapping[Release, tuple[ServiceState, ...]],
+        releases: Mapping[str, Release],
         sentinel: ServiceState,
         owners: Sequence[ServiceState],
-        request: _Request,
         *,
+        request: _Request,
         with_stale: Mapping[str, Sequence[ServiceState]],
     ) -> None:
         self._testbed = testbed
-        self._states = tuple(states)
-        self._question = Question(
-            testbed.backend.mode,
-            testbed.nodes.family,
-            self._states,
-            markers=(sentinel,),
-            only_marked=True,
-            leftovers=LeftoverQuestion(tuple(owners), request.former, request.others),
-        )
+        self._states = next(iter(expected.values()), ())
+        # Most Services are the same in all releases: nodes are asked about all that is equal at once.
+        asked = {
+            release: next(each for each in expected if expected[each] == expected[release]) for release in expected
+        }
+        self._releases = {node: asked[release] for node, release in releases.items()}
+        self._questions = {
+            release: Question(
+                testbed.backend.mode,
+                testbed.nodes.family,
+                expected[release],
+                markers=(sentinel,),
+                only_marked=True,
+                leftovers=LeftoverQuestion(tuple(owners), request.former, request.others),
+            )
+            for release in dict.fromkeys(asked.values())
+        }
         self._since = request.since
         nodes = testbed.nodes
         self._late = dict.fromkeys((*nodes.names, *nodes.missing))
@@ -267,7 +286,7 @@ class _Reading:
     def _judge(self, names: dict[str, None]) -> Mapping[str, Judgement]:
         """Return the judgements of nodes; those that cannot be read are struck off the names."""
         began = time.monotonic()
-        judged = self._testbed.nodes.judge(self._question, self._part, tuple(names))
+        judged = self._judged(names)
         self._judge_seconds = time.monotonic() - began
         for name in judged.missing:
             names.pop(name)
@@ -275,6 +294,26 @@ class _Reading:
             self._leftovers.pop(name, None)
         self._missing |= judged.missing
         return judged.readable
+
+    def _judged(self, names: Iterable[str]) -> ByNode[Judgement]:
+        """Ask nodes with the same expected states at once."""
+        found: dict[str, Judgement] = {}
+        missing: dict[str, str] = {}
+        for release, question in self._questions.items():
+            asked = tuple(name for name in names if self._releases[name] == release)
+            if asked:
+                judged = self._testbed.nodes.judge(question, self._part, asked)
+                found |= {name: self._in_common(question, each) for name, each in judged.readable.items()}
+                missing |= judged.missing
+        return ByNode(found, missing)
+
+    def _in_common(self, question: Question, judgement: Judgement) -> Judgement:
+        """Return a judgement with the Services as they stand in the result; the sentinel is the same in all."""
+        if not judgement.differences or question.services is self._states:
+            return judgement
+        common = dict(zip(question.services, self._states, strict=True))
+        found = judgement.differences.items()
+        return replace(judgement, differences={common.get(service, service): each for service, each in found})
 
     def _part(self, node: str) -> NodePart:
         return part_of(node, self._testbed.proxy_of(node), self._with_stale.get(node, ()))

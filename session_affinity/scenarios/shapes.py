@@ -105,7 +105,6 @@ class ShapeMaker:
 
     services: HandMadeServices
     site: Site
-    release: tuple[int, int]
     capacity: ServiceCapacity | None = None
 
     def objects(self, rows: Sequence[Row]) -> dict[int, ShapeObjects]:
@@ -153,7 +152,7 @@ class ShapeMaker:
 
     def compare(self, testbed: Testbed, since: float, former: Iterable[ServiceState] = ()) -> Comparison:
         """Compare all that was made on all nodes."""
-        return compare(testbed, self.services, since=since, release=self.release, former=former)
+        return compare(testbed, self.services, since=since, former=former)
 
 
 def observe(

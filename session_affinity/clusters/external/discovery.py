@@ -1,12 +1,13 @@
 """Discover the settings of an external cluster's kube-proxies, node by node, and record the source of each.
 
 The sources, of which the first that answers counts: kube-proxy itself on every node, through the node agent
-(``/configz``, or ``/proxyMode`` where that alone answers, at 127.0.0.1:10249); the ConfigMap that kubeadm and kind
-leave; the rules on the nodes.
+(``/configz``, or ``/proxyMode`` where that alone answers, at 127.0.0.1:10249, with its version in ``/metrics``); the
+ConfigMap that kubeadm and kind leave; the rules on the nodes.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -30,11 +31,13 @@ from session_affinity.dataplane.proxy_config import (
     cluster_cidr_of,
 )
 from session_affinity.deadlines import DEFAULTS, Deadlines
+from session_affinity.errors import UsageError
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.resources import CONFIG_MAPS
 from session_affinity.nodes import configz
 from session_affinity.nodes.by_node import missing_nodes_error
 from session_affinity.nodes.nodes import Nodes
+from session_affinity.releases import release_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -44,30 +47,38 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.kube.api import Api
     from session_affinity.nodes.node import Node
+    from session_affinity.releases import Release
 
 NO_ACCESS: Final = "nothing runs on the nodes without --node-access agent: claims about nodes cannot be judged here"
 CONFIG_MAP: Final = "ConfigMap kube-system/kube-proxy"
 RULES: Final = "the rules on the nodes"
+_VERSION: Final = re.compile(r'^kubernetes_build_info\{.*git_version="(?P<version>[^"]*)"', re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Pages:
-    """What a node's kube-proxy answered: its settings, or its mode alone; neither when it did not answer."""
+    """What a node's kube-proxy answered: its settings, or its mode alone; neither when it did not answer.
+
+    ``release`` is None when it did not say its version.
+    """
 
     config: ProxyConfig | None = None
     mode: str = ""
+    release: Release | None = None
 
     @classmethod
     def parse(cls, text: str) -> Pages:
         """Read what the command printed on a node; a page that cannot be read counts as no answer."""
         pages = dict(line.split(" ", 1) for line in text.splitlines() if " " in line)
         mode = pages.get("mode", "").strip()
+        release = _release(text)
         try:
             configuration = configz.parse(pages["configz"])
             source = f"kube-proxy itself ({METRICS_ADDRESS}/configz)"
-            return cls(ProxyConfig.from_configuration(configuration, source), mode)
+            config = ProxyConfig.from_configuration(configuration, source)
+            return cls(replace(config, release=release), mode, release)
         except (KeyError, ValueError):
-            return cls(mode=mode)
+            return cls(mode=mode, release=release)
 
     def __bool__(self) -> bool:
         return self.config is not None or bool(self.mode)
@@ -128,8 +139,18 @@ def _from_page(page: Pages, stored: Mapping[str, Any] | None, seen: ProxyConfig)
         return ProxyConfig(UNKNOWN, None, source=source)
     source = f"kube-proxy itself ({METRICS_ADDRESS}/proxyMode), the rest from"
     if stored is not None:
-        return ProxyConfig.from_configuration({**stored, "mode": page.mode}, f"{source} {CONFIG_MAP}")
-    return replace(seen, mode=page.mode, source=f"{source} {seen.source}")
+        config = ProxyConfig.from_configuration({**stored, "mode": page.mode}, f"{source} {CONFIG_MAP}")
+        return replace(config, release=page.release)
+    return replace(seen, mode=page.mode, release=page.release, source=f"{source} {seen.source}")
+
+
+def _release(text: str) -> Release | None:
+    """Return the release in the metric kubernetes_build_info; None when it is not there."""
+    found = _VERSION.search(text)
+    try:
+        return release_of(found["version"]) if found else None
+    except UsageError:
+        return None
 
 
 def from_silence(stored: Mapping[str, Any] | None, states: Iterable[NodeSnapshot]) -> dict[str, ProxyConfig]:

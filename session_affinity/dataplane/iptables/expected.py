@@ -93,7 +93,9 @@ def expected(service: ServiceState, proxy: ProxyConfig, node: str = "") -> Expec
     endpoints: dict[str, tuple[ExpectedRule[Rule], ...]] = {}
     for port in service.ports if service.cluster_ips else ():
         builder = _Builder(service, port, proxy, node)
-        usable = usable_endpoints(service, port, node, proxy.zones.get(node, ""))
+        usable = usable_endpoints(
+            service, port, node, proxy.zones.get(node, ""), with_node_hints=proxy.follows_node_hints
+        )
         by_chain = {
             builder.chain(chain_names.CLUSTER_CHAIN): usable.cluster,
             builder.chain(chain_names.LOCAL_CHAIN): usable.local,

@@ -109,7 +109,9 @@ def expected(
     sets: dict[str, ExpectedSet] = {}
     builders = [_TableBuilder(service, port, proxy, layout) for port in (service.ports if service.cluster_ips else ())]
     for builder in builders:
-        usable = usable_endpoints(service, builder.port, node, proxy.zones.get(node, ""))
+        usable = usable_endpoints(
+            service, builder.port, node, proxy.zones.get(node, ""), with_node_hints=proxy.follows_node_hints
+        )
         by_chain = {builder.chain(CLUSTER_CHAIN): usable.cluster, builder.chain(LOCAL_CHAIN): usable.local}
         internal = builder.chain(LOCAL_CHAIN if service.internal_policy == "Local" else CLUSTER_CHAIN)
         elements += builder.entries(internal, reached=bool(by_chain[internal]))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from session_affinity.cluster_objects import handmade
 from session_affinity.cluster_objects.handmade import HandMadeServices
+from session_affinity.dataplane.model import NEWEST_RELEASE
 from session_affinity.kube.resources import ENDPOINT_SLICES, NODES, SERVICES
 from session_affinity.nodes.kube_proxy import KubeProxies
-from session_affinity.releases import oldest_release
 from session_affinity.scenarios.comparison import compare
 from session_affinity.scenarios.walks.run import COMPONENT, Ground
 from session_affinity.testbed.testbed import NodeTestbed
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from session_affinity.deadlines import Deadlines
     from session_affinity.kube.api import Api, Object
     from session_affinity.nodes.nodes import Nodes
+    from session_affinity.releases import Release
 
 
 def ground_of(cluster: Cluster, api: Api, nodes: Nodes, deadlines: Deadlines, *, is_alone: bool = False) -> Ground:
@@ -31,17 +32,17 @@ def ground_of(cluster: Cluster, api: Api, nodes: Nodes, deadlines: Deadlines, *,
     With ``is_alone`` no other Services change during the walks. The caller closes ``Ground.services``.
     """
     stored = api.objects(NODES)
-    testbed = NodeTestbed(nodes, cluster.proxy_configs.with_nodes(stored), deadlines)
+    configs = cluster.proxy_configs.with_nodes(stored)
+    testbed = NodeTestbed(nodes, configs, deadlines)
     services = HandMadeServices(api, cluster.namespace, component=COMPONENT)
     services.delete_all()
     proxies = KubeProxies(nodes, cluster.proxy_configs, cluster.kube_proxy_start, deadlines)
-    release = oldest_release(stored)
-    others = _states(api, nodes.family, release) if is_alone else None
-    return Ground(api, testbed, services, proxies, release, others)
+    release = min((config.expected_release for config in configs.distinct), default=NEWEST_RELEASE)
+    return Ground(api, testbed, services, proxies, _states(api, nodes.family, release) if is_alone else None)
 
 
-def _states(api: Api, family: Family, release: tuple[int, int]) -> tuple[ServiceState, ...]:
-    """Return the states of all Services of the cluster in a family."""
+def _states(api: Api, family: Family, release: Release) -> tuple[ServiceState, ...]:
+    """Return the states of all Services of the cluster in a family, as they are for a release of kube-proxy."""
     by_namespace: dict[str, list[Object]] = {}
     for service in api.objects(SERVICES):
         by_namespace.setdefault(service["metadata"]["namespace"], []).append(service)
@@ -64,4 +65,4 @@ def heal(ground: Ground, nodes: Iterable[str]) -> None:
         ground.proxies.revive(node, before=before)
     if restarted:
         testbed = replace(ground.testbed, nodes=ground.testbed.nodes.only(restarted))
-        compare(testbed, ground.services, since=time.monotonic(), release=ground.release).require()
+        compare(testbed, ground.services, since=time.monotonic()).require()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from session_affinity import recorder
 from session_affinity.cluster_objects import handmade
 from session_affinity.cluster_objects.labels import unique_name
-from session_affinity.dataplane.model import NEWEST_RELEASE, SERVICE_NAME_LABEL, shared_addresses
+from session_affinity.dataplane.model import SERVICE_NAME_LABEL, shared_addresses
 from session_affinity.dataplane.proxy_config import ZONE_LABEL
 from session_affinity.errors import NodeError
 from session_affinity.kube.api import ApiError
@@ -55,7 +55,7 @@ class Ground:
     """The cluster that walks are made on; ``proxies`` only where a walk may disturb them.
 
     ``testbed`` knows the zones and addresses of the nodes (``ProxyConfigs.with_nodes``). ``services`` has the
-    component ``COMPONENT``, so that nothing but the walk changes what it sees. ``release`` is kube-proxy's. ``others``
+    component ``COMPONENT``, so that nothing but the walk changes what it sees. ``others``
     are all other Services of a cluster where nothing else changes: there whatever no Service calls for is a leftover.
     """
 
@@ -63,7 +63,6 @@ class Ground:
     testbed: NodeTestbed
     services: HandMadeServices
     proxies: KubeProxies
-    release: tuple[int, int] = NEWEST_RELEASE
     others: tuple[ServiceState, ...] | None = None
 
     @property
@@ -277,16 +276,15 @@ class _Run:
         current = [stored for (kind, _), stored in self._stored.items() if kind == "EndpointSlice"]
         stale = [kept for kept in self._stale(node) if kept["metadata"]["labels"][SERVICE_NAME_LABEL] == name]
         states: dict[ServiceState, None] = {}
+        family, release = self._ground.testbed.nodes.family, self._ground.testbed.proxy_of(node).expected_release
         for slices in (current, [*current, *stale])[: 2 if stale else 1]:
-            (state,) = handmade.states(
-                [service], slices, family=self._ground.testbed.nodes.family, release=self._ground.release
-            )
+            (state,) = handmade.states([service], slices, family=family, release=release)
             states |= dict.fromkeys(state.alternatives(node))
         return list(states)
 
     def _stale(self, node: str) -> tuple[Object, ...]:
         """Return the slices that a node's kube-proxy is known to keep although they belong elsewhere by now."""
-        major, minor = self._ground.release
+        major, minor = self._ground.testbed.proxy_of(node).expected_release
         is_known = RELABELLED.is_in(f"{major}.{minor}", self._ground.testbed.backend.mode)
         return self._caches.stale(node) if is_known else ()
 
@@ -310,7 +308,6 @@ class _Run:
             testbed,
             self._ground.services,
             since=self._changed,
-            release=self._ground.release,
             former=self._former,
             others=self._ground.others,
             patience=testbed.sync_seconds if self._needs_patience else 0.0,

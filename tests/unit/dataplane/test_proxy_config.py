@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from session_affinity.dataplane.local_traffic import LocalTraffic
+from session_affinity.dataplane.model import NEWEST_RELEASE
 from session_affinity.dataplane.proxy_config import (
     NO_KUBE_PROXY,
     UNKNOWN,
@@ -212,6 +213,57 @@ def test_nodes_with_settings_that_rules_depend_on_are_alike() -> None:
     known = configs(a=CONFIG, b=replace(CONFIG, min_sync_period=9.0), c=by_node_cidr, d=by_node_cidr).with_nodes(nodes)
 
     assert known.alike("abcd", "IPv4") == (("a", "b"), ("c",), ("d",))
+
+
+def test_the_release_is_that_of_the_kubelet_where_kube_proxy_did_not_say_it() -> None:
+    nodes = [node(name) for name in "abc"]
+    for each, version in zip(nodes, ("v1.36.1+k3s1", "v1.34.4-eks-1a2b", ""), strict=True):
+        each["status"]["nodeInfo"] = {"kubeletVersion": version}
+    known = configs(a=CONFIG, b=replace(CONFIG, release=(1, 35)), c=CONFIG).with_nodes(nodes)
+
+    assert [known.of(name).release for name in "abc"] == [(1, 36), (1, 35), None]
+    assert known.alike("abc", "IPv4") == (("a",), ("b",), ("c",))
+    assert ProxyConfigs(default=CONFIG).with_nodes(nodes).of("a").expected_release == (1, 34)
+    assert known.of("c").expected_release == NEWEST_RELEASE
+
+
+@pytest.mark.parametrize(
+    ("release", "gates", "follows"),
+    [
+        ((1, 33), {}, False),
+        ((1, 33), {"PreferSameTrafficDistribution": True}, True),
+        ((1, 33), {"AllAlpha": True}, True),
+        ((1, 33), {"AllBeta": True}, False),
+        ((1, 34), {}, True),
+        ((1, 34), {"AllBeta": False}, False),
+        ((1, 34), {"AllBeta": False, "PreferSameTrafficDistribution": True}, True),
+        ((1, 34), {"PreferSameTrafficDistribution": False}, False),
+        ((1, 35), {"AllBeta": False}, True),
+        (None, {}, True),
+    ],
+)
+def test_hints_for_nodes_count_where_the_feature_gate_is_on(
+    release: tuple[int, int] | None, gates: dict[str, bool], *, follows: bool
+) -> None:
+    assert replace(CONFIG, release=release, feature_gates=gates).follows_node_hints is follows
+
+
+@pytest.mark.parametrize(
+    ("release", "gates", "refuses"),
+    [
+        ((1, 36), {"AllAlpha": True}, False),
+        ((1, 37), {"AllAlpha": True}, True),
+        ((1, 37), {"AllAlpha": True, "KubeProxyNFTablesLocalhostNodePorts": False}, False),
+        ((1, 37), {"KubeProxyNFTablesLocalhostNodePorts": True}, True),
+        ((1, 37), {}, False),
+    ],
+)
+def test_all_alpha_features_are_those_of_the_release(
+    release: tuple[int, int], gates: dict[str, bool], *, refuses: bool
+) -> None:
+    config = replace(CONFIG, mode="nftables", release=release, feature_gates=gates)
+
+    assert config.refuses_localhost_node_ports is refuses
 
 
 def test_zones_are_added_to_the_settings_of_all_nodes() -> None:

@@ -55,6 +55,15 @@ def test_node_hints_precede_zone_hints_while_every_endpoint_has_one() -> None:
     assert used(*hinted[:2], ENDPOINTS[2])[0] == ["webpod1", "webpod2"]
 
 
+def test_hints_for_nodes_are_overlooked_where_the_feature_is_off() -> None:
+    hinted = [replace(endpoint, for_nodes=(endpoint.node,)) for endpoint in ENDPOINTS]
+    state = ServiceState("default", "svc", ("10.200.1.7",), "None", None, (ServicePort("", "TCP", 80, tuple(hinted)),))
+
+    usable = usable_endpoints(state, state.ports[0], "worker2", "east", with_node_hints=False)
+
+    assert [endpoint.pod for endpoint in usable.cluster] == ["webpod1", "webpod2"]
+
+
 def test_local_policies_use_local_endpoints_whatever_the_hints() -> None:
     assert used(*ENDPOINTS, node="worker3", internal="Local") == ([], ["webpod3"])
     assert used(*ENDPOINTS, node="worker3", external="Local") == (["webpod1", "webpod2"], ["webpod3"])

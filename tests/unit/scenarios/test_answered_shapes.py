@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from session_affinity.cluster_objects.capacity import NoRoomError, Selection
+from session_affinity.dataplane.proxy_config import ProxyConfigs
 from session_affinity.scenarios import answered_shapes as scenario
 from session_affinity.scenarios.shapes import ShapeMaker
 from session_affinity.shapes import arrays
@@ -73,6 +74,7 @@ class FakeTestbed:
 
     client: FakeClient
     reads_rules = False
+    proxy_configs = ProxyConfigs()
 
     @property
     def services(self) -> FakeTestbed:
@@ -89,7 +91,7 @@ def test_services_with_an_endpoint_get_several_requests_and_others_one() -> None
     testbed: Any = FakeTestbed(client)
     services: Any = stored
 
-    seen = scenario.observe(testbed, ShapeMaker(services, SITE, (1, 37)), ROWS)
+    seen = scenario.observe(testbed, ShapeMaker(services, SITE), ROWS)
 
     assert len(seen.shapes) == len(ROWS) - 1
     assert seen.refused == {0: "no such Services here"}
@@ -105,7 +107,7 @@ def test_what_may_answer_follows_from_the_row() -> None:
     testbed: Any = FakeTestbed(FakeClient())
     services: Any = stored
 
-    seen = scenario.observe(testbed, ShapeMaker(services, SITE, (1, 37)), ROWS)
+    seen = scenario.observe(testbed, ShapeMaker(services, SITE), ROWS)
 
     for_nodes = [
         shape for shape in seen.shapes if (shape.row[of.HINTS], shape.row[of.CONDITIONS]) == (of.NODES, of.READY)
@@ -136,7 +138,7 @@ def test_batches_are_answered_one_after_another_until_there_is_no_room() -> None
     services: Any = stored
     capacity: Any = TwoThenNone()
 
-    seen = scenario.observe(testbed, ShapeMaker(services, SITE, (1, 37), capacity), ROWS)
+    seen = scenario.observe(testbed, ShapeMaker(services, SITE, capacity), ROWS)
 
     # The first of each batch is refused.
     assert [shape.row for shape in seen.shapes] == [ROWS[number] for number in (1, 2, 3, 5, 6, 7)]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from session_affinity.cluster_objects import handmade
 from session_affinity.dataplane.differences import Aspect, Difference
+from session_affinity.dataplane.iptables import save
 from session_affinity.dataplane.proxy_config import ProxyConfig, ProxyConfigs
+from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.deadlines import Deadlines
 from session_affinity.errors import NodeError, NotReadyError
 from session_affinity.nodes.by_node import ByNode
@@ -21,10 +24,9 @@ from tests import rendered_nodes
 from tests.judged_nodes import JudgedNodes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from session_affinity.dataplane.model import ServiceState
-    from session_affinity.dataplane.snapshot import NodeSnapshot
 
 Json = dict[str, Any]
 PROXY = ProxyConfig("iptables", "10.10.0.0/16", min_sync_period=0.0)
@@ -195,6 +197,67 @@ def test_a_node_may_get_the_rest_of_a_change_later() -> None:
 
     assert not run(stored, NodesWith(soon_right)).is_equal
     assert run(stored, NodesWith(soon_right), patience=5.0).is_equal
+
+
+class NodesOfReleases(JudgedNodes):
+    """Nodes whose kube-proxies have other releases, each with the rules that follow for its own."""
+
+    allowed_missing = 0
+    missing: Mapping[str, str] = MappingProxyType({})
+    lost = ""
+    """A rule that no node has."""
+
+    def __init__(self, stored: Stored, configs: Mapping[str, ProxyConfig]) -> None:
+        self.stored, self.configs = stored, configs
+        self.names = tuple(configs)
+
+    def read(self, names: Iterable[str]) -> ByNode[NodeSnapshot]:
+        return ByNode({name: self._node(self.configs[name], name) for name in names})
+
+    def _node(self, proxy: ProxyConfig, name: str) -> NodeSnapshot:
+        states = handmade.states(self.stored.services, self.stored.slices, release=proxy.expected_release)
+        text = rendered_nodes.iptables_text(states, proxy, name)
+        return NodeSnapshot(name, save.parse("\n".join(line for line in text.splitlines() if line != self.lost)))
+
+
+def test_each_node_is_compared_with_what_follows_for_its_own_release() -> None:
+    ranges = {"loadBalancerSourceRanges": ["0.0.0.0/0", "192.0.2.0/24"]}
+    balanced = service("x", "10.200.1.1")
+    balanced["spec"] |= {"type": "LoadBalancer", **ranges}
+    balanced["status"] = {"loadBalancer": {"ingress": [{"ip": "198.51.100.1"}]}}
+    hinted = endpoint_slice("y", "192.0.2.7", "192.0.2.8")
+    for endpoint, name in zip(hinted["endpoints"], ("a", "b"), strict=True):
+        endpoint["hints"] = {"forNodes": [{"name": name}]}
+    labelled = endpoint_slice("z", "192.0.2.9")
+    labelled["metadata"]["labels"][LABEL] = "other"
+    stored = Stored(
+        [balanced, service("y", "10.200.1.2"), service("z", "10.200.1.3")],
+        [endpoint_slice("x", "192.0.2.7"), hinted, labelled],
+    )
+    releases = {"a": (1, 37), "b": (1, 33), "c": (1, 35), "d": (1, 33)}
+    configs = {name: replace(PROXY, release=release) for name, release in releases.items()}
+    read, fake = NodesOfReleases(stored, configs), None
+    testbed: Any = Testbed(read, ProxyConfigs(configs), fake, fake, Deadlines(sync=0.05))  # type: ignore[arg-type]
+    made: Any = stored
+
+    found = compare(testbed, made, since=time.monotonic()).require()
+    read.configs = dict.fromkeys(configs, configs["a"])
+    wrong = compare(testbed, made, since=time.monotonic()).require()
+
+    assert found.is_equal
+    assert found.programmed.keys() == configs.keys()
+    assert {name: {each.name for each in of_node} for name, of_node in wrong.differences.items()} == {
+        "a": set(),
+        "b": {"x", "y", "z"},
+        "c": {"z"},
+        "d": {"x", "z"},
+    }
+    assert all(each in wrong.services for of_node in wrong.differences.values() for each in of_node)
+
+    read.configs, read.lost = configs, "-A FORWARD -j KUBE-FORWARD"
+    lost = compare(testbed, made, since=time.monotonic()).require()
+
+    assert {name: len(of_node) for name, of_node in lost.differences.items()} == dict.fromkeys(configs, 4)
 
 
 def test_zones_and_addresses_are_those_of_the_nodes() -> None:

@@ -93,7 +93,7 @@ def seen(
     fake: Any = made
     testbeds: dict[Family, Any] = {"IPv4": None}
     capacity: Any = None if most is None else Few(most)
-    return observe(testbeds, ShapeMaker(fake, SITE, (1, 37), capacity), ARRAY, on_progress)
+    return observe(testbeds, ShapeMaker(fake, SITE, capacity), ARRAY, on_progress)
 
 
 def difference(name: str) -> Difference:

@@ -255,6 +255,16 @@ def test_a_table_of_nftables_shows_the_mode() -> None:
     assert from_rules([NodeSnapshot("n", nftables=Table())])["n"].mode == "nftables"
 
 
+@pytest.mark.parametrize("pages", [configz(), "mode iptables\n"], ids=["configz", "mode"])
+@pytest.mark.parametrize("version", ["v1.36.3", "v1.34.4-gke.100", "unknown"])
+def test_the_release_is_that_of_kube_proxy_itself(pages: str, version: str) -> None:
+    metric = f'kubernetes_build_info{{build_date="2026-01-01",git_version="{version}",major="1",minor="0"}} 1\n'
+
+    config = discovered(Node("a", pages + metric), Node("b", configz())).of("a")
+
+    assert config.release == {"v1.36.3": (1, 36), "v1.34.4-gke.100": (1, 34)}.get(version)
+
+
 @pytest.mark.parametrize("text", ["configz <html>\n", "", 'configz {"kubeproxy.config.k8s.io": {"iptables": 1}}\n'])
 def test_a_page_that_is_no_configuration_counts_as_no_answer(text: str) -> None:
     assert not Pages.parse(text)
