@@ -38,7 +38,7 @@ def reading_of(
     backend = BACKENDS.get(proxy.mode)
     if backend is None:
         return NodeReading(node, proxy.mode, not_compared=proxy.not_judged or f"kube-proxy runs in {proxy.mode} mode")
-    states = objects.states
+    states = objects.states_of(proxy.expected_release)
     pairs = [(snapshots[family], state) for family, state in states.items() if family in snapshots]
     not_compared = _not_compared(objects, proxy)
     differences = [] if not_compared else [each for pair in pairs for each in backend.compare(*pair, proxy)]

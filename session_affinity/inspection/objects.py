@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from session_affinity.dataplane.model import CLIENT_IP, ServiceState, family_of
+from session_affinity.dataplane.model import CLIENT_IP, NEWEST_RELEASE, ServiceState, family_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from session_affinity.dataplane.model import Family
+    from session_affinity.releases import Release
 
     Object = Mapping[str, Any]
 
@@ -107,9 +108,19 @@ class InspectedObjects:
 
     @property
     def states(self) -> dict[Family, ServiceState]:
-        """The Service as kube-proxy programs it, by IP family; without endpoints where the slices are not known."""
+        """The Service as the newest kube-proxy programs it, by IP family (see ``states_of``)."""
+        return self.states_of(NEWEST_RELEASE)
+
+    def states_of(self, release: Release) -> dict[Family, ServiceState]:
+        """Return the Service as a release of kube-proxy programs it, by IP family.
+
+        It is without endpoints where the slices are not known.
+        """
         slices = self.slices or ()
-        return {family: ServiceState.from_objects(self.service, slices, family=family) for family in self.families}
+        return {
+            family: ServiceState.from_objects(self.service, slices, family=family, release=release)
+            for family in self.families
+        }
 
     @property
     def selected_pods(self) -> tuple[Object, ...]:

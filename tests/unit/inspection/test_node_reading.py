@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -98,6 +99,23 @@ def test_rules_that_cannot_be_compared_say_why(made: InspectedObjects, proxy: Pr
     assert reading.rules is RulesState.NOT_COMPARED
     assert reason in reading.not_compared
     assert reading.differences == ()
+
+
+@pytest.mark.parametrize("release", [(1, 33), (1, 37)])
+def test_rules_are_compared_with_what_follows_for_the_release_of_kube_proxy(release: tuple[int, int]) -> None:
+    """Until 1.33 kube-proxy makes a firewall chain for a source range of all addresses."""
+    made = objects(service(type="LoadBalancer", loadBalancerSourceRanges=["0.0.0.0/0"]))
+    made.service["status"] = {"loadBalancer": {"ingress": [{"ip": "198.51.100.1"}]}}  # type: ignore[index]
+    state = made.states_of(release)["IPv4"]
+    snapshot = NodeSnapshot("worker1", iptables_save.parse(rendered_nodes.iptables_text([state], PROXY)))
+
+    compared = {
+        other: reading_of("worker1", {"IPv4": snapshot}, made, replace(PROXY, release=other)).rules
+        for other in ((1, 33), (1, 37))
+    }
+
+    assert state.source_ranges == (("0.0.0.0/0",) if release == (1, 33) else ())
+    assert [other for other, rules in compared.items() if rules is RulesState.EXPECTED] == [release]
 
 
 def test_elements_of_sets_have_their_own_timeout() -> None:
