@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from session_affinity.dataplane.backends import BACKENDS
 from session_affinity.dataplane.model import SERVICE_NAME_LABEL
-from session_affinity.dataplane.proxy_config import UNKNOWN, ProxyConfig
+from session_affinity.dataplane.proxy_config import MIN_SYNC_PERIOD_SECONDS, UNKNOWN, ProxyConfig
 from session_affinity.errors import ClusterError, NodeError, UsageError
 from session_affinity.inspection.identities import identify
 from session_affinity.inspection.node_reading import RECENT_LIST_CAPACITY, reading_of
@@ -45,7 +45,10 @@ if TYPE_CHECKING:
 AT_ONCE: Final = 8
 """How many requests the API gets at the same time."""
 DIFFERENCE_SECONDS: Final = 1.5
-"""How long a difference must last to count: kube-proxy may put off a sync for a second (minSyncPeriod)."""
+"""How long a difference must last to count: kube-proxy may put off a sync for a second, its default minSyncPeriod.
+
+What a longer minSyncPeriod exceeds it by is added.
+"""
 MOST_NODES_WITH_CLIENTS: Final = 20
 MOST_SEARCHED_ADDRESSES: Final = 20
 """How many nodes' pods are listed, and for how many more addresses pods are searched, to name clients."""
@@ -223,7 +226,7 @@ class _Reader:
     def _after_a_sync(
         self, objects: InspectedObjects, configs: ProxyConfigs
     ) -> tuple[InspectedObjects, tuple[NodeReading, ...]]:
-        """Read Service and nodes again until nothing differs, until ``DIFFERENCE_SECONDS`` after the first read.
+        """Read Service and nodes again until nothing differs, or a difference has lasted ``DIFFERENCE_SECONDS``.
 
         Differences are those of a change that kube-proxy is about to write, unless they last.
         """
@@ -236,7 +239,8 @@ class _Reader:
             readings = self._readings(objects, configs, self._read_nodes(objects.families))
             return not any(node.rules is RulesState.DIFFER for node in readings)
 
-        poll(as_expected, max(self._began + DIFFERENCE_SECONDS - time.monotonic(), 0.0), pause=0.3)
+        seconds = DIFFERENCE_SECONDS + max(configs.min_sync_period - MIN_SYNC_PERIOD_SECONDS, 0.0)
+        poll(as_expected, max(self._began + seconds - time.monotonic(), 0.0), pause=0.3)
         return objects, readings
 
     def _with_failed_syncs(self, reading: NodeReading, configs: ProxyConfigs) -> NodeReading:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -62,7 +62,7 @@ class FakeApi:
 
 @dataclass
 class FakeNode:
-    """Prints the Service's rules and one client; without ``rules`` at first, then with them when it ``recovers``."""
+    """Prints the Service's rules and one client; without what it ``lacks`` for some reads when it ``recovers``."""
 
     name: str
     lacks: str = ""
@@ -70,6 +70,7 @@ class FakeNode:
     fails: bool = False
     failed_syncs: int | None = None
     reads: int = 0
+    wrong_reads: int = 1
 
     def run(self, argv: tuple[str, ...], *, timeout: float = 30.0, stdin: str | None = None) -> Completed:
         del timeout, stdin
@@ -83,7 +84,7 @@ class FakeNode:
         self.reads += 1
         state = objects().states["IPv4"]
         lines = rendered_nodes.iptables_text([state], PROXY).splitlines()
-        if self.lacks and not (self.recovers and self.reads > 1):
+        if self.lacks and not (self.recovers and self.reads > self.wrong_reads):
             lines = [line for line in lines if self.lacks not in line]
         lists = list(endpoint_chains(state))
         entry = f"src={CLIENT} ttl: 64 last_seen: {JIFFIES} oldest_pkt: 1 {JIFFIES}"
@@ -187,6 +188,16 @@ def test_a_difference_that_goes_away_is_a_sync_in_progress(monkeypatch: pytest.M
     assert [reading.rules for reading in seen.nodes] == [
         RulesState.EXPECTED, RulesState.EXPECTED, RulesState.DIFFER,
     ]  # fmt: skip
+
+
+def test_a_difference_must_outlast_a_long_min_sync_period(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collect_module, "DIFFERENCE_SECONDS", 0.0)
+    late = FakeNode(WORKERS[0], "--rcheck", recovers=True, wrong_reads=3)
+    slow = ProxyConfigs(default=replace(PROXY, min_sync_period=11.0))
+
+    seen = collect(replace(cluster_of(late), proxy_configs=slow), "shop", "cart")
+
+    assert [reading.rules for reading in seen.nodes] == [RulesState.EXPECTED]
 
 
 @pytest.mark.parametrize("failed", [None, 0, 3])
