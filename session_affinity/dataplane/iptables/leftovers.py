@@ -17,7 +17,7 @@ from session_affinity.dataplane.iptables.expected import (
     SERVICES_CHAIN,
     expected,
 )
-from session_affinity.dataplane.iptables.index import Destination, chain_in, destination, dnat_target
+from session_affinity.dataplane.iptables.index import Destination, chain_in, destination, dnat_target, index_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -43,9 +43,10 @@ _REASON: Final = "no Service calls for it"
 def leftovers(node: str, services: Iterable[ServiceState], proxy: ProxyConfig, ruleset: Ruleset) -> Leftovers:
     """Return the chains and the rules in shared chains that none of the Services calls for.
 
-    The Services must be all of the cluster. Above ``LARGE_CLUSTER_ENDPOINTS`` chains that no rule leads to are
-    ``deferred``: kube-proxy deletes them in the first sync that is later than its syncPeriod after the last cleanup,
-    which may take an hour (proxier.go, lastIPTablesCleanup; kubernetes/kubernetes#110334).
+    The Services are all of the cluster, or those that a caller picks the leftovers of. Above
+    ``LARGE_CLUSTER_ENDPOINTS`` chains that no rule leads to are ``deferred``: kube-proxy deletes them in the first sync
+    that is later than its syncPeriod after the last cleanup, which may take an hour (proxier.go, lastIPTablesCleanup;
+    kubernetes/kubernetes#110334). Rules without comments show that there are as many, whatever the Services have.
     """
     given = tuple(services)
     wanted = [expected(state, proxy, node) for service in given for state in service.alternatives(node)]
@@ -54,7 +55,8 @@ def leftovers(node: str, services: Iterable[ServiceState], proxy: ProxyConfig, r
     endpoints = sum(
         max(port.entry_count, len(port.endpoints)) for service in given if service.cluster_ips for port in service.ports
     )
-    in_use = set(_targets(ruleset, names)) if unused and endpoints > LARGE_CLUSTER_ENDPOINTS else set(unused)
+    is_large = bool(unused) and (endpoints > LARGE_CLUSTER_ENDPOINTS or index_of(ruleset).has_uncommented_rules)
+    in_use = set(_targets(ruleset, names)) if is_large else set(unused)
     reason = f"{_REASON}; kube-proxy puts off deleting chains above {LARGE_CLUSTER_ENDPOINTS} endpoints"
     return Leftovers(
         (*_rules(node, wanted, ruleset), *(_chain(node, name, ruleset, _REASON) for name in unused if name in in_use)),

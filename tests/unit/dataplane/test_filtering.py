@@ -13,6 +13,7 @@ from session_affinity.dataplane.differences import Aspect
 from session_affinity.dataplane.iptables import expected as iptables_expected
 from session_affinity.dataplane.iptables import leftovers as iptables_leftovers
 from session_affinity.dataplane.iptables import save
+from session_affinity.dataplane.judgement import LeftoverQuestion, NodePart, Question, judge
 from session_affinity.dataplane.model import (
     CLIENT_IP,
     Endpoint,
@@ -422,6 +423,21 @@ def test_above_1000_endpoints_chains_that_no_rule_leads_to_are_deferred(number: 
 
     assert (len(left.differences), len(left.deferred)) == ((0, 1) if is_deferred else (1, 0))
     assert all(str(iptables_leftovers.LARGE_CLUSTER_ENDPOINTS) in difference.reason for difference in left.deferred)
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_chains_of_a_deleted_service_are_deferred_where_others_have_no_comments(*, is_large: bool) -> None:
+    """On a cluster of others the Services that are asked about are few, and kube-proxy has more than 1000 endpoints."""
+    deleted = many(2)
+    others = replace(many(3), name="another", cluster_ips=("10.200.1.9",))
+    text = rendered_nodes.iptables_text([deleted, others], PROXY, HERE, is_large=is_large)
+    entry = f"-A KUBE-SERVICES -d {deleted.cluster_ips[0]}/32"
+    lines = [line for line in text.splitlines() if not line.startswith(entry)]
+    question = Question("iptables", "IPv4", (others,), leftovers=LeftoverQuestion((others,), (deleted,)))
+
+    found = judge(NodeSnapshot(HERE, save.parse("\n".join(lines))), question, NodePart(PROXY))
+
+    assert bool(found.leftovers) is not is_large
 
 
 @pytest.mark.parametrize("is_large", [False, True])
