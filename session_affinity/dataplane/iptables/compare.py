@@ -165,10 +165,18 @@ def shared_differences(node: str, proxy: ProxyConfig, ruleset: Ruleset) -> Itera
             aspect = _MISSING[rules[0].kind]
             wanted = ", then ".join(expected_rule.rule.spec for expected_rule in rules if not expected_rule.optional)
             yield Difference(node, chain_in(table, chain), None, aspect, wanted, "another order of these rules", _EVERY)
+    yield from _foreign(node, index_of(ruleset))
     for table, expected_rule in shared.jumps:
         seen_rules = ruleset.rules(expected_rule.rule.chain, table) if table in tables else ()
         if table in tables and not any(not any(unequal_options(expected_rule.rule, rule)) for rule in seen_rules):
             yield _shared_difference(node, table, expected_rule, ruleset)
+
+
+def _foreign(node: str, index: RuleIndex) -> Iterator[Difference]:
+    """Yield the rules in the shared chains of Services that are of no Service."""
+    for table, rule in index.foreign:
+        place, seen = chain_in(table, rule.chain), rule.spec or _EMPTY
+        yield Difference(node, place, rule.number, Aspect.UNEXPECTED_RULE, "no such rule", seen, _EVERY)
 
 
 def _paired(wanted: Sequence[ExpectedRule[Rule]], seen: Sequence[Rule]) -> Iterator[Rule]:

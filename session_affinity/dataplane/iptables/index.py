@@ -11,7 +11,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from session_affinity.dataplane import chain_names
-from session_affinity.dataplane.iptables.expected import ENTRY_CHAINS, FILTER, FILTER_CHAINS, NAT
+from session_affinity.dataplane.iptables.expected import (
+    ENTRY_CHAINS,
+    FILTER,
+    FILTER_CHAINS,
+    NAT,
+    NODE_PORTS_CHAIN,
+    PROXY_FIREWALL_CHAIN,
+    SERVICES_CHAIN,
+)
 from session_affinity.dataplane.iptables.save import network
 
 if TYPE_CHECKING:
@@ -22,6 +30,13 @@ if TYPE_CHECKING:
 
 _DNAT = re.compile(r" --to-destination (\S+)")
 _COMMENT = re.compile(r' -m comment --comment "?([^"\s]+)')
+_SERVICE_CHAINS = (
+    chain_names.CLUSTER_CHAIN,
+    chain_names.LOCAL_CHAIN,
+    chain_names.EXTERNAL_CHAIN,
+    chain_names.FIREWALL_CHAIN,
+)
+_REFUSALS = ("REJECT", "DROP")
 Destination = tuple[str, str, str]
 """The destination address, protocol and port of a rule; empty where it matches none."""
 
@@ -67,6 +82,21 @@ class RuleIndex:
                     if table == NAT:
                         by_target[chain, rule.target].append(rule)
         return by_destination, by_target
+
+    @cached_property
+    def foreign(self) -> tuple[tuple[str, Rule], ...]:
+        """The rules in shared chains, each with its table, that kube-proxy writes for no Service whatever.
+
+        Its own match one port and protocol, and an address unless they are about node ports, and lead to a chain of a
+        Service or refuse the traffic (pkg/proxy/iptables/proxier.go, syncProxyRules).
+        """
+        return tuple(
+            (table, rule)
+            for table, chains in ((NAT, ENTRY_CHAINS), (FILTER, FILTER_CHAINS))
+            for chain in chains
+            for rule in self.ruleset.rules(chain, table)
+            if not _may_be_of_a_service(table, rule)
+        )
 
     def entries(
         self, table: str, chain: str, destinations: Iterable[Destination], targets: Iterable[str] = ()
@@ -133,6 +163,28 @@ class RuleIndex:
             comment = _COMMENT.search(self.ruleset.rules(chain)[0].body)
             by_service[comment[1].partition(":")[0] if comment else ""][chain] = at
         return by_service
+
+
+def _may_be_of_a_service(table: str, rule: Rule) -> bool:
+    """Whether a rule in a shared chain has the form of those that kube-proxy writes for Services."""
+    if table == NAT and rule.chain == SERVICES_CHAIN and rule.target == NODE_PORTS_CHAIN:
+        return True
+    address, protocol, port = (rule.option(name) for name in ("-d", "-p", "--dport"))
+    if protocol is None or port is None or protocol.negated or port.negated or not port.value.isdigit():
+        return False
+    if rule.chain == NODE_PORTS_CHAIN:
+        return rule.target.startswith(chain_names.EXTERNAL_CHAIN) if table == NAT else rule.target == "ACCEPT"
+    is_host = address is not None and not address.negated and _is_host(address.value)
+    if table == NAT:
+        return is_host and rule.target.startswith(_SERVICE_CHAINS)
+    if rule.chain in (SERVICES_CHAIN, PROXY_FIREWALL_CHAIN):
+        return is_host and rule.target in _REFUSALS
+    return rule.target in _REFUSALS and (is_host or rule.value("--dst-type") == "LOCAL")
+
+
+def _is_host(address: str) -> bool:
+    _, slash, length = address.partition("/")
+    return not slash or length == ("128" if ":" in address else "32")
 
 
 def _names(service: ServiceState, at: str) -> list[str]:

@@ -25,6 +25,7 @@ from session_affinity.dataplane.nftables.layout import (
     CLUSTER_IPS_CHECK_CHAIN,
     EXTERNAL_CHAIN,
     NO_ENDPOINT_NODE_PORTS,
+    NODE_PORTS_CHECK_CHAIN,
     SERVICE_NODE_PORTS,
     SET_SIZE,
     affinity_sets,
@@ -154,12 +155,25 @@ def shared_differences(node: str, family: Family, proxy: ProxyConfig, table: Tab
                     rule.spec or "an empty rule",
                     _EVERY,
                 )
+    yield from _foreign(node, table, [expected_rule.rule.clauses for _, expected_rule in shared.jumps])
     for hook, expected_rule in shared.jumps:
         chains = [chain for chain, seen in table.hooks.items() if seen == hook]
         if not any(rule.clauses == expected_rule.rule.clauses for chain in chains for rule in table.rules(chain)):
             place = chains[0] if chains else expected_rule.rule.chain
             wanted, seen = expected_rule.rule.spec, f"no {_purpose(expected_rule)}"
             yield Difference(node, place, None, _MISSING[expected_rule.kind], wanted, seen, _EVERY)
+
+
+def _foreign(node: str, table: Table, jumps: Sequence[tuple[Clause, ...]]) -> Iterator[Difference]:
+    """Yield the rules of base chains that are no jumps of kube-proxy, and of the check of node ports that look up none.
+
+    The table is kube-proxy's own, and its base chains have nothing but jumps.
+    """
+    rules = [rule for chain in table.hooks for rule in table.rules(chain) if rule.clauses not in jumps]
+    rules += [rule for rule in table.rules(NODE_PORTS_CHECK_CHAIN) if not is_lookup(rule)]
+    for rule in rules:
+        seen = rule.spec or "an empty rule"
+        yield Difference(node, rule.chain, rule.number, Aspect.UNEXPECTED_RULE, "no such rule", seen, _EVERY)
 
 
 def _shared_pairs(node: str, pairs: Sequence[Pair], missing: Sequence[ExpectedRule[NftRule]]) -> Iterator[Difference]:
@@ -169,6 +183,8 @@ def _shared_pairs(node: str, pairs: Sequence[Pair], missing: Sequence[ExpectedRu
             if wanted_clause != seen_clause:
                 wanted, seen = _texts(wanted_clause, seen_clause)
                 yield Difference(node, rule.chain, rule.number, aspect, wanted, seen, _EVERY)
+        for wanted, seen in _late_matches(expected_rule.rule, rule):
+            yield Difference(node, rule.chain, rule.number, aspect, wanted, seen, _EVERY)
     for expected_rule in missing:
         chain, wanted = expected_rule.rule.chain, expected_rule.rule.spec
         yield Difference(
@@ -177,8 +193,11 @@ def _shared_pairs(node: str, pairs: Sequence[Pair], missing: Sequence[ExpectedRu
 
 
 def _is_of_service_cidrs(rule: NftRule) -> bool:
-    """Whether a rule depends on the cluster's ServiceCIDRs."""
-    return rule.chain == CLUSTER_IPS_CHECK_CHAIN and rule.clause("drop") is not None
+    """Whether a rule depends on the cluster's ServiceCIDRs: it drops what is sent to them."""
+    if rule.chain != CLUSTER_IPS_CHECK_CHAIN or [clause.verb for clause in rule.clauses] != ["match", "drop"]:
+        return False
+    match = rule.clauses[0]
+    return match.subject in ("ip daddr", "ip6 daddr") and not match.operand.startswith("!= ")
 
 
 @dataclass(frozen=True)
@@ -308,6 +327,7 @@ class _TableComparison:
             is_choice = expected_rule.kind is RuleKind.BALANCE and wanted is not None and wanted.verb in _CHOICES
             if wanted != seen and not is_choice:
                 yield _texts(wanted, seen)
+        yield from _late_matches(expected_rule.rule, rule)
 
     def _same_sources(self, wanted: Clause, seen: Clause) -> bool:
         """Whether two matches let in the same addresses; nft merges ranges that overlap and sorts them."""
@@ -453,6 +473,13 @@ def _by_role(wanted: Iterable[Clause], seen: Iterable[Clause]) -> Iterator[tuple
     expected_clauses, seen_clauses = ({_role(clause): clause for clause in clauses} for clauses in (wanted, seen))
     for role in dict.fromkeys((*expected_clauses, *seen_clauses)):
         yield expected_clauses.get(role), seen_clauses.get(role)
+
+
+def _late_matches(wanted: NftRule, seen: NftRule) -> Iterator[tuple[str, str]]:
+    """Yield the texts of two rules where a match of the second follows what it should restrict."""
+    verbs = [clause.verb for clause in seen.clauses]
+    if "match" in verbs[next((place for place, verb in enumerate(verbs) if verb != "match"), len(verbs)) :]:
+        yield wanted.spec, seen.spec
 
 
 def _texts(wanted: Clause | None, seen: Clause | None) -> tuple[str, str]:

@@ -127,6 +127,70 @@ def test_right_rules_do_not_differ(service: ServiceState, node: str) -> None:
     assert iptables(service, node=node) == ()
 
 
+@pytest.mark.parametrize(
+    ("chain", "place"),
+    [
+        ("-A KUBE-SERVICES", "KUBE-SERVICES"),
+        ("-A KUBE-NODEPORTS -p tcp -m comment", "KUBE-NODEPORTS"),
+        ("-A KUBE-PROXY-FIREWALL", "filter KUBE-PROXY-FIREWALL"),
+    ],
+)
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "-j RETURN",
+        "",
+        "-d 10.200.0.0/16 -p tcp -j ACCEPT",
+        "-p tcp -m tcp --dport 9000 -j DNAT --to-destination 192.0.2.1",
+        "-d 10.200.1.9/32 -p tcp -m tcp ! --dport 9000 -j KUBE-SVC-AAAAAAAAAAAAAAAA",
+        "! -d 10.200.1.9/32 -p tcp -m tcp --dport 80 -j KUBE-SVC-AAAAAAAAAAAAAAAA",
+        "-d 10.200.1.9/32 -p tcp -m tcp --dport 80:90 -j KUBE-FW-AAAAAAAAAAAAAAAA",
+    ],
+)
+def test_a_rule_of_no_service_in_a_shared_chain_is_unexpected(rule: str, chain: str, place: str) -> None:
+    """A rule of kube-proxy for another Service is not, and neither is one of another program in a built-in chain."""
+    name = place.rpartition(" ")[2]
+    text = rendered_nodes.iptables_text([RANGED], PROXY, HERE)
+    start = text.index(chain)
+    foreign = "\n".join((f"-A {name} {rule}".rstrip(), "-A PREROUTING -j CNI-HOSTPORT-DNAT", ""))
+    other = f"-A {name} -d 10.200.1.9/32 -p tcp -m tcp --dport 80 -j "
+    other += {"KUBE-SERVICES": "KUBE-SVC-", "KUBE-NODEPORTS": "KUBE-EXT-"}.get(name, "DROP") + "\n"
+    seen = save.parse(text[:start] + foreign + other + text[start:])
+
+    differences = IPTABLES.compare(NodeSnapshot(HERE, seen), RANGED, PROXY)
+
+    assert places(differences) == [(place, Aspect.UNEXPECTED_RULE)]
+
+
+@pytest.mark.parametrize("layout", TableLayout)
+@pytest.mark.parametrize("expression", ["return", "accept", "drop"])
+@pytest.mark.parametrize("chain", ["nat-prerouting", "filter-forward", "nodeport-endpoints-check", "cluster-ips-check"])
+def test_a_rule_that_ends_a_chain_of_kube_proxys_table_is_unexpected(
+    chain: str, expression: str, layout: TableLayout
+) -> None:
+    printed = rendered_nodes.nftables_json([OPEN], PROXY, HERE, layout=layout)
+    foreign = {"rule": {"chain": chain, "expr": [{expression: None}]}}
+    place = next(place for place, item in enumerate(printed["nftables"]) if "rule" in item)
+    printed["nftables"].insert(place, foreign)
+
+    differences = NFTABLES.compare(NodeSnapshot(HERE, nftables=table.parse(printed)), OPEN, PROXY)
+
+    assert places(differences) == [(chain, Aspect.UNEXPECTED_RULE)]
+
+
+def test_a_match_after_what_it_should_restrict_is_a_difference() -> None:
+    printed = rendered_nodes.nftables_json([OPEN], PROXY, HERE)
+    rules = [item["rule"] for item in printed["nftables"] if "rule" in item]
+    marks = next(rule for rule in rules if rule["chain"] == "services" and "mangle" in str(rule))
+    jumps = next(rule for rule in rules if "@affinity-" in str(rule) and "goto" in str(rule))
+    for rule in (marks, jumps):
+        rule["expr"][-2:] = rule["expr"][:-3:-1]
+
+    differences = NFTABLES.compare(NodeSnapshot(HERE, nftables=table.parse(printed)), OPEN, PROXY)
+
+    assert [chain for chain, _ in places(differences)] == [jumps["chain"], "services"]
+
+
 def test_a_missing_refusal_is_named_with_its_table() -> None:
     assert places(iptables(EMPTY, without="-A KUBE-SERVICES -d 10.200.1.7/32")) == [
         ("filter KUBE-SERVICES", Aspect.REFUSAL)
