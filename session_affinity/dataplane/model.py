@@ -379,18 +379,21 @@ def _cluster_ips(service: Mapping[str, Any], release: tuple[int, int]) -> Sequen
 
 
 def _of_family(family: Family, addresses: Iterable[str | None]) -> tuple[str, ...]:
-    return tuple(address for address in _readable(canonical_address, addresses) if family_of(address) == family)
+    return tuple(address for address in readable(canonical_address, addresses) if family_of(address) == family)
 
 
 def _source_ranges(family: Family, ranges: Iterable[str], release: tuple[int, int]) -> tuple[str, ...]:
     """Return the ranges of a family; none when one of them is any address (serviceport.go, newBaseServiceInfo)."""
-    of_family = tuple(cidr for cidr in _readable(canonical_range, ranges) if family_of_range(cidr) == family)
+    of_family = tuple(cidr for cidr in readable(canonical_range, ranges) if family_of_range(cidr) == family)
     is_open = release >= (1, 34) and any(cidr.endswith("/0") for cidr in of_family)
     return () if is_open else of_family
 
 
-def _readable(canonical: Callable[[str], str], texts: Iterable[str | None]) -> Iterator[str]:
-    """Yield the canonical forms; what cannot be parsed is skipped as kube-proxy does (MapIPsByIPFamily)."""
+def readable(canonical: Callable[[str], str], texts: Iterable[str | None]) -> Iterator[str]:
+    """Yield the canonical forms of addresses or ranges; what cannot be parsed is skipped as kube-proxy does.
+
+    Source: MapIPsByIPFamily in pkg/proxy/util/utils.go, GetNodeHostIPs in pkg/util/node/node.go.
+    """
     for text in texts:
         with suppress(ValueError):
             yield canonical(text or "")

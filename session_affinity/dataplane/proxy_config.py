@@ -23,7 +23,7 @@ from session_affinity.dataplane.local_traffic import (
     NodePortAddresses,
     names_loopback,
 )
-from session_affinity.dataplane.model import NEWEST_RELEASE, family_of, family_of_range
+from session_affinity.dataplane.model import NEWEST_RELEASE, canonical_address, family_of, family_of_range, readable
 from session_affinity.errors import ClusterError, UsageError
 from session_affinity.releases import release_of
 from session_affinity.text import listed
@@ -433,7 +433,8 @@ def _addresses(node: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the addresses of a Node in the order in which kube-proxy looks at them (pkg/util/node, GetNodeHostIPs)."""
     listed_addresses = (node.get("status") or {}).get("addresses") or ()
     kinds = ("InternalIP", "ExternalIP")
-    return tuple(item["address"] for kind in kinds for item in listed_addresses if item["type"] == kind)
+    addresses = (item["address"] for kind in kinds for item in listed_addresses if item["type"] == kind)
+    return tuple(readable(canonical_address, addresses))
 
 
 def _pod_cidrs(node: Mapping[str, Any]) -> tuple[str, ...]:

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any, Final
 
-from session_affinity.dataplane.model import HEADLESS_LABEL, PROXY_NAME_LABEL, SERVICE_NAME_LABEL
+from session_affinity.dataplane.model import (
+    HEADLESS_LABEL,
+    PROXY_NAME_LABEL,
+    SERVICE_NAME_LABEL,
+    canonical_address,
+    readable,
+)
 from session_affinity.dataplane.proxy_config import ZONE_LABEL
 from session_affinity.shapes import dimensions as of
 
@@ -102,9 +108,14 @@ class Site:
                     node["metadata"]["name"],
                     str((node["metadata"].get("labels") or {}).get(ZONE_LABEL, "")),
                     tuple(
-                        address["address"]
-                        for address in (node.get("status") or {}).get("addresses") or ()
-                        if address["type"] == "InternalIP"
+                        readable(
+                            canonical_address,
+                            (
+                                address["address"]
+                                for address in (node.get("status") or {}).get("addresses") or ()
+                                if address["type"] == "InternalIP"
+                            ),
+                        )
                     ),
                 )
                 for node in nodes

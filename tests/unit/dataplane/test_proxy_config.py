@@ -207,6 +207,15 @@ def test_what_the_nodes_say_is_added_to_the_settings_of_each() -> None:
     assert [known.of(name).pod_cidrs for name in "abc"] == [("10.10.1.0/24",), (), None]
 
 
+def test_addresses_of_a_node_are_written_as_kube_proxy_does_and_others_overlooked() -> None:
+    """The node of a virtual kubelet may have an empty address, and a cloud provider writes addresses its own way."""
+    internal = ("", "pending", "2001:DB8:0:0::1", "172.030.0.4")
+    known = configs(a=CONFIG).with_nodes([node("a", *(("InternalIP", address) for address in internal))])
+
+    assert known.of("a").node_address("a", "IPv4") == "172.30.0.4"
+    assert known.of("a").node_address("a", "IPv6") == "2001:db8::1"
+
+
 def test_nodes_with_settings_that_rules_depend_on_are_alike() -> None:
     nodes = [node(name, pods=(f"10.10.{number}.0/24",)) for number, name in enumerate("abcd")]
     by_node_cidr = replace(CONFIG, detect_local_mode="NodeCIDR")

@@ -204,3 +204,12 @@ def test_a_site_is_read_from_nodes() -> None:
     }
 
     assert Site.of([node], ["IPv4"], "work").nodes == (SiteNode("a", "east", ("172.30.0.2",)),)
+
+
+def test_a_node_without_a_readable_address_has_none() -> None:
+    addresses = [{"type": "InternalIP", "address": text} for text in ("", "pending", "2001:DB8:0::1")]
+    node = {"metadata": {"name": "virtual"}, "status": {"addresses": addresses}}
+
+    (found,) = Site.of([node], ["IPv4"], "work").nodes
+
+    assert (found.address("IPv4"), found.address("IPv6")) == ("", "2001:db8::1")
