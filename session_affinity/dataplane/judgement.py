@@ -187,7 +187,7 @@ def _of_owners(
     addresses = {address for owner in present for address in owner.cluster_ips}
     addresses |= {address for owner in owners for address in (*owner.external_ips, *owner.balancer_ips)}
     for difference in unused:
-        words = {difference.chain, *_WORD.findall(difference.seen)}
+        words = {difference.chain, *_WORD.findall(f"{difference.seen} {difference.reason}")}
         if any(
             word in names or word.partition("/")[0] in addresses or word.partition(":")[0] in keys for word in words
         ):

@@ -94,10 +94,10 @@ def _rules(node: str, wanted: Iterable[ExpectedChains], ruleset: Ruleset) -> Ite
             for rule in ruleset.rules(chain, table):
                 is_wanted = rule.plain in texts[table, chain] or _is_called_for(rule, keys[table, chain])
                 if not is_wanted and (table, chain, rule.target) != (NAT, SERVICES_CHAIN, NODE_PORTS_CHAIN):
-                    place = chain_in(table, chain)
-                    yield Difference(
-                        node, place, rule.number, Aspect.LEFTOVER, "no such rule", rule.spec or "an empty rule", _REASON
-                    )
+                    place, seen = chain_in(table, chain), rule.spec or "an empty rule"
+                    comment = rule.value("--comment")
+                    reason = f'{_REASON}; its comment is "{comment}"' if comment else _REASON
+                    yield Difference(node, place, rule.number, Aspect.LEFTOVER, "no such rule", seen, reason)
 
 
 def _is_called_for(rule: Rule, keys: Mapping[tuple[Destination, str], None]) -> bool:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from session_affinity.agents import answers
 from session_affinity.dataplane import backends, snapshot
+from session_affinity.dataplane.iptables import save
 from session_affinity.dataplane.judgement import LeftoverQuestion, NodePart, Question, digest, judge, part_of
 from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ServicePort, ServiceState
 from session_affinity.dataplane.proxy_config import ProxyConfig
+from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.errors import NodeError
 from tests import rendered_nodes
-
-if TYPE_CHECKING:
-    from session_affinity.dataplane.snapshot import NodeSnapshot
 
 pytestmark = pytest.mark.unit
 
@@ -65,6 +64,24 @@ def test_rules_that_follow_from_stale_slices_are_named_and_no_difference(mode: s
     found = judge(node(mode, stale, Y), Question(mode, "IPv4", (X, Y)), NodePart(PROXIES[mode], (stale,)))
 
     assert (found.is_equal, found.stale) == (True, ("x",))
+
+
+@pytest.mark.parametrize("of", ["cluster IP", "node port", "health check"])
+def test_refusals_of_a_former_service_are_its_leftovers_by_their_comments(of: str) -> None:
+    """Neither an address nor a name of a chain shows whose they are: another Service may have the cluster IP by now."""
+    port = replace(X.ports[0].without_endpoints(), node_port=30080)
+    gone = replace(Y, ports=(port,), external_policy="Local", health_check_node_port=31000)
+    wanted = {"cluster IP": "-d 10.200.1.6/32", "node port": "--dport 30080", "health check": "--dport 31000"}
+    text = rendered_nodes.iptables_text([X, gone], PROXIES["iptables"], "a")
+    text = text.replace('"default/y"', '"default/y:web has no endpoints"')
+    lines = [line for line in text.splitlines() if "default/y:web" not in line or wanted[of] in line]
+    seen = NodeSnapshot("a", save.parse("\n".join(lines)))
+
+    def leftovers(former: ServiceState) -> int:
+        asked = Question("iptables", "IPv4", (X,), leftovers=LeftoverQuestion((X,), former=(former,)))
+        return len(judge(seen, asked, NodePart(PROXIES["iptables"])).leftovers)
+
+    assert (leftovers(gone), leftovers(replace(gone, name="z"))) == (1, 0)
 
 
 @pytest.mark.parametrize("mode", PROXIES)
