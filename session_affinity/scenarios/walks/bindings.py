@@ -48,10 +48,11 @@ class Bindings:
         self._certain: dict[tuple[str, str, str], Binding] = {}
         self._possible: set[Binding] = set()
 
-    def bind(self, binding: Binding) -> None:
-        """Note a client that was bound, and is bound to no other endpoint of the Service on the node."""
-        others = {other for other in self._possible if _place(other) == _place(binding)}
-        self._possible -= others
+    def bind(self, binding: Binding, stores: Collection[str]) -> None:
+        """Note a client that was bound by the entry in one of the stores, and has none in the others of them."""
+        self._possible = {
+            other for other in self._possible if _place(other) != _place(binding) or other.store not in stores
+        }
         self._certain[_place(binding)] = binding
 
     def places(self) -> frozenset[tuple[str, str]]:
@@ -66,7 +67,11 @@ class Bindings:
                 self._possible.add(binding)
 
     def settle(self, node: str, service: str, stores: Collection[str]) -> None:
-        """Note that a node has these stores of a Service at most: entries of all others are gone."""
+        """Note that a node has these stores of a Service at most: entries of all others are gone.
+
+        A store that is not called for may be there: above 1000 endpoints kube-proxy puts off deleting chains, whose
+        rules keep the lists (pkg/proxy/iptables/proxier.go, largeClusterMode).
+        """
         self._possible = {
             binding
             for binding in self._possible

@@ -251,7 +251,7 @@ class _Run:
         self._is_settled = True
         self._script.append(on_node(node, argv))
         testbed.nodes.run(node, argv).check()
-        self._bindings.bind(Binding(node, name, client, store, names[store].at))
+        self._bindings.bind(Binding(node, name, client, store, names[store].at), certain)
         return True
 
     def _client(self, number: int) -> str:
@@ -360,7 +360,7 @@ class _Run:
             states = self._states(name, node)
             proxy = testbed.proxy_of(node)
             _, possible = stores_on(node, states, backend, proxy) if states else ((), ())
-            self._bindings.settle(node, name, possible)
+            self._bindings.settle(node, name, {*possible, *snapshots[node].lists})
             entries = [entry for state in states for entry in backend.affinity_entries(snapshots[node], state)]
             wrong += self._bindings.wrong(node, name, entries)
         certain = sum(len(self._bindings.certain(node)) for node in nodes)

@@ -24,7 +24,7 @@ def entry(store: str, client: str = X.client) -> AffinityEntry:
 
 def bound() -> Bindings:
     bindings = Bindings()
-    bindings.bind(X)
+    bindings.bind(X, ["store-x", "store-y"])
     return bindings
 
 
@@ -71,9 +71,19 @@ def test_other_nodes_and_services_are_not_concerned() -> None:
     assert not list(bindings.wrong("other", "a", []))
 
 
+def test_a_client_may_have_an_entry_in_a_store_that_was_not_called_for_when_it_was_bound_anew() -> None:
+    bindings = bound()
+    bindings.keep("node", "a", ())
+    bindings.settle("node", "a", {"store-x"})
+    bindings.bind(Binding("node", "a", X.client, "store-y", ""), ["store-y"])
+
+    assert not list(bindings.wrong("node", "a", [entry("store-x"), entry("store-y")]))
+    assert not list(bindings.wrong("node", "a", [entry("store-y")]))
+
+
 def test_a_client_that_is_bound_anew_is_bound_there_alone() -> None:
     bindings = bound()
-    bindings.bind(Binding("node", "a", X.client, "store-y", ""))
+    bindings.bind(Binding("node", "a", X.client, "store-y", ""), ["store-x", "store-y"])
 
     assert not list(bindings.wrong("node", "a", [entry("store-y")]))
 

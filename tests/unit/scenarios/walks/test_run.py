@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from session_affinity.cluster_objects.handmade import states
+from session_affinity.dataplane.backends import IPTABLES
+from session_affinity.dataplane.iptables.expected import endpoint_chains
 from session_affinity.dataplane.model import SERVICE_NAME_LABEL, ServiceState
+from session_affinity.dataplane.xt_recent import Entry, RecentList
 from session_affinity.errors import NodeError
+from session_affinity.nodes.node import Completed
 from session_affinity.scenarios import comparison
 from session_affinity.scenarios.walks.run import run_walk
 from session_affinity.scenarios.walks.slice_cache import RELABELLED
@@ -16,6 +21,12 @@ from session_affinity.scenarios.walks.steps import Bind, Edit, Kind, Restart, Sc
 from session_affinity.scenarios.walks.walk import KINDS, kinds, moves, seeded_walk
 from session_affinity.verdicts.walks import judge_walk
 from tests.walk_world import NODES, World
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from session_affinity.dataplane.snapshot import NodeSnapshot
+    from session_affinity.nodes.by_node import ByNode
 
 WITHOUT_CLIENTS = tuple(kind for kind in kinds(Scope.NODES) if kind.name != "bind")
 
@@ -164,6 +175,55 @@ def test_what_a_walk_created_is_deleted_when_it_is_interrupted() -> None:
         run_walk(world.ground(), seeded_walk(1, 60, WITHOUT_CLIENTS, NODES), "", on_step=interrupt)
 
     assert not world.objects
+
+
+class WorldOfLists(World):
+    """Nodes with recent lists, which chains have that are not used any more where there are many endpoints."""
+
+    def __init__(self, *, is_large: bool) -> None:
+        super().__init__()
+        self.is_large = is_large
+        self.lists: dict[str, dict[str, dict[str, Entry]]] = {node: {} for node in NODES}
+
+    def run(self, node: str, argv: tuple[str, ...]) -> Completed:
+        """Write to lists."""
+        words = argv[argv.index("write") + 1 :]
+        for name, text in zip(words[::2], words[1::2], strict=True):
+            self.lists[node][name].pop(text[1:], None)
+            if text[0] == "+":
+                self.lists[node][name][text[1:]] = Entry(text[1:], 0, 1, 1, (1,))
+        return Completed(node, argv, 0, "", "")
+
+    def read(self, names: Collection[str]) -> ByNode[NodeSnapshot]:
+        return super().read(names).map(self._with_lists)
+
+    def _with_lists(self, node: str, snapshot: NodeSnapshot) -> NodeSnapshot:
+        states, lists = self.proxies[node].written.values(), self.lists[node]
+        used = {state: set(IPTABLES.expected(state, self._config(), node).names) for state in states}
+        chains = {name for of_state in used.values() for name in of_state}
+        called_for = {
+            name for state in states if state.has_affinity for name in endpoint_chains(state) if name in used[state]
+        }
+        for name in [name for name in lists if name not in called_for and (name in chains or not self.is_large)]:
+            del lists[name]
+        lists |= {name: {} for name in called_for if name not in lists}
+        return replace(
+            snapshot, lists={name: RecentList(name, tuple(clients.values())) for name, clients in lists.items()}
+        )
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+@pytest.mark.parametrize("seed", [5, 9])
+def test_bound_clients_are_followed_whether_or_not_unused_lists_stay(seed: int, *, is_large: bool) -> None:
+    of_services = ("create Service", "delete Service", "make Service again")
+    of_slices = ("create slice", "delete slice", "make slice again")
+    wanted = (*of_services, *of_slices, "bind", "wait")
+    walk = seeded_walk(seed, 120, tuple(kind for kind in KINDS if kind.name in wanted), NODES)
+
+    result = run_walk(WorldOfLists(is_large=is_large).ground(), walk, "")
+
+    assert judge_walk(result).ok, result.entries
+    assert result.kept
 
 
 def test_every_kind_applies_in_some_walk() -> None:
