@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
+from session_affinity.clusters.external.rule_settings import pods_past_local_policies, shown_by
 from session_affinity.dataplane.chain_names import CLUSTER_CHAIN
 from session_affinity.dataplane.iptables.expected import MASQUERADE_CHAIN, SERVICES_CHAIN
 from session_affinity.dataplane.local_traffic import BRIDGE_INTERFACE, INTERFACE_NAME_PREFIX
@@ -193,9 +194,10 @@ def from_config_map(api: Api) -> Mapping[str, Any] | None:
 
 
 def from_rules(states: Iterable[NodeSnapshot]) -> dict[str, ProxyConfig]:
-    """Return the settings of each node as far as its rules show them: the mode, and how pods are recognised.
+    """Return the settings of each node as far as its rules show them (``rule_settings``), and how pods are recognised.
 
-    Nodes that tell them by different ranges do not detect local traffic by cluster CIDR.
+    Nodes that tell them by different ranges do not detect local traffic by cluster CIDR. Where all traffic to cluster
+    IPs is masqueraded only Services with a Local policy show that, so that it may not be known.
     """
     by_node: dict[str, list[NodeSnapshot]] = defaultdict(list)
     for state in states:
@@ -214,10 +216,14 @@ def from_rules(states: Iterable[NodeSnapshot]) -> dict[str, ProxyConfig]:
         source = f"{RULES} have several ranges: {several_ways}"
         shown = replace(shown, cluster_cidr=None, detect_local_mode=UNKNOWN, source=source)
     elif interfaces:
-        shown = replace(shown, **_by_interface(*interfaces.pop()))
+        shown = replace(shown, **_by_interface(*next(iter(interfaces))))
     nothing = f"no kube-proxy answers at {METRICS_ADDRESS}, and there are no rules of one"
+    settings = {name: shown_by(of_node, modes[name]) for name, of_node in by_node.items()}
+    if not ranges and not interfaces and any(fields["masquerade_all"] for fields in settings.values()):
+        source = f"{RULES} masquerade all traffic to cluster IPs, and do not show which is that of pods"
+        shown = replace(shown, detect_local_mode=UNKNOWN, source=source)
     return {
-        name: replace(shown, mode=mode)
+        name: replace(shown, mode=mode, **settings[name])
         if mode in (IPTABLES, NFTABLES, IPVS)
         else ProxyConfig(UNKNOWN, None, source=nothing + _missing(by_node[name]))
         for name, mode in modes.items()
@@ -247,6 +253,7 @@ def _ranges(states: Iterable[NodeSnapshot], mode: str) -> Iterable[str]:
             yield from pod_ranges(state.nftables) if state.nftables is not None else ()
         else:
             yield from _not_of_pods(state, "-s")
+            yield from pods_past_local_policies(state, "-s")
 
 
 def _interfaces(states: Iterable[NodeSnapshot], mode: str) -> Iterable[tuple[str, bool]]:
@@ -255,7 +262,7 @@ def _interfaces(states: Iterable[NodeSnapshot], mode: str) -> Iterable[tuple[str
         if mode == NFTABLES:
             names = pod_interfaces(state.nftables) if state.nftables is not None else frozenset()
         else:
-            names = frozenset(_not_of_pods(state, "-i"))
+            names = frozenset((*_not_of_pods(state, "-i"), *pods_past_local_policies(state, "-i")))
         yield from ((name.rstrip("+*"), name.endswith(("+", "*"))) for name in names)
 
 

@@ -119,13 +119,28 @@ def classify(rule: NftRule) -> RuleKind:
 
 
 def pod_ranges(table: Table) -> frozenset[str]:
-    """Return the pod ranges of a table: traffic from other sources is marked for masquerading."""
-    return _not_of_pods(table, "ip saddr", "ip6 saddr")
+    """Return the pod ranges of a table.
+
+    Traffic from other sources is marked for masquerading, and that from them goes past a Local policy.
+    """
+    return _not_of_pods(table, "ip saddr", "ip6 saddr") | _past_local_policies(table, "ip saddr", "ip6 saddr")
 
 
 def pod_interfaces(table: Table) -> frozenset[str]:
     """Return the interfaces of pods in a table, with ``*`` at the end for the beginning of a name."""
-    return _not_of_pods(table, "meta iifname")
+    return _not_of_pods(table, "meta iifname") | _past_local_policies(table, "meta iifname")
+
+
+def _past_local_policies(table: Table, *subjects: str) -> frozenset[str]:
+    chains = [chain for chain in table.printed_rules if chain.startswith(EXTERNAL_CHAIN)]
+    operands = (
+        rule.match_on(subject)
+        for chain in chains
+        for rule in table.rules(chain)
+        for subject in subjects
+        if rule.target.startswith(CLUSTER_CHAIN)
+    )
+    return frozenset(operand for operand in operands if operand)
 
 
 def _not_of_pods(table: Table, *subjects: str) -> frozenset[str]:
