@@ -28,7 +28,10 @@ def release_of(version: str) -> Release:
 
 
 def oldest_release(nodes: Iterable[Mapping[str, Any]]) -> Release:
-    """Return the oldest release of the kubelets of Node objects; each node's kube-proxy is taken to have the same."""
+    """Return the oldest release of the kubelets of Node objects; each node's kube-proxy is taken to have the same.
+
+    Raises UsageError for a kubelet whose version has no release.
+    """
     return min(release_of(node["status"]["nodeInfo"]["kubeletVersion"]) for node in nodes)
 
 

@@ -308,6 +308,11 @@ class ProxyConfigs:
         return tuple(dict.fromkeys(filter(None, (*self.by_node.values(), self.default))))
 
     @property
+    def oldest_release(self) -> Release:
+        """The oldest release of a kube-proxy, as far as they are known; the newest that was read where none is."""
+        return min((config.expected_release for config in self.distinct), default=NEWEST_RELEASE)
+
+    @property
     def mode(self) -> str:
         """The proxy mode in which nodes are judged; ``UNKNOWN`` when that cannot be said.
 

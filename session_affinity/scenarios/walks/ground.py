@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from session_affinity.cluster_objects import handmade
 from session_affinity.cluster_objects.handmade import HandMadeServices
-from session_affinity.dataplane.model import NEWEST_RELEASE
 from session_affinity.kube.resources import ENDPOINT_SLICES, NODES, SERVICES
 from session_affinity.nodes.kube_proxy import KubeProxies
 from session_affinity.scenarios.comparison import compare
@@ -37,8 +36,8 @@ def ground_of(cluster: Cluster, api: Api, nodes: Nodes, deadlines: Deadlines, *,
     services = HandMadeServices(api, cluster.namespace, component=COMPONENT)
     services.delete_all()
     proxies = KubeProxies(nodes, cluster.proxy_configs, cluster.kube_proxy_start, deadlines)
-    release = min((config.expected_release for config in configs.distinct), default=NEWEST_RELEASE)
-    return Ground(api, testbed, services, proxies, _states(api, nodes.family, release) if is_alone else None)
+    others = _states(api, nodes.family, configs.oldest_release) if is_alone else None
+    return Ground(api, testbed, services, proxies, others)
 
 
 def _states(api: Api, family: Family, release: Release) -> tuple[ServiceState, ...]:

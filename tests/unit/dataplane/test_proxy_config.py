@@ -234,6 +234,7 @@ def test_the_release_is_that_of_the_kubelet_where_kube_proxy_did_not_say_it() ->
     assert known.alike("abc", "IPv4") == (("a",), ("b",), ("c",))
     assert ProxyConfigs(default=CONFIG).with_nodes(nodes).of("a").expected_release == (1, 34)
     assert known.of("c").expected_release == NEWEST_RELEASE
+    assert (known.oldest_release, ProxyConfigs().oldest_release) == ((1, 35), NEWEST_RELEASE)
 
 
 @pytest.mark.parametrize(
