@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
+from session_affinity.dataplane.model import canonical_range, readable
 from session_affinity.inspection.objects import is_over, node_addresses, pod_addresses
 from session_affinity.inspection.observation import ClientIdentity, ClientKind
 
@@ -24,7 +25,9 @@ def identify(
     """
     of_nodes = {address: node["metadata"]["name"] for node in nodes or () for address in node_addresses(node)}
     ranges = {
-        ipaddress.ip_network(cidr): str(node["metadata"]["name"]) for node in nodes or () for cidr in _pod_ranges(node)
+        ipaddress.ip_network(cidr): str(node["metadata"]["name"])
+        for node in nodes or ()
+        for cidr in readable(canonical_range, _pod_ranges(node))
     }
     of_pods: Mapping[str, Object] = {
         address: pod

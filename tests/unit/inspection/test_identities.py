@@ -25,6 +25,14 @@ def test_nodes_pods_ranges_and_the_outside() -> None:
     }
 
 
+def test_a_pod_range_may_have_bits_of_hosts() -> None:
+    """Before 1.36 the API takes such ranges, and keeps them."""
+    third = node("worker3", 3)
+    third["spec"] = {"podCIDRs": ["10.10.3.1/24", "none"]}
+
+    assert identify(["10.10.3.7"], [third], [], sees_all_pods=True)["10.10.3.7"].name == "worker3"
+
+
 def test_a_pod_on_the_hosts_network_is_not_told_from_its_node() -> None:
     host = pod("agent", address="172.30.0.2", hostNetwork=True)
 
