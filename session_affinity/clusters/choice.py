@@ -75,8 +75,11 @@ def check(options: ClusterOptions) -> None:
     _check_version(options)
 
 
-def choose(options: ClusterOptions, machine: Machine) -> Choice:
-    """Return the provider that the options mean on a machine; raises UsageError (see ``check``)."""
+def choose(options: ClusterOptions, look_at_machine: Callable[[], Machine]) -> Choice:
+    """Return the provider that the options mean; raises UsageError (see ``check``).
+
+    Where the options decide it, this machine is not looked at.
+    """
     check(options)
     if options.cluster != "auto":
         return Choice(options.cluster, "as asked")
@@ -85,6 +88,7 @@ def choose(options: ClusterOptions, machine: Machine) -> Choice:
         return Choice("external", "because a kubeconfig is named")
     if len(able) == 1:
         return Choice(able[0], f"because only it takes {' and '.join(options.given)}")
+    machine = look_at_machine()
     if machine.engine and machine.kind:
         return Choice("kind", f"because kind is here and {machine.engine} answers")
     return Choice("embedded", f"because {machine.no_engine if machine.kind else 'kind is not on PATH'}")
@@ -110,7 +114,7 @@ def open_cluster(options: ClusterOptions, progress: Progress) -> Iterator[Cluste
     Raises UsageError, PreflightError, BinaryError or ClusterError. An embedded cluster ends with this process even if
     that is killed; what a killed run leaves of another is found by the next.
     """
-    choice = choose(options, look() if options.cluster == "auto" else Machine())
+    choice = choose(options, look)
     progress.note(f"cluster {options.name}: {choice.provider}, {choice.why}")
     with _opener(choice.provider)(options, progress) as cluster:
         yield cluster

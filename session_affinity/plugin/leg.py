@@ -55,6 +55,6 @@ def _provider(config: pytest.Config) -> str:
     if options.cluster != "auto":
         return options.cluster
     try:
-        return choose(options, look()).provider
+        return choose(options, look).provider
     except SuiteError:
         return options.cluster

@@ -40,9 +40,17 @@ FILE = Path("some.kubeconfig")
     ],
 )
 def test_the_provider_and_why(changes: dict[str, object], machine: Machine, provider: str, why: str) -> None:
-    found = choice.choose(replace(ClusterOptions(), **changes), machine)
+    found = choice.choose(replace(ClusterOptions(), **changes), lambda: machine)
 
     assert (found.provider, found.why) == (provider, why)
+
+
+@pytest.mark.parametrize("changes", [{"kubeconfig": FILE}, {"kube_proxy": FILE}, {"cluster": "embedded"}])
+def test_the_machine_is_not_looked_at_where_the_options_decide(changes: dict[str, object]) -> None:
+    def look() -> Machine:
+        raise AssertionError("it was")
+
+    assert choice.choose(replace(ClusterOptions(), **changes), look).provider
 
 
 @pytest.mark.parametrize(
