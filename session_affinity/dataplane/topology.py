@@ -29,7 +29,8 @@ def usable_endpoints(
 ) -> UsableEndpoints:
     """Return the endpoints of a port that a node uses; ``zone`` is the node's, empty when it has none.
 
-    XX
+    Hints choose among ready endpoints only: terminating endpoints that replace them are used whatever their hints are.
+    Without ``with_node_hints`` hints for nodes are overlooked.
     """
     hinted_node = node if with_node_hints else ""
     cluster = _hinted(port.endpoints, hinted_node, zone) if port.has_ready_endpoints else port.endpoints
