@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -49,6 +48,6 @@ def test_a_claim_that_is_selected_alone_is_judged(claim: str, kept: tuple[str, .
     """It holds, or is skipped by a rule."""
     argv = (sys.executable, "-m", "pytest", "-c", ROOT / "pytest.toml", "-m", claim, "--cluster", "embedded", *kept)
 
-    run = subprocess.run(argv, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, check=False)
+    run = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert run.returncode in (ExitCode.HOLDS, ExitCode.NOTHING_JUDGED), run.stdout
