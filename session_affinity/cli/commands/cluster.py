@@ -42,7 +42,9 @@ def command() -> None:
 
 
 def _name(function: Any) -> Any:
-    return click.option("--name", default=CLUSTER_NAME, show_default=True, help="Name of the cluster.")(function)
+    return click.option(
+        "--name", "--cluster-name", default=CLUSTER_NAME, show_default=True, help="Name of the cluster."
+    )(function)
 
 
 def _provider(function: Any) -> Any:
@@ -124,7 +126,7 @@ def up(**request: Any) -> int:
 
 
 @command.command()
-@click.option("--name", help="Only this cluster. Default: all.")
+@click.option("--name", "--cluster-name", help="Only this cluster. Default: all.")
 def status(name: str | None) -> int:
     """Print which clusters there are, and whether all their programs run; exit code 1 unless they do."""
     _require_embedded()
