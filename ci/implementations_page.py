@@ -111,7 +111,7 @@ def render_readme(stored: Sequence[StoredReport], current: str) -> str:
 
 def pages() -> dict[Path, str]:
     """Return the text of every page, by file."""
-    stored, claims = overview.read_directory(REPORTS), catalogue()
+    stored, claims = overview.read_reports([REPORTS]), catalogue()
     return {PAGE: render(stored, claims), KUBE_PROXY / "README.md": render_readme(stored, digest(claims.values()))}
 
 

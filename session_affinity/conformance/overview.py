@@ -78,20 +78,25 @@ class StoredReport:
         return [claim for claim in self.document["claims"] if claim["result"] in outcomes]
 
 
-def read_directory(directory: Path) -> tuple[StoredReport, ...]:
-    """Return the valid reports below a directory, sorted; their files are named ``*report.yaml`` or ``*report.json``.
+def read_reports(places: Iterable[Path]) -> tuple[StoredReport, ...]:
+    """Return valid reports, sorted: those in files, and below directories those named ``*report.yaml`` or ``.json``.
 
-    Raises UsageError when there are none, and SuiteError for a file that is not a valid report.
+    Raises UsageError when a directory has none, and SuiteError for a file that is not a valid report.
     """
-    files = sorted(file for pattern in FILE_NAMES for file in directory.rglob(pattern))
-    if not files:
-        raise UsageError(
-            f"no report below {directory}", next_step=f"name a directory with files {' or '.join(FILE_NAMES)}"
-        )
+    files = dict.fromkeys(file for place in places for file in _files(place))
     stored = [StoredReport(file, reports.read(file)) for file in files]
     for report in stored:
         reports.require_valid(report.document, str(report.file))
     return tuple(sorted(stored, key=lambda report: report.order))
+
+
+def _files(place: Path) -> list[Path]:
+    if not place.is_dir():
+        return [place]
+    files = sorted(file for pattern in FILE_NAMES for file in place.rglob(pattern))
+    if not files:
+        raise UsageError(f"no report below {place}", next_step=f"name a directory with files {' or '.join(FILE_NAMES)}")
+    return files
 
 
 def summary(document: Mapping[str, Any]) -> Iterator[str]:

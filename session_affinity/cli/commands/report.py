@@ -26,7 +26,7 @@ Examples:
   session-affinity check --kubeconfig FILE --report report.yaml     makes a report
   session-affinity report check report.yaml
   session-affinity report show report.yaml
-  session-affinity report table reports/
+  session-affinity report table reports/ report.yaml
   session-affinity report schema > schema.json
 
 docs/report.md of the repository says what a report has, and how to submit one.
@@ -70,13 +70,14 @@ def show(file: Path) -> None:
 
 
 @command.command()
-@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
-def table(directory: Path) -> None:
-    """Print the reports below a directory as a Markdown table of implementations and profiles.
+@click.argument("places", nargs=-1, required=True, type=_FILE, metavar="FILE|DIRECTORY...")
+def table(places: tuple[Path, ...]) -> None:
+    """Print reports as a Markdown table of implementations and profiles.
 
-    Reads the files *report.yaml and *report.json; marks those that were made with another catalogue of claims.
+    Of a directory it reads the files *report.yaml and *report.json below it. Reports that were made with another
+    catalogue of claims are marked.
     """
-    for line in overview.table(overview.read_directory(directory), digest(catalogue().values())):
+    for line in overview.table(overview.read_reports(places), digest(catalogue().values())):
         click.echo(line)
 
 

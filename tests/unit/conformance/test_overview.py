@@ -43,7 +43,7 @@ def test_the_table_has_a_row_for_each_report_in_the_order_of_versions(
     for version in ("v1.9.1", "v1.10.0"):
         report.write(document(description, version, C61=SkipReason.NOT_APPLICABLE), tmp_path / f"{version}-report.yaml")
 
-    stored = overview.read_directory(tmp_path)
+    stored = overview.read_reports([tmp_path])
     head, _, *rows = overview.table(stored, link=lambda one: one.file.name)
 
     assert head.startswith("| implementation | version | mode |")
@@ -53,7 +53,7 @@ def test_the_table_has_a_row_for_each_report_in_the_order_of_versions(
 
 def test_a_report_of_another_catalogue_is_marked(description: RunDescription, tmp_path: Path) -> None:
     report.write(document(description, "v1"), tmp_path / "report.json")
-    stored = overview.read_directory(tmp_path)
+    stored = overview.read_reports([tmp_path])
 
     assert "0.2.0, another catalogue |" in list(overview.table(stored, "sha256:0"))[2]
     assert "0.2.0 |" in list(overview.table(stored, stored[0].digest))[2]
@@ -73,10 +73,10 @@ def test_a_directory_without_reports_or_with_a_broken_one_is_refused(
     description: RunDescription, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match="no report below"):
-        overview.read_directory(tmp_path)
+        overview.read_reports([tmp_path])
 
     broken = copy.deepcopy(document(description, "v1"))
     broken["claims"].pop()
     report.write(broken, tmp_path / "x-report.yaml")
     with pytest.raises(SuiteError, match=r"x-report\.yaml is no valid report"):
-        overview.read_directory(tmp_path)
+        overview.read_reports([tmp_path])
