@@ -67,6 +67,7 @@ def test_a_client_leaves_an_endpoint_that_becomes_unready(
     "An endpoint that becomes ready again does not take back its former clients",
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
+    known=(known_behaviour.UNUSED_CHAINS_KEPT,),
 )
 def test_an_endpoint_that_becomes_ready_again_does_not_take_back_its_clients(
     client: Client, endpoint_changes: EndpointChanges, check: Check
@@ -200,6 +201,7 @@ def test_a_rolling_update_loses_no_request(client: Client, endpoint_changes: End
     "A changed selector binds clients to the newly selected pods without a lost request",
     promised_by=API,
     source=sources.SELECTOR_FIELD,
+    known=(known_behaviour.UNUSED_CHAINS_KEPT,),
 )
 def test_a_changed_selector_binds_clients_to_the_newly_selected_pods(
     client: Client, endpoint_changes: EndpointChanges, check: Check
@@ -345,6 +347,7 @@ def test_renaming_the_port_clears_its_affinity_entries(
     promised_by=KUBE_PROXY,
     source=sources.SYNC_BOTH,
     modes=BOTH_MODES,
+    known=(known_behaviour.UNUSED_CHAINS_KEPT,),
 )
 def test_a_recreated_service_starts_without_affinity_entries(
     endpoint_changes: EndpointChanges, testbed: Testbed, check: Check
@@ -422,6 +425,7 @@ def test_withdrawn_addresses_leave_no_rule_and_clients_stay_bound(
     "Switching traffic policies moves a client only when its endpoint may no longer be used",
     promised_by=API,
     source=sources.INTERNAL_POLICY_FIELD,
+    known=(known_behaviour.UNUSED_CHAINS_KEPT,),
 )
 def test_switching_policies_moves_a_client_only_when_it_must(
     client: Client, endpoint_changes: EndpointChanges, check: Check

@@ -21,7 +21,8 @@ class KnownBehaviour:
 
     ``what`` completes "kube-proxy" in a sentence; ``link`` is the public report. It is in the versions from ``since``
     on, before ``until``: minor versions such as ``1.32``; empty where it has always been, or where no version mends it.
-    ``modes`` are the proxy modes that have it; empty for all.
+    ``modes`` are the proxy modes that have it; empty for all. ``above`` is a number of endpoints, of all Services
+    together, up to which it is not seen; where there are more, a judge says whether a violation follows from it.
     """
 
     what: str
@@ -29,6 +30,7 @@ class KnownBehaviour:
     since: str = ""
     until: str = ""
     modes: tuple[str, ...] = ()
+    above: int = 0
 
     def is_in(self, version: str, mode: str) -> bool:
         """Return whether a version of kube-proxy, such as ``v1.37.2``, has it in a proxy mode.
@@ -45,7 +47,9 @@ class KnownBehaviour:
     def versions(self) -> str:
         """The versions that have it, in words."""
         since = f"from {self.since} on" if self.since else "in every version"
-        return f"{since}, before {self.until}" if self.until else since
+        until = f", before {self.until}" if self.until else ""
+        size = f", above {self.above} endpoints" if self.above else ""
+        return f"{since}{until}{size}"
 
     def __str__(self) -> str:
         return f"kube-proxy {self.what} ({self.versions}): {self.link}"
@@ -82,9 +86,21 @@ TABLE_DELETED: Final = KnownBehaviour(
     f"{_ISSUES}/129128",
     modes=("nftables",),
 )
+UNUSED_CHAINS_KEPT: Final = KnownBehaviour(
+    "puts off deleting the chains of former endpoints, so that one that is back within syncPeriod finds the affinity"
+    " entries that it had",
+    "https://github.com/kubernetes/kubernetes/pull/110334",
+    modes=("iptables",),
+    above=1000,
+)
+"""See largeClusterMode in pkg/proxy/iptables/proxier.go."""
 
 
 def known_behaviour(behaviours: Iterable[KnownBehaviour], versions: Iterable[str], mode: str) -> KnownBehaviour | None:
-    """Return the first behaviour that some of these versions of kube-proxy has in a proxy mode; None if none has."""
+    """Return the first behaviour that some of these versions of kube-proxy has in a proxy mode; None if none has.
+
+    Those that depend on the number of endpoints are left out.
+    """
     of_nodes = tuple(versions)
-    return next((known for known in behaviours if any(known.is_in(version, mode) for version in of_nodes)), None)
+    everywhere = (known for known in behaviours if not known.above)
+    return next((known for known in everywhere if any(known.is_in(version, mode) for version in of_nodes)), None)

@@ -132,6 +132,9 @@ class Backend(Protocol):
     def existing_stores(self, snapshot: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
         """Return the affinity stores of a Service that exist on a node."""
 
+    def unused_stores(self, snapshot: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
+        """Return the affinity stores that a node keeps for former endpoints of a Service, and rightly."""
+
     def affinity_entries(
         self, snapshot: NodeSnapshot, service: ServiceState, hz: int | None = None
     ) -> tuple[AffinityEntry, ...]:

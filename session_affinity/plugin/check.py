@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Final
 from session_affinity import recorder
 from session_affinity.errors import SuiteError
 from session_affinity.kube.api import ApiError
+from session_affinity.plugin.selection import expect_known_behaviour
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import pytest
 
     from session_affinity.claims import Claim
     from session_affinity.cluster_objects.services import Services
@@ -27,20 +30,20 @@ _NOT_FOUND: Final = 404
 class Check:
     """Asserts the verdicts of one test.
 
-    ``properties`` are those of its test report, ``record`` is its evidence. ``require_pods`` raises SuiteError when the
-    run lost a sample pod: what looks like a violated claim may then follow from that.
+    ``record`` is its evidence. ``require_pods`` raises SuiteError when the run lost a sample pod: what looks like a
+    violated claim may then follow from that.
     """
 
     def __init__(
         self,
+        item: pytest.Item,
         claim: Claim,
-        properties: list[tuple[str, object]],
         services: Services,
         record: TestRecord,
         require_pods: Callable[[], None],
     ) -> None:
+        self._item = item
         self._claim = claim
-        self._properties = properties
         self._services = services
         self._record = record
         self._require_pods = require_pods
@@ -52,13 +55,15 @@ class Check:
         ``headline`` replaces the verdict's own when the claim holds.
         """
         text = headline if headline and verdict.ok else verdict.headline
-        others = [entry for entry in self._properties if entry[0] != HEADLINE]
-        self._properties[:] = [*others, (HEADLINE, text)]
+        properties = self._item.user_properties
+        properties[:] = [*(entry for entry in properties if entry[0] != HEADLINE), (HEADLINE, text)]
         if verdict.service is not None:
             self._record_objects(verdict.service)
         self._record.add(recorder.Conclusion(verdict, self._claim))
         if not verdict.ok:
             self._require_pods()
+            if verdict.known is not None and verdict.known in self._claim.known:
+                expect_known_behaviour(self._item, verdict.known)
             raise AssertionError(verdict.explain(self._claim))
 
     def _record_objects(self, service: ServiceState) -> None:

@@ -206,12 +206,19 @@ def expect_differences(item: pytest.Item) -> None:
     serves = judgeable.kube_proxy_serves
     known = known_behaviour(claim.known, judgeable.versions, judgeable.proxy_mode) if serves else None
     if known:
-        item.config.stash[KNOWN_BEHAVIOURS][claim.id] = known
-        reason = f"a known behaviour: {known}"
+        expect_known_behaviour(item, known)
     elif judgeable.not_bound and claim.promised_by is Promise.KUBE_PROXY:
-        reason = MAY_DIFFER.format(reason=judgeable.not_bound)
-    else:
-        return
+        _expect_violation(item, MAY_DIFFER.format(reason=judgeable.not_bound))
+
+
+def expect_known_behaviour(item: pytest.Item, known: KnownBehaviour) -> None:
+    """Expect that a claim is violated by what kube-proxy is known to do wrong; also while its test runs."""
+    if claim := claim_of(item):
+        item.config.stash[KNOWN_BEHAVIOURS][claim.id] = known
+        _expect_violation(item, f"a known behaviour: {known}")
+
+
+def _expect_violation(item: pytest.Item, reason: str) -> None:
     item.add_marker(pytest.mark.xfail(reason=reason, raises=AssertionError, strict=False))
 
 

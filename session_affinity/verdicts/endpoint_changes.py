@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from session_affinity.claims.known_behaviour import UNUSED_CHAINS_KEPT
 from session_affinity.dataplane.backend import of_client
 from session_affinity.errors import NothingObservedError
 from session_affinity.text import lines_or
@@ -38,7 +39,8 @@ def judge_step(result: ScenarioResult, step: ScenarioStep, client: ClientId) -> 
     if before.usable:
         require_observed(before.answers, f"requests of {client} before {step}")
     findings = [*_unbound(before, client, step), *_after(before, after, client), *_during(before, after, client)]
-    answers = Verdict(f"{step}: {_outcome(before, after)}", tuple(findings), after.service)
+    known = UNUSED_CHAINS_KEPT if findings and _has_only_moved_back(before, after, client) else None
+    answers = Verdict(f"{step}: {_outcome(before, after)}", tuple(findings), after.service, known=known)
     if not after.sync.states:
         return answers
     rules = _judge_rules(after)
@@ -72,16 +74,19 @@ def judge_no_entries(step: StepResult, backend: Backend) -> Verdict:
     require_observed(step.states, f"nodes after {step.step}")
     expected = len(backend.affinity_stores(step.service))
     require_observed(range(expected), f"endpoints of {step.service.key} after {step.step}")
-    findings = []
+    findings, are_known = [], []
     for name, state in step.states.items():
         entries, stores = backend.affinity_entries(state, step.service), backend.existing_stores(state, step.service)
         if entries or len(stores) != expected:
             seen = lines_or(entries, f"{len(stores)} {backend.store_kind}s")
             findings.append(Finding(name, f"{expected} {backend.store_kind}s without entries", seen, step.step))
+            bound_to = {entry.endpoint.pod for entry in entries}
+            are_known.append(len(stores) == expected and bound_to <= set(step.returned.get(name, ())))
     headline = f"{step.step}: no entries on {len(step.states)} nodes"
     if findings:
         headline = f"{step.step}: entries, or no {backend.store_kind}s, on {len(findings)} nodes"
-    return Verdict(headline, tuple(findings), step.service)
+    known = UNUSED_CHAINS_KEPT if findings and all(are_known) else None
+    return Verdict(headline, tuple(findings), step.service, known=known)
 
 
 def judge_entry_kept(result: ScenarioResult, step: ScenarioStep, client: ClientId, backend: Backend) -> Verdict:
@@ -175,6 +180,13 @@ def _during(before: StepResult, after: StepResult, client: ClientId) -> Iterator
     if bound_to and strayed:
         expected = f"answers from {bound_to} only, which the client is bound to"
         yield Finding(client.pod, expected, _endpoints_text(strayed), after.step)
+
+
+def _has_only_moved_back(before: StepResult, after: StepResult, client: ClientId) -> bool:
+    """Whether a client only went to an endpoint that is back, and whose affinity store its node had kept."""
+    endpoints = {answer.endpoint for answer in (*after.during, *after.answers)}
+    returned = after.returned.get(client.node, ())
+    return after.answers.only_endpoint in returned and endpoints <= {_bound_to(before), *returned}
 
 
 def _stays_with(before: StepResult, after: StepResult) -> str | None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sized
 
     from session_affinity.claims import Claim
+    from session_affinity.claims.known_behaviour import KnownBehaviour
     from session_affinity.dataplane.model import ServiceState
     from session_affinity.verdicts.spread import SpreadVerdict
 
@@ -38,7 +39,9 @@ class Verdict:
     """Whether a claim holds, with its numbers.
 
     ``headline`` is the number or phrase that sums the verdict up, whether or not the claim holds. ``context`` are lines
-    that help to understand a failure. ``spread`` has the numbers of a claim about an even distribution.
+    that help to understand a failure. ``spread`` has the numbers of a claim about an even distribution. ``known`` is
+    what kube-proxy is known to do wrong where the observation shows that everything that contradicts the claim follows
+    from it.
     """
 
     headline: str
@@ -46,6 +49,7 @@ class Verdict:
     service: ServiceState | None = None
     context: tuple[str, ...] = ()
     spread: SpreadVerdict | None = None
+    known: KnownBehaviour | None = None
 
     def __repr__(self) -> str:
         return f"<{'holds' if self.ok else 'does not hold'}: {self.headline}>"
@@ -99,4 +103,8 @@ def combine(*verdicts: Verdict) -> Verdict:
     headline = "; ".join(dict.fromkeys(verdict.headline for verdict in (wrong or verdicts)))
     context = tuple(dict.fromkeys(line for verdict in wrong for line in verdict.context))
     spread = next((verdict.spread for verdict in (*wrong, *verdicts) if verdict.spread), None)
-    return Verdict(headline, findings, (wrong or list(verdicts))[0].service, context, spread)
+    known = {verdict.known for verdict in wrong}
+    return Verdict(
+        *(headline, findings, (wrong or list(verdicts))[0].service, context, spread),
+        known=known.pop() if len(known) == 1 else None,
+    )

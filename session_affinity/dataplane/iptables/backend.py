@@ -89,6 +89,10 @@ class Iptables:
         """Return the recent lists of a Service that exist on a node."""
         return tuple(name for name in endpoint_chains(service) if name in snapshot.lists)
 
+    def unused_stores(self, snapshot: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:
+        """Return the recent lists of chains that no packet gets to, and that kube-proxy has not deleted yet."""
+        return tuple(name for name in queries.deferred_chains(service, snapshot.ruleset) if name in snapshot.lists)
+
     def affinity_entries(
         self, snapshot: NodeSnapshot, service: ServiceState, hz: int | None = None
     ) -> tuple[AffinityEntry, ...]:

@@ -119,6 +119,17 @@ class RuleIndex:
         return {name: target for name, target in targets if target}
 
     @cached_property
+    def chains_in_use(self) -> frozenset[str]:
+        """The chains of the nat table that rules of shared chains lead to, directly or through others of them."""
+        found: set[str] = set()
+        ahead = [*ENTRY_CHAINS]
+        while ahead:
+            targets = {rule.target for rule in self.ruleset.rules(ahead.pop())} - found
+            found |= targets
+            ahead += targets
+        return frozenset(found)
+
+    @cached_property
     def has_uncommented_rules(self) -> bool:
         """Whether a KUBE-SEP chain has a rule without a comment: it was written while there were 1000 endpoints."""
         return any(not self.is_commented((name,)) for name in self.endpoint_targets)

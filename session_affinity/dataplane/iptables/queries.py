@@ -64,6 +64,15 @@ def is_deletion_deferred(service: ServiceState, ruleset: Ruleset) -> bool:
     return index_of(ruleset).has_uncommented_rules and not _entry_rules(chains, ruleset)
 
 
+def deferred_chains(service: ServiceState, ruleset: Ruleset) -> tuple[str, ...]:
+    """Return the KUBE-SEP chains of a Service that no packet gets to where kube-proxy puts off their deletion."""
+    index = index_of(ruleset)
+    if not index.has_uncommented_rules:
+        return ()
+    chains = dict.fromkeys((*endpoint_chain_targets(service, ruleset), *endpoint_chains(service)))
+    return tuple(chain for chain in chains if ruleset.chain(chain) and chain not in index.chains_in_use)
+
+
 def endpoint_chain_targets(service: ServiceState, ruleset: Ruleset) -> Mapping[str, str]:
     """Return the node's KUBE-SEP chains of a Service with their DNAT targets, those of former endpoints included.
 

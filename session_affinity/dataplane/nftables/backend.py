@@ -125,6 +125,10 @@ class Nftables:
         """Return the affinity sets of a Service that exist on a node."""
         return tuple(name for name in affinity_sets(service) if name in _table(snapshot).sets)
 
+    def unused_stores(self, snapshot: NodeSnapshot, service: ServiceState) -> tuple[str, ...]:  # noqa: ARG002
+        """Return none: kube-proxy deletes the sets of former endpoints in the sync that stops using them."""
+        return ()
+
     def affinity_entries(
         self, snapshot: NodeSnapshot, service: ServiceState, hz: int | None = None
     ) -> tuple[AffinityEntry, ...]:

@@ -31,7 +31,8 @@ class StepResult:
     follow; none where nodes cannot be read. ``usable`` are the pods that may answer the client. ``frees`` says that the
     client may move although its endpoint is one of them before and after. ``flows`` has, for each flow of datagrams,
     the answers from the change to the next one; at least one of them was sent when the client's node had processed the
-    change.
+    change. ``returned`` are, for each node, the pods that were no endpoints before the change and are again, and whose
+    affinity stores the node had not deleted.
     """
 
     step: ScenarioStep
@@ -44,6 +45,7 @@ class StepResult:
     usable: tuple[str, ...] = ()
     frees: bool = False
     flows: tuple[Answers, ...] = ()
+    returned: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def states(self) -> Mapping[str, NodeSnapshot]:

@@ -157,10 +157,22 @@ class _Run:
                 differences=differences,
                 usable=self._usable(running.service),
                 frees=bool(change and change.frees),
+                returned=self._returned(running),
             )
             running.steps.append(result)
             running.moments.append((at, after))
         self._wait_for_answers(changed, after)
+
+    def _returned(self, running: _RunningScenario) -> dict[str, tuple[str, ...]]:
+        """Return, by node, the endpoints of a Service whose affinity stores the node kept since they last were some."""
+        if not running.steps or not running.steps[-1].states:
+            return {}
+        before, backend = running.steps[-1], self._testbed.backend
+        stores = backend.affinity_stores(running.service)
+        return {
+            node: tuple(stores[name].pod for name in backend.unused_stores(state, before.service) if name in stores)
+            for node, state in before.states.items()
+        }
 
     def _wait_for_answers(self, changed: Iterable[_RunningScenario], after: float) -> None:
         for running in self._running.values():

@@ -173,6 +173,43 @@ def test_a_known_behaviour_fails_no_run_in_its_versions_and_says_when_it_is_gone
     assert "passes after all: C08, although it is known that kube-proxy forgets (from 1.32 on, before 1.37)" in output
 
 
+MANY_ENDPOINTS = """
+from dataclasses import replace
+from session_affinity.claims.known_behaviour import UNUSED_CHAINS_KEPT
+from session_affinity.plugin.selection import learn
+
+@pytest.fixture(scope="session")
+def proxy_configs(pytestconfig):
+    learn(pytestconfig, proxy_mode="iptables", versions=("v1.37.2",))
+
+@claimed("C11", "A violation that follows from many endpoints", promised_by=KUBE_PROXY, known=(UNUSED_CHAINS_KEPT,))
+def test_many(check):
+    check(replace(VIOLATED, known=UNUSED_CHAINS_KEPT))
+
+@claimed("C12", "A violation that does not", promised_by=KUBE_PROXY, known=(UNUSED_CHAINS_KEPT,))
+def test_other_reason(check):
+    check(VIOLATED)
+
+@claimed("C13", "A claim that has no such behaviour", promised_by=KUBE_PROXY)
+def test_no_such_behaviour(check):
+    check(replace(VIOLATED, known=UNUSED_CHAINS_KEPT))
+
+@claimed("C14", "A claim that holds", promised_by=KUBE_PROXY, known=(UNUSED_CHAINS_KEPT,))
+def test_holds(check):
+    check(HOLDS)
+"""
+
+
+def test_a_behaviour_that_depends_on_size_is_known_where_the_verdict_says_so(pytester: pytest.Pytester) -> None:
+    code, output, document = run(pytester, MANY_ENDPOINTS, "--cluster=embedded", "-p", "fixtures.cluster")
+
+    assert code == 1, output
+    assert results(document) == {"C11": "differs", "C12": "failed", "C13": "failed", "C14": "passed"}
+    assert "above 1000 endpoints" in document["claims"][0]["message"]
+    assert document["claims"][0]["link"]
+    assert document["passesAfterAll"] == []
+
+
 @pytest.mark.parametrize("options", [("--implementation-version=main",), ("--differences=missing.yaml",)])
 def test_options_that_cannot_be_honoured_are_a_usage_error(pytester: pytest.Pytester, options: tuple[str, ...]) -> None:
     code, output, document = run(pytester, HOLDS, "--cluster=embedded", *options)

@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from ci.claims_page import collect_claims
-from session_affinity.claims.known_behaviour import IPVS_SHORT_TIMEOUTS, KnownBehaviour, known_behaviour
+from session_affinity.claims.known_behaviour import (
+    IPVS_SHORT_TIMEOUTS,
+    UNUSED_CHAINS_KEPT,
+    KnownBehaviour,
+    known_behaviour,
+)
 from session_affinity.errors import UsageError
 
 pytestmark = pytest.mark.unit
@@ -41,6 +46,11 @@ def test_one_node_with_such_a_version_is_enough() -> None:
     assert known_behaviour((ALWAYS, MENDED), ("v1.37.2", "v1.36.1"), "nftables") is MENDED
     assert known_behaviour((ALWAYS, MENDED), ("v1.37.2",), "nftables") is None
     assert known_behaviour((), ("v1.36.1",), "iptables") is None
+
+
+def test_a_behaviour_that_depends_on_size_is_known_by_observation_alone() -> None:
+    assert known_behaviour((UNUSED_CHAINS_KEPT,), ("v1.37.2",), "iptables") is None
+    assert UNUSED_CHAINS_KEPT.versions == "in every version, above 1000 endpoints"
 
 
 def test_the_text_has_the_versions_and_the_report() -> None:

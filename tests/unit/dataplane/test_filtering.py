@@ -29,6 +29,7 @@ from session_affinity.dataplane.nftables.layout import FIREWALL_CHAIN, TableLayo
 from session_affinity.dataplane.nftables.layout import port_chains as nft_port_chains
 from session_affinity.dataplane.proxy_config import ProxyConfig
 from session_affinity.dataplane.snapshot import NodeSnapshot
+from session_affinity.dataplane.xt_recent import RecentList
 from tests import rendered_nodes
 
 if TYPE_CHECKING:
@@ -557,6 +558,31 @@ def test_a_deleted_service_may_have_chains_where_rules_have_no_comments_and_none
     objects = IPTABLES.objects_of(NodeSnapshot(HERE, save.parse("\n".join(lines))), deleted)
 
     assert bool(objects) is (has_entry or not is_large)
+
+
+@pytest.mark.parametrize(
+    ("is_large", "removed", "unused"),
+    [
+        (False, " -j {sep}", ()),
+        (True, " -j {sep}", (0,)),
+        (True, " -j {svc}", (0, 1)),
+        (True, "nothing", ()),
+    ],
+)
+def test_lists_of_chains_that_no_packet_gets_to_are_unused_stores_where_rules_have_no_comments(
+    removed: str, unused: tuple[int, ...], *, is_large: bool
+) -> None:
+    service, other = many(2), replace(many(3), name="another", cluster_ips=("10.200.1.9",))
+    text = rendered_nodes.iptables_text([service, other], PROXY, HERE, is_large=is_large)
+    stores = tuple(IPTABLES.affinity_stores(service))
+    ending = removed.format(sep=stores[0], svc=iptables_expected.port_chains(service)[0])
+    kept = [line for line in text.splitlines() if not line.endswith(ending)]
+    lists = {name: RecentList(name, ()) for name in stores}
+
+    found = IPTABLES.unused_stores(NodeSnapshot(HERE, save.parse("\n".join(kept)), lists=lists), service)
+
+    assert len(kept) < len(text.splitlines()) or removed == "nothing"
+    assert found == tuple(stores[place] for place in unused)
 
 
 def test_a_former_endpoints_chain_that_a_rule_leads_to_is_a_difference_in_any_cluster() -> None:

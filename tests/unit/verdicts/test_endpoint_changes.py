@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from session_affinity.claims.known_behaviour import UNUSED_CHAINS_KEPT
 from session_affinity.dataplane.backends import IPTABLES
 from session_affinity.dataplane.differences import Aspect, Difference
 from session_affinity.errors import NothingObservedError
@@ -21,6 +22,7 @@ from session_affinity.verdicts.endpoint_changes import (
     judge_step_rules,
     judge_steps,
 )
+from session_affinity.verdicts.verdict import Verdict, combine
 from tests.unit.verdicts.conftest import CLIENT, CLIENT_ID, HOME, explained
 
 if TYPE_CHECKING:
@@ -183,6 +185,61 @@ def test_a_node_without_lists_is_no_evidence_of_no_entries(world: World) -> None
     sync = SyncResult((world.service,), {"a": world.node("a", lists={})}, {}, {}, {}, 0.5)
 
     assert "seen: 0 lists" in explained(judge_no_entries(step(world, sync=sync), IPTABLES))
+
+
+@pytest.mark.parametrize(
+    ("returned", "lists", "known"),
+    [
+        ({}, {1: {CLIENT: (3,)}}, False),
+        ({"b": (B,)}, {1: {CLIENT: (3,)}}, True),
+        ({"b": (B,)}, {1: {CLIENT: (3,)}, 2: {CLIENT: (3,)}}, False),
+        ({"a": (B,)}, {1: {CLIENT: (3,)}}, False),
+    ],
+)
+def test_entries_of_an_endpoint_whose_chain_was_kept_are_known(
+    world: World, returned: dict[str, tuple[str, ...]], lists: dict[int, dict[str, tuple[int, ...]]], *, known: bool
+) -> None:
+    verdict = judge_no_entries(replace(read_step(world, a={}, b=lists), returned=returned), IPTABLES)
+
+    assert not verdict.ok
+    assert verdict.known is (UNUSED_CHAINS_KEPT if known else None)
+
+
+@pytest.mark.parametrize(
+    ("returned", "during", "after", "known"),
+    [
+        ({HOME: (B,)}, (A, B), (B, B), True),
+        ({HOME: (B,)}, (A, None), (B, B), False),
+        ({HOME: (B,)}, (A, C), (B, B), False),
+        ({HOME: (B,)}, (A, C), (C, C), False),
+        ({HOME: (B,)}, (A, A), (B, A), False),
+        ({"elsewhere": (B,)}, (A, B), (B, B), False),
+        ({}, (A, B), (B, B), False),
+    ],
+)
+def test_a_client_that_moves_to_an_endpoint_whose_chain_was_kept_is_known(
+    world: World,
+    returned: dict[str, tuple[str, ...]],
+    during: tuple[str | None, ...],
+    after: tuple[str | None, ...],
+    *,
+    known: bool,
+) -> None:
+    changed = step(world, after, during=world.answers(*during), returned=returned)
+
+    verdict = judge_step(result(step(world, (A, A)), changed), FIRST, CLIENT_ID)
+
+    assert not verdict.ok
+    assert verdict.known is (UNUSED_CHAINS_KEPT if known else None)
+
+
+def test_a_verdict_of_several_parts_is_known_when_all_that_do_not_hold_are(world: World) -> None:
+    known = judge_no_entries(replace(read_step(world, b={1: {CLIENT: (3,)}}), returned={"b": (B,)}), IPTABLES)
+    other, right = judge_no_entries(read_step(world, a={2: {CLIENT: (3,)}}), IPTABLES), Verdict("right")
+
+    assert combine(right, known).known is UNUSED_CHAINS_KEPT
+    assert combine(known, other).known is None
+    assert combine(right).known is None
 
 
 def test_a_client_keeps_its_entry_for_the_endpoint_that_answered(world: World) -> None:
