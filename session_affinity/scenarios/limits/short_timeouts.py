@@ -5,6 +5,7 @@ Requests are scheduled in the client's pod, as in the shared wait, so that its s
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -16,7 +17,7 @@ from session_affinity.traffic.answers import target
 from session_affinity.traffic.schedule import ScheduledRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from session_affinity.dataplane.model import ServiceState
     from session_affinity.testbed.testbed import SyncResult, Testbed
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
 TRIALS: Final = 20
 """Services whose clients must be free to choose another endpoint."""
 KEPT_TRIALS: Final = 6
-"""Services whose clients must be kept."""
+"""Services with a raised timeout, whose clients must be kept."""
 SECOND: Final = 1
+SOON_TRIALS: Final = 8
+"""Services with a timeout of one second whose clients must be kept."""
 SOON: Final = 0.4
-"""The moment of the request after which a client must be kept, in seconds after the first request."""
-OVER: Final = 3.0
-"""The moment of the request after which it must be free: more than a second after ``SOON``, however late that was."""
+"""How long a client that must be kept for a second is silent, in seconds."""
+OVER: Final = 4.0
+"""The moment of the request after which it must be free, in seconds after the first request."""
 LOWERED_TO: Final = 2
 RAISED_FROM: Final = 4
 RAISED_TO: Final = 86400
@@ -40,7 +43,7 @@ RAISED_AT: Final = RAISED_FROM + 1.0
 
 @dataclass(frozen=True)
 class ShortTimeouts:
-    """Trials of a timeout of one second, before and after it was over, and of a lowered and a raised timeout.
+    """Trials of a timeout of one second, of a shorter and a longer silence, and of a lowered and a raised timeout.
 
     ``lowered`` and ``raised`` are empty if the dataplane keeps the expiry of existing entries. ``sync`` is the sync of
     the client's node after these patches.
@@ -60,19 +63,20 @@ def observe(testbed: Testbed) -> ShortTimeouts:
     """
     client = testbed.client
     patches = testbed.reads_rules and testbed.backend.counts_connections
-    second = [ServiceRequest("second", CLIENT_IP, SECOND)] * TRIALS
+    second = [ServiceRequest("second", CLIENT_IP, SECOND)] * (SOON_TRIALS + TRIALS)
     lowered = [ServiceRequest("lowered", CLIENT_IP, DEFAULT_TIMEOUT)] * (TRIALS if patches else 0)
     raised = [ServiceRequest("raised", CLIENT_IP, RAISED_FROM)] * (KEPT_TRIALS if patches else 0)
     since = time.monotonic()
     created = testbed.services.create_all([*second, *lowered, *raised])
-    seconds, down, up = created[:TRIALS], created[TRIALS : 2 * TRIALS or None], created[2 * TRIALS :]
+    rest = iter(created)
+    soon, late, down = (list(itertools.islice(rest, size)) for size in (SOON_TRIALS, TRIALS, len(lowered)))
+    up = list(rest)
     try:
         testbed.wait_for_client_sync(*created, since=since)
-        # Those that are to be asked again soon come last: what a request takes is silence for the others.
-        beginning = _step(0, [*down, *up, *seconds])
-        first, again, over = client.follow([beginning, _step(SOON, seconds), _step(OVER, seconds)])
-        kept = tuple(_trial(service, first, again) for service in seconds)
-        free = tuple(_trial(service, again, over) for service in seconds)
+        steps = [_step(0, [*down, *up, *late]), *_pairs(soon), _step(OVER, late)]
+        first, *pairs, over = client.follow(steps)
+        kept = tuple(_trial(service, *pair) for service, pair in zip(soon, itertools.pairwise(pairs), strict=True))
+        free = tuple(_trial(service, first, over) for service in late)
         if not patches:
             return ShortTimeouts(kept, free)
         since = time.monotonic()
@@ -91,6 +95,15 @@ def observe(testbed: Testbed) -> ShortTimeouts:
     finally:
         for service in created:
             testbed.services.delete(service)
+
+
+def _pairs(services: Sequence[ServiceState]) -> Iterator[ScheduledRequest]:
+    """Yield requests, two to each Service: what those to many Services take is no silence of one.
+
+    Each step but the first begins with the second request to a Service, and goes on with the first one to the next.
+    """
+    for number, pair in enumerate(itertools.pairwise([None, *services, None]), 1):
+        yield _step(number * SOON, [service for service in pair if service])
 
 
 def _step(at: float, services: Sequence[ServiceState]) -> ScheduledRequest:
