@@ -91,15 +91,17 @@ class Coordinator:
         self._secret = secret
         self._version = version
         self._agents: dict[str, _Agent] = {}
+        self._pods: dict[str, list[str]] = {}
         self._refused: dict[str, int] = {}
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Let an agent in that has the secret of the run; a newer connection of a node replaces an older one."""
+        """Let an agent in that has the secret of the run; it replaces one of its own pod, or of an older one."""
         handshake = CoordinatorHandshake(self._secret, self._version)
         try:
             async with asyncio.timeout(HANDSHAKE_SECONDS):
                 writer.write(handshake.greeting())
                 who, session, proof = handshake.accept(await reader.readuntil(b"\n"))
+                self._require_latest(who)
                 writer.write(proof)
                 await writer.drain()
         except (
@@ -117,6 +119,17 @@ class Coordinator:
         self._agents[who.node] = _Agent(who, session, reader, writer)
         if former:
             former.writer.close()
+
+    def _require_latest(self, who: Identity) -> None:
+        """Raise CallerRefusedError for an agent whose successor is connected.
+
+        A pod that was deleted by force runs on until its node has ended it: it would take its place again and again.
+        """
+        pods, connected = self._pods.setdefault(who.node, []), self._agents.get(who.node)
+        if who.pod not in pods:
+            pods.append(who.pod)
+        if connected and not connected.reader.at_eof() and pods.index(who.pod) < pods.index(connected.who.pod):
+            raise CallerRefusedError(f"{who.pod} on {who.node}: its successor {connected.who.pod} is connected")
 
     async def fan_out(self, request: Mapping[str, Any], send: Callable[[Any], None]) -> None:
         """Ask the nodes of a request, and send their answers as they come in lists of node, header and data."""

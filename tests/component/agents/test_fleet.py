@@ -59,11 +59,11 @@ def require_agents(fleet: LoopbackFleet, *names: str) -> None:
 class Agent:
     """A real agent in a thread, on a node that has what a function prints."""
 
-    def __init__(self, at: Secret, secret: bytes, node: str = "a") -> None:
+    def __init__(self, at: Secret, secret: bytes, node: str = "a", pod: str = "agent-a") -> None:
         self.commands: list[Sequence[str]] = []
         self.error: Exception | None = None
         self._connection = socket.create_connection((at.host, at.port), timeout=SECONDS)
-        self._who = Identity(node, f"agent-{node}", __version__)
+        self._who = Identity(node, pod, __version__)
         self._thread = threading.Thread(target=self._serve, args=(secret,), daemon=True)
         self._thread.start()
 
@@ -164,6 +164,31 @@ def test_a_killed_agent_is_missing_until_its_successor_is_connected(fleet: Loopb
     assert list(without.readable) == ["b"]
     assert without.missing.keys() == {"a"}
     assert (list(again.readable), again.missing) == (["a", "b"], {})
+
+
+def test_an_agent_does_not_take_the_place_of_its_successor(fleet: LoopbackFleet) -> None:
+    """A pod that was deleted by force runs on for seconds, and connects again as soon as it is replaced."""
+    at = fleet.reached_at()
+    with contextlib.ExitStack() as agents:
+
+        def start(pod: str) -> Agent:
+            agent = Agent(at, at.secret, pod=pod)
+            agents.callback(agent.kill)
+            return agent
+
+        start("first")
+        assert poll(lambda: fleet.connected(10.0) == {"a": "first"}, SECONDS)
+        second = start("second")
+        assert poll(lambda: fleet.connected(10.0) == {"a": "second"}, SECONDS)
+
+        again = start("first")
+        assert poll(lambda: again.error is not None, SECONDS)
+        assert fleet.connected(10.0) == {"a": "second"}
+        assert fleet.refused(10.0) == {"first on a: its successor second is connected": 1}
+
+        second.kill()
+        start("first")
+        assert poll(lambda: fleet.connected(10.0) == {"a": "first"}, SECONDS)
 
 
 def test_a_caller_without_the_secret_is_asked_nothing_and_told_nothing(fleet: LoopbackFleet) -> None:
