@@ -65,7 +65,8 @@ def answer(node: str, asked: dict[str, Any], data: bytes, run: Run) -> tuple[dic
         case Op.JUDGE:
             return _judge(node, asked, zlib.decompress(data).decode(), run)
         case Op.READ:
-            return {}, zlib.compress(run(_read_argv(asked)).encode())
+            argv = _read_argv(asked)
+            return {}, zlib.compress(snapshot.whole(node, lambda: run(argv)).encode())
         case Op.PAGES:
             return {}, zlib.compress(run(PAGES_ARGV).encode())
         case Op.METRICS:
@@ -102,7 +103,7 @@ def _judge(node: str, asked: dict[str, Any], text: str, run: Run) -> tuple[dict[
     argv = snapshot.READ_RULES_ARGV.get((question.mode, question.family))
     if argv is None:
         raise NodeError(f"{node}: an agent judges no rules of {question.mode} mode")
-    printed = run(argv)
+    printed = snapshot.whole(node, lambda: run(argv))
     read = snapshot.parse(node, printed)
     found = judgement.judge(read, question, part)
     header: dict[str, Any] = {

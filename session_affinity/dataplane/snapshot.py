@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+import tenacity
+
 from session_affinity.dataplane import conntrack, xt_recent
 from session_affinity.dataplane.iptables import save
 from session_affinity.dataplane.model import FAMILIES, Family
@@ -19,13 +21,15 @@ from session_affinity.dataplane.nftables import table
 from session_affinity.errors import NodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from session_affinity.dataplane.conntrack import Flow
     from session_affinity.dataplane.iptables.save import Ruleset
     from session_affinity.dataplane.nftables.table import Table
     from session_affinity.dataplane.xt_recent import Clock, ClockSample, RecentList
 
+READS: Final = 10
+"""How often rules are read that change while they are read."""
 _MARK: Final = "@@affinity "
 
 _WORDS: Final = r"""
@@ -219,6 +223,41 @@ def of_another(node: str, read: NodeSnapshot) -> NodeSnapshot:
         read_until=None,
         rules_only=True,
     )
+
+
+def whole(node: str, read: Callable[[], str]) -> str:
+    """Return what a command of this module prints, which is read again while its rules are torn.
+
+    On a busy node iptables-save (1.8.9, nf_tables) now and then fetches a table again because it changed meanwhile, and
+    prints what it had fetched before too: 6 of 7300 reads at a load of 50, with up to 18 times the same rules. Raises
+    NodeError when that happens ``READS`` times in a row, and what ``read`` raises.
+    """
+    reading = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(READS),
+        retry=tenacity.retry_if_result(is_torn),
+        retry_error_callback=lambda _: "",
+    )
+    if text := reading(read):
+        return text
+    raise NodeError(
+        f"{node}: iptables-save printed chains twice, {READS} times in a row: the rules changed while it read them",
+        next_step="see what writes rules on the node all the time",
+    )
+
+
+def is_torn(stdout: str) -> bool:
+    """Return whether the rules that a command of this module printed have a chain twice in one table."""
+    _, rules = dict(_sections(stdout)).get("rules", ("", ""))
+    chains: set[str] = set()
+    for line in rules.splitlines():
+        if line.startswith("*"):
+            chains.clear()
+        elif line.startswith(":"):
+            name = line.split(" ", 1)[0]
+            if name in chains:
+                return True
+            chains.add(name)
+    return False
 
 
 def parse(node: str, stdout: str) -> NodeSnapshot:

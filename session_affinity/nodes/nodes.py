@@ -335,11 +335,11 @@ class Nodes:
         if lists:
             argv = snapshot.with_clock(argv, lists)
         command = tuple(argv)
-        return self._with_sample(
-            self._reads.read(
-                (name, command), lambda: snapshot.parse(name, self._run(name, command, seconds).check().stdout)
-            )
-        )
+
+        def read() -> NodeSnapshot:
+            return snapshot.parse(name, snapshot.whole(name, lambda: self._run(name, command, seconds).check().stdout))
+
+        return self._with_sample(self._reads.read((name, command), read))
 
     def _with_sample(self, state: NodeSnapshot) -> NodeSnapshot:
         if state.jiffies is not None:

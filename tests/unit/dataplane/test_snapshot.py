@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -158,3 +158,44 @@ def test_the_lists_of_a_clock_are_arguments_of_the_command() -> None:
     printed = subprocess.run(argv, capture_output=True, text=True, check=True)
     assert printed.stderr == ""
     assert snapshot.parse("n", printed.stdout).uptime is not None
+
+
+WHOLE: Final = "*filter\n:KUBE-SERVICES - [0:0]\n:KUBE-FORWARD - [0:0]\nCOMMIT\n*nat\n:KUBE-SERVICES - [0:0]\nCOMMIT"
+TORN: Final = "*filter\n:KUBE-FORWARD - [0:0]\n:KUBE-FORWARD - [0:0]\n-A KUBE-FORWARD -j DROP\nCOMMIT"
+
+
+def printed(rules: str) -> str:
+    return f"@@affinity rules iptables-save\n{rules}\n@@affinity clock\n:x\n:x\n@@affinity end\n"
+
+
+@pytest.mark.parametrize(
+    ("stdout", "torn"),
+    [
+        (printed(WHOLE), False),
+        (printed(TORN), True),
+        (printed(""), False),
+        ("@@affinity nft\n{}\n", False),
+        ("", False),
+    ],
+)
+def test_rules_with_a_chain_twice_in_a_table_are_torn(stdout: str, *, torn: bool) -> None:
+    assert snapshot.is_torn(stdout) is torn
+
+
+def test_torn_rules_are_read_again() -> None:
+    outputs = [printed(TORN), printed(TORN), printed(WHOLE), printed(TORN)]
+
+    assert snapshot.whole("a", lambda: outputs.pop(0)) == printed(WHOLE)
+    assert outputs == [printed(TORN)]
+
+
+def test_rules_that_stay_torn_are_an_error_of_their_node() -> None:
+    reads = iter(range(100))
+
+    def read() -> str:
+        next(reads)
+        return printed(TORN)
+
+    with pytest.raises(NodeError, match=r"^a: iptables-save printed chains twice, 10 times in a row"):
+        snapshot.whole("a", read)
+    assert next(reads) == snapshot.READS
