@@ -11,7 +11,7 @@ from session_affinity.claims import BOTH_MODES, IPTABLES, KUBE_PROXY, NFTABLES, 
 from session_affinity.cluster_objects.services import NO_AFFINITY
 from session_affinity.dataplane.model import CLIENT_IP
 from session_affinity.plugin.claims import claim
-from session_affinity.traffic.answers import target
+from session_affinity.traffic.answers import Answers, target
 from session_affinity.verdicts.lists import (
     judge_entries_cleared,
     judge_moved_entries,
@@ -48,10 +48,11 @@ def test_a_client_is_in_one_list_with_one_stamp_per_connection(
     Expected: no entry at first; then one live entry of the client with 20 stamps; then one with 32, the most that a
         list keeps.
     """
-    rounds = [(0, nodes.read_one(client.node))]
+    answers = Answers(())
+    rounds = [(answers, nodes.read_one(client.node))]
     for connections in (20, 40):
-        client.request(target(sticky_service), count=20, name=f"requests up to {connections}")
-        rounds.append((connections, nodes.read_one(client.node)))
+        answers += client.request(target(sticky_service), count=20, name=f"requests up to {connections}")
+        rounds.append((answers, nodes.read_one(client.node)))
 
     verdict = judge_one_entry(sticky_service, client.id, rounds, nodes.hz(client.node))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from session_affinity.dataplane.backend import of_client
 from session_affinity.dataplane.backends import IPTABLES, NFTABLES
@@ -20,24 +20,31 @@ if TYPE_CHECKING:
     from session_affinity.traffic.client import ClientId
 
 
+SYN_REPEATED_AFTER: Final = 1.0
+"""In seconds: after so long Linux sends the first packet of a connection again (net/tcp.h, TCP_TIMEOUT_INIT)."""
+
+
 def judge_one_entry(
-    service: ServiceState, client: ClientId, rounds: Sequence[tuple[int, NodeSnapshot]], hz: int
+    service: ServiceState, client: ClientId, rounds: Sequence[tuple[Answers, NodeSnapshot]], hz: int
 ) -> Verdict:
     """Judge that the client is in exactly one list, live, with a stamp for each connection, up to 32 by default.
 
-    ``rounds`` has the client's node after each round of requests, with the number of connections so far; 0 is before
-    any. ``hz`` is the tick rate of the node. Raises NothingObservedError when no round has connections.
+    ``rounds`` has the client's node after each round of requests, with the answers so far; none is before any. The
+    first packet of a connection that took a second or longer may have been sent again, and stamped again. ``hz`` is
+    the tick rate of the node. Raises NothingObservedError when no round has connections.
     """
-    require_observed([count for count, _ in rounds if count], f"connections of {client} to {service.key}")
+    require_observed([answers for answers, _ in rounds if len(answers)], f"connections of {client} to {service.key}")
     findings: list[Finding] = []
     figures: list[str] = []
-    for connections, state in rounds:
+    for answers, state in rounds:
+        connections, repeated = len(answers), sum(answer.seconds >= SYN_REPEATED_AFTER for answer in answers)
         entries = of_client(IPTABLES.affinity_entries(state, service, hz), client.address)
-        stamps = min(connections, state.max_stamps)
+        stamps, most = (min(number, state.max_stamps) for number in (connections, connections + repeated))
         seen = [len(entry.stamps) for entry in entries if entry.is_live]
         figures.append(f"{'+'.join(map(str, seen)) or '0'} stamps after {connections}")
-        if seen != ([stamps] if connections else []):
-            expected = f"one live entry with {stamps} stamps" if connections else "no entry"
+        if not (len(seen) == 1 and stamps <= seen[0] <= most if connections else not seen):
+            number = f"{stamps} stamps" if most == stamps else f"{stamps} to {most} stamps"
+            expected = f"one live entry with {number}" if connections else "no entry"
             findings.append(
                 Finding(
                     state.node,

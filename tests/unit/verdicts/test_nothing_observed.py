@@ -493,9 +493,11 @@ ROWS: Final[dict[Callable[..., object], dict[str, Row]]] = {
     lists.judge_one_entry: {
         "empty": lambda world: lists.judge_one_entry(world.service, CLIENT_ID, [], HZ),
         "before any request only": lambda world: lists.judge_one_entry(
-            world.service, CLIENT_ID, [(0, world.node(HOME))], HZ
+            world.service, CLIENT_ID, [(world.answers(), world.node(HOME))], HZ
         ),
-        "no entry": lambda world: lists.judge_one_entry(world.service, CLIENT_ID, [(20, world.node(HOME))], HZ),
+        "no entry": lambda world: lists.judge_one_entry(
+            world.service, CLIENT_ID, [(world.answers(*["webpod1"] * 20), world.node(HOME))], HZ
+        ),
     },
     lists.judge_one_element: {
         "empty": lambda world: lists.judge_one_element(
