@@ -17,12 +17,12 @@ from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT
 from session_affinity.experiment import ALL_STAY
 from session_affinity.plugin.claims import claim
 from session_affinity.scenarios.expiry.plan import TIMEOUT_SECONDS, Group
-from session_affinity.scenarios.expiry.trials import Contact
 from session_affinity.verdicts.expiry import (
     Window,
     judge_free,
     judge_kept,
     judge_no_renewal_by_traffic,
+    judge_renewed,
     just_after,
     just_before,
 )
@@ -141,7 +141,7 @@ def test_a_silent_client_is_free_just_after_the_timeout(
     promised_by=KUBE_PROXY,
     source=sources.AFFINITY_STORES,
 )
-def test_every_new_connection_renews_the_timeout(expiry: Observations, check: Check, deadline_scale: float) -> None:
+def test_every_new_connection_renews_the_timeout(expiry: Observations, check: Check) -> None:
     """The timeout counts from the last connection: an active client does not lose its session after a fixed time.
 
     The API speaks of a maximum time and does not say when it begins.
@@ -152,7 +152,7 @@ def test_every_new_connection_renews_the_timeout(expiry: Observations, check: Ch
     """
     trials = expiry.of(Group.SLIDING)
 
-    verdict = judge_kept(trials, just_after(TIMEOUT_SECONDS, deadline_scale), since=Contact.BEFORE_RENEWAL)
+    verdict = judge_renewed(trials, TIMEOUT_SECONDS)
 
     check(verdict)
 

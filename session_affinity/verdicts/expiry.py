@@ -80,6 +80,20 @@ def judge_kept(trials: Sequence[Trial], window: Window, *, since: Contact = Cont
     return Verdict(headline, findings, (moved or timely)[0].service, _records(moved))
 
 
+def judge_renewed(trials: Sequence[Trial], timeout: float) -> Verdict:
+    """Judge that a contact renewed clients: none moved, the timeout being over since the contact before it alone.
+
+    Raises NothingObservedError and UntimelyError as ``judge_kept`` does.
+    """
+    _require_contacts(trials, Contact.BEFORE_RENEWAL)
+    if failed := _failed(trials):
+        return failed
+    bound = [trial for trial in trials if trial.silence().high < timeout]
+    if len(bound) * 2 < len(trials):
+        raise _untimely(trials, Window(0, timeout), Contact.LAST)
+    return judge_kept(bound, Window(timeout, 2 * timeout), since=Contact.BEFORE_RENEWAL)
+
+
 def judge_free(trials: Sequence[Trial], window: Window, *, least: int = FREE_TRIALS) -> Verdict:
     """Judge that silent clients choose anew: of so many trials at least one moved.
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from session_affinity.scenarios.expiry.trials import Contact, Trial
+from session_affinity.scenarios.expiry.trials import Trial
 from session_affinity.verdicts.expiry import (
     UntimelyError,
     Window,
     judge_free,
     judge_kept,
     judge_no_renewal_by_traffic,
+    judge_renewed,
     just_after,
     just_before,
 )
@@ -114,15 +115,26 @@ def test_a_silence_whose_bounds_reach_past_the_timeout_is_no_evidence(world: Wor
         judge_kept([unstamped], just_before(30))
 
 
-def test_a_renewed_client_is_judged_from_its_first_contact(world: World) -> None:
+def sliding(world: World, renewed: int, probed: int, *, moved: bool = False) -> Trial:
+    """Return a client that was asked again and once more, so many seconds after its first request."""
     stamp = 4295540812
-    contacts = (world.contact("webpod1", 100), world.contact("webpod1", 110), world.contact("webpod1", 131))
-    sliding = Trial(world.service, contacts, 0, (stamp, stamp + 10 * HZ), stamp + 31 * HZ, hz=HZ)
+    endpoints, moments = ("webpod1", "webpod1", "webpod2" if moved else "webpod1"), (0, renewed, probed)
+    contacts = tuple(world.contact(name, 100 + at) for name, at in zip(endpoints, moments, strict=True))
+    return Trial(world.service, contacts, 0, (stamp, stamp + renewed * HZ), stamp + probed * HZ, hz=HZ)
 
-    assert (
-        judge_kept([sliding] * 6, just_after(30), since=Contact.BEFORE_RENEWAL).headline
-        == "sticky at 31.00 s, 6 of 6 stayed"
-    )
+
+def test_a_renewed_client_is_judged_from_its_first_contact(world: World) -> None:
+    assert judge_renewed([sliding(world, 10, 31)] * 6, 30).headline == "sticky at 31.00 s, 6 of 6 stayed"
+    assert judge_renewed([sliding(world, 12, 40)] * 6, 30).headline == "sticky at 40.00 s, 6 of 6 stayed"
+    assert not judge_renewed([sliding(world, 10, 31, moved=True)] * 6, 30).ok
+
+
+@pytest.mark.parametrize(("renewed", "probed"), [(10, 29), (10, 41)])
+def test_a_client_that_need_not_be_renewed_or_may_be_free_is_no_evidence(
+    world: World, renewed: int, probed: int
+) -> None:
+    with pytest.raises(UntimelyError):
+        judge_renewed([sliding(world, renewed, probed, moved=True)] * 6, 30)
 
 
 def test_slow_machines_have_wider_windows() -> None:

@@ -427,6 +427,11 @@ ROWS: Final[dict[Callable[..., object], dict[str, Row]]] = {
         "no probe": lambda world: expiry.judge_kept([trial(world, A)], WINDOW),
         "all lost": lambda world: expiry.judge_kept([trial(world, None, None)], WINDOW),
     },
+    expiry.judge_renewed: {
+        "empty": lambda _: expiry.judge_renewed([], 30),
+        "no probe": lambda world: expiry.judge_renewed([trial(world, A, A)], 30),
+        "all lost": lambda world: expiry.judge_renewed([trial(world, None, None, None)], 30),
+    },
     expiry.judge_free: {
         "empty": lambda _: expiry.judge_free([], WINDOW),
         "no probe": lambda world: expiry.judge_free([trial(world, A)], WINDOW),
