@@ -101,7 +101,7 @@ def test_a_silent_client_stays_bound_until_just_before_the_timeout(
     """Sessions must last as long as configured; also the control for C24, where the same clients are free.
 
     Preconditions: 6 Services with ClientIP, patched in place from 10800 to 30 seconds.
-    Steps: a request to each; another 29 s later.
+    Steps: a request to each; another 28 s later.
     Expected: the same endpoint answers, for every Service.
     """
     trials = expiry.of(Group.KEPT)

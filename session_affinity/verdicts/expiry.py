@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.model import ServiceState
     from session_affinity.scenarios.expiry.trials import Gap, Trial
 
-EARLIEST_SECONDS: Final = 2.5
+EARLIEST_SECONDS: Final = 4.0
 """How long before the timeout a probe still shows that a client is kept until the timeout."""
 LATEST_SECONDS: Final = 3.0
 """How long after the timeout a probe still shows that a client is free once it is over."""

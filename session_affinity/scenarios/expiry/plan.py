@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS: Final = 30
 RENEWED_AT: Final = 10.0
-JUST_BEFORE: Final = TIMEOUT_SECONDS - 1.0
+JUST_BEFORE: Final = TIMEOUT_SECONDS - 2.0
 JUST_AFTER: Final = TIMEOUT_SECONDS + 1.5
 """The middle of the window in which a probe counts: on a busy machine the first requests take a second longer."""
 FIRST_REQUESTS: Final = 2.5

@@ -50,9 +50,9 @@ def test_one_client_that_moved_early_does_not_hold(world: World) -> None:
     assert "seen: answered by webpod2" in explained(verdict)
 
 
-@pytest.mark.parametrize("gap", [30.0, 30.5, 27.4], ids=["at-the-timeout", "too-late", "too-early"])
+@pytest.mark.parametrize("gap", [30.0, 30.5, 25.9], ids=["at-the-timeout", "too-late", "too-early"])
 def test_a_probe_outside_its_window_is_no_evidence_that_a_client_is_kept(world: World, gap: float) -> None:
-    with pytest.raises(UntimelyError, match=r"clients were to be silent for 27.5 s to 30 s"):
+    with pytest.raises(UntimelyError, match=r"clients were to be silent for 26 s to 30 s"):
         judge_kept([trial(world, gap, moved=True)] * 6, just_before(30))
 
 
@@ -138,7 +138,7 @@ def test_a_client_that_need_not_be_renewed_or_may_be_free_is_no_evidence(
 
 
 def test_slow_machines_have_wider_windows() -> None:
-    assert (just_before(30, 2), just_after(30, 2)) == (Window(25, 30), Window(30, 36))
+    assert (just_before(30, 2), just_after(30, 2)) == (Window(22, 30), Window(30, 36))
     assert just_before(30, 100) == Window(15, 30)
 
 

@@ -21,7 +21,7 @@ def moments(group: Group) -> list[float]:
 
 
 def test_each_group_has_its_moments() -> None:
-    assert moments(Group.KEPT) == [0, 29]
+    assert moments(Group.KEPT) == [0, 28]
     assert moments(Group.EXPIRED) == [0, 31.5]
     assert moments(Group.SLIDING) == [0, 10, 31.5]
     assert moments(Group.CONTROL) == [0, 31.5]
