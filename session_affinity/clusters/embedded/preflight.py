@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _MOUNT_SETATTR = (5, 12)
 """The kernel that mount_setattr(2) came with."""
 _IPV6_SETTINGS = Path("/proc/sys/net/ipv6/conf")
+_PROC = Path("/proc")
 _INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
 INOTIFY_PER_NODE = 13
 """Inotify instances per node, counted on running clusters: containerd, its shims, kubelet and kube-proxy."""
@@ -202,12 +203,20 @@ def _require_inotify(nodes: int) -> None:
     needed = nodes * INOTIFY_PER_NODE
     if limit >= AMPLE_INOTIFY + needed:
         return
-    used = sum(map(_is_inotify, Path("/proc").glob("[0-9]*/fd/*")))
+    used = sum(map(_inotify_instances, _PROC.glob("[0-9]*")))
     if used + needed > limit:
         raise PreflightError(
             f"{used} of {limit} inotify instances are in use, and a cluster of {nodes} nodes needs about {needed} more",
             next_step="run sysctl -w fs.inotify.max_user_instances=1024, or take another cluster down",
         )
+
+
+def _inotify_instances(process: Path) -> int:
+    """Return how many a process has; none when it has ended."""
+    try:
+        return sum(map(_is_inotify, (process / "fd").iterdir()))
+    except OSError:
+        return 0
 
 
 def _is_inotify(descriptor: Path) -> bool:

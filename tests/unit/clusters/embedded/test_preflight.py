@@ -113,6 +113,23 @@ def test_ipv6_features_are_tested_when_the_cluster_needs_ipv6(
     assert feature in dual.value.what
 
 
+def test_a_process_that_has_ended_has_no_inotify_instances(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    limit, descriptors = tmp_path / "limit", tmp_path / "7" / "fd"
+    limit.write_text("53\n")
+    descriptors.mkdir(parents=True)
+    (descriptors / "0").symlink_to("/dev/null")
+    (descriptors / "1").symlink_to("anon_inode:inotify")
+    (tmp_path / "8").mkdir()
+    monkeypatch.setattr(preflight, "_INOTIFY_LIMIT", limit)
+    monkeypatch.setattr(preflight, "_PROC", tmp_path)
+
+    preflight._require_inotify(4)
+
+    (descriptors / "2").symlink_to("anon_inode:inotify")
+    with pytest.raises(PreflightError, match="2 of 53 inotify instances are in use"):
+        preflight._require_inotify(4)
+
+
 def test_too_few_inotify_instances_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     limit = tmp_path / "limit"
     monkeypatch.setattr(preflight, "_INOTIFY_LIMIT", limit)
