@@ -93,6 +93,11 @@ class NodePortComparison:
         if self.proxy.refuses_localhost_node_ports:
             yield from self._refusals(ports)
 
+    def leftovers(self, ports: Iterable[ServicePort]) -> Iterator[Difference]:
+        """Yield what refuses node ports of a Service that is not kube-proxy's, or not any more."""
+        for port in ports:
+            yield from self._refusal(port, "")
+
     def _lookups(self, chain: str, wanted: Sequence[NftRule], seen: Iterable[NftRule]) -> Iterator[Difference]:
         missing = [rule.clauses for rule in wanted]
         for rule in seen:
@@ -117,15 +122,17 @@ class NodePortComparison:
     def _refusals(self, ports: Iterable[ServicePort]) -> Iterator[Difference]:
         """Yield node ports that kube-proxy has to refuse on loopback addresses, since it does not listen there."""
         serves_tcp = names_loopback(self.proxy.node_port_addresses)
-        refusals = self.table.maps.get(LOCALHOST_REFUSALS, {})
         for port in ports:
             protocol = port.protocol.lower()
-            key = (protocol, str(port.node_port))
-            wanted = "" if protocol == "tcp" and serves_tcp else f"goto {LOCALHOST_REJECT_CHAIN}{protocol}"
-            seen = refusals.get(key, "")
-            if port.node_port and seen != wanted:
-                texts = (f"{' . '.join(key)}: {verdict or 'no such element'}" for verdict in (wanted, seen))
-                yield self._at(LOCALHOST_REFUSALS, None, *texts)
+            is_served = protocol == "tcp" and serves_tcp
+            yield from self._refusal(port, "" if is_served else f"goto {LOCALHOST_REJECT_CHAIN}{protocol}")
+
+    def _refusal(self, port: ServicePort, wanted: str) -> Iterator[Difference]:
+        key = (port.protocol.lower(), str(port.node_port))
+        seen = self.table.maps.get(LOCALHOST_REFUSALS, {}).get(key, "")
+        if port.node_port and seen != wanted:
+            texts = (f"{' . '.join(key)}: {verdict or 'no such element'}" for verdict in (wanted, seen))
+            yield self._at(LOCALHOST_REFUSALS, None, *texts)
 
     def _at(self, place: str, rule: int | None, wanted: str, seen: str) -> Difference:
         aspect = _ASPECTS.get(place, Aspect.REFUSAL if place == LOCALHOST_REFUSALS else Aspect.EXTERNAL)

@@ -207,3 +207,22 @@ def test_node_ports_that_are_refused_at_localhost(addresses: tuple[str, ...], pr
     assert seen == ({protocol.lower(): {"goto": {"target": verdict.removeprefix("goto ")}}} if verdict else {})
     assert NFTABLES.compare(NodeSnapshot(NODE, nftables=table.parse(printed)), service, proxy) == ()
     assert nftables_node_ports.expected_rules(NODE, "IPv6", proxy) is not None
+
+
+def test_node_ports_of_services_of_others_are_not_refused_at_localhost() -> None:
+    proxy = replace(PROXY, mode="nftables", node_port_addresses=("primary", "localhost"), feature_gates=GATE)
+    (port,) = SERVICE.ports
+    service = replace(SERVICE, ports=(replace(port, protocol="UDP"),))
+    of_another_proxy = replace(service, cluster_ips=())
+    without, left = (
+        NodeSnapshot(NODE, nftables=table.parse(rendered_nodes.nftables_json(services, proxy, NODE)))
+        for services in ([], [service])
+    )
+
+    assert NFTABLES.compare(without, of_another_proxy, proxy) == ()
+    found = {difference.chain: difference for difference in NFTABLES.compare(left, of_another_proxy, proxy)}
+    refusal = found["localhost-nodeport-reject-ports"]
+    assert (refusal.expected, refusal.seen) == (
+        f"udp . {port.node_port}: no such element",
+        f"udp . {port.node_port}: goto localhost-nodeport-reject-udp",
+    )
