@@ -100,7 +100,7 @@ def test_at_localhost_a_node_port_leads_to_one_endpoint(localhost_node_port: Loc
 )
 def test_only_the_node_of_the_node_port_has_the_affinity_entry(
     host_network_client: Client,
-    node_port_targets: NodePortTargets,
+    judged_node_ports: NodePortTargets,
     path_services: PathServices,
     testbed: Testbed,
     check: Check,
@@ -114,13 +114,13 @@ def test_only_the_node_of_the_node_port_has_the_affinity_entry(
         answered through this node.
     """
     service = path_services.node_port_unused
-    path_services.sync.require(*node_port_targets.addresses)
-    targets = node_port_targets.labelled_targets(service)
+    path_services.sync.require(*judged_node_ports.addresses)
+    targets = judged_node_ports.labelled_targets(service)
     answers = host_network_client.request(*targets, count=REQUESTS)
-    states = testbed.nodes.read(node_port_targets.addresses)
+    states = testbed.nodes.read(judged_node_ports.addresses)
 
     requests = PathRequests(service, host_network_client.id, targets, answers)
-    verdict = judge_entries_by_node(testbed.backend, requests, node_port_targets.target_to_node(service), states)
+    verdict = judge_entries_by_node(testbed.backend, requests, judged_node_ports.target_to_node(service), states)
 
     check(verdict)
 
