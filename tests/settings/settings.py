@@ -94,6 +94,7 @@ SETTINGS: Final = (
     Setting(
         "one node in the other mode",
         {"nodes": {"worker3": {"mode": "the other"}}},
+        dict.fromkeys(("C46b", "C46d"), "the client's node .* has an endpoint"),
         left_out="-worker3: its kube-proxy runs in {other} mode, and claims about nodes are judged in {mode} mode",
     ),
 )
