@@ -276,10 +276,8 @@ class _TableComparison:
         """Yield the differences of the rules that look up node ports, which depend on nodePortAddresses."""
         if any(port.node_port for port in self.service.ports):
             comparison = NodePortComparison(self.node, self.service.family, self.proxy, self.table, self._service)
-            is_served = bool(self.service.cluster_ips)
-            yield from (
-                comparison.differences(self.service.ports) if is_served else comparison.leftovers(self.service.ports)
-            )
+            compared = comparison.differences if self.service.cluster_ips else comparison.leftovers
+            yield from compared(self.service.ports)
 
     def _chain(self, chain: str, rules: Sequence[ExpectedRule[NftRule]]) -> Iterator[Difference]:
         """Yield the differences of a chain that belongs to the Service alone."""
