@@ -60,15 +60,15 @@ class EmbeddedNode:
             errors="replace",
             start_new_session=True,
         )
-        try:
-            stdout, stderr = process.communicate(stdin, timeout=timeout)
-        except subprocess.TimeoutExpired as error:
-            raise NodeError(f"{self.name}: {shown_command(argv)} did not end within {timeout:g} s") from error
-        finally:
-            # nsenter waits for its child inside the node; both are in the process group that nsenter leads.
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        with process:
+            try:
+                stdout, stderr = process.communicate(stdin, timeout=timeout)
+            except subprocess.TimeoutExpired as error:
+                raise NodeError(f"{self.name}: {shown_command(argv)} did not end within {timeout:g} s") from error
+            finally:
+                # nsenter waits for its child inside the node; both are in the process group that nsenter leads.
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
         if process.returncode and not self.process.is_alive:
             raise NodeError(f"{self.name}: the node ended while it ran {shown_command(argv)}")
         return Completed(self.name, tuple(argv), process.returncode, stdout, stderr)
