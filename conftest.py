@@ -7,6 +7,7 @@ pytest_plugins = [
     "session_affinity.plugin.claims",
     "session_affinity.plugin.selection",
     "session_affinity.plugin.listing",
+    "session_affinity.plugin.memory",
     "session_affinity.plugin.facts",
     "session_affinity.plugin.clean_up",
     "session_affinity.plugin.evidence",

@@ -23,7 +23,6 @@ from session_affinity.clusters.embedded.configuration import processes_of, read_
 from session_affinity.clusters.embedded.dataplane_start import DataplaneStart
 from session_affinity.clusters.embedded.layout import API_SERVICE, Layout
 from session_affinity.clusters.embedded.node import EmbeddedNode
-from session_affinity.clusters.embedded.outside import outside_of
 from session_affinity.clusters.embedded.process import RESTART_SIGNAL
 from session_affinity.clusters.embedded.state import KEEP, ClusterProcesses, StateDirectory
 from session_affinity.dataplane.proxy_config import NO_KUBE_PROXY, ProxyConfig, ProxyConfigs
@@ -90,6 +89,9 @@ class EmbeddedCluster(OwnCluster):
 
     def outside(self) -> contextlib.AbstractContextManager[Outside]:
         """Return a client outside the cluster, on the network of the nodes (see ``clusters.cluster.Cluster``)."""
+        # Imported here because only the client outside needs pyroute2, and importing it takes a tenth of a second.
+        from session_affinity.clusters.embedded.outside import outside_of
+
         return outside_of(self.processes.first_process, self.layout.ip_family)
 
     def dataplane_log(self, node: str) -> str:
