@@ -45,6 +45,12 @@ A request sent before the sentinel's rules exist leaves a conntrack entry withou
 (nf_conntrack_tcp_timeout_syn_sent) the kernel translates no request from the same local port to the same address and
 port, and the next Service may get the sentinel's address.
 """
+ENOUGH_READS: Final = 5
+"""So many reads of the nodes must fit into a wait that ends without the expected rules, or nothing is known.
+
+On a calm machine a wait of eleven seconds has forty. Where it has fewer than five, kube-proxy gets so little processor
+time too that it may still be at an earlier change.
+"""
 _MOST_DIFFERENCES: Final = 5
 
 
@@ -56,8 +62,8 @@ class SyncResult:
     get there are left out. ``differences`` and ``late`` have what differed on those at the end, and for which Services.
     ``synced_but_wrong`` are those of them that have programmed the sentinel: they processed the change and still
     differ. ``waited`` is the seconds from the change to the end. ``missing`` are nodes that could not be read, with the
-    reasons, and ``allowed_missing`` is how many of them a claim about every node may lack. All but ``services`` and
-    ``waited`` are empty where nodes cannot be read.
+    reasons, and ``allowed_missing`` is how many of them a claim about every node may lack. ``reads`` is how often the
+    nodes were read. All but ``services`` and ``waited`` are empty where nodes cannot be read.
     """
 
     services: tuple[ServiceState, ...]
@@ -69,6 +75,7 @@ class SyncResult:
     synced_but_wrong: frozenset[str] = frozenset()
     missing: Mapping[str, str] = field(default_factory=dict)
     allowed_missing: int = 0
+    reads: int = ENOUGH_READS
 
     def require_every_node(self) -> None:
         """Raise NodeError when more nodes could not be read than a claim about every node may lack."""
@@ -82,18 +89,33 @@ class SyncResult:
         """
         if unread := {name: self.missing[name] for name in nodes if name in self.missing}:
             raise missing_nodes_error(unread)
-        late = {
+        if late := self._unprocessed(nodes):
+            raise self._late_error(late)
+        return self
+
+    def require_time(self, *nodes: str) -> None:
+        """Raise NotReadyError when one of these nodes is late and the machine had no time for its kube-proxy.
+
+        A late kube-proxy violates a claim only where the wait had time for ``ENOUGH_READS``.
+        """
+        if self.reads < ENOUGH_READS and (late := self._unprocessed(nodes)):
+            raise self._late_error(late)
+
+    def _unprocessed(self, nodes: Sequence[str]) -> dict[str, tuple[Difference, ...]]:
+        """Return the differences of those of the nodes, or of all, that did not process the change, by node."""
+        return {
             name: differences
             for name, differences in self.differences.items()
             if differences and name not in self.synced_but_wrong and (not nodes or name in nodes)
         }
-        if late:
-            shown = [f"  {line}" for differences in late.values() for line in differences[:_MOST_DIFFERENCES]]
-            raise NotReadyError(
-                f"{', '.join(late)}: not programmed {self.waited:.1f} s after the change:\n" + "\n".join(shown),
-                next_step=f"see whether kube-proxy runs there; {SLOW_MACHINE}",
-            )
-        return self
+
+    def _late_error(self, late: Mapping[str, Sequence[Difference]]) -> NotReadyError:
+        shown = [f"  {line}" for differences in late.values() for line in differences[:_MOST_DIFFERENCES]]
+        reads = "" if self.reads >= ENOUGH_READS else f", in {self.reads} reads of the nodes"
+        return NotReadyError(
+            f"{', '.join(late)}: not programmed {self.waited:.1f} s after the change{reads}:\n" + "\n".join(shown),
+            next_step=f"see whether kube-proxy runs there; {SLOW_MACHINE}",
+        )
 
     def slowest(self) -> str:
         """Return the seconds of the slowest node in words."""
@@ -248,9 +270,12 @@ class Testbed(RulesOfNodes):
         seconds: dict[str, float] = {}
         missing: dict[str, str] = {}
         marked: set[str] = set()
+        reads = 0
 
         def all_programmed(sentinel: ServiceState | None = None) -> bool:
+            nonlocal reads
             began = time.monotonic()
+            reads += 1
             judged = self._judge_late(services, late, sentinel, with_entries=with_entries)
             for name in judged.missing:
                 del late[name], differences[name]
@@ -279,7 +304,7 @@ class Testbed(RulesOfNodes):
             states.pop(name, None)
         return SyncResult(
             *(tuple(services), states, seconds, differences, unprogrammed),
-            *(time.monotonic() - since, synced_but_wrong, missing, self.nodes.allowed_missing),
+            *(time.monotonic() - since, synced_but_wrong, missing, self.nodes.allowed_missing, reads),
         )
 
     def _judge_late(

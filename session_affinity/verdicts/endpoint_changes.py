@@ -39,6 +39,9 @@ def judge_step(result: ScenarioResult, step: ScenarioStep, client: ClientId) -> 
     if before.usable:
         require_observed(before.answers, f"requests of {client} before {step}")
     findings = [*_unbound(before, client, step), *_after(before, after, client), *_during(before, after, client)]
+    if findings:
+        before.sync.require_time(client.node)
+        after.sync.require_time(client.node)
     known = UNUSED_CHAINS_KEPT if findings and _has_only_moved_back(before, after, client) else None
     answers = Verdict(f"{step}: {_outcome(before, after)}", tuple(findings), after.service, known=known)
     if not after.sync.states:
@@ -48,7 +51,7 @@ def judge_step(result: ScenarioResult, step: ScenarioStep, client: ClientId) -> 
 
 
 def judge_steps(result: ScenarioResult, client: ClientId, *steps: ScenarioStep) -> Verdict:
-    """Judge several changes, all unless some are named; raises NothingObservedError as ``judge_step`` does."""
+    """Judge several changes, all unless some are named; raises what ``judge_step`` does."""
     changes = steps or [step.step for step in result.steps[1:]]
     require_observed(changes, f"changes of {result.service.key}")
     return combine(*(judge_step(result, step, client) for step in changes))
@@ -57,7 +60,8 @@ def judge_steps(result: ScenarioResult, client: ClientId, *steps: ScenarioStep) 
 def judge_step_rules(*steps: StepResult) -> Verdict:
     """Judge that every node had the rules that the Service calls for after each of these changes.
 
-    Raises NothingObservedError where no node was read, and NodeError where more nodes are missing than may be.
+    Raises NothingObservedError where no node was read, NodeError where more nodes are missing than may be, and
+    NotReadyError where the machine had no time for a kube-proxy.
     """
     require_observed(steps, "changes of a Service's endpoints")
     for step in steps:
@@ -68,7 +72,8 @@ def judge_step_rules(*steps: StepResult) -> Verdict:
 def judge_no_entries(step: StepResult, backend: Backend) -> Verdict:
     """Judge that every node had the Service's lists or sets after a change, all empty, before the client's requests.
 
-    Raises NothingObservedError where no node was read, and NodeError where more nodes are missing than may be.
+    Raises NothingObservedError where no node was read, NodeError where more nodes are missing than may be, and
+    NotReadyError where the machine had no time for a kube-proxy.
     """
     step.sync.require_every_node()
     require_observed(step.states, f"nodes after {step.step}")
@@ -84,6 +89,7 @@ def judge_no_entries(step: StepResult, backend: Backend) -> Verdict:
             are_known.append(len(stores) == expected and bound_to <= set(step.returned.get(name, ())))
     headline = f"{step.step}: no entries on {len(step.states)} nodes"
     if findings:
+        step.sync.require_time(*(finding.where for finding in findings))
         headline = f"{step.step}: entries, or no {backend.store_kind}s, on {len(findings)} nodes"
     known = UNUSED_CHAINS_KEPT if findings and all(are_known) else None
     return Verdict(headline, tuple(findings), step.service, known=known)
@@ -92,7 +98,8 @@ def judge_no_entries(step: StepResult, backend: Backend) -> Verdict:
 def judge_entry_kept(result: ScenarioResult, step: ScenarioStep, client: ClientId, backend: Backend) -> Verdict:
     """Judge that after a change the client's node has one entry of it, for the endpoint that answered before.
 
-    Raises NothingObservedError when nothing was requested before the change, or the client's node was not read.
+    Raises NothingObservedError when nothing was requested before the change, or the client's node was not read, and
+    NotReadyError where the machine had no time for its kube-proxy.
     """
     before, after = result.before(step), result.step(step)
     require_observed(before.answers, f"requests of {client} before {step}")
@@ -104,6 +111,7 @@ def judge_entry_kept(result: ScenarioResult, step: ScenarioStep, client: ClientI
     headline = f"{step}: entry {client.address} -> {', '.join(bound_to) or 'no endpoint'}"
     if answered_by and bound_to == [answered_by]:
         return Verdict(headline, service=after.service)
+    after.sync.require_time(client.node)
     pod = f"{answered_by} (the pod that answered it)" if answered_by else "the one pod that answered it"
     finding = Finding(
         client.node,
@@ -140,6 +148,7 @@ def _judge_rules(step: StepResult) -> Verdict:
     differences = [difference for of_node in step.differences.values() for difference in of_node]
     if not differences:
         return Verdict(f"rules right on {len(step.differences)} nodes", service=step.service)
+    step.sync.require_time(*(difference.node for difference in differences))
     return judge_differences(step.service, differences, step.differences, step.sync.waited, f"'{step.step}'")
 
 

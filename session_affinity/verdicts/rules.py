@@ -72,8 +72,8 @@ def judge_differences(
 def judge_sync(service: ServiceState, sync: SyncResult) -> Verdict:
     """Judge that every node had the rules that a Service calls for at the end of a wait.
 
-    Raises NothingObservedError where no node can be read (see ``judge_readable_rules``), and NodeError where more nodes
-    are missing than may be.
+    Raises NothingObservedError where no node can be read (see ``judge_readable_rules``), NodeError where more nodes are
+    missing than may be, and NotReadyError where the machine had no time for a kube-proxy.
     """
     sync.require_every_node()
     return _judge_read_nodes(service, sync)
@@ -92,6 +92,7 @@ def judge_readable_rules(service: ServiceState, sync: SyncResult) -> tuple[Verdi
 def _judge_read_nodes(service: ServiceState, sync: SyncResult) -> Verdict:
     require_observed(sync.states, f"nodes with the rules of {service.key}")
     differences = [difference for of_node in sync.differences.values() for difference in of_node]
+    sync.require_time()
     return judge_differences(service, differences, sync.states, sync.waited)
 
 

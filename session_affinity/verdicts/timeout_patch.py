@@ -32,10 +32,11 @@ def judge_timeout_patch(backend: Backend, patch: TimeoutPatch, client: ClientId)
 
     Raises NothingObservedError without Services, when the client's node was not read before and after the patch, and,
     unless something else contradicts the claim, when a node was not read again as the timeout was over. Raises
-    NodeError where more nodes are missing than may be.
+    NodeError where more nodes are missing than may be, and NotReadyError where a kube-proxy had no time.
     """
     require_observed(patch.services, "Services whose timeout was patched")
     patch.after.require_every_node()
+    patch.after.require_time()
     require_observed(patch.after.states, "nodes read after the patch")
     node = client.node
     if node not in patch.before or node not in patch.after.states:

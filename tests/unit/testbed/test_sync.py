@@ -18,8 +18,9 @@ from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import NodeError, NotReadyError
 from session_affinity.nodes.by_node import ByNode
 from session_affinity.testbed import testbed
-from session_affinity.testbed.testbed import Testbed
+from session_affinity.testbed.testbed import ENOUGH_READS, Testbed
 from session_affinity.traffic.answers import Answer, Answers, Target
+from session_affinity.verdicts.rules import judge_sync
 from tests import rendered_nodes
 from tests.judged_nodes import JudgedNodes
 
@@ -112,10 +113,25 @@ def test_a_node_that_does_not_sync_is_named_with_its_differences() -> None:
     assert sentinel.deleted == ["affinity-sentinel"]
     assert set(sync.seconds) == {"a"}
     assert sync.late == {"b": (STICKY,)}
+    assert sync.reads == len(nodes.reads)
     with pytest.raises(
         NotReadyError, match=r"(?s)^b: not programmed .* after the change:\n  b KUBE-SERVICES: no entry"
     ):
         sync.require()
+
+
+def test_a_node_is_late_only_where_the_machine_had_time_for_it() -> None:
+    sync = make_testbed(SyncingNodes(a=1, b=10**6), services=SentinelAnswers(0), deadlines=IMPATIENT).wait_for_sync(
+        STICKY, since=time.monotonic()
+    )
+
+    replace(sync, reads=ENOUGH_READS).require_time()
+    replace(sync, reads=ENOUGH_READS - 1).require_time("a")
+    with pytest.raises(NotReadyError, match=r"^b: not programmed .* after the change, in 4 reads of the nodes:"):
+        replace(sync, reads=ENOUGH_READS - 1).require_time()
+    with pytest.raises(NotReadyError, match=r"^b: not programmed"):
+        judge_sync(STICKY, replace(sync, reads=ENOUGH_READS - 1))
+    assert not judge_sync(STICKY, replace(sync, reads=ENOUGH_READS)).ok
 
 
 def test_other_nodes_need_not_sync_when_one_is_required() -> None:

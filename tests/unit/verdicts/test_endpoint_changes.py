@@ -10,7 +10,7 @@ import pytest
 from session_affinity.claims.known_behaviour import UNUSED_CHAINS_KEPT
 from session_affinity.dataplane.backends import IPTABLES
 from session_affinity.dataplane.differences import Aspect, Difference
-from session_affinity.errors import NothingObservedError
+from session_affinity.errors import NothingObservedError, NotReadyError
 from session_affinity.scenarios.endpoint_changes.result import ScenarioResult, StepResult
 from session_affinity.scenarios.endpoint_changes.scenario import Scenario, ScenarioStep
 from session_affinity.testbed.testbed import SyncResult
@@ -150,6 +150,35 @@ def test_rules_that_did_not_follow_do_not_hold(world: World) -> None:
     assert "-j KUBE-SEP-A" in explained(judge_step_rules(late))
     assert "read 0.5 s after 'scaled to 5'" in explained(judge_step_rules(late))
     assert not judge_step(result(step(world), late), FIRST, CLIENT_ID).ok
+
+
+@pytest.mark.parametrize("wrong", ["rules", "answers", "answers before", "lists", "entry"])
+def test_what_differs_where_a_node_had_no_time_for_the_change_is_not_judged(world: World, wrong: str) -> None:
+    states = {HOME: world.node(HOME, {1: {CLIENT: (3,)}})}
+    differing = replace(WRONG, node=HOME)
+
+    def judged(reads: int, processed: tuple[str, ...] = ()) -> Verdict:
+        sync = SyncResult(
+            (world.service,), states, {}, {HOME: (differing,)}, {}, 26.2, frozenset(processed), reads=reads
+        )
+        late = step(world, sync=sync, differences={HOME: (differing,) if wrong == "rules" else ()})
+        elsewhere = replace(late, answers=world.answers(B, B))
+        match wrong:
+            case "rules":
+                return judge_step_rules(late)
+            case "answers":
+                return judge_step(result(step(world), elsewhere), FIRST, CLIENT_ID)
+            case "answers before":
+                return judge_step(result(elsewhere, step(world)), FIRST, CLIENT_ID)
+            case "lists":
+                return judge_no_entries(late, IPTABLES)
+            case _:
+                return judge_entry_kept(result(late, late), FIRST, CLIENT_ID, IPTABLES)
+
+    assert not judged(reads=40).ok
+    assert not judged(reads=3, processed=(HOME,)).ok
+    with pytest.raises(NotReadyError, match=rf"{HOME}: not programmed 26\.2 s after the change, in 3 reads"):
+        judged(reads=3)
 
 
 def test_two_steps_that_differ_alike_name_each_difference_once(world: World) -> None:

@@ -10,6 +10,7 @@ import pytest
 from session_affinity.dataplane.backends import IPTABLES, NFTABLES
 from session_affinity.dataplane.iptables import compare as iptables_compare
 from session_affinity.dataplane.proxy_config import ProxyConfig
+from session_affinity.errors import NotReadyError
 from session_affinity.scenarios.expiry.shared_wait import ExpiredElements, SilentClients, TimeoutPatch
 from session_affinity.testbed.testbed import SyncResult
 from session_affinity.verdicts.expiry import UntimelyError
@@ -203,3 +204,12 @@ def test_a_client_that_got_no_answer_does_not_hold(world: World) -> None:
     failed = replace(departure(world, 3), contacts=(world.contact(None, 100.0),))
 
     assert "seen: curl 28: timed out" in explained(judge_expired_elements(failed, CLIENT_ID))
+
+
+def test_a_node_that_had_no_time_for_the_patch_is_not_judged(world: World) -> None:
+    node = world.node(HOME, {0: {CLIENT: (5,)}})
+    stale = world.programmed(WORKER, replace=("--seconds 30", "--seconds 10800"))
+    late = patch(world, node, node, stale)
+
+    with pytest.raises(NotReadyError, match=rf"{WORKER}: not programmed 10\.2 s after the change, in 3 reads"):
+        judge_timeout_patch(IPTABLES, replace(late, after=replace(late.after, reads=3)), CLIENT_ID)
