@@ -309,14 +309,14 @@ def test_created_with_client_ip_equals_switched_to_client_ip(
         for every node each time; read both again.
     Expected: the same specification, and the same rules in the same order on every node.
     """
-    first_sync = testbed.wait_for_sync(sticky_service, since=time.monotonic())
+    first_sync = testbed.wait_for_sync(sticky_service, since=time.monotonic()).require_time()
     created, _ = services.stored(sticky_service)
     since = time.monotonic()
     plain = services.switch(sticky_service, NO_AFFINITY)
     testbed.wait_for_sync(plain, since=since)
     since = time.monotonic()
     again = services.switch(plain, CLIENT_IP)
-    second_sync = testbed.wait_for_sync(again, since=since)
+    second_sync = testbed.wait_for_sync(again, since=since).require_time()
     switched, _ = services.stored(again)
 
     normalised = testbed.backend.normalised

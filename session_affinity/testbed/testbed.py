@@ -49,8 +49,10 @@ ENOUGH_READS: Final = 5
 """So many reads of the nodes must fit into a wait that ends without the expected rules, or nothing is known.
 
 On a calm machine a wait of eleven seconds has forty. Where it has fewer than five, kube-proxy gets so little processor
-time too that it may still be at an earlier change.
+time too that it may still be at an earlier change, and the wait goes on.
 """
+LONGEST_WAIT: Final = 3
+"""How long a wait goes on for ``ENOUGH_READS``, as a multiple of the time of a sync."""
 _MOST_DIFFERENCES: Final = 5
 
 
@@ -93,13 +95,14 @@ class SyncResult:
             raise self._late_error(late)
         return self
 
-    def require_time(self, *nodes: str) -> None:
-        """Raise NotReadyError when one of these nodes is late and the machine had no time for its kube-proxy.
+    def require_time(self, *nodes: str) -> SyncResult:
+        """Return self; raises NotReadyError when one of these nodes is late and the machine had no time for kube-proxy.
 
         A late kube-proxy violates a claim only where the wait had time for ``ENOUGH_READS``.
         """
         if self.reads < ENOUGH_READS and (late := self._unprocessed(nodes)):
             raise self._late_error(late)
+        return self
 
     def _unprocessed(self, nodes: Sequence[str]) -> dict[str, tuple[Difference, ...]]:
         """Return the differences of those of the nodes, or of all, that did not process the change, by node."""
@@ -192,7 +195,8 @@ class Testbed(RulesOfNodes):
     ) -> SyncResult:
         """Wait until nodes, all unless some are named, have the expected rules of Services; the result says which do.
 
-        The wait ends early for a node that is synced but wrong: waiting longer would not change its rules. ``since`` is
+        The wait ends early for a node that is synced but wrong: waiting longer would not change its rules. It goes on
+        where the machine is so busy that the nodes were read less than ``ENOUGH_READS`` times. ``since`` is
         the ``time.monotonic()`` of the change. Only ``with_entries`` do the resulting states surely have the affinity
         entries: an agent that judges sends none. Raises NotReadyError only where rules cannot be read.
         """
@@ -297,7 +301,7 @@ class Testbed(RulesOfNodes):
         began = time.monotonic()
         if not poll(all_programmed, min(self.deadlines.sentinel_after, self.sync_seconds), pause=POLL_SECONDS):
             left = began + self.sync_seconds - time.monotonic()
-            self._wait_with_sentinel(late, marked, left, all_programmed)
+            self._wait_with_sentinel(late, marked, left, all_programmed, lambda: reads >= ENOUGH_READS)
             synced_but_wrong = frozenset(marked & late.keys())
         unprogrammed = {name: tuple(of_node) for name, of_node in late.items()}
         for name in missing:
@@ -337,11 +341,21 @@ class Testbed(RulesOfNodes):
         marked: set[str],
         seconds: float,
         all_programmed: Callable[[ServiceState], bool],
+        had_time: Callable[[], bool],
     ) -> None:
-        """Wait until all late nodes have the expected rules, or are marked for having a sentinel created now."""
+        """Wait until all late nodes have the expected rules, or are marked for having a sentinel created now.
+
+        The wait is longer than ``seconds`` where these are not enough to say that a kube-proxy is late.
+        """
         sentinel = self.services.create(ServiceRequest("sentinel"))
+
+        def is_over() -> bool:
+            return all_programmed(sentinel) or marked >= late.keys()
+
         try:
-            poll(lambda: all_programmed(sentinel) or marked >= late.keys(), seconds, pause=POLL_SECONDS)
+            if not poll(is_over, seconds, pause=POLL_SECONDS):
+                longer = (LONGEST_WAIT - 1) * self.sync_seconds
+                poll(lambda: had_time() or is_over(), longer, pause=POLL_SECONDS)
         finally:
             self.services.delete(sentinel)
 

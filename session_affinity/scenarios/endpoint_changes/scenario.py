@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     Act = Callable[[ServiceState, str], Collection[str]]
 
-SLOW_END_SECONDS: Final = 120
-"""How long slowly terminating pods take: longer than all scenarios, on a machine that is not slow."""
+SLOW_END_SECONDS: Final = 600
+"""How long slowly terminating pods take: longer than all scenarios, on a busy machine too."""
 FLOWS: Final = 8
 """Flows of which some are at an endpoint that is removed, and some at others: each port is bound by itself."""
 FLOWS_WITHOUT_ENDPOINTS: Final = 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -63,6 +64,14 @@ class SyncingNodes(JudgedNodes):
             self.left[name] -= 1
             states[name] = NodeSnapshot(name, ruleset(STICKY, OTHER) if self.left[name] <= 0 else ruleset(OTHER))
         return ByNode(states)
+
+
+class SlowNodes(SyncingNodes):
+    """Nodes of which a read takes longer than the deadline of a sync."""
+
+    def read(self, names: Iterable[str]) -> ByNode[NodeSnapshot]:
+        threading.Event().wait(2 * IMPATIENT.sync)  # time.sleep is shortened in these tests
+        return super().read(names)
 
 
 class WrongNodes(SyncingNodes):
@@ -132,6 +141,31 @@ def test_a_node_is_late_only_where_the_machine_had_time_for_it() -> None:
     with pytest.raises(NotReadyError, match=r"^b: not programmed"):
         judge_sync(STICKY, replace(sync, reads=ENOUGH_READS - 1))
     assert not judge_sync(STICKY, replace(sync, reads=ENOUGH_READS)).ok
+
+
+@pytest.mark.parametrize(("synced_after", "reads"), [(4, 4), (10**6, ENOUGH_READS)])
+def test_a_wait_goes_on_until_the_nodes_were_read_often_enough(
+    monkeypatch: pytest.MonkeyPatch, synced_after: int, reads: int
+) -> None:
+    monkeypatch.setattr(testbed, "LONGEST_WAIT", 10**6)
+
+    sync = make_testbed(SlowNodes(b=synced_after), services=SentinelAnswers(0), deadlines=IMPATIENT).wait_for_sync(
+        STICKY, since=time.monotonic()
+    )
+
+    assert sync.reads == reads
+    assert bool(sync.late) == (synced_after > reads)
+
+
+def test_a_wait_on_a_busy_machine_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(testbed, "LONGEST_WAIT", 2)
+
+    sync = make_testbed(SlowNodes(b=10**6), services=SentinelAnswers(0), deadlines=IMPATIENT).wait_for_sync(
+        STICKY, since=time.monotonic()
+    )
+
+    assert sync.reads < ENOUGH_READS
+    assert set(sync.late) == {"b"}
 
 
 def test_other_nodes_need_not_sync_when_one_is_required() -> None:
