@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from session_affinity.clusters.embedded.state import StateDirectory
 
 _RETRIES = 4
+_NOT_IN_TIME = (504,)
+"""The answers of an API server that a slow machine gives too little time."""
 _KUBELET_CLIENT_BINDING = {
     "apiVersion": "rbac.authorization.k8s.io/v1",
     "kind": "ClusterRoleBinding",
@@ -106,7 +108,7 @@ class Bootstrap:
                 body=json.dumps(body),
                 headers={"Content-Type": content_type},
                 timeout=self._deadlines.embedded_api_call,
-                retries=urllib3.Retry(_RETRIES, allowed_methods=None),
+                retries=urllib3.Retry(_RETRIES, allowed_methods=None, status_forcelist=_NOT_IN_TIME),
             )
         except urllib3.exceptions.HTTPError as error:
             raise ClusterError(
