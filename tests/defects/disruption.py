@@ -73,7 +73,7 @@ DEFECTS = (
     ),
     Defect(
         "syncs fail because of one Service",
-        written("/affinity-norules/s/^-A .*/BROKEN/"),
+        written("/affinity-rules-/s/^-A .*/BROKEN/"),
         fails={"C14": "no such chain", "C41b": r"failed syncs, \d+ more: iptables-restore failed \(IPv4\)"},
         passes=("C10",),
     ),
