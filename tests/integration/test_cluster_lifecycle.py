@@ -115,9 +115,12 @@ def test_a_cluster_with_a_killed_process_is_replaced_by_the_next_up(
     embedded("up", "--name", NAME)
     old = running_cluster()
     os.kill(_pid_of(victim, old), signal.SIGKILL)
-    wait_until(
-        lambda: clusters.find(NAME) is None or running_cluster().missing_processes(), 10, what="the cluster to end"
-    )
+
+    def has_ended() -> bool:
+        cluster = clusters.find(NAME)
+        return cluster is None or bool(cluster.missing_processes())
+
+    wait_until(has_ended, 10, what="the cluster to end")
 
     embedded("up", "--name", NAME)
     new = running_cluster()
