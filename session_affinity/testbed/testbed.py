@@ -65,7 +65,7 @@ class SyncResult:
     ``synced_but_wrong`` are those of them that have programmed the sentinel: they processed the change and still
     differ. ``waited`` is the seconds from the change to the end. ``missing`` are nodes that could not be read, with the
     reasons, and ``allowed_missing`` is how many of them a claim about every node may lack. ``reads`` is how often the
-    nodes were read. All but ``services`` and ``waited`` are empty where nodes cannot be read.
+    nodes were read. All but ``services``, ``waited`` and ``reads`` are empty where nodes cannot be read.
     """
 
     services: tuple[ServiceState, ...]
