@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from session_affinity.errors import NothingObservedError
 from session_affinity.traffic.answers import target
 from session_affinity.verdicts.distribution import judge_one_endpoint
+from session_affinity.verdicts.pace import require_pace, without_timeouts
 from session_affinity.verdicts.rules import judge_differences, judge_readable_rules
 from session_affinity.verdicts.verdict import Finding, Verdict, combine, require_observed
 
@@ -26,11 +27,15 @@ if TYPE_CHECKING:
 def judge_restart(restart: KubeProxyRestart, client: ClientId) -> Verdict:
     """Judge that after a restart one endpoint answered every request, the entry is kept, and the rules are right.
 
-    Raises NothingObservedError where rules cannot be read.
+    Raises NothingObservedError where rules cannot be read, and NotReadyError where the machine had no time for the
+    client whose requests timed out.
     """
     rules = _require_rules(restart.rules, restart.service)
+    answered = judge_one_endpoint(restart.service, client, restart.answers)
+    if not answered.ok and without_timeouts(restart.answers).only_endpoint:
+        require_pace(client, restart.answers)
     verdict = combine(
-        judge_one_endpoint(restart.service, client, restart.answers),
+        answered,
         _judge_entry(restart.service, rules.node, restart.before, restart.after),
         judge_node_rules(rules),
     )

@@ -6,12 +6,14 @@ when it may not, and does not return to one that comes back.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from session_affinity.claims.known_behaviour import UNUSED_CHAINS_KEPT
 from session_affinity.dataplane.backend import of_client
 from session_affinity.errors import NothingObservedError
 from session_affinity.text import lines_or
+from session_affinity.verdicts.pace import require_pace, without_timeouts
 from session_affinity.verdicts.rules import judge_differences
 from session_affinity.verdicts.verdict import Finding, Verdict, combine, require_observed
 
@@ -32,16 +34,19 @@ def judge_step(result: ScenarioResult, step: ScenarioStep, client: ClientId) -> 
     """Judge one change: which endpoint answers, that no request was lost without reason, and that every node followed.
 
     The rules are left out where no node can be read (an external cluster without node access): what the client sees is
-    the claim. Raises NothingObservedError when nothing was requested before the change or after it.
+    the claim. Raises NothingObservedError when nothing was requested before the change or after it, and NotReadyError
+    where the machine had no time for the node's kube-proxy, or for the client whose requests timed out.
     """
     before, after = result.before(step), result.step(step)
     require_observed(after.answers, f"requests of {client} after {step}")
     if before.usable:
         require_observed(before.answers, f"requests of {client} before {step}")
-    findings = [*_unbound(before, client, step), *_after(before, after, client), *_during(before, after, client)]
+    findings = _findings(before, after, client)
     if findings:
         before.sync.require_time(client.node)
         after.sync.require_time(client.node)
+        if not _findings(_without_timeouts(before), _without_timeouts(after), client):
+            require_pace(client, before.answers, after.during, after.answers)
     known = UNUSED_CHAINS_KEPT if findings and _has_only_moved_back(before, after, client) else None
     answers = Verdict(f"{step}: {_outcome(before, after)}", tuple(findings), after.service, known=known)
     if not after.sync.states:
@@ -150,6 +155,14 @@ def _judge_rules(step: StepResult) -> Verdict:
         return Verdict(f"rules right on {len(step.differences)} nodes", service=step.service)
     step.sync.require_time(*(difference.node for difference in differences))
     return judge_differences(step.service, differences, step.differences, step.sync.waited, f"'{step.step}'")
+
+
+def _findings(before: StepResult, after: StepResult, client: ClientId) -> list[Finding]:
+    return [*_unbound(before, client, after.step), *_after(before, after, client), *_during(before, after, client)]
+
+
+def _without_timeouts(step: StepResult) -> StepResult:
+    return replace(step, during=without_timeouts(step.during), answers=without_timeouts(step.answers))
 
 
 def _unbound(before: StepResult, client: ClientId, step: ScenarioStep) -> Iterator[Finding]:

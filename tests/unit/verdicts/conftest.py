@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,11 @@ class World:
                 for place, name in enumerate(endpoints)
             )
         )
+
+    def stream(self, *endpoints: str | None, pause: float) -> Answers:
+        """Return the answers of a stream that sent each request a pause after the one before, in seconds."""
+        answers = enumerate(self.answers(*endpoints))
+        return Answers(tuple(dataclasses.replace(answer, not_before=pause * place) for place, answer in answers))
 
     def contact(self, endpoint: str | None, at: float) -> Answer:
         """Return the answer to a request that went out within 20 ms around a moment of the client's clock."""

@@ -10,6 +10,7 @@ import pytest
 from session_affinity.dataplane.backend import AffinityEntry
 from session_affinity.dataplane.differences import Aspect, Difference
 from session_affinity.dataplane.xt_recent import Entry
+from session_affinity.errors import NotReadyError
 from session_affinity.nodes.kube_proxy import FailureCounter
 from session_affinity.scenarios.disruption.flush import Repair
 from session_affinity.scenarios.disruption.many_services import ManyServices
@@ -79,6 +80,19 @@ def test_an_entry_whose_stamps_were_all_replaced_may_be_the_same(world: World) -
     busy = restart(world, after=affinity_entries(world, *range(10, 42)))
 
     assert judge_restart(busy, CLIENT_ID).ok
+
+
+def test_a_restart_is_not_judged_by_a_client_that_had_no_time_to_run(world: World) -> None:
+    lost = [*[A] * 10, None, *[A] * 10]
+    late, in_time, elsewhere = (
+        restart(world, answers=world.stream(*answers, pause=pause))
+        for answers, pause in ((lost, 0.25), (lost, 0.05), ([*lost, B], 0.25))
+    )
+
+    with pytest.raises(NotReadyError, match="1 of 21 requests timed out"):
+        judge_restart(late, CLIENT_ID)
+    assert not judge_restart(in_time, CLIENT_ID).ok
+    assert not judge_restart(elsewhere, CLIENT_ID).ok
 
 
 def test_rules_that_a_restart_did_not_mend_are_wrong(world: World) -> None:

@@ -108,6 +108,21 @@ def test_a_request_lost_after_the_node_had_followed_does_not_hold(world: World) 
     assert not judge_step(result(step(world), lost), FIRST, CLIENT_ID).ok
 
 
+def test_a_request_that_times_out_is_not_judged_where_the_client_had_no_time_to_run(world: World) -> None:
+    def judged(pause: float, *during: str | None, after: tuple[str | None, ...] = (A, A)) -> Verdict:
+        later = step(world, after, during=world.stream(*during, pause=pause))
+        return judge_step(result(step(world), later), FIRST, CLIENT_ID)
+
+    lost: tuple[str | None, ...] = (*[A] * 10, None, *[A] * 10)
+    with pytest.raises(NotReadyError, match=r"1 of 26 requests timed out.* over 0.25 s after the one before"):
+        judged(0.25, *lost)
+    assert not judged(0.05, *lost).ok, "a client in time"
+    assert not judged(0.25, *lost, C).ok, "another endpoint's answer is no time-out"
+    assert not judged(0.25, *lost, after=(B, B)).ok, "a client that moved"
+    assert not judged(0.25, *[A, None] * 20).ok, "no request was between two answers: nothing shows the pace"
+    assert judged(0.25, *[A] * 20).ok, "nothing lost"
+
+
 def test_a_client_that_was_not_answered_before_a_change_does_not_hold(world: World) -> None:
     lost = step(world, (None, None))
 
