@@ -52,7 +52,7 @@ On a calm machine a wait of eleven seconds has forty. Where it has fewer than fi
 time too that it may still be at an earlier change, and the wait goes on.
 """
 LONGEST_WAIT: Final = 3
-"""How long a wait goes on for ``ENOUGH_READS``, as a multiple of the time of a sync."""
+"""How long a wait goes on for nodes that are late because the machine is busy, as a multiple of the time of a sync."""
 _MOST_DIFFERENCES: Final = 5
 
 
