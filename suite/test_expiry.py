@@ -19,6 +19,7 @@ from session_affinity.plugin.claims import claim
 from session_affinity.scenarios.expiry.plan import TIMEOUT_SECONDS, Group
 from session_affinity.verdicts.expiry import (
     Window,
+    after_traffic,
     judge_free,
     judge_kept,
     judge_no_renewal_by_traffic,
@@ -165,9 +166,7 @@ def test_every_new_connection_renews_the_timeout(expiry: Observations, check: Ch
     false_alarm=ALL_STAY,
     known=(IPVS_SHORT_TIMEOUTS,),
 )
-def test_traffic_on_an_open_connection_does_not_renew_the_timeout(
-    expiry: Observations, check: Check, deadline_scale: float
-) -> None:
+def test_traffic_on_an_open_connection_does_not_renew_the_timeout(expiry: Observations, check: Check) -> None:
     """A long-lived connection does not keep its client bound: the next connection may reach another pod.
 
     Preconditions: 15 Services with ClientIP over three endpoints, patched in place from 10800 to 30 seconds.
@@ -178,7 +177,7 @@ def test_traffic_on_an_open_connection_does_not_renew_the_timeout(
     """
     trials = expiry.of(Group.OPEN)
 
-    verdict = judge_no_renewal_by_traffic(trials, just_after(TIMEOUT_SECONDS, deadline_scale))
+    verdict = judge_no_renewal_by_traffic(trials, after_traffic(TIMEOUT_SECONDS))
 
     check(verdict)
 

@@ -54,6 +54,14 @@ def just_after(timeout: float, deadline_scale: float = 1.0) -> Window:
     return Window(timeout, timeout + LATEST_SECONDS * deadline_scale)
 
 
+def after_traffic(timeout: float) -> Window:
+    """Return when a silent client is free unless requests on an open connection renewed it.
+
+    They go on for two thirds of the timeout at least, so they would keep it bound for the whole window.
+    """
+    return Window(timeout, 1.5 * timeout)
+
+
 def judge_kept(trials: Sequence[Trial], window: Window, *, since: Contact = Contact.LAST) -> Verdict:
     """Judge that no client moved although it was silent for as long as the window says, counted from a contact.
 

@@ -11,6 +11,7 @@ from session_affinity.scenarios.expiry.trials import Trial
 from session_affinity.verdicts.expiry import (
     UntimelyError,
     Window,
+    after_traffic,
     judge_free,
     judge_kept,
     judge_no_renewal_by_traffic,
@@ -139,13 +140,14 @@ def test_a_client_that_need_not_be_renewed_or_may_be_free_is_no_evidence(
 
 def test_slow_machines_have_wider_windows() -> None:
     assert (just_before(30, 2), just_after(30, 2)) == (Window(22, 30), Window(30, 36))
+    assert after_traffic(30) == Window(30, 45)
     assert just_before(30, 100) == Window(15, 30)
 
 
 def test_traffic_that_renews_nothing_holds(world: World) -> None:
     trials = [trial(world, 31.0, moved=place < 9, reused=21) for place in range(15)]
 
-    verdict = judge_no_renewal_by_traffic(trials, just_after(30))
+    verdict = judge_no_renewal_by_traffic(trials, after_traffic(30))
 
     assert verdict.ok
     assert verdict.headline == "free at 31.00 s, 9 of 15 moved, after 315 requests on open connections"
@@ -154,7 +156,7 @@ def test_traffic_that_renews_nothing_holds(world: World) -> None:
 def test_an_entry_that_traffic_renewed_does_not_hold(world: World) -> None:
     trials = [trial(world, 31.0, moved=False, reused=21, renewed=True)] * 15
 
-    verdict = judge_no_renewal_by_traffic(trials, just_after(30))
+    verdict = judge_no_renewal_by_traffic(trials, after_traffic(30))
 
     assert verdict.headline == "15 of 15 entries were renewed by 315 requests on open connections"
 
@@ -162,7 +164,7 @@ def test_an_entry_that_traffic_renewed_does_not_hold(world: World) -> None:
 def test_clients_that_traffic_kept_bound_do_not_hold(world: World) -> None:
     trials = [trial(world, 31.0, moved=False, reused=21)] * 15
 
-    assert not judge_no_renewal_by_traffic(trials, just_after(30)).ok
+    assert not judge_no_renewal_by_traffic(trials, after_traffic(30)).ok
 
 
 def test_connections_that_closed_are_no_evidence(world: World) -> None:

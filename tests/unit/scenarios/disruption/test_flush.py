@@ -107,8 +107,23 @@ def test_joining_before_the_start_is_no_error() -> None:
 
 
 def test_an_error_of_the_suite_is_raised_unchanged() -> None:
-    with pytest.raises(NodeError, match="the rules of default/flushed are still there after the flush"):
+    with pytest.raises(NodeError, match="the rules of default/flushed are still there after 3 flushes"):
         flush(wrong=0).start().result()
+
+
+def test_a_node_whose_rules_were_written_again_before_it_was_read_is_flushed_again() -> None:
+    world: Any = World(0)
+    flushed, differences = 0, iter([(), ("differs",), ()])
+
+    def run(node: str, argv: tuple[str, ...]) -> Completed:
+        nonlocal flushed
+        flushed += 1
+        return Completed(node, argv, 0, "", "")
+
+    world.run, world.compare = run, lambda *_: next(differences)
+
+    assert Flush(world, world, SERVICE, "worker").start().result().differences == ()
+    assert flushed == 2
 
 
 def test_any_other_error_becomes_one_that_names_the_node() -> None:
