@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _PAUSE_SECONDS = 0.02
 _LOG_TAIL = 15
 _START_RESTARTS = 4
-"""So often a node program may have been restarted when it ends, before the start of its cluster is given up."""
+"""So often a program may have been restarted when it ends, before the start of its cluster is given up."""
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,11 @@ class EmbeddedCluster(OwnCluster):
             records = self.state.read_node_processes(node.name)
             for process in processes_of(self.layout, node, self.state):
                 record = records.get(process.name, {})
-                if process.restart and record.get("restarts", 0) < restarts:
+                if "code" not in record:
                     continue
-                if "code" in record and not (process.once and record["code"] == 0):
+                if process.is_restarted_after(int(record["code"])) and record.get("restarts", 0) < restarts:
+                    continue
+                if not (process.once and record["code"] == 0):
                     missing.append(f"{node.name}: {process.name} (exit code {record['code']:.0f})")
         return tuple(missing)
 
@@ -301,7 +303,7 @@ class EphemeralCluster:
     def _require_started(self) -> None:
         """Raise ClusterError with the end of the log when the supervisor or a program has ended.
 
-        A node program may end a few times, as while it waits for what another one creates.
+        A node program may end a few times, as while it waits for what another one creates, and kube-proxy may panic.
         """
         if self._supervisor is not None and self._supervisor.poll() is not None:
             raise ClusterError(

@@ -139,6 +139,8 @@ def _dataplane_processes(layout: Layout, node: NodeLayout, state: StateDirectory
             "kube-proxy",
             (layout.programs["kube-proxy"], f"--config={state.node(node.name)}/{_KUBE_PROXY}"),
             after=(_api_ready(layout, state),),
+            # One that has just started may panic, see F7 in docs/findings.md.
+            restart_after_panic=True,
         )
     if layout.node_programs:
         cgroup_v2 = ClusterCgroups(layout.name).v2_mount_point

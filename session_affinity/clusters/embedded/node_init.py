@@ -258,7 +258,7 @@ class NodeInit:
         self._exit_codes[process.name] = code
         record = self._records.setdefault(process.name, {})
         record |= {"ended": time.time(), "code": code}
-        if process.restart:
+        if process.is_restarted_after(code):
             ran = record["ended"] - record.get("started", record["ended"])
             restarts = self._restarts.get(process.name, Restarts()).after_run_of(ran)
             self._restarts[process.name] = restarts

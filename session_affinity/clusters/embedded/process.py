@@ -15,6 +15,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """The part of a node's PATH behind the directories of the cluster's programs."""
 RESTART_SIGNAL = signal.SIGUSR1
 """Makes a node's first process restart the programs that were killed by a signal."""
+PANIC_CODE = 2
+"""The exit code of a Go program that panics."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class Process:
     """A program of a node, started when the gates ``after`` are open.
 
     ``once`` is for one that exits after its work. One with ``restart`` is started again whenever it ends, after a
-    pause. ``environment`` are its variables beside those that every program has.
+    pause; one with ``restart_after_panic`` when it panics, as in a pod. ``environment`` are its variables beside those
+    that every program has.
     """
 
     name: str
@@ -74,4 +77,9 @@ class Process:
     after: tuple[Gate, ...] = ()
     once: bool = False
     restart: bool = False
+    restart_after_panic: bool = False
     environment: tuple[tuple[str, str], ...] = ()
+
+    def is_restarted_after(self, code: int) -> bool:
+        """Whether the program is started again when it ends with an exit code."""
+        return self.restart or (self.restart_after_panic and code == PANIC_CODE)

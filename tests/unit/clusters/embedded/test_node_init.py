@@ -104,6 +104,20 @@ def test_a_program_that_is_restarted_waits_longer_each_time_and_starts_anew_afte
     assert node._killed == {}
 
 
+@pytest.mark.parametrize(("code", "is_restarted"), [(2, True), (1, False), (-9, False)])
+def test_a_program_that_panics_is_restarted_and_one_that_ends_otherwise_is_not(
+    node: NodeInit, monkeypatch: pytest.MonkeyPatch, *, code: int, is_restarted: bool
+) -> None:
+    program = Process("kube-proxy", (), restart_after_panic=True)
+    monkeypatch.setattr(node, "_write_records", lambda: None)
+    node._state.create((node._node.name,))
+
+    node._ended(program, code)
+
+    assert node._waiting == [program] * is_restarted
+    assert list(node._killed) == ["kube-proxy"] * (code < 0)
+
+
 def test_a_program_that_cannot_be_started_says_why_in_its_log_and_is_tried_again(node: NodeInit) -> None:
     program = Process("node-program", ("/nowhere/agent",), restart=True)
     node._state.create((node._node.name,))

@@ -180,6 +180,24 @@ def test_a_program_that_waits_for_an_early_restart_does_not_end_the_start(
     )
 
 
+def test_a_kube_proxy_that_panics_does_not_end_the_start_and_one_that_exits_does(
+    layout: Layout, state: StateDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive = ProcessId(1, 1)
+    monkeypatch.setattr(ProcessId, "is_alive", True)
+    layout = replace(
+        layout, proxy_mode="iptables", node_programs={}, programs={**layout.programs, "kube-proxy": "/bin/kube-proxy"}
+    )
+    cluster = EmbeddedCluster(layout, state, ClusterProcesses(alive, alive, {n.name: alive for n in layout.nodes}, 0))
+    records = {"kube-proxy": {"code": 2}}
+    monkeypatch.setattr(StateDirectory, "read_node_processes", lambda *_: records)
+
+    assert cluster.missing_processes(restarts=4) == ()
+    assert cluster.missing_processes() != ()
+    records["kube-proxy"]["code"] = 1
+    assert "own-worker: kube-proxy (exit code 1)" in cluster.missing_processes(restarts=4)
+
+
 class AnsweringNode:
     """A node on which curl prints what it is given; one that has ended when that is nothing."""
 
