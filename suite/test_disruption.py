@@ -21,8 +21,8 @@ from session_affinity.verdicts.disruption import (
     judge_node_rules,
     judge_repair,
     judge_restart,
+    judge_restart_by_answers,
 )
-from session_affinity.verdicts.distribution import judge_one_endpoint
 from session_affinity.verdicts.flows import judge_flows_at_one_endpoint, judge_flows_ended
 from session_affinity.verdicts.verdict import combine
 
@@ -99,7 +99,7 @@ def test_a_client_loses_no_request_while_kube_proxy_restarts(
     Steps: kill the kube-proxy of the client's node and start it again, while the client sends requests all the time.
     Expected: one endpoint answers every request.
     """
-    verdict = judge_one_endpoint(restart.service, client.id, restart.answers)
+    verdict = judge_restart_by_answers(restart, client.id)
 
     check(verdict)
 

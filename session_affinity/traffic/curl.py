@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MARK: Final = "@answer "
 _FIELDS: Final = ("url_effective", "http_code", "exitcode", "local_ip", "local_port", "num_connects", "time_total")
+TIMED_OUT: Final = "curl 28:"
+"""How the error of an answer begins when nothing came back in time, neither an answer nor a refusal."""
 _REPORT: Final = "{" + ",".join(f'"{name}":"%{{{name}}}"' for name in _FIELDS) + "} %{errormsg}"
 """What curl reports of a request: a JSON object, and the message of an error behind it, which may have any character.
 

@@ -27,15 +27,11 @@ if TYPE_CHECKING:
 def judge_restart(restart: KubeProxyRestart, client: ClientId) -> Verdict:
     """Judge that after a restart one endpoint answered every request, the entry is kept, and the rules are right.
 
-    Raises NothingObservedError where rules cannot be read, and NotReadyError where the machine had no time for the
-    client whose requests timed out.
+    Raises NothingObservedError where rules cannot be read, and what ``judge_restart_by_answers`` does.
     """
     rules = _require_rules(restart.rules, restart.service)
-    answered = judge_one_endpoint(restart.service, client, restart.answers)
-    if not answered.ok and without_timeouts(restart.answers).only_endpoint:
-        require_pace(client, restart.answers)
     verdict = combine(
-        answered,
+        judge_restart_by_answers(restart, client),
         _judge_entry(restart.service, rules.node, restart.before, restart.after),
         judge_node_rules(rules),
     )
@@ -43,6 +39,18 @@ def judge_restart(restart: KubeProxyRestart, client: ClientId) -> Verdict:
         return verdict
     headline = f"{len(restart.answers)} requests answered, down for {restart.down:.1f} s"
     return Verdict(f"{headline}, entry and rules kept", service=restart.service)
+
+
+def judge_restart_by_answers(restart: KubeProxyRestart, client: ClientId) -> Verdict:
+    """Judge by a client's requests that one endpoint answered every one of them during a restart.
+
+    Raises NothingObservedError when no request was sent, and NotReadyError where the machine had no time for the client
+    whose requests timed out.
+    """
+    verdict = judge_one_endpoint(restart.service, client, restart.answers)
+    if not verdict.ok and without_timeouts(restart.answers).only_endpoint:
+        require_pace(client, restart.answers)
+    return verdict
 
 
 def judge_missed_changes(changes: MissedChanges) -> Verdict:

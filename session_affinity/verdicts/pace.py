@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING, Final
 
 from session_affinity.errors import NotReadyError
 from session_affinity.traffic.answers import Answers
+from session_affinity.traffic.curl import TIMED_OUT
 from session_affinity.traffic.stream import PER_SECOND
 from session_affinity.waiting import SLOW_MACHINE
 
 if TYPE_CHECKING:
     from session_affinity.traffic.client import ClientId
 
-TIMED_OUT: Final = "curl 28"
-"""How curl's error begins when a request had no answer in time."""
 BEHIND: Final = 2
 """A stream is behind when three of four requests came this many times later than they were due.
 
-On two calm cores the quartile is 1.0 of the time they are due; where a claim failed falsely, at a load of 60 to 85, the
-stream sent 4 requests a second instead of 20.
+The quartile is 1.0 of the time that they are due, calm and at a load of 20. Where a claim failed falsely, at
+a load of 60 to 85, the stream sent 4 requests a second instead of 20.
 """
 ENOUGH: Final = 8
 """Pairs of answered requests, one after the other, that show a stream's pace."""

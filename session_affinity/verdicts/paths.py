@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from session_affinity.errors import NothingObservedError
 from session_affinity.text import lines_or
+from session_affinity.traffic.curl import TIMED_OUT
 from session_affinity.verdicts.verdict import Finding, Verdict, require_observed
 
 if TYPE_CHECKING:
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.traffic.answers import Answers, Target
     from session_affinity.traffic.client import ClientId
-
-SILENCE: Final = "curl 28:"
-"""How curl's error begins when nothing came back, neither an answer nor a refusal."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +102,9 @@ def judge_dropped_requests(requests: PathRequests) -> Verdict:
     findings = tuple(
         Finding(requests.where(target), "nothing comes back", requests.on(target).summary())
         for target in requests.paths
-        if any(answer.ok or not answer.error.startswith(SILENCE) for answer in requests.on(target))
+        if any(answer.ok or not answer.error.startswith(TIMED_OUT) for answer in requests.on(target))
     )
-    silent = sum(answer.error.startswith(SILENCE) for answer in requests.answers)
+    silent = sum(answer.error.startswith(TIMED_OUT) for answer in requests.answers)
     headline = f"nothing came back for {silent} of {len(requests.answers)} requests"
     return Verdict(headline, findings, requests.service)
 

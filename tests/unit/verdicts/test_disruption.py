@@ -25,6 +25,7 @@ from session_affinity.verdicts.disruption import (
     judge_node_rules,
     judge_repair,
     judge_restart,
+    judge_restart_by_answers,
 )
 from tests.unit.verdicts.conftest import CLIENT_ID, explained
 
@@ -89,10 +90,11 @@ def test_a_restart_is_not_judged_by_a_client_that_had_no_time_to_run(world: Worl
         for answers, pause in ((lost, 0.25), (lost, 0.05), ([*lost, B], 0.25))
     )
 
-    with pytest.raises(NotReadyError, match="1 of 21 requests timed out"):
-        judge_restart(late, CLIENT_ID)
-    assert not judge_restart(in_time, CLIENT_ID).ok
-    assert not judge_restart(elsewhere, CLIENT_ID).ok
+    for judge in (judge_restart, judge_restart_by_answers):
+        with pytest.raises(NotReadyError, match="1 of 21 requests timed out"):
+            judge(late, CLIENT_ID)
+        assert not judge(in_time, CLIENT_ID).ok
+        assert not judge(elsewhere, CLIENT_ID).ok
 
 
 def test_rules_that_a_restart_did_not_mend_are_wrong(world: World) -> None:

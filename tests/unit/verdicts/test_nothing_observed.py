@@ -718,6 +718,10 @@ ROWS: Final[dict[Callable[..., object], dict[str, Row]]] = {
         "no rules": lambda world: disruption.judge_restart(restart(world, rules=NO_RULES), CLIENT_ID),
         "all lost": lambda world: disruption.judge_restart(restart(world, answers=lost(world)), CLIENT_ID),
     },
+    disruption.judge_restart_by_answers: {
+        "empty": lambda world: disruption.judge_restart_by_answers(restart(world, answers=NONE), CLIENT_ID),
+        "all lost": lambda world: disruption.judge_restart_by_answers(restart(world, answers=lost(world)), CLIENT_ID),
+    },
     disruption.judge_missed_changes: {
         "empty": lambda world: disruption.judge_missed_changes(missed_changes(world, rules=NO_RULES)),
         "not read": lambda world: disruption.judge_missed_changes(missed_changes(world, rules=None)),
