@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Final
 from session_affinity.releases import release_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
+
+    from session_affinity.releases import Release
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,10 @@ class KnownBehaviour:
     modes: tuple[str, ...] = ()
     above: int = 0
 
-    def is_in(self, version: str, mode: str) -> bool:
-        """Return whether a version of kube-proxy, such as ``v1.37.2``, has it in a proxy mode.
-
-        Raises UsageError for a version that has no order.
-        """
+    def is_in(self, release: Release, mode: str) -> bool:
+        """Return whether a release of kube-proxy has it in a proxy mode."""
         if self.modes and mode not in self.modes:
             return False
-        release = release_of(version)
         since, until = (release_of(bound) if bound else None for bound in (self.since, self.until))
         return (since is None or release >= since) and (until is None or release < until)
 
@@ -96,11 +94,12 @@ UNUSED_CHAINS_KEPT: Final = KnownBehaviour(
 """See largeClusterMode in pkg/proxy/iptables/proxier.go."""
 
 
-def known_behaviour(behaviours: Iterable[KnownBehaviour], versions: Iterable[str], mode: str) -> KnownBehaviour | None:
-    """Return the first behaviour that some of these versions of kube-proxy has in a proxy mode; None if none has.
+def known_behaviour(
+    behaviours: Iterable[KnownBehaviour], releases: Collection[Release], mode: str
+) -> KnownBehaviour | None:
+    """Return the first behaviour that some of these releases of kube-proxy has in a proxy mode; None if none has.
 
     Those that depend on the number of endpoints are left out.
     """
-    of_nodes = tuple(versions)
     everywhere = (known for known in behaviours if not known.above)
-    return next((known for known in everywhere if any(known.is_in(version, mode) for version in of_nodes)), None)
+    return next((known for known in everywhere if any(known.is_in(release, mode) for release in releases)), None)

@@ -288,6 +288,16 @@ class ProxyConfigs:
         default = known.default and replace(known.default, release=known.default.release or min(kubelets, default=None))
         return replace(known, by_node=by_node, default=default)
 
+    def releases(self, nodes: Iterable[Mapping[str, Any]]) -> frozenset[Release]:
+        """Return the releases of kube-proxies, as far as they are known: of those that did not say it, their kubelets'.
+
+        ``nodes`` are the Node objects; of kube-proxies on others those count that said their release.
+        """
+        said = {name: config.release for name, config in self.by_node.items()}
+        kubelets = {node["metadata"]["name"]: _kubelet_release(node) for node in nodes}
+        found = (said.get(name) or kubelets.get(name) for name in said | kubelets)
+        return frozenset(filter(None, found))
+
     def _with(self, change: Callable[[ProxyConfig], ProxyConfig]) -> Self:
         by_node = {node: change(config) for node, config in self.by_node.items()}
         return replace(self, by_node=by_node, default=self.default and change(self.default))
@@ -374,6 +384,7 @@ class ProxyConfigs:
         shown = {
             "proxy mode": self.mode,
             "proxy read from": _joined(self._by_node(lambda config: config.source)),
+            "releases of kube-proxy": self._differing_releases(),
             "cluster CIDR": self._shown(lambda config: config.cluster_cidr or "none"),
             "masquerade bit": self._shown(lambda config: str(config.masquerade_bit)),
             "detectLocalMode": self._shown(_detect_local_mode, CLUSTER_CIDR),
@@ -395,6 +406,11 @@ class ProxyConfigs:
         shown = ("cluster CIDR", "masquerade bit", "detectLocalMode", "masqueradeAll", "syncPeriod", "minSyncPeriod")
         settings = "".join(f", {name} {facts[name]}" for name in shown if name in facts)
         return f"kube-proxy: {self.mode} mode{settings}, read from {facts['proxy read from']}"
+
+    def _differing_releases(self) -> str:
+        """Return the releases that rules are expected of, with their nodes; empty where all are the same."""
+        releases = self._by_node(lambda config: ".".join(map(str, config.release or ("not known",))))
+        return _joined(releases) if len(releases) > 1 else ""
 
     def _shown(self, value: Callable[[ProxyConfig], str], left_alone: str = "") -> str:
         """Return a setting in words, with the nodes that have it where they differ; empty when all leave it alone."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.model import Family
     from session_affinity.dataplane.proxy_config import ProxyConfigs
     from session_affinity.dataplane.recognition import Recognition
+    from session_affinity.releases import Release
 
 NOT_TO_BE_DISTURBED: Final = (
     "the cluster was not created by this run: claims whose tests flush rules, stop kube-proxy or create a thousand "
@@ -50,7 +51,7 @@ class Judgeable:
     ``proxy_mode`` and ``families`` are empty while unknown. ``nodes_not_judged`` is the reason why no claim about nodes
     can be judged, in any mode; empty when they can be, or while unknown. ``not_bound`` is why what kube-proxy alone
     promises may differ here (see ``why_not_bound``). ``kube_proxy_serves``: kube-proxy, in whatever mode, is known to
-    serve Services. ``versions`` are those of the nodes, such as ``v1.37.2``.
+    serve Services. ``releases`` are those of the kube-proxies.
     """
 
     proxy_mode: str = ""
@@ -58,7 +59,7 @@ class Judgeable:
     not_bound: str = ""
     kube_proxy_serves: bool = True
     families: tuple[Family, ...] = ()
-    versions: tuple[str, ...] = ()
+    releases: Collection[Release] = ()
 
     def why_not_nodes(self, modes: Collection[str]) -> str:
         """Return why a claim about nodes in these modes is skipped; empty when it is judged."""
@@ -204,7 +205,7 @@ def expect_differences(item: pytest.Item) -> None:
     if claim is None:
         return
     serves = judgeable.kube_proxy_serves
-    known = known_behaviour(claim.known, judgeable.versions, judgeable.proxy_mode) if serves else None
+    known = known_behaviour(claim.known, judgeable.releases, judgeable.proxy_mode) if serves else None
     if known:
         expect_known_behaviour(item, known)
     elif judgeable.not_bound and claim.promised_by is Promise.KUBE_PROXY:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from session_affinity.clusters.cluster import OwnCluster
-from session_affinity.clusters.embedded import node_program
+from session_affinity.clusters.embedded import kube_proxy_releases, node_program
 from session_affinity.clusters.embedded.bootstrap import Bootstrap
 from session_affinity.clusters.embedded.cgroups import ClusterCgroups
 from session_affinity.clusters.embedded.configuration import processes_of, read_kube_proxy, write_configuration
@@ -25,6 +25,7 @@ from session_affinity.clusters.embedded.layout import API_SERVICE, Layout
 from session_affinity.clusters.embedded.node import EmbeddedNode
 from session_affinity.clusters.embedded.process import RESTART_SIGNAL
 from session_affinity.clusters.embedded.state import KEEP, ClusterProcesses, StateDirectory
+from session_affinity.dataplane.pages import METRICS_ADDRESS
 from session_affinity.dataplane.proxy_config import NO_KUBE_PROXY, ProxyConfig, ProxyConfigs
 from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import ClusterError
@@ -74,18 +75,20 @@ class EmbeddedCluster(OwnCluster):
 
     @cached_property
     def proxy_configs(self) -> ProxyConfigs:
-        """The settings of each node's kube-proxy, as its configuration file has them."""
+        """The settings of each node's kube-proxy, as its configuration file has them.
+
+        The release of one that is not this cluster's is what it says itself.
+        """
         if not self.layout.has_kube_proxy:
             none = ProxyConfig(NO_KUBE_PROXY, None, source="the cluster was started with --no-kube-proxy")
             return ProxyConfigs.same(none, (node.name for node in self.layout.nodes))
-        return ProxyConfigs(
-            {
-                node.name: ProxyConfig.from_configuration(
-                    read_kube_proxy(self.state, node.name), "the configuration that the suite wrote"
-                )
-                for node in self.layout.nodes
-            }
-        )
+        releases = kube_proxy_releases.read(self.nodes) if self.layout.has_own_kube_proxy else {}
+        source = "the configuration that the suite wrote"
+        configs = {
+            node.name: ProxyConfig.from_configuration(read_kube_proxy(self.state, node.name), source)
+            for node in self.layout.nodes
+        }
+        return ProxyConfigs({name: replace(config, release=releases.get(name)) for name, config in configs.items()})
 
     def outside(self) -> contextlib.AbstractContextManager[Outside]:
         """Return a client outside the cluster, on the network of the nodes (see ``clusters.cluster.Cluster``)."""
@@ -248,6 +251,9 @@ class EphemeralCluster:
             bootstrap.create_nodes()
             bootstrap.wait_for_nodes()
         cluster = EmbeddedCluster(self._layout, self._state, processes, self._facts)
+        if self._layout.has_own_kube_proxy:
+            with self._progress.step("kube-proxy's version"):
+                self._wait_for_kube_proxies(cluster)
         if self._layout.node_programs:
             with self._progress.step("node programs serve Services"):
                 self._wait_for_dataplane(cluster)
@@ -257,6 +263,15 @@ class EphemeralCluster:
         }
         self._state.facts.write_text(json.dumps(facts, indent=1))
         return replace(cluster, facts=facts)
+
+    def _wait_for_kube_proxies(self, cluster: EmbeddedCluster) -> None:
+        """Wait until each kube-proxy says its version, and note where it does not: what is judged need not work."""
+        seconds = self._layout.deadlines.kube_proxy_start
+        if silent := kube_proxy_releases.wait(cluster.nodes, seconds, self._require_started):
+            self._progress.note(
+                f"cluster {self._layout.name}: kube-proxy on {listed(silent)} does not answer at"
+                f" {METRICS_ADDRESS}: its rules are expected to be those of {self._layout.kubernetes}"
+            )
 
     def _wait_for_dataplane(self, cluster: EmbeddedCluster) -> None:
         """Wait until Services answer on every node, and note where they do not: what is judged need not work."""

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from session_affinity.clusters.addresses import DEFAULT_IP_FAMILY, ranges_of
 from session_affinity.dataplane.proxy_config import NO_KUBE_PROXY
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import ClusterError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 API_PORT = 6443
 ETCD_PORT = 2379
@@ -86,6 +84,12 @@ class Layout:
     def has_kube_proxy(self) -> bool:
         """Whether the nodes run kube-proxy."""
         return self.proxy_mode != NO_KUBE_PROXY
+
+    @property
+    def has_own_kube_proxy(self) -> bool:
+        """Whether the nodes run a kube-proxy that is not the release's: its release may be another one."""
+        kube_proxy = self.programs.get("kube-proxy")
+        return kube_proxy is not None and Path(kube_proxy).parent != Path(self.programs["kubelet"]).parent
 
     @property
     def pod_range(self) -> str:

@@ -7,7 +7,6 @@ ConfigMap that kubeadm and kind leave; the rules on the nodes.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +19,7 @@ from session_affinity.dataplane.iptables.expected import MASQUERADE_CHAIN, SERVI
 from session_affinity.dataplane.local_traffic import BRIDGE_INTERFACE, INTERFACE_NAME_PREFIX
 from session_affinity.dataplane.model import FAMILIES, family_of_range
 from session_affinity.dataplane.nftables.layout import pod_interfaces, pod_ranges
-from session_affinity.dataplane.pages import METRICS_ADDRESS
+from session_affinity.dataplane.pages import METRICS_ADDRESS, release_in
 from session_affinity.dataplane.proxy_config import (
     IPTABLES,
     IPVS,
@@ -32,13 +31,11 @@ from session_affinity.dataplane.proxy_config import (
     cluster_cidr_of,
 )
 from session_affinity.deadlines import DEFAULTS, Deadlines
-from session_affinity.errors import UsageError
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.resources import CONFIG_MAPS
 from session_affinity.nodes import configz
 from session_affinity.nodes.by_node import missing_nodes_error
 from session_affinity.nodes.nodes import Nodes
-from session_affinity.releases import release_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -53,7 +50,6 @@ if TYPE_CHECKING:
 NO_ACCESS: Final = "nothing runs on the nodes without --node-access agent: claims about nodes cannot be judged here"
 CONFIG_MAP: Final = "ConfigMap kube-system/kube-proxy"
 RULES: Final = "the rules on the nodes"
-_VERSION: Final = re.compile(r'^kubernetes_build_info\{.*git_version="(?P<version>[^"]*)"', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,7 @@ class Pages:
         """Read what the command printed on a node; a page that cannot be read counts as no answer."""
         pages = dict(line.split(" ", 1) for line in text.splitlines() if " " in line)
         mode = pages.get("mode", "").strip()
-        release = _release(text)
+        release = release_in(text)
         try:
             configuration = configz.parse(pages["configz"])
             source = f"kube-proxy itself ({METRICS_ADDRESS}/configz)"
@@ -143,15 +139,6 @@ def _from_page(page: Pages, stored: Mapping[str, Any] | None, seen: ProxyConfig)
         config = ProxyConfig.from_configuration({**stored, "mode": page.mode}, f"{source} {CONFIG_MAP}")
         return replace(config, release=page.release)
     return replace(seen, mode=page.mode, release=page.release, source=f"{source} {seen.source}")
-
-
-def _release(text: str) -> Release | None:
-    """Return the release in the metric kubernetes_build_info; None when it is not there."""
-    found = _VERSION.search(text)
-    try:
-        return release_of(found["version"]) if found else None
-    except UsageError:
-        return None
 
 
 def from_silence(stored: Mapping[str, Any] | None, states: Iterable[NodeSnapshot]) -> dict[str, ProxyConfig]:

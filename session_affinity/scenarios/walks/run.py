@@ -284,8 +284,8 @@ class _Run:
 
     def _stale(self, node: str) -> tuple[Object, ...]:
         """Return the slices that a node's kube-proxy is known to keep although they belong elsewhere by now."""
-        major, minor = self._ground.testbed.proxy_of(node).expected_release
-        is_known = RELABELLED.is_in(f"{major}.{minor}", self._ground.testbed.backend.mode)
+        release = self._ground.testbed.proxy_of(node).expected_release
+        is_known = RELABELLED.is_in(release, self._ground.testbed.backend.mode)
         return self._caches.stale(node) if is_known else ()
 
     def _testbed(self, nodes: Sequence[str] | None = None) -> NodeTestbed:

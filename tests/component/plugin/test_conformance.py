@@ -140,7 +140,7 @@ from session_affinity.plugin.selection import learn
 
 @pytest.fixture(scope="session")
 def proxy_configs(pytestconfig):
-    learn(pytestconfig, proxy_mode="iptables", versions=("v1.36.1",))
+    learn(pytestconfig, proxy_mode="iptables", releases=((1, 36),))
 
 FORGETS = KnownBehaviour("forgets", "https://example.org/7", since="1.32", until="1.37")
 MENDED = KnownBehaviour("waits", "https://example.org/8", until="1.36")
@@ -180,7 +180,7 @@ from session_affinity.plugin.selection import learn
 
 @pytest.fixture(scope="session")
 def proxy_configs(pytestconfig):
-    learn(pytestconfig, proxy_mode="iptables", versions=("v1.37.2",))
+    learn(pytestconfig, proxy_mode="iptables", releases=((1, 37),))
 
 @claimed("C11", "A violation that follows from many endpoints", promised_by=KUBE_PROXY, known=(UNUSED_CHAINS_KEPT,))
 def test_many(check):

@@ -38,7 +38,7 @@ def proxy_configs(pytestconfig):
     recognition = pytestconfig.stash[RUN_FACTS].recognition = Recognition(programs)
     pytestconfig.stash[RUN_FACTS].facts |= recognition.facts()
     not_bound, serves = why_not_bound(configs, recognition), kube_proxy_serves(configs, recognition)
-    learn(pytestconfig, proxy_mode=configs.mode, not_bound=not_bound, kube_proxy_serves=serves, versions=("v1.37.2",))
+    learn(pytestconfig, proxy_mode=configs.mode, not_bound=not_bound, kube_proxy_serves=serves, releases=((1, 37),))
 
 @pytest.fixture
 def broken_after():

@@ -235,6 +235,22 @@ def test_the_release_is_that_of_the_kubelet_where_kube_proxy_did_not_say_it() ->
     assert ProxyConfigs(default=CONFIG).with_nodes(nodes).of("a").expected_release == (1, 34)
     assert known.of("c").expected_release == NEWEST_RELEASE
     assert (known.oldest_release, ProxyConfigs().oldest_release) == ((1, 35), NEWEST_RELEASE)
+    assert known.facts()["releases of kube-proxy"] == "1.36 on a; 1.35 on b; not known on c"
+
+
+def test_what_is_known_of_kube_proxy_goes_by_the_releases_of_kube_proxies() -> None:
+    """Also where DaemonSet and kubelets differ; kubelets count on nodes whose kube-proxies did not say theirs."""
+    nodes = [node(name) for name in "abc"]
+    for each, version in zip(nodes, ("v1.37.2", "v1.37.2", "v1.36.1"), strict=True):
+        each["status"]["nodeInfo"] = {"kubeletVersion": version}
+    new, old = replace(CONFIG, release=(1, 37)), replace(CONFIG, release=(1, 33))
+
+    assert configs(a=new, b=old, c=new).releases(nodes) == {(1, 33), (1, 37)}
+    assert configs(a=new, b=new, c=new).releases(nodes) == {(1, 37)}
+    assert configs(a=old, b=CONFIG).releases(nodes) == {(1, 33), (1, 37), (1, 36)}
+    assert ProxyConfigs(default=CONFIG).with_nodes(nodes).releases(nodes) == {(1, 37), (1, 36)}
+    assert configs(a=old, b=CONFIG).releases([]) == {(1, 33)}
+    assert configs(a=CONFIG).releases([]) == set()
 
 
 @pytest.mark.parametrize(

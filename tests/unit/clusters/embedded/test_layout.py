@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,6 +51,15 @@ def test_a_layout_is_read_as_it_was_written(ip_family: str, tmp_path: Path) -> N
     layout.write(tmp_path / "layout.json")
 
     assert Layout.read(tmp_path / "layout.json") == layout
+
+
+def test_a_kube_proxy_is_the_users_where_it_is_not_beside_the_kubelet() -> None:
+    programs = {"kubelet": "/cache/1.37.2/kubelet", "kube-proxy": "/cache/1.37.2/kube-proxy"}
+    layout = Layout("c", "1.37.2", "iptables", programs, "/x/images.tar", node_layouts("c"))
+
+    assert not layout.has_own_kube_proxy
+    assert replace(layout, programs={**programs, "kube-proxy": "/src/_output/kube-proxy"}).has_own_kube_proxy
+    assert not replace(layout, programs={"kubelet": "/cache/1.37.2/kubelet"}).has_own_kube_proxy
 
 
 def test_a_layout_of_another_version_is_refused_with_the_next_step(tmp_path: Path) -> None:

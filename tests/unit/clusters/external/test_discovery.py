@@ -256,7 +256,7 @@ def test_a_table_of_nftables_shows_the_mode() -> None:
 
 
 @pytest.mark.parametrize("pages", [configz(), "mode iptables\n"], ids=["configz", "mode"])
-@pytest.mark.parametrize("version", ["v1.36.3", "v1.34.4-gke.100", "unknown"])
+@pytest.mark.parametrize("version", ["v1.36.3", "v1.34.4-gke.100", "v0.0.0-master+$Format:%H$", "unknown"])
 def test_the_release_is_that_of_kube_proxy_itself(pages: str, version: str) -> None:
     metric = f'kubernetes_build_info{{build_date="2026-01-01",git_version="{version}",major="1",minor="0"}} 1\n'
 
