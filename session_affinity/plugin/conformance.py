@@ -138,7 +138,9 @@ class ResultCollector:
         self._results[claim.id] = self._judged(claim, report, properties.get(HEADLINE, ""))
 
     def _judged(self, claim: Claim, report: pytest.TestReport, headline: str) -> ClaimResult:
-        known = self._config.stash[DIFFERENCES].get(claim.id) or self._config.stash[KNOWN_BEHAVIOURS].get(claim.id)
+        listed = self._config.stash[DIFFERENCES].get(claim.id)
+        behaviour = self._config.stash[KNOWN_BEHAVIOURS].get(claim.id)
+        known = listed or behaviour
         expected = getattr(report, "wasxfail", None)
         message = _message(report)
         if is_undetermined(report):
@@ -150,7 +152,7 @@ class ResultCollector:
             return ClaimResult(claim, Outcome.SKIPPED, message=message, skip_reason=self._skip_reason(message))
         if report.failed:
             return ClaimResult(claim, Outcome.FAILED, headline, message)
-        if known:
+        if listed or (behaviour and self._config.stash[JUDGEABLE].has_everywhere(behaviour)):
             self._passes_after_all.append(claim.id)
         return ClaimResult(claim, Outcome.PASSED, headline)
 

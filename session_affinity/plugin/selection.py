@@ -61,6 +61,10 @@ class Judgeable:
     families: tuple[Family, ...] = ()
     releases: Collection[Release] = ()
 
+    def has_everywhere(self, known: KnownBehaviour) -> bool:
+        """Return whether each of the kube-proxies has a known behaviour, so that a claim cannot pass with it."""
+        return all(known.is_in(release, self.proxy_mode) for release in self.releases)
+
     def why_not_nodes(self, modes: Collection[str]) -> str:
         """Return why a claim about nodes in these modes is skipped; empty when it is judged."""
         if modes and self.nodes_not_judged:

@@ -173,6 +173,18 @@ def test_a_known_behaviour_fails_no_run_in_its_versions_and_says_when_it_is_gone
     assert "passes after all: C08, although it is known that kube-proxy forgets (from 1.32 on, before 1.37)" in output
 
 
+def test_a_known_behaviour_of_some_nodes_passes_without_a_word(pytester: pytest.Pytester) -> None:
+    """During an upgrade the claim may be judged on a node that does not have it."""
+    code, output, document = run(
+        pytester, KNOWN.replace("((1, 36),)", "((1, 36), (1, 37))"), "--cluster=embedded", "-p", "fixtures.cluster"
+    )
+
+    assert code == 1, output
+    assert results(document) == {"C07": "differs", "C08": "passed", "C09": "failed", "C10": "undetermined"}
+    assert document["passesAfterAll"] == []
+    assert "passes after all" not in output
+
+
 MANY_ENDPOINTS = """
 from dataclasses import replace
 from session_affinity.claims.known_behaviour import UNUSED_CHAINS_KEPT
