@@ -403,7 +403,10 @@ class ProxyConfigs:
         if self.mode in (UNKNOWN, NO_KUBE_PROXY):
             return f"kube-proxy: {self.mode} ({_joined(self._by_node(_mode_and_source))})"
         facts = self.facts()
-        shown = ("cluster CIDR", "masquerade bit", "detectLocalMode", "masqueradeAll", "syncPeriod", "minSyncPeriod")
+        shown = (
+            *("cluster CIDR", "masquerade bit", "detectLocalMode", "masqueradeAll", "syncPeriod", "minSyncPeriod"),
+            "releases of kube-proxy",
+        )
         settings = "".join(f", {name} {facts[name]}" for name in shown if name in facts)
         return f"kube-proxy: {self.mode} mode{settings}, read from {facts['proxy read from']}"
 

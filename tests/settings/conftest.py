@@ -8,7 +8,7 @@ import pytest
 
 from ci.claims_page import collect_claims
 from session_affinity.clusters.embedded.state import STATE_VARIABLE
-from tests.settings.cluster import RUN_SECONDS, SetUp, start, stop
+from tests.settings.cluster import RUN_SECONDS, SetUp, older_kube_proxy, start, stop
 from tests.settings.settings import SETTINGS
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def set_up(
 ) -> Iterator[SetUp]:
     """A cluster with a setting, kept for the time of the test."""
     setting, mode = request.param
+    if setting.older and older_kube_proxy() is None:
+        pytest.skip("no older release is in the cache: session-affinity cluster build --kubernetes 1.36")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(STATE_VARIABLE, str(tmp_path_factory.mktemp("settings")))
         try:

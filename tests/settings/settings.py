@@ -20,16 +20,17 @@ def of_mode(**settings: Any) -> dict[str, Any]:
 class Setting:
     """A configuration that is merged over that of the kube-proxies of a cluster.
 
-    ``skipped`` are the claims that cannot be judged because of it, each with what the reason says; ``left_out`` is what
-    the run says about nodes that claims about nodes leave out. ``modes`` are those of the clusters, ``localhost_modes``
-    those in which node ports are answered at localhost. ``fast`` settings are also tried in every run of the project's
-    tests, with the claims that ``FAST_CLAIMS`` selects.
+    ``skipped`` are the claims that cannot be judged because of it, each with what the reason says; ``noted`` is what
+    the run says about its nodes. On the node ``older`` runs a kube-proxy of an older release. ``modes`` are those of
+    the clusters, ``localhost_modes`` those in which node ports are answered at localhost. ``fast`` settings are also
+    tried in every run of the project's tests, with the claims that ``FAST_CLAIMS`` selects.
     """
 
     name: str
     configuration: Mapping[str, Any]
     skipped: Mapping[str, str] = field(default_factory=dict)
-    left_out: str = ""
+    noted: str = ""
+    older: str = ""
     modes: tuple[str, ...] = MODES
     localhost_modes: tuple[str, ...] = ("iptables",)
     fast: bool = False
@@ -95,7 +96,8 @@ SETTINGS: Final = (
         "one node in the other mode",
         {"nodes": {"worker3": {"mode": "the other"}}},
         dict.fromkeys(("C46b", "C46d"), "the client's node .* has an endpoint"),
-        left_out="-worker3: its kube-proxy runs in {other} mode, and claims about nodes are judged in {mode} mode",
+        noted="-worker3: its kube-proxy runs in {other} mode, and claims about nodes are judged in {mode} mode",
     ),
+    Setting("an upgrade that one node has not had", {}, noted=", {older} on settings-worker3", older="worker3"),
 )
 FAST_CLAIMS: Final = "rules or lists or paths"

@@ -53,5 +53,7 @@ def test_a_healthy_cluster_is_judged(set_up: SetUp, claims: Catalogue, request: 
     unlike = {claim: found[claim] for claim, reason in expected.items() if not re.search(reason, found[claim])}
     assert unlike == {}
     assert len(found) < len(run.outcomes), run.output
-    if left_out := set_up.setting.left_out.format(mode=set_up.mode, other=set_up.setting.other(set_up.mode)):
-        assert left_out in run.output
+    if noted := set_up.setting.noted:
+        older = set_up.older.release if set_up.older else ""
+        said = noted.format(mode=set_up.mode, other=set_up.setting.other(set_up.mode), older=older)
+        assert said in run.output

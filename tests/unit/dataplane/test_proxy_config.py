@@ -236,6 +236,7 @@ def test_the_release_is_that_of_the_kubelet_where_kube_proxy_did_not_say_it() ->
     assert known.of("c").expected_release == NEWEST_RELEASE
     assert (known.oldest_release, ProxyConfigs().oldest_release) == ((1, 35), NEWEST_RELEASE)
     assert known.facts()["releases of kube-proxy"] == "1.36 on a; 1.35 on b; not known on c"
+    assert "releases of kube-proxy 1.36 on a; 1.35 on b; not known on c" in str(known)
 
 
 def test_what_is_known_of_kube_proxy_goes_by_the_releases_of_kube_proxies() -> None:
