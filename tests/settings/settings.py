@@ -98,6 +98,6 @@ SETTINGS: Final = (
         dict.fromkeys(("C46b", "C46d"), "the client's node .* has an endpoint"),
         noted="-worker3: its kube-proxy runs in {other} mode, and claims about nodes are judged in {mode} mode",
     ),
-    Setting("an upgrade that one node has not had", {}, noted=", {older} on settings-worker3", older="worker3"),
+    Setting("an upgrade that one node has not had", {}, noted="; {older} on settings-worker3", older="worker3"),
 )
 FAST_CLAIMS: Final = "rules or lists or paths"
