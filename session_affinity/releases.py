@@ -17,6 +17,8 @@ LONGEST_COMMENT: Final = 128
 """The most characters that nft takes in a comment (NFTNL_UDATA_COMMENT_MAXLEN of libnftnl and nft's parser)."""
 CUTS_COMMENTS: Final = (1, 37)
 """The first release that cuts longer comments in nftables mode (kubernetes #139516)."""
+_NO_RELEASE: Final = (0, 0)
+"""That of v0.0.0-master, the version of a program that was built without one (k8s.io/component-base/version)."""
 _VERSION: Final = re.compile(r"v?(?P<major>\d+)\.(?P<minor>\d+)(?!\d)")
 
 
@@ -25,6 +27,15 @@ def release_of(version: str) -> Release:
     if not (found := _VERSION.match(version)):
         raise UsageError(f"{version!r} is no version of Kubernetes", next_step="write it as 1.37.2")
     return int(found["major"]), int(found["minor"])
+
+
+def known_release(version: str) -> Release | None:
+    """Return the release of a program by the version that it says; None where that names none."""
+    try:
+        release = release_of(version)
+    except UsageError:
+        return None
+    return None if release == _NO_RELEASE else release
 
 
 def oldest_release(nodes: Iterable[Mapping[str, Any]]) -> Release:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from session_affinity.errors import UsageError
-from session_affinity.releases import release_of
+from session_affinity.releases import known_release
 
 if TYPE_CHECKING:
     from session_affinity.releases import Release
@@ -49,15 +48,9 @@ exit 0
 """Prints kube-proxy's own metrics without buckets, and its start time; fails where kube-proxy does not answer."""
 
 _VERSION: Final = re.compile(r'^kubernetes_build_info\{.*git_version="(?P<version>[^"]*)"', re.MULTILINE)
-_NO_RELEASE: Final = (0, 0)
-"""That of v0.0.0-master, the version of a kube-proxy that was built without one (k8s.io/component-base/version)."""
 
 
 def release_in(pages: str) -> Release | None:
     """Return the release in the metric kubernetes_build_info; None where it is not there, or names no release."""
     found = _VERSION.search(pages)
-    try:
-        release = release_of(found["version"]) if found else _NO_RELEASE
-    except UsageError:
-        return None
-    return None if release == _NO_RELEASE else release
+    return known_release(found["version"]) if found else None

@@ -24,8 +24,8 @@ from session_affinity.dataplane.local_traffic import (
     names_loopback,
 )
 from session_affinity.dataplane.model import NEWEST_RELEASE, canonical_address, family_of, family_of_range, readable
-from session_affinity.errors import ClusterError, UsageError
-from session_affinity.releases import release_of
+from session_affinity.errors import ClusterError
+from session_affinity.releases import known_release
 from session_affinity.text import listed
 
 if TYPE_CHECKING:
@@ -468,10 +468,7 @@ def _pod_cidrs(node: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _kubelet_release(node: Mapping[str, Any]) -> Release | None:
     """Return the release of a node's kubelet; None for a Node that does not say it."""
-    try:
-        return release_of(((node.get("status") or {}).get("nodeInfo") or {}).get("kubeletVersion") or "")
-    except UsageError:
-        return None
+    return known_release(((node.get("status") or {}).get("nodeInfo") or {}).get("kubeletVersion") or "")
 
 
 def _detect_local_mode(config: ProxyConfig) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from session_affinity.errors import UsageError
-from session_affinity.releases import longest_comment, release_of
+from session_affinity.releases import known_release, longest_comment, release_of
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,14 @@ def test_a_version_has_a_release(version: str, release: tuple[int, int]) -> None
 def test_another_text_is_no_version(version: str) -> None:
     with pytest.raises(UsageError, match="no version of Kubernetes"):
         release_of(version)
+
+
+@pytest.mark.parametrize(
+    ("version", "release"),
+    [("v1.35.0+k3s1", (1, 35)), ("v0.0.0-master+$Format:%H$", None), ("unknown", None), ("", None)],
+)
+def test_a_program_may_say_a_version_that_names_no_release(version: str, release: tuple[int, int] | None) -> None:
+    assert known_release(version) == release
 
 
 @pytest.mark.parametrize(
