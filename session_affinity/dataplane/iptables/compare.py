@@ -215,12 +215,13 @@ class _RulesetComparison:
                 yield from self._entries(FILTER, chain, self.expected.filters)
         yield from self._jump_to_node_ports()
         for chain, rules in self.expected.chains.items():
-            if self.ruleset.chain(chain) is None:
+            actual = self.ruleset.chain(chain)
+            if actual is None:
                 endpoints = dict.fromkeys(str(rule.endpoint) for rule in rules if rule.endpoint)
                 reason = ", ".join((self._service, *endpoints))
                 wanted, seen = "a chain of this name", "no such chain"
                 yield self._at(chain, Aspect.CHAIN_NAMES, wanted=wanted, seen=seen, reason=reason)
-            elif not _same_text(rules, self.ruleset.rules(chain)):
+            elif not _same_text(rules, actual.plain):
                 yield from sorted(self._chain(chain, rules), key=lambda difference: difference.rule or 0)
         yield from self._leftover_chains()
 
@@ -242,7 +243,7 @@ class _RulesetComparison:
         """Yield the differences of the Service's rules in a chain that all Services share."""
         wanted = [entry for entry in rules if entry.rule.chain == chain]
         seen = self.index.entries(table, chain, self._destinations(table, chain), self._targets(table))
-        if _same_text(wanted, seen):
+        if _same_text(wanted, (rule.plain for rule in seen)):
             return
         pairs, missing, surplus = pair_rules(
             wanted,
@@ -408,9 +409,9 @@ class _RulesetComparison:
         return f"{self._service}, {'endpoint ' if expected_rule.endpoint else ''}{expected_rule.about}"
 
 
-def _same_text(wanted: Sequence[ExpectedRule[Rule]], seen: Sequence[Rule]) -> bool:
-    """Whether rules are equal as text, in this order; most are, and need not be parsed."""
-    return [expected_rule.rule.body for expected_rule in wanted] == [rule.plain for rule in seen]
+def _same_text(wanted: Sequence[ExpectedRule[Rule]], seen: Iterable[str]) -> bool:
+    """Whether rules have the plain texts that were seen, in this order; most have, and need not be parsed."""
+    return tuple(expected_rule.rule.body for expected_rule in wanted) == tuple(seen)
 
 
 def _purpose(expected_rule: ExpectedRule[Rule]) -> str:

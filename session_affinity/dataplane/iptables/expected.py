@@ -8,6 +8,7 @@ of a node's rules are equal as text.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -85,6 +86,8 @@ class SharedIptablesRules:
     jumps: tuple[tuple[str, ExpectedRule[Rule]], ...]
 
 
+# Cached: a wait for a sync asks for the same ones at every reading, and so does claim after claim.
+@lru_cache(maxsize=1 << 11)
 def expected(service: ServiceState, proxy: ProxyConfig, node: str = "") -> ExpectedChains:
     """Return the expected rules of a Service; the node's name selects its zone and its local endpoints."""
     entries: list[ExpectedRule[Rule]] = []

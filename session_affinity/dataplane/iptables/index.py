@@ -7,7 +7,7 @@ import re
 from base64 import b32encode
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from session_affinity.dataplane import chain_names
@@ -20,15 +20,14 @@ from session_affinity.dataplane.iptables.expected import (
     PROXY_FIREWALL_CHAIN,
     SERVICES_CHAIN,
 )
-from session_affinity.dataplane.iptables.save import network
+from session_affinity.dataplane.iptables.save import Rule, network
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from session_affinity.dataplane.iptables.save import Rule, Ruleset
+    from session_affinity.dataplane.iptables.save import Ruleset
     from session_affinity.dataplane.model import ServiceState
 
-_DNAT = re.compile(r" --to-destination (\S+)")
 _COMMENT = re.compile(r' -m comment --comment "?([^"\s]+)')
 _SERVICE_CHAINS = (
     chain_names.CLUSTER_CHAIN,
@@ -43,18 +42,19 @@ Destination = tuple[str, str, str]
 
 def destination(rule: Rule) -> Destination:
     """Return the destination address, protocol and port that a rule matches; empty where it matches none."""
+    return _destination(rule.body)
+
+
+# Cached, as is what a rule may be: every reading has the same rules in shared chains, but for a few.
+@lru_cache(maxsize=1 << 15)
+def _destination(body: str) -> Destination:
+    rule = Rule("", 0, body)
     return network(rule.value("-d") or ""), rule.value("-p") or "", rule.value("--dport") or ""
 
 
 def chain_in(table: str, chain: str) -> str:
     """Return the name of a chain in messages; the tables nat and filter both have a KUBE-SERVICES."""
     return chain if table == NAT else f"{table} {chain}"
-
-
-def dnat_target(rules: Iterable[Rule]) -> str | None:
-    """Return the DNAT target of a chain's rules; None when none of them is a DNAT rule."""
-    matches = (_DNAT.search(rule.body) for rule in rules)
-    return next((match[1] for match in matches if match), None)
 
 
 def index_of(ruleset: Ruleset) -> RuleIndex:
@@ -95,7 +95,7 @@ class RuleIndex:
             for table, chains in ((NAT, ENTRY_CHAINS), (FILTER, FILTER_CHAINS))
             for chain in chains
             for rule in self.ruleset.rules(chain, table)
-            if not _may_be_of_a_service(table, rule)
+            if not _may_be_of_a_service(table, chain, rule.body)
         )
 
     def entries(
@@ -112,7 +112,7 @@ class RuleIndex:
     def endpoint_targets(self) -> Mapping[str, str]:
         """The DNAT targets of the KUBE-SEP chains by chain; a chain without a DNAT rule is left out."""
         targets = (
-            (name, dnat_target(chain.rules))
+            (name, chain.dnat_target)
             for name, chain in self.ruleset.chains().items()
             if name.startswith(chain_names.ENDPOINT_CHAIN)
         )
@@ -176,8 +176,10 @@ class RuleIndex:
         return by_service
 
 
-def _may_be_of_a_service(table: str, rule: Rule) -> bool:
+@lru_cache(maxsize=1 << 15)
+def _may_be_of_a_service(table: str, chain: str, body: str) -> bool:
     """Whether a rule in a shared chain has the form of those that kube-proxy writes for Services."""
+    rule = Rule(chain, 0, body)
     if table == NAT and rule.chain == SERVICES_CHAIN and rule.target == NODE_PORTS_CHAIN:
         return True
     address, protocol, port = (rule.option(name) for name in ("-d", "-p", "--dport"))

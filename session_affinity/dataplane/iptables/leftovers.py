@@ -17,7 +17,7 @@ from session_affinity.dataplane.iptables.expected import (
     SERVICES_CHAIN,
     expected,
 )
-from session_affinity.dataplane.iptables.index import Destination, chain_in, destination, dnat_target, index_of
+from session_affinity.dataplane.iptables.index import Destination, chain_in, destination, index_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -65,9 +65,10 @@ def leftovers(node: str, services: Iterable[ServiceState], proxy: ProxyConfig, r
 
 
 def _chain(node: str, name: str, ruleset: Ruleset, reason: str) -> Difference:
-    rules = ruleset.rules(name)
-    target = dnat_target(rules)
-    seen = f"a chain with DNAT to {target}" if target else f"a chain with {len(rules)} rules"
+    chain = ruleset.chains()[name]
+    seen = (
+        f"a chain with DNAT to {chain.dnat_target}" if chain.dnat_target else f"a chain with {len(chain.rules)} rules"
+    )
     return Difference(node, name, None, Aspect.LEFTOVER, "no such chain", seen, reason)
 
 
