@@ -7,6 +7,7 @@ begin with a line of their own, so that a section that could not be read differs
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -21,7 +22,7 @@ from session_affinity.dataplane.nftables import table
 from session_affinity.errors import NodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from session_affinity.dataplane.conntrack import Flow
     from session_affinity.dataplane.iptables.save import Ruleset
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 READS: Final = 10
 """How often rules are read that change while they are read."""
 _MARK: Final = "@@affinity "
+_CHAIN: Final = re.compile(r"\n:(\S+)")
 
 _WORDS: Final = r"""
 say() { printf '@@affinity %s\n' "$*"; }
@@ -38,21 +40,23 @@ has() { command -v "$1" >/dev/null 2>&1; }
 """
 # The legacy tables are read only where the kernel lists them: reading them creates them, empty, for good.
 # A save program prints all tables in the time that it takes for one; it ends with an error if one cannot be read.
+# Its output goes straight through, as a shell needs a third of that time again to keep half a megabyte. The next
+# program is tried unless kube-proxy's chain is there: to list that one chain takes a millisecond.
 _RULES: Final = r"""
 two() { "$1" -t nat && "$1" -t filter; }
 save() {
   has "$1" || { say missing "$1"; return 1; }
-  text=$("$1" 2>/dev/null) || text=$(two "$1" 2>/dev/null) || { say failed "$1" "$?"; return 1; }
-  [ -n "$program" ] || { program=$1; rules=$text; }
-  case $text in *:KUBE-SERVICES*) program=$1; rules=$text;; *) return 1;; esac
+  say rules "$1"
+  "$1" 2>/dev/null || { ended=$?; echo; say rules "$1"; two "$1" 2>/dev/null; } || {
+    echo; say failed "$1" "$ended"; return 1
+  }
+  "${1%-save}" -t nat -S KUBE-NODEPORTS >/dev/null 2>&1
 }
 legacy() {
   while read -r table; do [ "$table" = nat ] && return 0; done </proc/net/ip@6@_tables_names
   return 1
 } 2>/dev/null
-program= rules=
 save ip@6@tables-save || save ip@6@tables-nft-save || { legacy && save ip@6@tables-legacy-save; }
-[ -z "$program" ] || { say rules "$program"; printf '%s\n' "$rules"; }
 """
 # Where /proc/timer_list is masked, writing to a recent list still stamps an entry. 192.0.2.1 is for documentation.
 _STAMP: Final = r"""
@@ -247,22 +251,14 @@ def whole(node: str, read: Callable[[], str]) -> str:
 
 def is_torn(stdout: str) -> bool:
     """Return whether the rules that a command of this module printed have a chain twice in one table."""
-    _, rules = dict(_sections(stdout)).get("rules", ("", ""))
-    chains: set[str] = set()
-    for line in rules.splitlines():
-        if line.startswith("*"):
-            chains.clear()
-        elif line.startswith(":"):
-            name = line.split(" ", 1)[0]
-            if name in chains:
-                return True
-            chains.add(name)
-    return False
+    _, rules = _rules(_sections(stdout))
+    by_table = (_CHAIN.findall(table) for table in rules.split("\n*"))
+    return any(len(chains) != len(set(chains)) for chains in by_table)
 
 
 def parse(node: str, stdout: str) -> NodeSnapshot:
     """Parse the output of a command of this module; raises NodeError when it is cut short or cannot be parsed."""
-    sections = dict(_sections(stdout))
+    sections = _sections(stdout)
     if "end" not in sections:
         raise NodeError(f"{node}: the output of the read was cut short, it ends with {stdout.strip()[-300:]!r}")
     try:
@@ -271,17 +267,32 @@ def parse(node: str, stdout: str) -> NodeSnapshot:
         raise NodeError(f"{node}: {error.what}", next_step=error.next_step) from error
 
 
-def _sections(stdout: str) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Yield each section's name, the words after it, and its text; a note has its whole line as the name."""
+def _sections(stdout: str) -> dict[str, tuple[str, str]]:
+    """Return the words after each section's name, and its text; a note has its whole line as the name.
+
+    So has the output of a save program, of which the last counts.
+    """
+    sections = {}
     for piece in f"\n{stdout}".split(f"\n{_MARK}")[1:]:
         head, _, text = piece.partition("\n")
         name, _, words = head.partition(" ")
-        yield (head if name in ("missing", "failed") else name, (words, text))
+        sections[head if name in ("missing", "failed", "rules") else name] = (words, text)
+    return sections
+
+
+def _rules(sections: Mapping[str, tuple[str, str]]) -> tuple[str, str]:
+    """Return the save program whose output counts, and that output; both are empty where none could print.
+
+    The first one with kube-proxy's chains counts, and otherwise the first one.
+    """
+    failed = {words.partition(" ")[0] for head, (words, _) in sections.items() if head.startswith("failed ")}
+    printed = [each for head, each in sections.items() if head.startswith("rules ") and each[0] not in failed]
+    return next((each for each in printed if "\n:KUBE-SERVICES" in f"\n{each[1]}"), printed[0] if printed else ("", ""))
 
 
 def _snapshot(node: str, sections: Mapping[str, tuple[str, str]]) -> NodeSnapshot:
     nothing = ("", "")
-    program, rules = sections.get("rules", nothing)
+    program, rules = _rules(sections)
     clock, end = (
         dict(line.split(": ", 1) for line in sections.get(name, nothing)[1].splitlines() if ": " in line)
         for name in ("clock", "end")
