@@ -63,15 +63,17 @@ def poll(
     pause: float = 0.05,
     growing: bool = False,
     cancelled: threading.Event | None = None,
+    first: float = 0.0,
 ) -> bool:
     """Check a condition until it is true, ``seconds`` are over or ``cancelled`` is set; return whether it was true.
 
     The condition is checked at least once, and a last time at the deadline. The pause between two checks is ``pause``
     seconds, or as long as the last check took (at most 5 s), so that slow checks do not starve what they wait for.
     ``growing`` makes it 5 % of the time waited so far, at least ``pause`` and at most 5 s, so that polling does not
-    slow down a starting machine. ``pause=0`` is for conditions that wait themselves.
+    slow down a starting machine. ``pause=0`` is for conditions that wait themselves. ``first`` is a pause before the
+    first check, for conditions that cannot be true yet.
     """
-    return bool(_poll(condition, seconds, pause=pause, growing=growing, cancelled=cancelled))
+    return bool(_poll(condition, seconds, pause=pause, growing=growing, cancelled=cancelled, first=first))
 
 
 def growing_pause(waited: float, shortest: float) -> float:
@@ -86,6 +88,7 @@ def _poll(
     pause: float,
     growing: bool,
     cancelled: threading.Event | None,
+    first: float = 0.0,
 ) -> T | None:
     deadline = time.monotonic() + seconds
     check_began = 0.0
@@ -105,11 +108,14 @@ def _poll(
     def stop(_: tenacity.RetryCallState) -> bool:
         return time.monotonic() >= deadline or (cancelled is not None and cancelled.is_set())
 
+    sleep = tenacity.nap.sleep if cancelled is None else tenacity.sleep_using_event(cancelled)
+    if min(first, seconds) > 0:
+        sleep(min(first, seconds))
     retrying = tenacity.Retrying(
         stop=stop,
         wait=wait,
         retry=tenacity.retry_if_result(lambda value: not value),
-        sleep=tenacity.nap.sleep if cancelled is None else tenacity.sleep_using_event(cancelled),
+        sleep=sleep,
         before=before,
         retry_error_callback=lambda _: None,
     )

@@ -19,7 +19,7 @@ from session_affinity.dataplane.judgement import LeftoverQuestion, NodePart, Que
 from session_affinity.dataplane.model import PROXY_NAME_LABEL, SERVICE_NAME_LABEL
 from session_affinity.errors import NotReadyError
 from session_affinity.nodes.by_node import ByNode, require_nodes
-from session_affinity.testbed.testbed import LONGEST_WAIT, POLL_SECONDS
+from session_affinity.testbed.testbed import FIRST_READ_SECONDS, LONGEST_WAIT, POLL_SECONDS
 from session_affinity.text import listed
 from session_affinity.waiting import SLOW_MACHINE, poll
 
@@ -199,7 +199,8 @@ def _compare(testbed: RulesOfNodes, services: HandMadeServices, request: _Reques
         }
         reading = _Reading(testbed, states, releases, sentinel_state, owners, request=request, with_stale=with_stale)
         # A late node violates no claim, so on a busy machine it gets more time.
-        poll(reading.all_have_the_sentinel, LONGEST_WAIT * testbed.sync_seconds, pause=POLL_SECONDS)
+        seconds = LONGEST_WAIT * testbed.sync_seconds
+        poll(reading.all_have_the_sentinel, seconds, pause=POLL_SECONDS, first=FIRST_READ_SECONDS)
         if request.patience:
             poll(reading.all_are_equal, request.patience, pause=POLL_SECONDS)
     finally:

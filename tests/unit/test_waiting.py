@@ -53,6 +53,23 @@ def test_the_first_true_result_is_returned() -> None:
     assert wait_until(lambda: next(results), 5, what="it", pause=0.001) == "ready"
 
 
+@pytest.mark.parametrize(("first", "seconds", "pauses"), [(0.3, 5, [0.3]), (-1, 5, []), (0.3, 0.1, [0.1]), (9, -1, [])])
+def test_the_first_check_comes_after_a_pause_of_its_own(
+    clock: Clock, first: float, seconds: float, pauses: list[float]
+) -> None:
+    assert poll(clock.check(0.0, *[True]), seconds, first=first)
+    assert clock.pauses == pauses
+
+
+def test_a_cancelled_wait_does_not_pause_before_its_first_check() -> None:
+    cancelled = threading.Event()
+    cancelled.set()
+    began = time.monotonic()
+
+    assert poll(lambda: True, 60, first=60, cancelled=cancelled)
+    assert time.monotonic() - began < 30
+
+
 def test_a_condition_is_checked_once_even_when_time_is_over() -> None:
     checks: list[int] = []
 
