@@ -18,7 +18,13 @@ from session_affinity.dataplane.local_traffic import (
     LOCALHOST,
     PRIMARY,
 )
-from session_affinity.dataplane.proxy_config import IPTABLES, NFTABLES, ProxyConfig
+from session_affinity.dataplane.proxy_config import (
+    IPTABLES,
+    NFTABLES,
+    SYNC_PERIOD_SECONDS,
+    ProxyConfig,
+    duration_seconds,
+)
 from session_affinity.errors import UsageError
 
 if TYPE_CHECKING:
@@ -96,6 +102,20 @@ def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> Settings:
             result[name] = merged(present if isinstance(present, dict) else {}, value)
         else:
             result[name] = value
+    return result
+
+
+def with_long_sync_periods(settings: Mapping[str, Any]) -> Settings:
+    """Return settings with every syncPeriod at least as long as its minSyncPeriod, as kube-proxy requires.
+
+    A file may change the one, and need not know what the cluster has for the other.
+    """
+    result = dict(settings)
+    for mode in _MODES:
+        of_mode = settings.get(mode) or {}
+        shortest, longest = of_mode.get("minSyncPeriod"), of_mode.get("syncPeriod")
+        if duration_seconds(shortest) > (duration_seconds(longest) or SYNC_PERIOD_SECONDS):
+            result[mode] = {**of_mode, "syncPeriod": shortest}
     return result
 
 

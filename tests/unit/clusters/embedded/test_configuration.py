@@ -13,6 +13,7 @@ from cryptography import x509
 
 from session_affinity.clusters.addresses import IP_FAMILIES, RANGES
 from session_affinity.clusters.embedded.configuration import (
+    MIN_SYNC_PERIOD_SECONDS,
     SYNC_PERIOD_SECONDS,
     processes_of,
     read_kube_proxy,
@@ -100,9 +101,13 @@ def test_the_settings_of_kube_proxy_are_read_from_the_file_of_its_node(written: 
     node = written.layout.nodes[1]
     config = ProxyConfig.from_configuration(read_kube_proxy(written.state, node.name))
 
-    period = float(SYNC_PERIOD_SECONDS)
-    expected = ProxyConfig("iptables", written.layout.pod_range, bind_address=node.address, sync_period=period)
-    assert config == expected
+    assert config == ProxyConfig(
+        "iptables",
+        written.layout.pod_range,
+        bind_address=node.address,
+        sync_period=float(SYNC_PERIOD_SECONDS),
+        min_sync_period=MIN_SYNC_PERIOD_SECONDS,
+    )
     with pytest.raises(ClusterError, match="elsewhere: the configuration of kube-proxy cannot be read"):
         read_kube_proxy(written.state, "elsewhere")
 

@@ -48,6 +48,24 @@ def test_settings_are_merged_over_those_of_the_suite_section_by_section(file: Pa
     }
 
 
+@pytest.mark.parametrize(
+    ("section", "period"),
+    [
+        ({"syncPeriod": "2s", "minSyncPeriod": "3s"}, "3s"),
+        ({"syncPeriod": "2s", "minSyncPeriod": "500ms"}, "2s"),
+        ({"minSyncPeriod": "31s"}, "31s"),
+        ({"minSyncPeriod": "3s"}, None),
+        ({"syncPeriod": "2s"}, "2s"),
+        (None, None),
+    ],
+)
+def test_a_sync_period_is_as_long_as_a_file_makes_its_least(section: Any, period: str | None) -> None:
+    settings = proxy_settings.with_long_sync_periods({"iptables": section, "clusterCIDR": "10.0.0.0/8"})
+
+    assert (settings["iptables"] or {}).get("syncPeriod") == period
+    assert settings["clusterCIDR"] == "10.0.0.0/8"
+
+
 @pytest.mark.parametrize("name", ["blue-worker", "worker"])
 def test_settings_of_a_node_go_before_those_of_all(file: Path, name: str) -> None:
     text = f"iptables: {{masqueradeBit: 9}}\nnodes: {{{name}: {{mode: nftables, iptables: {{masqueradeBit: 8}}}}}}\n"
