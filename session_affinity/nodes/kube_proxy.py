@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from session_affinity.dataplane.pages import METRICS_ADDRESS, METRICS_ARGV
@@ -17,7 +17,7 @@ from session_affinity.errors import NodeError
 from session_affinity.waiting import SLOW_MACHINE, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from session_affinity.dataplane.proxy_config import ProxyConfigs
     from session_affinity.nodes.nodes import Nodes
@@ -164,30 +164,25 @@ class KubeProxies:
         return self._quiet_seconds(node) + self.deadlines.kube_proxy_sync
 
     def wait_until_idle(self, node: str) -> None:
-        """Wait until a kube-proxy that learns of no changes has written those that it knows of.
+        """Wait until a kube-proxy that learns of no changes has written those that it knows of: see ``IdleCheck``.
 
-        That is: none of its syncs is to come, as none ended for longer than its minSyncPeriod, or two have ended since.
         Raises NodeError and NotReadyError.
         """
-        quiet = self._quiet_seconds(node)
-        ended: list[tuple[float, dict[str, float]]] = []
-
-        def is_idle() -> bool:
-            text, now = self._metrics_text(node), time.monotonic()
-            times = _by_family(text, SYNC_ENDED)
-            if not ended or ended[-1][1] != times:
-                ended.append((now, times))
-            is_written = all(at <= times.get(family, 0.0) for family, at in _by_family(text, SYNC_QUEUED).items())
-            return is_written and (now - ended[-1][0] >= quiet or len(ended) > 2)
-
+        is_idle = self.idle_check(node)
         wait_until(
             is_idle,
             self.idle_seconds(node),
             what=f"the kube-proxy on {node} to have written all changes that it knows of",
-            last_state=lambda: f"{len(ended) - 1} syncs ended meanwhile, the last one at {ended[-1][1]}",
+            last_state=lambda: (
+                f"{len(is_idle.ended) - 1} syncs ended meanwhile, the last one at {is_idle.ended[-1][1]}"
+            ),
             next_step=f"see its log; {SLOW_MACHINE}",
             pause=0.25,
         )
+
+    def idle_check(self, node: str) -> IdleCheck:
+        """Return a check of whether a kube-proxy is idle; raises ClusterError if its settings are not known."""
+        return IdleCheck(lambda: self._metrics_text(node), self._quiet_seconds(node))
 
     def pause(self, node: str) -> None:
         """Stop a kube-proxy (SIGSTOP): changes wait until it is resumed; raises NodeError."""
@@ -275,6 +270,29 @@ class KubeProxies:
 
     def _metrics_text(self, node: str) -> str:
         return self.nodes.run(node, METRICS_ARGV).check().stdout
+
+
+@dataclass(frozen=True)
+class IdleCheck:
+    """Whether a kube-proxy has no sync to come, by its metrics: repeat the call until it has not.
+
+    Then it has written all changes that it knew of at the first call, and none of its syncs ended for ``quiet``
+    seconds, or two have ended since that call. A call raises NodeError. ``ended`` has the moments of calls that saw
+    another end of a sync than the one before, with those ends by IP family.
+    """
+
+    metrics: Callable[[], str]
+    quiet: float
+    ended: list[tuple[float, dict[str, float]]] = field(default_factory=list)
+
+    def __call__(self) -> bool:
+        """Read the metrics."""
+        text, now = self.metrics(), time.monotonic()
+        times = _by_family(text, SYNC_ENDED)
+        if not self.ended or self.ended[-1][1] != times:
+            self.ended.append((now, times))
+        is_written = all(at <= times.get(family, 0.0) for family, at in _by_family(text, SYNC_QUEUED).items())
+        return is_written and (now - self.ended[-1][0] >= self.quiet or len(self.ended) > 2)
 
 
 def _by_family(text: str, metric: str) -> dict[str, float]:

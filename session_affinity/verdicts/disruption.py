@@ -145,7 +145,7 @@ def judge_failed_syncs(before: Mapping[str, FailedSyncs], after: Mapping[str, Fa
 def judge_repair(repair: Repair) -> Verdict:
     """Judge that flushed rules were written again in the time that kube-proxy's syncPeriod allows."""
     if repair.differences:
-        return judge_differences(repair.service, repair.differences, [repair.node], repair.allowed, "the flush")
+        return judge_differences(repair.service, repair.differences, [repair.node], repair.took, "the flush")
     quiet = " without a change" if repair.quiet else ""
     headline = f"repaired in {repair.took:.1f} s{quiet}, syncPeriod {repair.period:g} s"
     return Verdict(headline, service=repair.service)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from session_affinity.dataplane.differences import Difference
     from session_affinity.dataplane.model import ServiceState
-    from session_affinity.nodes.kube_proxy import KubeProxies
+    from session_affinity.nodes.kube_proxy import IdleCheck, KubeProxies
     from session_affinity.testbed.testbed import Testbed
 
 CANARIES_SECONDS: Final = 5.0
@@ -30,6 +30,8 @@ _PAUSE_SECONDS: Final = 1.0
 @dataclass(frozen=True)
 class Repair:
     """The repair of a node after ``took`` of ``allowed`` seconds, or the differences that were left then.
+
+    Differences were left for all of ``allowed``, or until there was no sync to come that could restore the rules.
 
     ``period`` is the syncPeriod of its kube-proxy, in seconds. ``quiet`` says that its kube-proxy learned of no change
     of a Service in that time.
@@ -49,7 +51,8 @@ class Flush:
 
     ``tables`` are those to flush in iptables mode; all unless some are named. With ``quiet`` the node's kube-proxy is
     kept from learning of changes meanwhile, where that is possible for long enough: a change would make it write rules.
-    It is flushed once its kube-proxy has written those that it knows of.
+    It is flushed once its kube-proxy has written those that it knows of. ``until_idle`` is for rules that only a sync
+    could restore: the watch ends before the time of one is over where none is to come.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Flush:
         *,
         tables: Sequence[str] = (),
         quiet: bool = False,
+        until_idle: bool = False,
     ) -> None:
         self._testbed = testbed
         self._proxies = proxies
@@ -68,6 +72,7 @@ class Flush:
         self._node = node
         self._tables = tables
         self._quiet = quiet
+        self._until_idle = until_idle
         self._proxy_started = 0.0
         self._thread: threading.Thread | None = None
         self._period = 0.0
@@ -98,7 +103,12 @@ class Flush:
     @property
     def _allowed(self) -> float:
         """How long the repair may take, in seconds."""
-        return self._period + CANARIES_SECONDS + self._testbed.sync_seconds
+        return self._noticed + self._testbed.sync_seconds
+
+    @property
+    def _noticed(self) -> float:
+        """After how many seconds kube-proxy has noticed the flush, and restores the rules in a sync."""
+        return self._period + CANARIES_SECONDS
 
     def join(self) -> None:
         """Wait for the end of the watching thread, if it was started."""
@@ -153,6 +163,22 @@ class Flush:
                 f"{self._node}: the rules of {self._service.key} are still there after {FLUSHES} flushes",
                 next_step="check that kube-proxy writes its rules with the same iptables variant that was flushed",
             )
-        poll(is_repaired, began + allowed - time.monotonic(), pause=_PAUSE_SECONDS)
+        noticed = began + self._noticed
+        is_idle = self._proxies.idle_check(self._node) if self._until_idle else None
+
+        def is_decided() -> bool:
+            # The kube-proxy first: what is read after that has all that it wrote.
+            nothing_to_come = is_idle is not None and time.monotonic() >= noticed and _is_known(is_idle)
+            return is_repaired() or nothing_to_come
+
+        poll(is_decided, began + allowed - time.monotonic(), pause=_PAUSE_SECONDS)
         took = time.monotonic() - began
         return Repair(self._service, self._node, self._period, allowed, took, reads[-1], self._quiet)
+
+
+def _is_known(is_idle: IdleCheck) -> bool:
+    """Return whether a kube-proxy says that it is idle."""
+    try:
+        return is_idle()
+    except NodeError:
+        return False

@@ -8,7 +8,6 @@ the total exceeds 1000, above which kube-proxy in iptables mode writes no commen
 
 from __future__ import annotations
 
-import contextlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -19,6 +18,8 @@ from session_affinity.dataplane.model import CLIENT_IP
 from session_affinity.traffic.answers import target
 
 if TYPE_CHECKING:
+    import contextlib
+
     from session_affinity.cluster_objects.pods import Pods
     from session_affinity.dataplane.model import ServiceState
     from session_affinity.testbed.testbed import SyncResult, Testbed
@@ -47,28 +48,30 @@ class ManyServices:
     sync: SyncResult
 
 
-def observe(testbed: Testbed, pods: Pods) -> ManyServices:
-    """Create the thousand, and a Service before and after them, and send requests to both; raises SuiteError."""
+def observe(testbed: Testbed, pods: Pods, at_end: contextlib.ExitStack) -> ManyServices:
+    """Create the thousand, and a Service before and after them, and send requests to both; raises SuiteError.
+
+    ``at_end`` gets what deletes all that is created.
+    """
     client, services = testbed.client, testbed.services
-    with contextlib.ExitStack() as at_end:
-        since = time.monotonic()
-        before = services.create(ServiceRequest("before", CLIENT_IP))
-        at_end.callback(services.delete, before)
-        testbed.wait_for_client_sync(before, since=since)
-        first = client.request(target(before))
-        (pod,) = pods.run(PodRequest("many", (Role.ENDPOINT,), LABEL))
-        at_end.callback(pods.delete, pod["metadata"]["name"])
-        for service in services.create_all([_many_ports()] * SERVICES):
-            at_end.callback(services.delete, service)
-        since = time.monotonic()
-        after = services.create(ServiceRequest("after", CLIENT_IP))
-        at_end.callback(services.delete, after)
+    since = time.monotonic()
+    before = services.create(ServiceRequest("before", CLIENT_IP))
+    at_end.callback(services.delete, before)
+    testbed.wait_for_client_sync(before, since=since)
+    first = client.request(target(before))
+    (pod,) = pods.run(PodRequest("many", (Role.ENDPOINT,), LABEL))
+    at_end.callback(pods.delete, pod["metadata"]["name"])
+    for service in services.create_all([_many_ports()] * SERVICES):
+        at_end.callback(services.delete, service)
+    since = time.monotonic()
+    after = services.create(ServiceRequest("after", CLIENT_IP))
+    at_end.callback(services.delete, after)
+    sync = testbed.wait_for_sync(before, after, since=since)
+    if sync.late:
+        # The thousand are in the same sync, which takes longer for it: late nodes get the time of another.
         sync = testbed.wait_for_sync(before, after, since=since)
-        if sync.late:
-            # The thousand are in the same sync, which takes longer for it: late nodes get the time of another.
-            sync = testbed.wait_for_sync(before, after, since=since)
-        answers = client.request(target(after), count=REQUESTS)
-        return ManyServices(before, after, first, client.request(target(before), count=REQUESTS), answers, sync)
+    answers = client.request(target(after), count=REQUESTS)
+    return ManyServices(before, after, first, client.request(target(before), count=REQUESTS), answers, sync)
 
 
 def _many_ports() -> ServiceRequest:

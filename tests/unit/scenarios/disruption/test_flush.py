@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from session_affinity.dataplane.model import CLIENT_IP, ServicePort, ServiceStat
 from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.errors import ClusterError, NodeError
 from session_affinity.nodes.node import Completed
-from session_affinity.scenarios.disruption.flush import Flush
+from session_affinity.scenarios.disruption.flush import CANARIES_SECONDS, Flush
 
 pytestmark = pytest.mark.unit
 SERVICE = ServiceState("default", "flushed", ("10.200.1.5",), CLIENT_IP, 30, (ServicePort("web", "TCP", 9000),))
@@ -95,6 +96,50 @@ def test_a_node_that_cannot_be_cut_off_for_long_enough_is_not_quiet() -> None:
 
     assert not repair.quiet
     assert world.journal == ["flush iptables-save iptables-restore mangle nat filter"]
+
+
+@pytest.mark.parametrize(
+    ("until_idle", "answers", "reads"),
+    [
+        pytest.param(True, [False, False, True], 3, id="it-becomes-idle"),
+        pytest.param(True, [False] * 100, 51, id="it-never-is"),
+        pytest.param(True, [NodeError("no answer")] * 100, 51, id="it-does-not-say"),
+        pytest.param(False, [True] * 100, 51, id="more-than-a-sync-could-restore-them"),
+    ],
+)
+def test_rules_that_only_a_sync_could_restore_are_watched_until_none_is_to_come(
+    answers: list[bool | Exception], reads: int, monkeypatch: pytest.MonkeyPatch, *, until_idle: bool
+) -> None:
+    """After the time in which kube-proxy notices a flush, and at most for the time of a sync, here 50 s."""
+    now, late_reads = 100.0, 0
+    noticed = now + CANARIES_SECONDS
+    left = iter(answers)
+    world: Any = World(1000)
+    world.sync_seconds = 50.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    def is_idle() -> bool:
+        assert now >= noticed, "asked before kube-proxy has noticed the flush"
+        if isinstance(answer := next(left), Exception):
+            raise answer
+        return answer
+
+    def compare(*_: object) -> tuple[str, ...]:
+        nonlocal late_reads
+        late_reads += now >= noticed
+        return ("differs",)
+
+    world.idle_check, world.compare = lambda _: is_idle, compare
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "sleep", sleep)
+
+    repair = Flush(world, world, SERVICE, "worker", until_idle=until_idle).start().result()
+
+    assert [*map(str, repair.differences)] == ["differs"]
+    assert (late_reads, repair.took) == (reads, CANARIES_SECONDS + reads - 1)
 
 
 def test_a_result_before_the_start_is_an_error() -> None:
