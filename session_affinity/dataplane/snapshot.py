@@ -84,7 +84,8 @@ grep -m1 '^jiffies:' /proc/timer_list 2>/dev/null || stamp "$@"
 {_UPTIME}"""
 _NFTABLES: Final = r"""
 if has nft; then
-  table=$(nft -j list table ip@6@ kube-proxy 2>/dev/null) && { say nft; printf '%s\n' "$table"; }
+  say nft
+  nft -j list table ip@6@ kube-proxy 2>/dev/null || { echo; say without nft; }
 else
   say missing nft
 fi
@@ -297,7 +298,7 @@ def _snapshot(node: str, sections: Mapping[str, tuple[str, str]]) -> NodeSnapsho
         dict(line.split(": ", 1) for line in sections.get(name, nothing)[1].splitlines() if ": " in line)
         for name in ("clock", "end")
     )
-    nft = sections.get("nft")
+    nft = None if sections.get("without", nothing)[0] == "nft" else sections.get("nft")
     flows = sections.get("flows")
     max_stamps = xt_recent.max_stamps(sections.get("packets", nothing)[0])
     return NodeSnapshot(

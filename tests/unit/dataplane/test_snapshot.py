@@ -166,6 +166,26 @@ def test_a_save_program_that_ends_with_an_error_does_not_count(tmp_path: Path) -
     assert "failed iptables-save 4" in state.missing
 
 
+@pytest.mark.parametrize(
+    ("script", "chains"),
+    [
+        (r"""printf '{"nftables": [{"chain": {"name": "services"}}]}\n'""", ["services"]),
+        (r"""printf '{"nftables": [{"chain": {"name": "ser'; exit 1""", None),
+        ("exit 1", None),
+    ],
+)
+def test_a_table_that_nft_cannot_list_does_not_exist(tmp_path: Path, script: str, chains: list[str] | None) -> None:
+    (tmp_path / "nft").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "nft").chmod(0o755)
+    argv = ["/bin/sh", *snapshot.READ_RULES_ARGV["nftables", "IPv4"][1:]]
+
+    done = subprocess.run(argv, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+
+    state = snapshot.parse("here", done.stdout)
+    assert (None if state.nftables is None else list(state.nftables.printed_rules)) == chains
+    assert state.missing == ()
+
+
 def test_where_one_table_cannot_be_printed_the_two_of_kube_proxy_are(tmp_path: Path) -> None:
     program = tmp_path / "iptables-save"
     program.write_text(
