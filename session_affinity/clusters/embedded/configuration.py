@@ -80,6 +80,8 @@ def _control_plane_processes(layout: Layout, state: StateDirectory) -> tuple[Pro
             f"--service-account-key-file={pki}/service-accounts.pub",
             f"--service-account-signing-key-file={pki}/service-accounts.key",
             f"--service-cluster-ip-range={layout.service_range}", "--allow-privileged=true", "--profiling=false",
+            # Hand-made Services are deleted in bulk, by default one after the other.
+            "--delete-collection-workers=8",
         ),
         # Collecting garbage less often saves a tenth of the processor time of its start.
         environment=(("GOGC", "400"), ("GOMEMLIMIT", "1GiB")),
@@ -98,6 +100,7 @@ def _control_plane_processes(layout: Layout, state: StateDirectory) -> tuple[Pro
             "--flex-volume-plugin-dir=/var/lib/kubelet/plugins-exec",
             # On a busy machine a kubelet may be late with its status; its node must not be taken for lost.
             "--node-monitor-grace-period=5m",
+            *_controllers(layout),
         ),
         after=(_api_ready(layout, state),),
     )  # fmt: skip
@@ -110,6 +113,16 @@ def _control_plane_processes(layout: Layout, state: StateDirectory) -> tuple[Pro
         after=(_api_ready(layout, state),),
     )  # fmt: skip
     return etcd, api_server, manager, scheduler
+
+
+def _controllers(layout: Layout) -> tuple[str, ...]:
+    """Return the option that leaves out the controllers of Endpoints, where kube-proxy is the only dataplane.
+
+    It reads EndpointSlices; a fifth of a run's requests to the API were about Endpoints.
+    """
+    if layout.node_programs:
+        return ()
+    return ("--controllers=*,-endpoints-controller,-endpointslice-mirroring-controller",)
 
 
 def _node_processes(layout: Layout, node: NodeLayout, state: StateDirectory) -> tuple[Process, ...]:
