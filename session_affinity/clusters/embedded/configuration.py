@@ -120,7 +120,7 @@ def _controllers(layout: Layout) -> tuple[str, ...]:
 
     It reads EndpointSlices; a fifth of a run's requests to the API were about Endpoints.
     """
-    if layout.node_programs:
+    if layout.node_programs or not layout.has_kube_proxy:
         return ()
     return ("--controllers=*,-endpoints-controller,-endpointslice-mirroring-controller",)
 

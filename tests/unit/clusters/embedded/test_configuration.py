@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -21,7 +21,7 @@ from session_affinity.clusters.embedded.configuration import (
 )
 from session_affinity.clusters.embedded.layout import Layout, node_layouts
 from session_affinity.clusters.embedded.state import STATE_VARIABLE, StateDirectory
-from session_affinity.dataplane.proxy_config import ProxyConfig
+from session_affinity.dataplane.proxy_config import NO_KUBE_PROXY, ProxyConfig
 from session_affinity.errors import ClusterError
 
 PROGRAMS = (
@@ -94,6 +94,17 @@ def test_programs_are_configured_with_the_ranges_of_all_families(
     assert written.options("kube-apiserver")["service-cluster-ip-range"] == services
     assert written.options("kube-controller-manager")["cluster-cidr"] == pods
     assert written.file("kube-proxy.yaml")["clusterCIDR"] == pods
+
+
+@pytest.mark.parametrize("written", ["ipv4"], indirect=True)
+def test_endpoints_are_left_out_where_kube_proxy_is_the_only_dataplane(written: WrittenConfiguration) -> None:
+    layout = written.layout
+    programs = dict.fromkeys(("control-plane", "worker"), "/x/proxy")
+    others = replace(layout, node_programs=programs), replace(layout, proxy_mode=NO_KUBE_PROXY)
+
+    assert written.options("kube-controller-manager")["controllers"].startswith("*,-endpoints-controller,")
+    for other in others:
+        assert "controllers" not in WrittenConfiguration(other, written.state).options("kube-controller-manager")
 
 
 @pytest.mark.parametrize("written", ["dual"], indirect=True)
