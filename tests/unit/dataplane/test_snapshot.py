@@ -130,21 +130,25 @@ def test_the_command_takes_the_variant_that_has_the_service_rules(family: Family
     assert list(state.ruleset.chains()) == ["KUBE-SERVICES"]
 
 
+def read_with(directory: Path, scripts: dict[str, str]) -> str:
+    """Return what the command prints where these scripts are the only programs, by name."""
+    for name, script in scripts.items():
+        (directory / name).write_text(f"#!/bin/sh\n{script}\n")
+        (directory / name).chmod(0o755)
+    argv = ["/bin/sh", *snapshot.READ_ARGV["IPv4"][1:]]
+    return subprocess.run(argv, env={"PATH": str(directory)}, capture_output=True, text=True, check=False).stdout
+
+
 def test_no_other_variant_is_read_where_kube_proxy_has_its_chains(tmp_path: Path) -> None:
     programs = {
         "iptables-save": r"printf '*nat\n:KUBE-SERVICES - [0:0]\nCOMMIT\n'",
         "iptables": '[ "$*" = "-t nat -S KUBE-NODEPORTS" ]',
         "iptables-nft-save": r"printf '*nat\n:KUBE-SERVICES - [0:0]\n:OTHER - [0:0]\nCOMMIT\n'",
     }
-    for name, script in programs.items():
-        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
-        (tmp_path / name).chmod(0o755)
-    argv = ["/bin/sh", *snapshot.READ_ARGV["IPv4"][1:]]
+    printed_by_all = read_with(tmp_path, programs)
 
-    done = subprocess.run(argv, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
-
-    assert "rules iptables-nft-save" not in done.stdout
-    state = snapshot.parse("here", done.stdout)
+    assert "rules iptables-nft-save" not in printed_by_all
+    state = snapshot.parse("here", printed_by_all)
     assert (state.program, list(state.ruleset.chains())) == ("iptables-save", ["KUBE-SERVICES"])
 
 
@@ -154,14 +158,9 @@ def test_a_save_program_that_ends_with_an_error_does_not_count(tmp_path: Path) -
         "iptables-save": r"printf '*nat\n:KUBE-SERVICES - [0:0]\n-A KUBE-SER'; exit 4",
         "iptables-nft-save": r"printf '*nat\n:KUBE-KUBELET-CANARY - [0:0]\nCOMMIT\n'",
     }
-    for name, script in programs.items():
-        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
-        (tmp_path / name).chmod(0o755)
-    argv = ["/bin/sh", *snapshot.READ_ARGV["IPv4"][1:]]
+    printed_by_all = read_with(tmp_path, programs)
 
-    done = subprocess.run(argv, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
-
-    state = snapshot.parse("here", done.stdout)
+    state = snapshot.parse("here", printed_by_all)
     assert (state.program, list(state.ruleset.chains())) == ("iptables-nft-save", ["KUBE-KUBELET-CANARY"])
     assert "failed iptables-save 4" in state.missing
 
