@@ -12,6 +12,7 @@ from session_affinity.dataplane import snapshot
 from session_affinity.errors import NodeError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from session_affinity.dataplane.model import Family
@@ -108,35 +109,25 @@ def test_the_command_ends_well_where_nothing_is_installed() -> None:
         assert state.uptime <= state.read_until
 
 
+def read_with(directory: Path, scripts: Mapping[str, str], argv: Sequence[str] = snapshot.READ_ARGV["IPv4"]) -> str:
+    """Return what a command prints where these scripts are the only programs, by name."""
+    for name, script in scripts.items():
+        (directory / name).write_text(f"#!/bin/sh\n{script}\n")
+        (directory / name).chmod(0o755)
+    command = ["/bin/sh", *argv[1:]]
+    return subprocess.run(command, env={"PATH": str(directory)}, capture_output=True, text=True, check=False).stdout
+
+
 @pytest.mark.parametrize(("family", "tables"), [("IPv4", "iptables"), ("IPv6", "ip6tables")])
 def test_the_command_takes_the_variant_that_has_the_service_rules(family: Family, tables: str, tmp_path: Path) -> None:
     """Stand-ins for the save programs: the default one is empty, the other one has the chains."""
     printed = {f"{tables}-save": ":KUBE-KUBELET-CANARY - [0:0]", f"{tables}-nft-save": ":KUBE-SERVICES - [0:0]"}
-    for name, chain in printed.items():
-        program = tmp_path / name
-        program.write_text(f"#!/bin/sh\nprintf '*nat\\n{chain}\\nCOMMIT\\n'\n")
-        program.chmod(0o755)
+    programs = {name: f"printf '*nat\\n{chain}\\nCOMMIT\\n'" for name, chain in printed.items()}
 
-    done = subprocess.run(
-        ["/bin/sh", *snapshot.READ_ARGV[family][1:]],
-        env={"PATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    state = snapshot.parse("here", read_with(tmp_path, programs, snapshot.READ_ARGV[family]))
 
-    state = snapshot.parse("here", done.stdout)
     assert state.program == f"{tables}-nft-save"
     assert list(state.ruleset.chains()) == ["KUBE-SERVICES"]
-
-
-def read_with(directory: Path, scripts: dict[str, str]) -> str:
-    """Return what the command prints where these scripts are the only programs, by name."""
-    for name, script in scripts.items():
-        (directory / name).write_text(f"#!/bin/sh\n{script}\n")
-        (directory / name).chmod(0o755)
-    argv = ["/bin/sh", *snapshot.READ_ARGV["IPv4"][1:]]
-    return subprocess.run(argv, env={"PATH": str(directory)}, capture_output=True, text=True, check=False).stdout
 
 
 def test_no_other_variant_is_read_where_kube_proxy_has_its_chains(tmp_path: Path) -> None:
@@ -174,29 +165,21 @@ def test_a_save_program_that_ends_with_an_error_does_not_count(tmp_path: Path) -
     ],
 )
 def test_a_table_that_nft_cannot_list_does_not_exist(tmp_path: Path, script: str, chains: list[str] | None) -> None:
-    (tmp_path / "nft").write_text(f"#!/bin/sh\n{script}\n")
-    (tmp_path / "nft").chmod(0o755)
-    argv = ["/bin/sh", *snapshot.READ_RULES_ARGV["nftables", "IPv4"][1:]]
+    printed_by_nft = read_with(tmp_path, {"nft": script}, snapshot.READ_RULES_ARGV["nftables", "IPv4"])
 
-    done = subprocess.run(argv, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
-
-    state = snapshot.parse("here", done.stdout)
+    state = snapshot.parse("here", printed_by_nft)
     assert (None if state.nftables is None else list(state.nftables.printed_rules)) == chains
     assert state.missing == ()
 
 
 def test_where_one_table_cannot_be_printed_the_two_of_kube_proxy_are(tmp_path: Path) -> None:
-    program = tmp_path / "iptables-save"
-    program.write_text(
-        "#!/bin/sh\nprintf '*nat\\n:KUBE-SERVICES - [0:0]\\nCOMMIT\\n'\n"
-        "case $2 in nat) ;; filter) printf '*filter\\n:KUBE-FORWARD - [0:0]\\nCOMMIT\\n';; *) exit 1;; esac\n"
+    script = (
+        "printf '*nat\\n:KUBE-SERVICES - [0:0]\\nCOMMIT\\n'\n"
+        "case $2 in nat) ;; filter) printf '*filter\\n:KUBE-FORWARD - [0:0]\\nCOMMIT\\n';; *) exit 1;; esac"
     )
-    program.chmod(0o755)
-    argv = ["/bin/sh", *snapshot.READ_ARGV["IPv4"][1:]]
 
-    done = subprocess.run(argv, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+    state = snapshot.parse("here", read_with(tmp_path, {"iptables-save": script}))
 
-    state = snapshot.parse("here", done.stdout)
     assert state.program == "iptables-save"
     assert list(state.ruleset.chains()) == ["KUBE-SERVICES"]
     assert list(state.ruleset.chains("filter")) == ["KUBE-FORWARD"]
