@@ -288,7 +288,8 @@ def _rules(sections: Mapping[str, tuple[str, str]]) -> tuple[str, str]:
     """
     failed = {words.partition(" ")[0] for head, (words, _) in sections.items() if head.startswith("failed ")}
     printed = [each for head, each in sections.items() if head.startswith("rules ") and each[0] not in failed]
-    return next((each for each in printed if "\n:KUBE-SERVICES" in f"\n{each[1]}"), printed[0] if printed else ("", ""))
+    with_services = (each for each in printed if ":KUBE-SERVICES" in each[1])
+    return next(with_services, printed[0] if printed else ("", ""))
 
 
 def _snapshot(node: str, sections: Mapping[str, tuple[str, str]]) -> NodeSnapshot:
