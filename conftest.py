@@ -38,5 +38,6 @@ pytest_plugins = [
     "fixtures.endpoint_changes",
     "fixtures.limits",
     "fixtures.background",
+    "fixtures.switches",
     "fixtures.disruption",
 ]

@@ -11,8 +11,12 @@ from typing import Final
 BUDGET: Final = 1e-6
 """The bound for all claims of one run together."""
 
+SPREAD_REQUESTS: Final = 300
+"""Requests whose spread over three endpoints is judged."""
 SPREAD_FALSE_ALARM: Final = 1e-7
-"""The bound for the spread of 300 requests."""
+"""The bound for that spread."""
+STICKY_REQUESTS: Final = 100
+"""Requests that one endpoint has to answer."""
 
 FREE_TRIALS: Final = 15
 """Services whose clients are free to choose again: each stays by chance with 1/3, all of them with 3 ** -15."""

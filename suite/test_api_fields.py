@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +12,7 @@ from session_affinity.cluster_objects.services import BACKEND, DEFAULT_TIMEOUT, 
 from session_affinity.dataplane.model import CLIENT_IP
 from session_affinity.kube.api import PatchType
 from session_affinity.plugin.claims import claim
+from session_affinity.scenarios.switches import HEADLESS
 from session_affinity.verdicts.api_fields import (
     AFFINITY_REFUSED,
     TIMEOUT_REFUSED,
@@ -26,20 +26,13 @@ from session_affinity.verdicts.equivalence import judge_equivalence, judge_not_p
 from session_affinity.verdicts.server_side_apply import ApplyConflict, judge_apply_conflict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from session_affinity.cluster_objects.raw_services import RawServiceApi
-    from session_affinity.cluster_objects.services import Services
-    from session_affinity.dataplane.model import ServiceState
+    from session_affinity.dataplane.backend import Backend
     from session_affinity.kube.api import Api
-    from session_affinity.nodes.nodes import Nodes
     from session_affinity.plugin.check import Check
-    from session_affinity.testbed.testbed import Testbed
+    from session_affinity.scenarios.switches import OffAndOn, ServicesWithoutRules
 
 pytestmark = [pytest.mark.affinity, pytest.mark.api_fields]
-
-HEADLESS: Final = {"clusterIP": "None"}
-EXTERNAL_NAME: Final = {"type": "ExternalName", "externalName": "example.org", "selector": None}
 
 
 def timeout(seconds: int) -> dict[str, Any]:
@@ -300,7 +293,7 @@ def test_patches_of_all_types_are_stored_alike(service_api: RawServiceApi, check
     modes=BOTH_MODES,
 )
 def test_created_with_client_ip_equals_switched_to_client_ip(
-    sticky_service: ServiceState, services: Services, testbed: Testbed, check: Check
+    switched_off_and_on: OffAndOn, backend: Backend, check: Check
 ) -> None:
     """A Service switched in place must not behave differently from a new one: recreating it must never be the cure.
 
@@ -309,21 +302,13 @@ def test_created_with_client_ip_equals_switched_to_client_ip(
         for every node each time; read both again.
     Expected: the same specification, and the same rules in the same order on every node.
     """
-    first_sync = testbed.wait_for_sync(sticky_service, since=time.monotonic()).require_time()
-    created, _ = services.stored(sticky_service)
-    since = time.monotonic()
-    plain = services.switch(sticky_service, NO_AFFINITY)
-    testbed.wait_for_sync(plain, since=since)
-    since = time.monotonic()
-    again = services.switch(plain, CLIENT_IP)
-    second_sync = testbed.wait_for_sync(again, since=since).require_time()
-    switched, _ = services.stored(again)
-
-    normalised = testbed.backend.normalised
+    seen = switched_off_and_on
     before, after = (
-        {name: normalised(state, again) for name, state in sync.states.items()} for sync in (first_sync, second_sync)
+        {name: backend.normalised(state, seen.service) for name, state in sync.require_time().states.items()}
+        for sync in (seen.created, seen.on)
     )
-    verdict = judge_equivalence(again, (created["spec"], switched["spec"]), (before, after))
+
+    verdict = judge_equivalence(seen.service, seen.specs, (before, after))
 
     check(verdict)
 
@@ -336,7 +321,7 @@ def test_created_with_client_ip_equals_switched_to_client_ip(
     modes=BOTH_MODES,
 )
 def test_headless_and_external_name_services_program_no_rules(
-    stored_service: Callable[[ServiceRequest], ServiceState], nodes: Nodes, testbed: Testbed, check: Check
+    services_without_rules: ServicesWithoutRules, backend: Backend, check: Check
 ) -> None:
     """These Services have no cluster IP: rules for them cost time in every sync and could match other traffic.
 
@@ -345,19 +330,14 @@ def test_headless_and_external_name_services_program_no_rules(
         processed all three; read every node.
     Expected: no chain, rule, list or set of either Service on any node.
     """
-    headless = stored_service(ServiceRequest("bare", CLIENT_IP, spec=HEADLESS))
-    external_name = stored_service(ServiceRequest("named", CLIENT_IP, spec=EXTERNAL_NAME, endpoints=0))
-    since = time.monotonic()
-    control = stored_service(ServiceRequest("control", CLIENT_IP))
-    testbed.wait_for_sync(control, since=since).require()
-    states = nodes.read()
+    seen = services_without_rules
+    states = seen.sync.require().states
 
-    backend = testbed.backend
     objects = {
         service.key: {name: backend.objects_of(state, service) for name, state in states.items()}
-        for service in (headless, external_name)
+        for service in seen.without
     }
-    control_rules = {name: backend.normalised(state, control) for name, state in states.items()}
+    control_rules = {name: backend.normalised(state, seen.control) for name, state in states.items()}
     verdict = judge_not_programmed(objects, control_rules)
 
     check(verdict)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from session_affinity import experiment
 from session_affinity.claims import API, BOTH_MODES, KUBE_PROXY, sources
-from session_affinity.cluster_objects.services import NO_AFFINITY
-from session_affinity.dataplane.model import CLIENT_IP
 from session_affinity.experiment import MANY_CLIENTS_FALSE_ALARM, SPREAD_FALSE_ALARM
 from session_affinity.plugin.claims import claim
 from session_affinity.traffic.answers import target
@@ -26,18 +23,16 @@ from session_affinity.verdicts.verdict import combine
 
 if TYPE_CHECKING:
     from fixtures.many_clients import ManyClients
-    from session_affinity.cluster_objects.services import Services
     from session_affinity.dataplane.backend import Backend
     from session_affinity.dataplane.model import ServiceState
     from session_affinity.nodes.nodes import Nodes
     from session_affinity.plugin.check import Check
+    from session_affinity.scenarios.switches import OnAndOff
     from session_affinity.testbed.testbed import Testbed
     from session_affinity.traffic.client import Client
 
 pytestmark = [pytest.mark.affinity, pytest.mark.distribution]
 
-SPREAD_REQUESTS = 300
-STICKY_REQUESTS = 100
 CONCURRENT = 50
 
 
@@ -55,7 +50,7 @@ def test_requests_without_affinity_are_spread_evenly(client: Client, plain_servi
     Steps: 300 requests, each on a new connection.
     Expected: 300 answers; every endpoint answers, as evenly as chance allows at a false alarm of 1e-7.
     """
-    answers = client.request(target(plain_service), count=SPREAD_REQUESTS)
+    answers = client.request(target(plain_service), count=experiment.SPREAD_REQUESTS)
 
     verdict = judge_even_spread(plain_service, client.id, answers, experiment.SPREAD_FALSE_ALARM)
 
@@ -77,7 +72,7 @@ def test_all_requests_of_a_client_reach_one_endpoint(
     Steps: 100 requests, each on a new connection.
     Expected: 100 answers, all from one endpoint.
     """
-    answers = client.request(target(sticky_service), count=STICKY_REQUESTS)
+    answers = client.request(target(sticky_service), count=experiment.STICKY_REQUESTS)
 
     verdict = judge_one_endpoint(sticky_service, client.id, answers)
 
@@ -142,9 +137,7 @@ def test_conntrack_entries_translate_to_the_endpoint_that_answered(
     source=sources.FIELD,
     false_alarm=2 * SPREAD_FALSE_ALARM,
 )
-def test_switching_affinity_in_place_takes_effect(
-    client: Client, services: Services, manifest_service: ServiceState, testbed: Testbed, check: Check
-) -> None:
+def test_switching_affinity_in_place_takes_effect(client: Client, switched_on_and_off: OnAndOff, check: Check) -> None:
     """Operators switch affinity on running Services; a node that misses the change serves its clients wrongly.
 
     Preconditions: the Service svc-clusterip, without affinity, over three ready endpoints.
@@ -152,23 +145,16 @@ def test_switching_affinity_in_place_takes_effect(
     Expected: the rules of every node follow each time; one endpoint answers under ClientIP; all endpoints answer evenly
         under None again, at a false alarm of 1e-7.
     """
-    since = time.monotonic()
-    sticky = services.switch(manifest_service, CLIENT_IP)
-    on = testbed.wait_for_sync(sticky, since=since).require(client.node)
-    kept = client.request(target(sticky), count=STICKY_REQUESTS)
-    since = time.monotonic()
-    plain = services.switch(sticky, NO_AFFINITY)
-    off = testbed.wait_for_sync(plain, since=since).require(client.node)
-    spread = client.request(target(plain), count=SPREAD_REQUESTS)
+    seen = switched_on_and_off
 
     verdict = combine(
-        *judge_readable_rules(sticky, on),
-        *judge_readable_rules(plain, off),
-        judge_one_endpoint(sticky, client.id, kept),
-        judge_even_spread(plain, client.id, spread, experiment.SPREAD_FALSE_ALARM),
+        *judge_readable_rules(seen.sticky, seen.on),
+        *judge_readable_rules(seen.plain, seen.off),
+        judge_one_endpoint(seen.sticky, client.id, seen.kept),
+        judge_even_spread(seen.plain, client.id, seen.spread, experiment.SPREAD_FALSE_ALARM),
     )
 
-    check(verdict, headline=f"on after {on.slowest()}, off after {off.slowest()}")
+    check(verdict, headline=f"on after {seen.on.slowest()}, off after {seen.off.slowest()}")
 
 
 @claim(

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.affinity, pytest.mark.dual_stack]
 
-SPREAD_REQUESTS = 300
-STICKY_REQUESTS = 100
 PATCHED_SECONDS = 600
 
 
@@ -84,7 +82,7 @@ def test_requests_without_affinity_are_spread_evenly_in_the_second_family(
     Expected: 300 answers; every endpoint answers, as evenly as chance allows at a false alarm of 1e-7.
     """
     service = plain_dual_service.second
-    answers = secondary_testbed.client.request(target(service), count=SPREAD_REQUESTS)
+    answers = secondary_testbed.client.request(target(service), count=experiment.SPREAD_REQUESTS)
 
     verdict = judge_even_spread(service, secondary_testbed.client.id, answers, experiment.SPREAD_FALSE_ALARM)
 
@@ -107,7 +105,7 @@ def test_all_requests_of_a_client_reach_one_endpoint_in_the_second_family(
     Expected: 100 answers, all from one endpoint.
     """
     service = dual_service.second
-    answers = secondary_testbed.client.request(target(service), count=STICKY_REQUESTS)
+    answers = secondary_testbed.client.request(target(service), count=experiment.STICKY_REQUESTS)
 
     verdict = judge_one_endpoint(service, secondary_testbed.client.id, answers)
 

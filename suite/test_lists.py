@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from session_affinity.claims import BOTH_MODES, IPTABLES, KUBE_PROXY, NFTABLES, sources
-from session_affinity.cluster_objects.services import NO_AFFINITY
-from session_affinity.dataplane.model import CLIENT_IP
 from session_affinity.plugin.claims import claim
 from session_affinity.traffic.answers import Answers, target
 from session_affinity.verdicts.lists import (
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.model import ServiceState
     from session_affinity.nodes.nodes import Nodes
     from session_affinity.plugin.check import Check
+    from session_affinity.scenarios.switches import OffAndOn
     from session_affinity.testbed.testbed import Testbed
     from session_affinity.traffic.client import Client
 
@@ -121,11 +120,7 @@ def test_other_nodes_have_no_affinity_entry_of_the_client(
     modes=BOTH_MODES,
 )
 def test_switching_to_none_clears_all_affinity_entries(
-    client: Client,
-    nodes: Nodes,
-    sticky_service: ServiceState,
-    testbed: Testbed,
-    check: Check,
+    backend: Backend, switched_off_and_on: OffAndOn, check: Check
 ) -> None:
     """Entries that survive bind clients again to endpoints they left, and the load is not spread anew.
 
@@ -134,17 +129,9 @@ def test_switching_to_none_clears_all_affinity_entries(
         each time.
     Expected: no list or set of the Service under None; three empty ones under ClientIP again, on every node.
     """
-    client.request(target(sticky_service))
-    before = nodes.read_one(client.node)
-    since = time.monotonic()
-    plain = testbed.services.switch(sticky_service, NO_AFFINITY)
-    without = testbed.wait_for_sync(plain, since=since, with_entries=True)
-    since = time.monotonic()
-    again = testbed.services.switch(plain, CLIENT_IP)
-    testbed.wait_for_sync(again, since=since)
-    states = nodes.read()
+    seen = switched_off_and_on
 
-    verdict = judge_entries_cleared(testbed.backend, again, before, without.states, states)
+    verdict = judge_entries_cleared(backend, seen.service, seen.bound, seen.off.states, seen.on.states)
 
     check(verdict)
 
