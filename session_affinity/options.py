@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from session_affinity.clusters.addresses import DEFAULT_IP_FAMILY, IP_FAMILIES
 from session_affinity.clusters.choice import NODE_ACCESS, PROVIDERS
-from session_affinity.clusters.options import ClusterOptions
+from session_affinity.clusters.options import IPTABLES_VARIANTS, ClusterOptions
 from session_affinity.conformance.exit_codes import NODE_CLAIMS
 from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import UsageError
@@ -252,6 +252,13 @@ CLUSTER_OPTIONS: Final = (
         convert=Path,
     ),
     RunOption(
+        "--iptables",
+        CLUSTER_GROUP,
+        "The variant of iptables on the nodes of an embedded cluster, for kube-proxy in iptables mode. Default: legacy"
+        " where this machine has it, which takes half the time, else nft.",
+        choices=IPTABLES_VARIANTS,
+    ),
+    RunOption(
         "--node-image",
         CLUSTER_GROUP,
         "The node image of a kind cluster. Default: kind's image for the Kubernetes version.",
@@ -377,6 +384,7 @@ def cluster_options(value: Callable[[str], Any], failed: Callable[[], bool] | No
         no_cni=value("--no-cni"),
         node_program=value("--node-program"),
         proxy_config=value("--proxy-config"),
+        iptables=value("--iptables"),
         keep=value("--keep-cluster"),
         name=value("--cluster-name"),
         deadlines=DEFAULTS.scaled(value("--deadline-scale")),

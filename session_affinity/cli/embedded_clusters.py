@@ -120,6 +120,11 @@ def _require_alike(running: clusters.EmbeddedCluster, request: ClusterRequest, r
             f"cluster {request.name} runs Kubernetes {', '.join(have)}; requested were {', '.join(want)}",
             next_step=f"take it down first, or use another --name than {request.name}",
         )
+    if request.iptables and request.iptables != layout.iptables:
+        raise UsageError(
+            f"cluster {request.name} has iptables-{layout.iptables or 'none'}; requested was {request.iptables}",
+            next_step=f"take it down first, or use another --name than {request.name}",
+        )
     if proxy_settings_of(request) != layout.proxy_settings:
         raise UsageError(
             f"cluster {request.name} runs kube-proxies with other settings than"

@@ -18,6 +18,7 @@ PROVIDERS_OF: Final = {
     "--no-cni": ("embedded",),
     "--node-program": ("embedded",),
     "--proxy-config": ("embedded",),
+    "--iptables": ("embedded",),
     "--node-image": ("kind",),
     "--kubeconfig": ("external",),
     "--context": ("external",),
@@ -40,6 +41,12 @@ PROVIDERS_OF: Final = {
     "--ip-family": ("embedded", "kind"),
 }
 """The providers that take each option; an external cluster has its own settings, which are read from it."""
+
+IPTABLES_VARIANTS: Final = ("legacy", "nft")
+"""The variants of iptables, by the part of the kernel that keeps the rules, the preferred one first.
+
+legacy (x_tables) keeps a table as one block of memory, nft (nf_tables) translates each rule, and back when it is read.
+"""
 
 
 class DataplaneOptions(Protocol):
@@ -109,6 +116,7 @@ class ClusterOptions:
     no_cni: bool = False
     node_program: Path | None = None
     proxy_config: Path | None = None
+    iptables: str | None = None
     keep: bool = False
     name: str = "myk8s"
     deadlines: Deadlines = DEFAULTS
@@ -142,6 +150,7 @@ class ClusterOptions:
             "--no-cni": self.no_cni,
             "--node-program": self.node_program,
             "--proxy-config": self.proxy_config,
+            "--iptables": self.iptables,
             "--node-image": self.node_image,
             "--kubeconfig": self.kubeconfig,
             "--context": self.context,

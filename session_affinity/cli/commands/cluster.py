@@ -11,6 +11,7 @@ import click
 from session_affinity import extras, versions
 from session_affinity.clusters.addresses import DEFAULT_IP_FAMILY, IP_FAMILIES
 from session_affinity.clusters.embedded.layout import WORKERS
+from session_affinity.clusters.options import IPTABLES_VARIANTS
 from session_affinity.options import CLUSTER_NAME, PROXY_MODES
 
 _EPILOG: Final = """\
@@ -99,6 +100,12 @@ def _kubernetes(function: Any) -> Any:
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="Merge the KubeProxyConfiguration in this file over that of the kube-proxies. Default: the suite's own.",
+)
+@click.option(
+    "--iptables",
+    type=click.Choice(IPTABLES_VARIANTS),
+    help="The variant of iptables on the nodes, for kube-proxy in iptables mode. Default: legacy where this machine has"
+    " it, which takes half the time, else nft.",
 )
 @click.option(
     "--ip-family",

@@ -55,7 +55,8 @@ class Layout:
     ``proxy_mode`` is ``NO_KUBE_PROXY`` in a cluster without kube-proxy. ``cni`` says whether the nodes have the suite's
     CNI configuration and routes to each other's pods. ``node_programs`` are the paths of the user's program by the role
     of the node that it runs on, ``control-plane`` and ``worker``; empty when there is none. ``proxy_settings`` are
-    merged one after the other over kube-proxy's configuration, by node.
+    merged one after the other over kube-proxy's configuration, by node. ``iptables`` is the variant of iptables on the
+    nodes, empty for the machine's own.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Layout:
     cni: bool = True
     node_programs: dict[str, str] = field(default_factory=dict)
     proxy_settings: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
+    iptables: str = ""
 
     @property
     def deadlines(self) -> Deadlines:

@@ -164,7 +164,7 @@ class NodeInit:
     def _needed_directories(self) -> set[Path]:
         layout = self._layout
         paths = (*layout.programs.values(), *layout.node_programs.values(), layout.image_archive)
-        files = [Path(p).resolve() for p in paths]
+        files = [file for path in map(Path, paths) for file in (path, path.resolve())]
         return {self._state.root, *(file.parent for file in files)}
 
     def _supervise(self, signals: int) -> NoReturn:

@@ -11,13 +11,14 @@ import platform
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from session_affinity.clusters.embedded import cgroups
+from session_affinity.clusters.embedded import cgroups, iptables_variant
+from session_affinity.clusters.options import IPTABLES_VARIANTS
 from session_affinity.dataplane.iptables.expected import FULL_MASK
-from session_affinity.dataplane.proxy_config import NO_KUBE_PROXY
+from session_affinity.dataplane.proxy_config import IPTABLES, NFTABLES, NO_KUBE_PROXY
 from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import PreflightError
 
@@ -127,11 +128,17 @@ _NFTABLES_IPV6 = (_nft("ip6", "[::1]", "modules nf_tables_ipv6, nft_nat, nft_dyn
 
 
 def check(
-    proxy_mode: str, nodes: int = 4, families: Sequence[Family] = ("IPv4",), *, node_programs: bool = False
+    proxy_mode: str,
+    nodes: int = 4,
+    families: Sequence[Family] = ("IPv4",),
+    *,
+    variant: str = "",
+    node_programs: bool = False,
 ) -> None:
     """Raise PreflightError naming what this machine lacks for the proxy mode and IP families, and how to get it.
 
-    ``node_programs`` says whether the nodes are to run a program of the user's.
+    ``variant`` is that of iptables on the nodes, empty for the machine's own. ``node_programs`` says whether the nodes
+    are to run a program of the user's.
     """
     if platform.system() != "Linux":
         raise PreflightError(
@@ -160,7 +167,7 @@ def check(
     _require_inotify(nodes)
     if "IPv6" in families:
         _require_ipv6()
-    lacking = missing_features((*_NETWORK, *_features(proxy_mode, families)))
+    lacking = missing_features((*_NETWORK, *features(proxy_mode, families, variant)))
     if lacking:
         raise PreflightError(
             "this kernel lacks:\n" + "\n".join(f"    {line}" for line in lacking),
@@ -168,12 +175,34 @@ def check(
         )
 
 
-def _features(proxy_mode: str, families: Sequence[Family]) -> tuple[Feature, ...]:
+def iptables_variant_of(families: Sequence[Family]) -> str:
+    """Return the variant of iptables for the nodes of a cluster where none is asked for; see ``iptables_variant``.
+
+    legacy where this machine has it, because kube-proxy and whoever reads its rules need half the time with it; else
+    nft. Empty where the machine has its iptables under the usual names alone.
+    """
+    for variant in IPTABLES_VARIANTS:
+        if iptables_variant.installed(variant) and not missing_features(features(IPTABLES, families, variant)):
+            return variant
+    return ""
+
+
+def features(proxy_mode: str, families: Sequence[Family], variant: str = "") -> tuple[Feature, ...]:
     """Return the kernel features that kube-proxy needs; it programs IPv4 in clusters of every IP family."""
     if proxy_mode == NO_KUBE_PROXY:
         return ()
-    ipv4, ipv6 = (_NFTABLES, _NFTABLES_IPV6) if proxy_mode == "nftables" else (_IPTABLES, _IP6TABLES)
-    return (*ipv4, *(ipv6 if "IPv6" in families else ()))
+    ipv4, ipv6 = (_NFTABLES, _NFTABLES_IPV6) if proxy_mode == NFTABLES else (_IPTABLES, _IP6TABLES)
+    needed = (*ipv4, *(ipv6 if "IPv6" in families else ()))
+    return tuple(_of_variant(feature, variant) for feature in needed) if variant else needed
+
+
+def _of_variant(feature: Feature, variant: str) -> Feature:
+    """Return a feature of iptables, tried with the program of a variant, and any other as it is."""
+    program, *arguments = feature.argv
+    kind, separator, end = program.partition("-")
+    if not kind.endswith("tables"):
+        return feature
+    return replace(feature, argv=(f"{kind}-{variant}{separator}{end}", *arguments))
 
 
 def _require_kernel(major: int, minor: int, otherwise: str) -> None:

@@ -9,14 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 from session_affinity import versions
 from session_affinity.clusters.addresses import DEFAULT_IP_FAMILY, families_of
-from session_affinity.clusters.embedded import binaries, images, node_program, preflight, proxy_settings
+from session_affinity.clusters.embedded import (
+    binaries,
+    images,
+    iptables_variant,
+    node_program,
+    preflight,
+    proxy_settings,
+)
+from session_affinity.clusters.embedded.binaries.cache import Cache
 from session_affinity.clusters.embedded.binaries.store import digest
 from session_affinity.clusters.embedded.layout import WORKERS, Layout, node_layouts
 from session_affinity.clusters.options import require_dataplane
-from session_affinity.dataplane.proxy_config import NO_KUBE_PROXY
+from session_affinity.dataplane.proxy_config import IPTABLES, NO_KUBE_PROXY
 from session_affinity.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from session_affinity.progress import Progress
 
 PROXY_MODES = ("iptables", "nftables")
@@ -32,6 +42,7 @@ class ClusterRequest:
     one; ``kube_proxy`` is a binary to run instead of the release's; ``deadline_scale`` multiplies all deadlines, for
     slow machines. ``node_program`` is the user's program of every node, or a directory with one for each role; it runs
     beside what ``no_kube_proxy`` and ``no_cni`` do not take away. ``proxy_config`` has kube-proxy's settings.
+    ``iptables`` is the variant of iptables on the nodes, None for the default one.
     """
 
     name: str = "myk8s"
@@ -42,6 +53,7 @@ class ClusterRequest:
     no_cni: bool = False
     node_program: Path | None = None
     proxy_config: Path | None = None
+    iptables: str | None = None
     workers: int = WORKERS
     ip_family: str = DEFAULT_IP_FAMILY
     deadline_scale: float = 1.0
@@ -69,11 +81,11 @@ def prepare(request: ClusterRequest, progress: Progress) -> PreparedCluster:
     node_programs = node_program.programs_of(request.node_program) if request.node_program else {}
     settings = proxy_settings_of(request)
     modes = {part.get("mode") or request.mode for parts in settings.values() for part in parts}
+    families = families_of(request.ip_family)
     with progress.step("machine check"):
+        variant = variant_of(request, {request.mode, *modes})
         for mode in sorted({request.mode, *modes}):
-            preflight.check(
-                mode, request.workers + 1, families_of(request.ip_family), node_programs=bool(node_programs)
-            )
+            preflight.check(mode, request.workers + 1, families, variant=variant, node_programs=bool(node_programs))
     with progress.step("programs"):
         programs = binaries.ensure(release, progress)
     with progress.step("container images"):
@@ -81,6 +93,10 @@ def prepare(request: ClusterRequest, progress: Progress) -> PreparedCluster:
     paths = {name: str(path) for name, path in programs.paths.items()}
     facts = {f"program {name}": origin for name, origin in programs.origins.items()}
     facts |= {f"image {image.name}": f"{image.digest} ({image.description})" for image in image_set.images}
+    if variant:
+        with Cache.of_user().write_errors():
+            paths["iptables"] = str(iptables_variant.link(variant, Cache.of_user().root / f"iptables-{variant}"))
+        facts["program iptables"] = f"iptables-{variant} of this machine"
     if request.kube_proxy is not None:
         paths["kube-proxy"] = str(request.kube_proxy.resolve())
         facts["program kube-proxy"] = f"from --kube-proxy: {request.kube_proxy}"
@@ -101,8 +117,21 @@ def prepare(request: ClusterRequest, progress: Progress) -> PreparedCluster:
         cni=not request.no_cni,
         node_programs=node_programs,
         proxy_settings=settings,
+        iptables=variant,
     )
     return PreparedCluster(layout, facts)
+
+
+def variant_of(request: ClusterRequest, modes: Collection[str]) -> str:
+    """Return the variant of iptables on the nodes, empty for the machine's own; raises UsageError."""
+    if IPTABLES in modes:
+        return request.iptables or preflight.iptables_variant_of(families_of(request.ip_family))
+    if request.iptables:
+        raise UsageError(
+            f"--iptables {request.iptables} says nothing here: no kube-proxy runs in iptables mode",
+            next_step="leave it out, or use --proxy-mode iptables",
+        )
+    return ""
 
 
 def proxy_settings_of(request: ClusterRequest) -> dict[str, tuple[dict[str, Any], ...]]:

@@ -46,6 +46,7 @@ def open_embedded(options: ClusterOptions, progress: Progress) -> Iterator[Embed
         no_cni=options.no_cni,
         node_program=options.node_program,
         proxy_config=options.proxy_config,
+        iptables=options.iptables,
         ip_family=options.ip_family or DEFAULT_IP_FAMILY,
         deadline_scale=options.deadlines.scale,
     )
@@ -81,6 +82,7 @@ def _require_same(kept: EmbeddedCluster, options: ClusterOptions) -> None:
         "--kubernetes": (options.kubernetes and versions.resolve(options.kubernetes).release, layout.kubernetes),
         "--proxy-mode": (options.proxy_mode, layout.proxy_mode),
         "--ip-family": (options.ip_family, layout.ip_family),
+        "--iptables": (options.iptables, layout.iptables or "the machine's own"),
         "--kube-proxy": (
             options.kube_proxy and str(options.kube_proxy.resolve()),
             layout.programs.get("kube-proxy", "none"),
