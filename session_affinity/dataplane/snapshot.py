@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 READS: Final = 10
 """How often rules are read that change while they are read."""
 _MARK: Final = "@@affinity "
+_SERVICES_CHAIN: Final = "KUBE-SERVICES"
 _CHAIN: Final = re.compile(r"\n:(\S+)")
 
 _WORDS: Final = r"""
@@ -41,23 +42,26 @@ has() { command -v "$1" >/dev/null 2>&1; }
 # The legacy tables are read only where the kernel lists them: reading them creates them, empty, for good.
 # A save program prints all tables in the time that it takes for one; it ends with an error if one cannot be read.
 # Its output goes straight through, as a shell needs a third of that time again to keep half a megabyte. The next
-# program is tried unless kube-proxy's chain is there: to list that one chain takes a millisecond.
+# program is tried unless kube-proxy's chain is there. To list that one chain takes a millisecond, and as long as to
+# list all in legacy tables, so that no other is tried once a program is known to have kube-proxy's.
 _RULES: Final = r"""
 two() { "$1" -t nat && "$1" -t filter; }
-save() {
+rules() {
   has "$1" || { say missing "$1"; return 1; }
   say rules "$1"
   "$1" 2>/dev/null || { ended=$?; echo; say rules "$1"; two "$1" 2>/dev/null; } || {
     echo; say failed "$1" "$ended"; return 1
   }
-  "${1%-save}" -t nat -S KUBE-NODEPORTS >/dev/null 2>&1
 }
+save() { rules "$1" && "${1%-save}" -t nat -S KUBE-NODEPORTS >/dev/null 2>&1; }
 legacy() {
   while read -r table; do [ "$table" = nat ] && return 0; done </proc/net/ip@6@_tables_names
   return 1
 } 2>/dev/null
-save ip@6@tables-save || save ip@6@tables-nft-save || { legacy && save ip@6@tables-legacy-save; }
+@programs@
 """
+_PROGRAMS: Final = ("ip@6@tables-save", "ip@6@tables-nft-save", "ip@6@tables-legacy-save")
+_ANY_PROGRAM: Final = "save {} || save {} || {{ legacy && save {}; }}".format(*_PROGRAMS)
 # Where /proc/timer_list is masked, writing to a recent list still stamps an entry. 192.0.2.1 is for documentation.
 _STAMP: Final = r"""
 stamp() {
@@ -113,21 +117,38 @@ def with_clock(argv: Sequence[str], lists: Iterable[str]) -> tuple[str, ...]:
     return (*argv, "read", *lists)
 
 
-def _argv(family: Family, *parts: str) -> tuple[str, ...]:
+def _argv(family: Family, *parts: str, programs: str = _ANY_PROGRAM) -> tuple[str, ...]:
+    script = "".join((_WORDS, *parts, _END)).replace("@programs@", programs)
+    return ("sh", "-c", _in_family(family, script))
+
+
+def _in_family(family: Family, text: str) -> str:
     six, version = ("6", "6") if family == "IPv6" else ("", "4")
-    return ("sh", "-c", "".join((_WORDS, *parts, _END)).replace("@6@", six).replace("@46@", version))
+    return text.replace("@6@", six).replace("@46@", version)
 
 
 READ_ARGV: Final[Mapping[Family, tuple[str, ...]]] = {
     family: _argv(family, _RULES, _LISTS, _NFTABLES) for family in FAMILIES
 }
 """The command that reads rules, recent lists, the clock and kube-proxy's nftables table, by IP family."""
+READ_BY_ARGV: Final[Mapping[str, tuple[str, ...]]] = {
+    _in_family(family, program): _argv(family, _RULES, _LISTS, _NFTABLES, programs=f"rules {program}")
+    for family in FAMILIES
+    for program in _PROGRAMS
+}
+"""The same command by the save program that it reads rules with, which has those of kube-proxy."""
 READ_RULES_ARGV: Final[Mapping[tuple[str, Family], tuple[str, ...]]] = {
     (mode, family): _argv(family, part)
     for mode, part in (("iptables", _RULES), ("nftables", _NFTABLES))
     for family in FAMILIES
 }
 """The command that reads the rules of one mode alone, by mode and IP family."""
+READ_RULES_BY_ARGV: Final[Mapping[str, tuple[str, ...]]] = {
+    _in_family(family, program): _argv(family, _RULES, programs=f"rules {program}")
+    for family in FAMILIES
+    for program in _PROGRAMS
+}
+"""The command that reads the rules of iptables mode alone, by the save program, which has those of kube-proxy."""
 READ_WITH_FLOWS_ARGV: Final[Mapping[Family, tuple[str, ...]]] = {
     family: _argv(family, _RULES, _LISTS, _NFTABLES, _FLOWS) for family in FAMILIES
 }
@@ -164,6 +185,11 @@ class NodeSnapshot:
     missing: tuple[str, ...] = ()
     max_stamps: int = xt_recent.MAX_STAMPS
     rules_only: bool = False
+
+    @property
+    def has_kube_proxy(self) -> bool:
+        """Whether kube-proxy's chains are in the rules that were read; never so in nftables mode."""
+        return _SERVICES_CHAIN in self.ruleset.chains()
 
     @property
     def sample(self) -> ClockSample:
@@ -268,6 +294,11 @@ def parse(node: str, stdout: str) -> NodeSnapshot:
         raise NodeError(f"{node}: {error.what}", next_step=error.next_step) from error
 
 
+def parse_rules(node: str, stdout: str) -> NodeSnapshot:
+    """Parse what a command printed that reads the rules of iptables mode alone; raises as ``parse`` does."""
+    return replace(parse(node, stdout), lists=_NotRead(), rules_only=True)
+
+
 def _sections(stdout: str) -> dict[str, tuple[str, str]]:
     """Return the words after each section's name, and its text; a note has its whole line as the name.
 
@@ -288,7 +319,7 @@ def _rules(sections: Mapping[str, tuple[str, str]]) -> tuple[str, str]:
     """
     failed = {words.partition(" ")[0] for head, (words, _) in sections.items() if head.startswith("failed ")}
     printed = [each for head, each in sections.items() if head.startswith("rules ") and each[0] not in failed]
-    with_services = (each for each in printed if ":KUBE-SERVICES" in each[1])
+    with_services = (each for each in printed if f":{_SERVICES_CHAIN}" in each[1])
     return next(with_services, printed[0] if printed else ("", ""))
 
 

@@ -15,6 +15,7 @@ from session_affinity.agents.fleet import CoordinatorLostError, Fleet
 from session_affinity.dataplane import snapshot, xt_recent
 from session_affinity.dataplane.judgement import judge
 from session_affinity.dataplane.pages import METRICS_ARGV, PAGES_ARGV
+from session_affinity.dataplane.proxy_config import NFTABLES
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import NodeError
 from session_affinity.nodes.by_node import ByNode
@@ -93,6 +94,8 @@ class Nodes:
         self._clocks = _Clocks()
         self._failures = _Failures()
         self._reads: SharedReads[NodeSnapshot] = SharedReads()
+        self._programs: dict[tuple[str, Family], str] = {}
+        """The save program that had kube-proxy's rules, by node and IP family."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -136,11 +139,10 @@ class Nodes:
     def read(self, names: Iterable[str] | None = None) -> ByNode[NodeSnapshot]:
         """Read nodes, all unless some are named, at the same time; see ``ByNode`` for nodes that cannot be read."""
         began = time.time()
-        argv = snapshot.READ_ARGV[self.family]
         wanted = {**self._nodes, **self._without_access} if names is None else dict.fromkeys(names)
         states = self._through_agents(wanted, self._read_by)
         if states is None:
-            states = self._at_all(wanted, lambda name: self._read(name, argv, self._seconds(name)))
+            states = self._at_all(wanted, lambda name: self._read_all(name, self._seconds(name)))
         if states.readable:
             recorder.record(recorder.NodeRead(states.readable, self.family), since=began)
         return states
@@ -154,13 +156,14 @@ class Nodes:
         here, by the same function.
         """
         began = time.time()
+        wanted = {**self._nodes, **self._without_access} if names is None else dict.fromkeys(names)
         judged = self._through_agents(
-            {**self._nodes, **self._without_access} if names is None else dict.fromkeys(names),
+            wanted,
             lambda fleet, tried, seconds: fleet.judge(question, {name: part(name) for name in tried}, seconds),
         )
         if judged is None:
-            with recorder.suppressed():
-                states = self.in_family(question.family).read(names)
+            nodes = self.in_family(question.family)
+            states = self._at_all(wanted, lambda name: nodes._read_rules(name, question.mode, self._seconds(name)))  # noqa: SLF001
             judged = states.map(lambda name, state: judge(state, question, part(name)))
         snapshots = {name: found.snapshot for name, found in judged.readable.items() if found.snapshot is not None}
         if snapshots:
@@ -184,7 +187,7 @@ class Nodes:
     def read_one(self, name: str, *, flows: bool = False) -> NodeSnapshot:
         """Read one node, with ``flows`` its tracked connections too; raises NodeError."""
         began = time.time()
-        state = self._read(name, (snapshot.READ_WITH_FLOWS_ARGV if flows else snapshot.READ_ARGV)[self.family])
+        state = self._read(name, snapshot.READ_WITH_FLOWS_ARGV[self.family]) if flows else self._read_all(name)
         recorder.record(recorder.NodeRead({name: state}, self.family), since=began)
         return state
 
@@ -329,7 +332,42 @@ class Nodes:
             )
         return self._nodes[name].run(argv, timeout=seconds or self._deadlines.node_read)
 
-    def _read(self, name: str, argv: Sequence[str], seconds: float | None = None) -> NodeSnapshot:
+    def _read_all(self, name: str, seconds: float | None = None) -> NodeSnapshot:
+        return self._read_known(name, snapshot.READ_ARGV[self.family], snapshot.READ_BY_ARGV, snapshot.parse, seconds)
+
+    def _read_rules(self, name: str, mode: str, seconds: float) -> NodeSnapshot:
+        """Read what the rules of a mode are compared by: of recent lists nothing."""
+        argv = snapshot.READ_RULES_ARGV[mode, self.family]
+        if mode == NFTABLES:
+            return self._read(name, argv, seconds)
+        return self._read_known(name, argv, snapshot.READ_RULES_BY_ARGV, snapshot.parse_rules, seconds)
+
+    def _read_known(
+        self,
+        name: str,
+        argv: Sequence[str],
+        by_program: Mapping[str, Sequence[str]],
+        parse: Callable[[str, str], NodeSnapshot],
+        seconds: float | None,
+    ) -> NodeSnapshot:
+        """Read a node with the save program that had kube-proxy's rules before, and with any where it has none."""
+        known = self._programs.get((name, self.family))
+        if known is not None:
+            state = self._read(name, by_program[known], seconds, parse)
+            if state.has_kube_proxy:
+                return state
+        state = self._read(name, argv, seconds, parse)
+        if state.has_kube_proxy:
+            self._programs[name, self.family] = state.program
+        return state
+
+    def _read(
+        self,
+        name: str,
+        argv: Sequence[str],
+        seconds: float | None = None,
+        parse: Callable[[str, str], NodeSnapshot] = snapshot.parse,
+    ) -> NodeSnapshot:
         with self._clocks.lock:
             lists = self._clocks.lists
         if lists:
@@ -337,7 +375,7 @@ class Nodes:
         command = tuple(argv)
 
         def read() -> NodeSnapshot:
-            return snapshot.parse(name, snapshot.whole(name, lambda: self._run(name, command, seconds).check().stdout))
+            return parse(name, snapshot.whole(name, lambda: self._run(name, command, seconds).check().stdout))
 
         return self._with_sample(self._reads.read((name, command), read))
 

@@ -118,4 +118,4 @@ def _affinity_of(service: ServiceState) -> tuple[str, str, int | None]:
 
 
 def _has_entries(state: NodeSnapshot) -> bool:
-    return any(recent.entries for recent in state.lists.values())
+    return not state.rules_only and any(recent.entries for recent in state.lists.values())

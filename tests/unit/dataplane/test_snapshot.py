@@ -172,6 +172,27 @@ def test_a_table_that_nft_cannot_list_does_not_exist(tmp_path: Path, script: str
     assert state.missing == ()
 
 
+def test_a_known_program_is_the_only_one_that_runs(tmp_path: Path) -> None:
+    others = dict.fromkeys(("iptables-save", "iptables-nft-save", "iptables-nft"), f"touch {tmp_path / 'ran'}")
+    script = r"printf '*nat\n:KUBE-SERVICES - [0:0]\nCOMMIT\n'"
+    argv = snapshot.READ_RULES_BY_ARGV["iptables-legacy-save"]
+
+    state = snapshot.parse_rules("here", read_with(tmp_path, {**others, "iptables-legacy-save": script}, argv))
+
+    assert (state.program, state.has_kube_proxy, state.rules_only) == ("iptables-legacy-save", True, True)
+    assert not (tmp_path / "ran").exists()
+    with pytest.raises(NodeError, match="not its affinity entries"):
+        _ = state.lists["KUBE-SEP-A"]
+
+
+@pytest.mark.parametrize("commands", [snapshot.READ_BY_ARGV, snapshot.READ_RULES_BY_ARGV])
+def test_each_family_and_variant_has_its_program(commands: Mapping[str, Sequence[str]]) -> None:
+    assert len(commands) == 6
+    for program, argv in commands.items():
+        assert f"\nrules {program}\n" in argv[2]
+        assert "@" not in argv[2].replace("@@affinity", "").replace('"$@"', "")
+
+
 def test_where_one_table_cannot_be_printed_the_two_of_kube_proxy_are(tmp_path: Path) -> None:
     script = (
         "printf '*nat\\n:KUBE-SERVICES - [0:0]\\nCOMMIT\\n'\n"

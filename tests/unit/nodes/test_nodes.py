@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from session_affinity.dataplane import snapshot
+from session_affinity.dataplane.judgement import NodePart, Question
+from session_affinity.dataplane.proxy_config import ProxyConfig
 from session_affinity.deadlines import Deadlines
 from session_affinity.errors import NodeError
 from session_affinity.nodes.node import Completed
@@ -29,6 +31,7 @@ class FakeNode:
     returncode: int = 0
     together: threading.Barrier | None = None
     late: float = 0.0
+    chain: str = "KUBE-SERVICES"
 
     def run(self, argv: tuple[str, ...], *, timeout: float = 30.0, stdin: str | None = None) -> Completed:
         assert timeout > 0
@@ -38,7 +41,7 @@ class FakeNode:
             self.together.wait(timeout=5)
         elapsed = time.monotonic() - self.began
         text = (
-            "@@affinity rules iptables-save\n*nat\n:KUBE-SERVICES - [0:0]\nCOMMIT\n"
+            f"@@affinity rules iptables-save\n*nat\n:{self.chain} - [0:0]\nCOMMIT\n"
             "@@affinity lists\n@@affinity clock\n"
             f"jiffies: {4295000000 + round(elapsed * 250)}\nuptime: {100 + elapsed + self.late:.2f}\n@@affinity end\n"
         )
@@ -80,6 +83,34 @@ def test_connections_are_read_on_request() -> None:
     assert made["a"].commands == [snapshot.READ_ARGV["IPv4"], snapshot.READ_WITH_FLOWS_ARGV["IPv4"]]
 
 
+def test_a_node_is_read_with_the_program_that_had_kube_proxys_rules() -> None:
+    reader, made = nodes("a")
+
+    reader.read()
+    reader.read_one("a")
+    made["a"].chain = "KUBE-KUBELET-CANARY"
+    reader.read_one("a")
+
+    known = snapshot.READ_BY_ARGV["iptables-save"]
+    assert made["a"].commands == [snapshot.READ_ARGV["IPv4"], known, known, snapshot.READ_ARGV["IPv4"]]
+
+
+@pytest.mark.parametrize("mode", ["iptables", "nftables"])
+def test_rules_are_judged_by_a_read_of_the_rules_alone(mode: str) -> None:
+    reader, made = nodes("a")
+    question, part = Question(mode, "IPv4", ()), NodePart(ProxyConfig(mode, None))
+
+    for _ in range(2):
+        judged = reader.judge(question, lambda _: part)
+
+    first = snapshot.READ_RULES_ARGV[mode, "IPv4"]
+    again = snapshot.READ_RULES_BY_ARGV["iptables-save"] if mode == "iptables" else first
+    assert made["a"].commands == [first, again]
+    state = judged["a"].snapshot
+    assert state is not None
+    assert state.rules_only == (mode == "iptables")
+
+
 def test_the_same_nodes_are_read_in_another_family_by_the_same_clock() -> None:
     reader, made = nodes("a")
     made["a"].began -= 10
@@ -105,7 +136,7 @@ def test_a_late_sample_of_the_clock_is_made_up_for_by_a_longer_time(monkeypatch:
 
     monkeypatch.setattr(time, "sleep", sleep)
     reader.read()
-    made["a"].late = 0.2
+    made["a"].late = 0.15
 
     assert reader.hz("a") == 250
     assert sum(slept) == pytest.approx(4.0, abs=0.5)
