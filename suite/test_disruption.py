@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from session_affinity.plugin.check import Check
     from session_affinity.scenarios.disruption.flush import Flush, Repair
     from session_affinity.scenarios.disruption.many_services import ManyServices
-    from session_affinity.scenarios.disruption.outages import KubeProxyRestart, MissedChanges, Outages
+    from session_affinity.scenarios.disruption.outages import KubeProxyRestart, MissedChanges, NodeRules, Outages
     from session_affinity.traffic.client import Client
 
 pytestmark = [pytest.mark.affinity, pytest.mark.disruption]
@@ -238,7 +238,9 @@ def test_flows_of_datagrams_end_whose_endpoints_were_removed_while_syncs_failed(
     modes=BOTH_MODES,
 )
 @pytest.mark.disruptive
-def test_a_kube_proxy_killed_during_a_sync_is_repaired_by_its_restart(outages: Outages, check: Check) -> None:
+def test_a_kube_proxy_killed_during_a_sync_is_repaired_by_its_restart(
+    killed_during_sync: NodeRules, check: Check
+) -> None:
     """Out-of-memory kills hit kube-proxy in large syncs; half a ruleset that stays would break Services for good.
 
     Preconditions: none.
@@ -246,7 +248,7 @@ def test_a_kube_proxy_killed_during_a_sync_is_repaired_by_its_restart(outages: O
         writes their rules, and start it again.
     Expected: the node has the rules of all of them.
     """
-    verdict = judge_node_rules(outages.killed_during_sync())
+    verdict = judge_node_rules(killed_during_sync)
 
     check(verdict)
 

@@ -32,6 +32,8 @@ SYNC_ENDED: Final = f"{SYNC}_last_timestamp_seconds"
 """When a sync was last asked for, and when the last one that succeeded ended, in each IP family."""
 IDLE_SECONDS: Final = 1.0
 """How long after its minSyncPeriod a kube-proxy has begun every sync that it was asked for."""
+SYNCS: Final = f"{SYNC}_duration_seconds_count"
+"""How many syncs have ended in each IP family, failed ones included."""
 STARTED: Final = "process_start_time_seconds"
 FAILURES: Final = {
     "kubeproxy_sync_proxy_rules_iptables_restore_failures_total": "iptables-restore failed",
@@ -108,6 +110,30 @@ FailedSyncs = Mapping[FailureCounter, int]
 
 
 @dataclass(frozen=True)
+class Syncs:
+    """The syncs of one kube-proxy since it started: what failed, how many ended, and when the last success was.
+
+    The last two are by IP family, which is empty where kube-proxy does not say it.
+    """
+
+    failed: FailedSyncs
+    ended: Mapping[str, float]
+    succeeded: Mapping[str, float]
+
+    def one_failed_since(self, before: Syncs, family: str) -> bool:
+        """Return whether a sync of an IP family surely failed since then.
+
+        kube-proxy counts a failure to write rules. Before it writes all of them it makes chains, and does not count
+        when that fails: then syncs have ended, and none has succeeded.
+        """
+        if sum(self.failed.values()) > sum(before.failed.values()):
+            return True
+        name = family if family in self.ended else ""
+        more = self.ended.get(name, 0.0) > before.ended.get(name, 0.0)
+        return more and self.succeeded.get(name) == before.succeeded.get(name)
+
+
+@dataclass(frozen=True)
 class KubeProxies:
     """The kube-proxies of all nodes, which the suite may stop where the cluster is its own.
 
@@ -126,6 +152,11 @@ class KubeProxies:
     def failed_syncs(self, node: str) -> FailedSyncs:
         """Return the failed syncs of a kube-proxy since it started, none of what never failed; raises NodeError."""
         return _failures(node, self._metrics_text(node))
+
+    def syncs(self, node: str) -> Syncs:
+        """Return the syncs of a kube-proxy since it started; raises NodeError."""
+        text = self._metrics_text(node)
+        return Syncs(_failures(node, text), _by_family(text, SYNCS), _by_family(text, SYNC_ENDED))
 
     def all_failed_syncs(self) -> dict[str, FailedSyncs]:
         """Return the failed syncs by node; raises NodeError."""

@@ -102,11 +102,11 @@ class MissedChanges:
     ``on`` was switched to ClientIP, ``off`` to None, the timeout of ``patched`` was changed, ``new`` was created,
     ``deleted`` was deleted and ``emptied`` lost its endpoints. The client had sent requests to ``patched`` before, with
     the answers ``first``; ``answers`` are those to its requests to ``on``, ``patched`` and ``new`` afterwards, ``gone``
-    that to one to ``deleted``, ``flows`` those of each flow of datagrams to ``emptied``.
+    that to one to ``deleted``, ``flows`` those of each flow of datagrams to ``emptied``, where syncs failed.
 
     ``rules`` are the node's, with the entries of an absent client for ``patched`` before and after, those left for
     ``off``, and the names of chains, lists or sets that are left of ``deleted``; None and none where rules cannot be
-    read. ``failed_syncs`` are kube-proxy's counters before and after; None when it did not run.
+    read.
     """
 
     on: ServiceState
@@ -125,7 +125,6 @@ class MissedChanges:
     after: tuple[AffinityEntry, ...] = ()
     off_entries: tuple[AffinityEntry, ...] = ()
     deleted_objects: tuple[str, ...] = ()
-    failed_syncs: tuple[FailedSyncs, FailedSyncs] | None = None
 
 
 @dataclass(frozen=True)
@@ -208,13 +207,15 @@ class Outages:
         """Change Services while the syncs of the client's node fail, then let them succeed.
 
         They succeed again when another node has synced twice since the changes: a sync is put off by the minSyncPeriod,
-        and by then this node has tried. An outage in which none failed shows nothing, and is made again. Raises
+        and by then this node has tried. An outage in which none surely failed shows nothing, and is made again. Raises
         NodeError when none failed in ``TRIES`` outages.
         """
         node = self.testbed.client.node
+        failures: list[bool] = []
 
         @contextlib.contextmanager
         def failing(at_end: contextlib.ExitStack, node: str) -> Iterator[None]:
+            before = self.proxies.syncs(node)
             files = self.proxies.fail_syncs(node)
             try:
                 yield
@@ -224,13 +225,12 @@ class Outages:
                     self.testbed.wait_for_sync(second, since=since, nodes=(self.nodes.undisturbed,))
             finally:
                 self.proxies.end_failures(node, files)
+            failures.append(self.proxies.syncs(node).one_failed_since(before, self.testbed.nodes.family))
 
         for _ in range(TRIES):
-            before = self.proxies.failed_syncs(node)
             changes = self._changes_during(Outage.FAILING, failing)
-            after = self.proxies.failed_syncs(node)
-            if sum(after.values()) > sum(before.values()):
-                return replace(changes, failed_syncs=(before, after))
+            if failures[-1]:
+                return changes
         raise NodeError(
             f"{node}: no sync of kube-proxy failed although it could start no program, in any of {TRIES} outages",
             next_step="see its log: it may write its rules without iptables-restore and nft",
@@ -244,7 +244,7 @@ class Outages:
         node = client.node
         with contextlib.ExitStack() as at_end:
             on, off, patched, deleted, emptied = self._services_of(at_end, kind)
-            flows = self._start_flows(at_end, emptied)
+            flows = self._start_flows(at_end, emptied) if kind is Outage.FAILING else None
             first = client.request(target(patched))
             before = self._with_absent_client(off, patched)
             with outage(at_end, node):
@@ -261,10 +261,12 @@ class Outages:
             (later,) = self._create(at_end, [ServiceRequest("later", CLIENT_IP)])
             changed = (on, off, patched, new, emptied, later)
             sync = testbed.wait_for_sync(*changed, since=since, nodes=(node,))
-            # Another sync, because kube-proxy ends flows of datagrams after it has written rules.
-            (latest,) = self._create(at_end, [ServiceRequest("latest", CLIENT_IP)])
-            testbed.wait_for_sync(latest, since=time.monotonic(), nodes=(node,))
-            by_flow = self._end_flows(flows)
+            by_flow: tuple[Answers, ...] = ()
+            if flows is not None:
+                # Another sync, because kube-proxy ends flows of datagrams after it has written rules.
+                (latest,) = self._create(at_end, [ServiceRequest("latest", CLIENT_IP)])
+                testbed.wait_for_sync(latest, since=time.monotonic(), nodes=(node,))
+                by_flow = self._end_flows(flows)
             state = self._state()
             answers = client.request(*map(target, (on, patched, new)), count=AFTERWARDS)
             gone = client.with_short_timeouts.request(target(deleted), name="answers of a deleted Service")

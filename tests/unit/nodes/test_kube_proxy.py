@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from session_affinity.deadlines import Deadlines
 from session_affinity.errors import ClusterError, NodeError, NotReadyError
 from session_affinity.nodes import kube_proxy
 from session_affinity.nodes.by_node import ByNode
-from session_affinity.nodes.kube_proxy import FailureCounter, KubeProxies
+from session_affinity.nodes.kube_proxy import FailureCounter, KubeProxies, Syncs
 from session_affinity.nodes.node import Completed
 
 pytestmark = pytest.mark.unit
@@ -91,6 +92,45 @@ def test_failed_syncs_are_counted_by_what_failed_and_by_family() -> None:
             FailureCounter("the deletion of former chains failed"): 5,
         }
     }
+
+
+SUCCESS = 1.795804286500339e09
+LATER = SUCCESS + 0.5
+BEFORE = Syncs({FailureCounter("a partial sync failed", "IPv4"): 1}, {"IPv4": 7, "IPv6": 2}, {"IPv4": SUCCESS})
+
+
+@pytest.mark.parametrize(
+    ("after", "failed"),
+    [
+        pytest.param(BEFORE, False, id="nothing"),
+        pytest.param(replace(BEFORE, failed={FailureCounter("a partial sync failed", "IPv4"): 2}), True, id="counted"),
+        pytest.param(replace(BEFORE, ended={"IPv4": 8, "IPv6": 2}), True, id="ended without success"),
+        pytest.param(replace(BEFORE, ended={"IPv4": 7, "IPv6": 3}), False, id="in the other family"),
+        pytest.param(replace(BEFORE, ended={"IPv4": 9}, succeeded={"IPv4": LATER}), False, id="one succeeded"),
+    ],
+)
+def test_a_sync_that_failed_is_known_by_its_counter_or_because_none_succeeded(after: Syncs, *, failed: bool) -> None:
+    assert after.one_failed_since(BEFORE, "IPv4") == failed
+
+
+def test_syncs_of_a_kube_proxy_that_does_not_say_the_family_are_those_of_every_family() -> None:
+    before, after = (Syncs({}, {"": ended}, {"": SUCCESS}) for ended in (7, 8))
+
+    assert after.one_failed_since(before, "IPv6")
+    assert not before.one_failed_since(before, "IPv6")
+
+
+def test_syncs_are_read_from_the_metrics() -> None:
+    page = METRICS + (
+        'kubeproxy_sync_proxy_rules_duration_seconds_count{{ip_family="IPv4"}} 14\n'
+        f'kubeproxy_sync_proxy_rules_last_timestamp_seconds{{{{ip_family="IPv4"}}}} {SUCCESS:e}\n'
+    )
+
+    syncs = proxies(FakeNodes(page=page)).syncs("a")
+
+    assert syncs.failed == proxies(FakeNodes()).failed_syncs("a")
+    assert syncs.ended == {"IPv4": 14}
+    assert syncs.succeeded["IPv4"] == pytest.approx(SUCCESS)
 
 
 def test_a_page_without_syncs_is_not_kube_proxys() -> None:
