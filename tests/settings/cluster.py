@@ -15,7 +15,7 @@ from ci.matrix.run import cached_minors
 from session_affinity import versions
 from session_affinity.clusters.embedded import binaries
 from session_affinity.clusters.embedded import cluster as clusters
-from session_affinity.dataplane.proxy_config import ZONE_LABEL
+from session_affinity.dataplane.proxy_config import IPTABLES, ZONE_LABEL
 from session_affinity.kube.api import Api
 from session_affinity.kube.resources import NODES
 from session_affinity.progress import quiet
@@ -101,6 +101,8 @@ def start(setting: Setting, mode: str, directory: Path, *, deadline_scale: float
         *(sys.executable, "-m", "session_affinity", "cluster", "up", f"--name={NAME}", f"--proxy-mode={mode}"),
         *(f"--proxy-config={file}", f"--deadline-scale={deadline_scale:g}"),
     )
+    if setting.iptables and mode == IPTABLES:
+        argv = (*argv, f"--iptables={setting.iptables}")
     older = older_kube_proxy() if setting.older else None
     if older:
         argv = (*argv, f"--kube-proxy={_one_older(setting, older, directory)}")

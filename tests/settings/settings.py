@@ -21,7 +21,8 @@ class Setting:
     """A configuration that is merged over that of the kube-proxies of a cluster.
 
     ``skipped`` are the claims that cannot be judged because of it, each with what the reason says; ``noted`` is what
-    the run says about its nodes. On the node ``older`` runs a kube-proxy of an older release. ``modes`` are those of
+    the run says about its nodes. ``iptables`` is the variant of iptables on them where the mode is that, empty for the
+    default one. On the node ``older`` runs a kube-proxy of an older release. ``modes`` are those of
     the clusters, ``localhost_modes`` those in which node ports are answered at localhost. ``fast`` settings are also
     tried in every run of the project's tests, with the claims that ``FAST_CLAIMS`` selects.
     """
@@ -30,6 +31,7 @@ class Setting:
     configuration: Mapping[str, Any]
     skipped: Mapping[str, str] = field(default_factory=dict)
     noted: str = ""
+    iptables: str = ""
     older: str = ""
     modes: tuple[str, ...] = MODES
     localhost_modes: tuple[str, ...] = ("iptables",)
@@ -66,6 +68,7 @@ SETTINGS: Final = (
             }
         },
         OF_ITS_OWN,
+        iptables="nft",
         fast=True,
     ),
     Setting(
