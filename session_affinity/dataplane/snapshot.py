@@ -279,7 +279,8 @@ def whole(node: str, read: Callable[[], str]) -> str:
 def is_torn(stdout: str) -> bool:
     """Return whether the rules that a command of this module printed have a chain twice in one table."""
     _, rules = _rules(_sections(stdout))
-    by_table = (_CHAIN.findall(table) for table in rules.split("\n*"))
+    # A table begins with its chains: the rules after them need not be searched.
+    by_table = (_CHAIN.findall(table.partition("\n-")[0]) for table in rules.split("\n*"))
     return any(len(chains) != len(set(chains)) for chains in by_table)
 
 
