@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from session_affinity.clusters.addresses import families_of
-from session_affinity.clusters.embedded import fabric, linux, node_files, node_program
+from session_affinity.clusters.embedded import fabric, iptables_variant, linux, node_files, node_program
 from session_affinity.clusters.embedded.cni_directory import CniDirectory
 from session_affinity.clusters.embedded.process import PATH, RESTART_SIGNAL
 from session_affinity.waiting import growing_pause
@@ -130,6 +130,8 @@ class NodeInit:
             Path(directory).mkdir(parents=True, exist_ok=True)
         if self._layout.node_programs:
             node_files.mount_copies(_COPIES)
+        if self._layout.iptables:
+            iptables_variant.use(self._layout.iptables)
         for path, descriptor in host_directories.items():
             if not path.exists() or (self._layout.node_programs and path == self._state.root):
                 path.mkdir(parents=True, exist_ok=True)
@@ -164,7 +166,7 @@ class NodeInit:
     def _needed_directories(self) -> set[Path]:
         layout = self._layout
         paths = (*layout.programs.values(), *layout.node_programs.values(), layout.image_archive)
-        files = [file for path in map(Path, paths) for file in (path, path.resolve())]
+        files = [Path(p).resolve() for p in paths]
         return {self._state.root, *(file.parent for file in files)}
 
     def _supervise(self, signals: int) -> NoReturn:

@@ -179,10 +179,10 @@ def iptables_variant_of(families: Sequence[Family]) -> str:
     """Return the variant of iptables for the nodes of a cluster where none is asked for; see ``iptables_variant``.
 
     legacy where this machine has it, because kube-proxy and whoever reads its rules need half the time with it; else
-    nft. Empty where the machine has its iptables under the usual names alone.
+    nft. Empty where nodes can have the machine's own alone.
     """
     for variant in IPTABLES_VARIANTS:
-        if iptables_variant.installed(variant) and not missing_features(features(IPTABLES, families, variant)):
+        if iptables_variant.programs_of(variant) and not missing_features(features(IPTABLES, families, variant)):
             return variant
     return ""
 

@@ -17,7 +17,6 @@ from session_affinity.clusters.embedded import (
     preflight,
     proxy_settings,
 )
-from session_affinity.clusters.embedded.binaries.cache import Cache
 from session_affinity.clusters.embedded.binaries.store import digest
 from session_affinity.clusters.embedded.layout import WORKERS, Layout, node_layouts
 from session_affinity.clusters.options import require_dataplane
@@ -94,8 +93,6 @@ def prepare(request: ClusterRequest, progress: Progress) -> PreparedCluster:
     facts = {f"program {name}": origin for name, origin in programs.origins.items()}
     facts |= {f"image {image.name}": f"{image.digest} ({image.description})" for image in image_set.images}
     if variant:
-        with Cache.of_user().write_errors():
-            paths["iptables"] = str(iptables_variant.link(variant, Cache.of_user().root / f"iptables-{variant}"))
         facts["program iptables"] = f"iptables-{variant} of this machine"
     if request.kube_proxy is not None:
         paths["kube-proxy"] = str(request.kube_proxy.resolve())
@@ -123,8 +120,14 @@ def prepare(request: ClusterRequest, progress: Progress) -> PreparedCluster:
 
 
 def variant_of(request: ClusterRequest, modes: Collection[str]) -> str:
-    """Return the variant of iptables on the nodes, empty for the machine's own; raises UsageError."""
+    """Return the variant of iptables on the nodes, empty for the machine's own.
+
+    Raises UsageError where no kube-proxy uses iptables, and PreflightError where the machine does not have a variant
+    that is asked for.
+    """
     if IPTABLES in modes:
+        if request.iptables:
+            iptables_variant.require(request.iptables)
         return request.iptables or preflight.iptables_variant_of(families_of(request.ip_family))
     if request.iptables:
         raise UsageError(

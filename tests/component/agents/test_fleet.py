@@ -262,7 +262,7 @@ def test_nodes_are_read_one_by_one_when_the_coordinators_node_is_lost(
     assert fleet.lost == "agent-coordinator: Connection timed out"
     assert judged["a"].is_equal
     assert judged["a"].snapshot is not None
-    assert not judged["a"].snapshot.rules_only
+    assert judged["a"].snapshot.program == "iptables-save"
     assert judged.missing.keys() == {"b"}
     assert list(nodes.read().readable) == ["a"]
 

@@ -1,8 +1,9 @@
-"""The variant of iptables on the nodes: its programs under their usual names, and which one is taken."""
+"""The variant of iptables on the nodes: what a node sees of it, and which one is taken."""
 
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,6 @@ from session_affinity.errors import PreflightError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 pytestmark = pytest.mark.unit
 
@@ -25,19 +25,25 @@ NAMES = [f"{kind}{end}" for kind in ("iptables", "ip6tables") for end in ("", "-
 
 
 def install(machine: Path, *variants: str) -> None:
-    """Give a machine the programs of these variants, each of which prints its variant."""
+    """Give a machine the programs of these variants, each of which prints its variant; the last is the usual one."""
     for variant in variants:
         for name in NAMES:
             kind, separator, end = name.partition("-")
             program = machine / f"{kind}-{variant}{separator}{end}"
-            program.write_text(f"#!/bin/sh\necho {variant} {end or 'rules'}\n")
+            program.write_text(f"#!/bin/sh\necho {variant} {separator}{end}\n")
             program.chmod(0o755)
+    for name in NAMES:
+        kind, separator, end = name.partition("-")
+        (iptables_variant.ALTERNATIVES / name).symlink_to(machine / f"{kind}-{variants[-1]}{separator}{end}")
+        (machine / name).symlink_to(iptables_variant.ALTERNATIVES / name)
 
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory = tmp_path / "machine"
     directory.mkdir()
+    (tmp_path / "alternatives").mkdir()
+    monkeypatch.setattr(iptables_variant, "ALTERNATIVES", tmp_path / "alternatives")
     monkeypatch.setenv("PATH", str(directory))
     return directory
 
@@ -55,39 +61,49 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     return taken
 
 
-def test_the_programs_of_a_variant_have_their_usual_names(machine: Path, tmp_path: Path) -> None:
+def test_a_node_has_the_links_of_the_machine_and_its_own_variant(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     install(machine, "legacy", "nft")
+    alternatives = iptables_variant.ALTERNATIVES
+    (alternatives / "editor").symlink_to("/usr/bin/vim")
+    mounted: list[Path] = []
 
-    iptables = iptables_variant.link("legacy", tmp_path / "links")
+    def mount(_: str, target: Path, *__: object) -> None:
+        for path in target.iterdir():  # a new tmpfs is empty
+            path.unlink()
+        mounted.append(target)
 
-    assert sorted(path.name for path in iptables.parent.iterdir()) == sorted(NAMES)
-    printed = subprocess.run([f"{iptables}-save"], env={"PATH": "/bin:/usr/bin"}, capture_output=True, check=True)
-    assert printed.stdout == b"legacy save\n"
+    monkeypatch.setattr(iptables_variant.linux, "mount", mount)
 
+    iptables_variant.use("legacy")
 
-def test_links_that_are_right_stay_and_others_are_replaced(machine: Path, tmp_path: Path) -> None:
-    install(machine, "nft")
-    links = tmp_path / "links"
-    iptables_variant.link("nft", links)
-    before = (links / "iptables").lstat().st_ino
-    (links / "ip6tables").unlink()
-    (links / "ip6tables").symlink_to("/gone/ip6tables-nft")
-
-    iptables_variant.link("nft", links)
-
-    assert (links / "iptables").lstat().st_ino == before
-    assert (links / "ip6tables").readlink() == machine / "ip6tables-nft"
-    assert len(list(links.iterdir())) == len(NAMES)
+    assert mounted == [alternatives]
+    assert {path.name: path.readlink() for path in alternatives.iterdir()} == {
+        "editor": Path("/usr/bin/vim"),
+        **{name: machine / name.replace("tables", "tables-legacy") for name in NAMES},
+    }
+    printed = subprocess.run([machine / "ip6tables-save"], env={"PATH": "/usr/bin"}, capture_output=True, check=True)
+    assert printed.stdout == b"legacy -save\n"
 
 
-def test_a_variant_without_one_of_its_programs_is_not_installed(machine: Path, tmp_path: Path) -> None:
+def test_a_variant_without_one_of_its_programs_is_not_there(machine: Path) -> None:
     install(machine, "legacy")
+    iptables_variant.require("legacy")
     (machine / "ip6tables-legacy-restore").unlink()
 
-    assert iptables_variant.installed("legacy") == {}
-    with pytest.raises(PreflightError, match="those of iptables-legacy") as caught:
-        iptables_variant.link("legacy", tmp_path / "links")
+    assert iptables_variant.programs_of("legacy") == {}
+    with pytest.raises(PreflightError, match="iptables-legacy cannot be what iptables means on the nodes") as caught:
+        iptables_variant.require("legacy")
     assert "apt-get install iptables" in caught.value.next_step
+
+
+def test_without_links_of_alternatives_no_variant_can_be_chosen(machine: Path) -> None:
+    install(machine, "legacy", "nft")
+    (machine / "iptables").unlink()
+    (machine / "iptables").symlink_to(machine / "iptables-nft")
+
+    assert (iptables_variant.programs_of("legacy"), iptables_variant.programs_of("nft")) == ({}, {})
 
 
 def test_legacy_is_taken_where_program_and_kernel_have_it(machine: Path, kernel: set[str]) -> None:
