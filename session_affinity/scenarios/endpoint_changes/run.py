@@ -43,7 +43,8 @@ class _RunningScenario:
 
     ``streamed`` are the answers of streams that have ended. ``moments`` are, for each step, when its change began and
     when the client's node had processed it, in seconds of the client's uptime. ``answered_by`` is the pod that answered
-    last, to the first flow where there are several; ``targets`` are those of all flows.
+    last, to the first flow where there are several; ``targets`` are those of all flows. ``is_over``: there is no change
+    left, and the answers after the last one are there.
     """
 
     plan: ScenarioPlan
@@ -54,6 +55,13 @@ class _RunningScenario:
     moments: list[tuple[float, float]] = field(default_factory=list)
     answered_by: str = ""
     targets: tuple[Target, ...] = ()
+    is_over: bool = False
+
+    def end_after_last_change(self) -> None:
+        """Have the stream end soon if no change is left: each of its requests costs a millisecond of processor time."""
+        self.is_over = len(self.steps) > len(self.plan.changes)
+        if self.is_over and self.stream:
+            self.stream.end()
 
     def stop_stream(self) -> None:
         """End the stream of requests and keep its answers."""
@@ -176,11 +184,11 @@ class _Run:
 
     def _wait_for_answers(self, changed: Iterable[_RunningScenario], after: float) -> None:
         for running in self._running.values():
-            if running.plan.streams and running.steps[-1].usable and running.stream is None:
+            if running.plan.streams and not running.is_over and running.steps[-1].usable and running.stream is None:
                 running.stream = self._client.stream(target(running.service))
         self._wait_for_flows(after)
         for running in self._running.values():
-            if running.stream:
+            if running.stream and not running.is_over:
                 answers = running.stream.wait_for(
                     lambda answers: _are_enough(since(answers, after)), self._deadlines.answers_after_change
                 )
@@ -192,6 +200,8 @@ class _Run:
                 count = ANSWERS if running.steps[-1].usable else 1
                 answers = self._client.request(target(running.service), count=count)
                 running.steps[-1] = replace(running.steps[-1], answers=answers)
+        for running in changed:
+            running.end_after_last_change()
 
     def _wait_for_flows(self, after: float) -> None:
         """Wait until each flow has an answer, or none in time, to a datagram sent after a moment; start them first."""

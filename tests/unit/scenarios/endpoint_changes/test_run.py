@@ -111,6 +111,7 @@ class FakeStream:
         self.target = target
         self.seen: list[Answer] = []
         self.over = False
+        self.requests_when_asked_to_end = 0
 
     def wait_for(self, enough: Callable[[Answers], bool], seconds: float) -> Answers:
         assert seconds > 0
@@ -119,7 +120,7 @@ class FakeStream:
         return Answers(tuple(self.seen))
 
     def end(self) -> None:
-        pass
+        self.requests_when_asked_to_end = self.requests_when_asked_to_end or len(self.seen)
 
     def stop(self) -> Answers:
         self.over = True
@@ -149,6 +150,23 @@ def test_each_step_has_the_answers_to_requests_sent_when_the_node_had_followed()
     assert all(len(step.answers) >= runs.ANSWERS - 1 for step in result.steps)
     assert world.deleted == ["scaled"]
     assert all(stream.over for stream in world.streams)
+
+
+def test_a_stream_ends_when_its_service_has_no_change_left() -> None:
+    one, two = EndpointChange(FIRST, to("b")), EndpointChange(SECOND, to("b", "c"))
+    world = World()
+    request = ServiceRequest("scaled", CLIENT_IP)
+    plans = {
+        "scaled": ScenarioPlan(request, ("a", "b"), (one,)),
+        "rolled": ScenarioPlan(replace(request, purpose="rolled"), ("a", "b"), (one, two)),
+    }
+
+    results = run(world, **plans)
+
+    first, second = world.streams
+    assert first.requests_when_asked_to_end == len(first.seen) < second.requests_when_asked_to_end == len(second.seen)
+    assert [step.answers.only_endpoint for step in results[Scenario.SCALED].steps] == ["a", "b"]
+    assert len(results[Scenario.ROLLED].steps[-1].answers) >= runs.ANSWERS
 
 
 def test_a_change_is_given_the_pod_that_answered_last_and_the_service_as_it_is() -> None:
