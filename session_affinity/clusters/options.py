@@ -42,7 +42,8 @@ PROVIDERS_OF: Final = {
 }
 """The providers that take each option; an external cluster has its own settings, which are read from it."""
 
-IPTABLES_VARIANTS: Final = ("legacy", "nft")
+LEGACY: Final = "legacy"
+IPTABLES_VARIANTS: Final = (LEGACY, "nft")
 """The variants of iptables, by the part of the kernel that keeps the rules, the preferred one first.
 
 legacy (x_tables) keeps a table as one block of memory, nft (nf_tables) translates each rule, and back when it is read.

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from session_affinity.clusters.embedded import cgroups, iptables_variant
-from session_affinity.clusters.options import IPTABLES_VARIANTS
+from session_affinity.clusters.options import IPTABLES_VARIANTS, LEGACY
 from session_affinity.dataplane.iptables.expected import FULL_MASK
 from session_affinity.dataplane.proxy_config import IPTABLES, NFTABLES, NO_KUBE_PROXY
 from session_affinity.deadlines import DEFAULTS
@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 
 _MOUNT_SETATTR = (5, 12)
 """The kernel that mount_setattr(2) came with."""
+_LAZY_TABLES = (5, 15)
+"""The kernel from which a network namespace has a legacy table only if somebody has looked at it there.
+
+Before, the host gets empty ones when the module is loaded, and iptables-nft warns of them from then on
+(netfilter: x_tables: never register tables by default).
+"""
 _IPV6_SETTINGS = Path("/proc/sys/net/ipv6/conf")
 _PROC = Path("/proc")
 _INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
@@ -178,10 +184,12 @@ def check(
 def iptables_variant_of(families: Sequence[Family]) -> str:
     """Return the variant of iptables for the nodes of a cluster where none is asked for; see ``iptables_variant``.
 
-    legacy where this machine has it, because kube-proxy and whoever reads its rules need half the time with it; else
-    nft. Empty where nodes can have the machine's own alone.
+    legacy where this machine has it, because kube-proxy and whoever reads its rules need half the time with it, and
+    where the host stays without its tables; else nft. Empty where nodes can have the machine's own alone.
     """
     for variant in IPTABLES_VARIANTS:
+        if variant == LEGACY and _kernel() < _LAZY_TABLES:
+            continue
         if iptables_variant.programs_of(variant) and not missing_features(features(IPTABLES, families, variant)):
             return variant
     return ""
@@ -206,13 +214,16 @@ def _of_variant(feature: Feature, variant: str) -> Feature:
 
 
 def _require_kernel(major: int, minor: int, otherwise: str) -> None:
-    release = platform.release()
-    found = tuple(int(number) for number in re.findall(r"\d+", release)[:2])
-    if found < (major, minor):
+    if _kernel() < (major, minor):
         raise PreflightError(
-            f"this kernel is {release}, and before {major}.{minor} {otherwise}",
+            f"this kernel is {platform.release()}, and before {major}.{minor} {otherwise}",
             next_step=f"boot a kernel from {major}.{minor} on",
         )
+
+
+def _kernel() -> tuple[int, ...]:
+    """Return the first two numbers of this kernel's release."""
+    return tuple(int(number) for number in re.findall(r"\d+", platform.release())[:2])
 
 
 def _require_ipv6() -> None:

@@ -117,6 +117,20 @@ def test_legacy_is_taken_where_program_and_kernel_have_it(machine: Path, kernel:
     assert preflight.iptables_variant_of(("IPv4",)) == ""
 
 
+def test_legacy_is_not_taken_where_the_host_would_get_its_tables(
+    machine: Path, kernel: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(machine, "legacy", "nft")
+
+    taken = {}
+    for release in ("5.10.0-39-amd64", "5.15.0", "6.18.44-fc"):
+        monkeypatch.setattr(preflight.platform, "release", lambda release=release: release)
+        taken[release] = preflight.iptables_variant_of(("IPv4",))
+
+    assert kernel
+    assert taken == {"5.10.0-39-amd64": "nft", "5.15.0": "legacy", "6.18.44-fc": "legacy"}
+
+
 def test_without_programs_of_a_variant_the_machines_own_are_taken(machine: Path, kernel: set[str]) -> None:
     assert (list(machine.iterdir()), kernel) == ([], {"legacy", "nft"})
     assert preflight.iptables_variant_of(("IPv4",)) == ""
