@@ -44,20 +44,23 @@ has() { command -v "$1" >/dev/null 2>&1; }
 # Its output goes straight through, as a shell needs a third of that time again to keep half a megabyte. The next
 # program is tried unless kube-proxy's chain is there. To list that one chain takes a millisecond, and as long as to
 # list all in legacy tables, so that no other is tried once a program is known to have kube-proxy's.
+# Legacy tables are read one after another, and kube-proxy writes filter before nat: read in the other order, the filter
+# table is never older than the nat table. nf_tables prints all tables as they were at one moment.
 _RULES: Final = r"""
-two() { "$1" -t nat && "$1" -t filter; }
-rules() {
-  has "$1" || { say missing "$1"; return 1; }
-  say rules "$1"
-  "$1" 2>/dev/null || { ended=$?; echo; say rules "$1"; two "$1" 2>/dev/null; } || {
-    echo; say failed "$1" "$ended"; return 1
-  }
-}
-save() { rules "$1" && "${1%-save}" -t nat -S KUBE-NODEPORTS >/dev/null 2>&1; }
 legacy() {
   while read -r table; do [ "$table" = nat ] && return 0; done </proc/net/ip@6@_tables_names
   return 1
 } 2>/dev/null
+two() { "$1" -t nat && "$1" -t filter; }
+all() { if legacy; then two "$1"; else "$1"; fi; }
+rules() {
+  has "$1" || { say missing "$1"; return 1; }
+  say rules "$1"
+  all "$1" 2>/dev/null || { ended=$?; echo; say rules "$1"; two "$1" 2>/dev/null; } || {
+    echo; say failed "$1" "$ended"; return 1
+  }
+}
+save() { rules "$1" && "${1%-save}" -t nat -S KUBE-NODEPORTS >/dev/null 2>&1; }
 @programs@
 """
 _PROGRAMS: Final = ("ip@6@tables-save", "ip@6@tables-nft-save", "ip@6@tables-legacy-save")

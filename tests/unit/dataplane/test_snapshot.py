@@ -193,6 +193,22 @@ def test_each_family_and_variant_has_its_program(commands: Mapping[str, Sequence
         assert "@" not in argv[2].replace("@@affinity", "").replace('"$@"', "")
 
 
+@pytest.mark.parametrize("tables", [("filter", "mangle", "nat"), ("filter",), ()])
+def test_legacy_tables_are_read_in_the_opposite_order_of_kube_proxys_writes(
+    tmp_path: Path, tables: tuple[str, ...]
+) -> None:
+    script = f"echo \"$*\" >>{tmp_path / 'calls'}; printf '*nat\\n:KUBE-SERVICES - [0:0]\\nCOMMIT\\n'"
+    names = tmp_path / "names"
+    names.write_text("".join(f"{table}\n" for table in tables))
+    shell, option, text = snapshot.READ_RULES_BY_ARGV["iptables-save"]
+
+    read_with(
+        tmp_path, {"iptables-save": script}, (shell, option, text.replace("/proc/net/ip_tables_names", str(names)))
+    )
+
+    assert (tmp_path / "calls").read_text().splitlines() == (["-t nat", "-t filter"] if "nat" in tables else [""])
+
+
 def test_where_one_table_cannot_be_printed_the_two_of_kube_proxy_are(tmp_path: Path) -> None:
     script = (
         "printf '*nat\\n:KUBE-SERVICES - [0:0]\\nCOMMIT\\n'\n"
