@@ -332,6 +332,7 @@ class Outages:
         created: list[ServiceState] = []
         with contextlib.ExitStack() as at_end:
             started = self._mend_at_end(at_end, node)
+            before = self.proxies.syncs(node)
             for _ in range(KILLS):
                 # Stopped until all exist, kube-proxy writes their rules in one sync, which takes long enough.
                 self.proxies.pause(node)
@@ -339,8 +340,10 @@ class Outages:
                 if self.proxies.kill_during_sync(node):
                     break
             else:
+                ended = self.proxies.syncs(node).count() - before.count()
                 raise NodeError(
-                    f"{node}: kube-proxy was not caught writing rules in any of {KILLS} syncs",
+                    f"{node}: kube-proxy was not caught writing rules of {len(created)} Services in {KILLS} attempts,"
+                    f" while {ended} syncs ended",
                     next_step="the node is too busy to be polled that often: run again with less load on it",
                 )
             since = time.monotonic()
