@@ -27,9 +27,9 @@ pytestmark = [
 class PortServer:
     """Answers each datagram with its source port as the host name."""
 
-    def __init__(self, answer: str = "Hostname: port{port}\nRemoteAddr: 127.0.0.1:{port}\n") -> None:
+    def __init__(self, answer: str = "Hostname: port{port}\nRemoteAddr: 127.0.0.1:{port}\n", port: int = 0) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
+        self._socket.bind(("127.0.0.1", port))
         self._answer = answer
         self.target = Target(*self._socket.getsockname())
         self._thread = threading.Thread(target=self._serve, daemon=True)
