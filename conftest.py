@@ -37,6 +37,7 @@ pytest_plugins = [
     "fixtures.walks",
     "fixtures.endpoint_changes",
     "fixtures.limits",
+    "fixtures.disruption_services",
     "fixtures.background",
     "fixtures.switches",
     "fixtures.disruption",

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from session_affinity.plugin.check import Check
     from session_affinity.scenarios.disruption.flush import Flush, Repair
     from session_affinity.scenarios.disruption.many_services import ManyServices
-    from session_affinity.scenarios.disruption.outages import KubeProxyRestart, MissedChanges, NodeRules, Outages
+    from session_affinity.scenarios.disruption.outages import BlockingRule, KubeProxyRestart, MissedChanges, NodeRules
     from session_affinity.traffic.client import Client
 
 pytestmark = [pytest.mark.affinity, pytest.mark.disruption]
@@ -74,8 +74,8 @@ def test_a_restart_loses_no_request_and_no_affinity_entry(
     """Upgrades restart kube-proxy on every node: clients must neither see errors nor lose their sessions.
 
     Preconditions: a Service with ClientIP that has an affinity entry of the client.
-    Steps: kill the kube-proxy of the client's node and start it again, while the client sends requests all the time;
-        create another Service and wait for the node to sync it.
+    Steps: stop the kube-proxy of the client's node, change other Services, kill it and start it again, while the client
+        sends requests all the time; create another Service and wait for the node to sync it.
     Expected: one endpoint answers every request; the client's entry is the same as before; the node's rules are right.
     """
     verdict = judge_restart(restart, client.id)
@@ -96,7 +96,8 @@ def test_a_client_loses_no_request_while_kube_proxy_restarts(
     """What clients see of C40, in any mode of kube-proxy: what it has programmed must work while it does not run.
 
     Preconditions: a Service with ClientIP, to one endpoint of which the client is bound.
-    Steps: kill the kube-proxy of the client's node and start it again, while the client sends requests all the time.
+    Steps: stop the kube-proxy of the client's node, change other Services, kill it and start it again, while the client
+        sends requests all the time.
     Expected: one endpoint answers every request.
     """
     verdict = judge_restart_by_answers(restart, client.id)
@@ -116,7 +117,8 @@ def test_flows_of_datagrams_are_not_cut_by_a_restart(client: Client, restart: Ku
 
     Preconditions: a Service with ClientIP and two UDP ports over three endpoints; to each port a socket of the client
         sends datagrams all the time.
-    Steps: kill the kube-proxy of the client's node and start it again; wait for the node to sync another Service.
+    Steps: stop the kube-proxy of the client's node, change other Services, kill it and start it again; wait for the
+        node to sync another Service.
     Expected: each flow is answered by one endpoint all the time.
     """
     verdict = judge_flows_at_one_endpoint(restart.flowing, client.id, restart.flows)
@@ -133,7 +135,7 @@ def test_flows_of_datagrams_are_not_cut_by_a_restart(client: Client, restart: Ku
 )
 @pytest.mark.disruptive
 def test_changes_made_while_kube_proxy_was_stopped_are_right_after_its_restart(
-    changes_while_stopped: MissedChanges, check: Check
+    restart: KubeProxyRestart, check: Check
 ) -> None:
     """Services change while a node's kube-proxy is down; whatever it misses then stays wrong until the next change.
 
@@ -144,7 +146,7 @@ def test_changes_made_while_kube_proxy_was_stopped_are_right_after_its_restart(
     Expected: the node has the rules of all Services as they are now, and nothing of the deleted one; the entry is kept
         where only the timeout changed, and gone where affinity is None.
     """
-    verdict = judge_missed_changes(changes_while_stopped)
+    verdict = judge_missed_changes(restart.changes)
 
     check(verdict)
 
@@ -157,7 +159,7 @@ def test_changes_made_while_kube_proxy_was_stopped_are_right_after_its_restart(
 )
 @pytest.mark.disruptive
 def test_clients_get_what_services_became_while_kube_proxy_was_stopped(
-    client: Client, changes_while_stopped: MissedChanges, check: Check
+    client: Client, restart: KubeProxyRestart, check: Check
 ) -> None:
     """What clients see of C40b, in any mode of kube-proxy.
 
@@ -168,7 +170,7 @@ def test_clients_get_what_services_became_while_kube_proxy_was_stopped(
     Expected: one endpoint answers all requests to a Service with ClientIP, and that to which the client is bound where
         it was bound; nothing answers for the deleted one.
     """
-    verdict = judge_missed_changes_by_answers(changes_while_stopped, client.id)
+    verdict = judge_missed_changes_by_answers(restart.changes, client.id)
 
     check(verdict)
 
@@ -261,7 +263,7 @@ def test_a_kube_proxy_killed_during_a_sync_is_repaired_by_its_restart(
     modes=BOTH_MODES,
 )
 @pytest.mark.disruptive
-def test_a_foreign_rule_does_not_affect_other_services(outages: Outages, check: Check) -> None:
+def test_a_foreign_rule_does_not_affect_other_services(blocking_rule: BlockingRule, check: Check) -> None:
     """Security agents and administrators insert rules; one broken Service must not stop the sync of the others.
 
     Preconditions: a Service with ClientIP that is programmed on the client's node.
@@ -270,7 +272,7 @@ def test_a_foreign_rule_does_not_affect_other_services(outages: Outages, check: 
     Expected: the node has the rules of the other Service; after its own change it has those of the first, and the
         foreign rule is gone; no sync failed.
     """
-    verdict = judge_blocking_rule(outages.blocking_rule())
+    verdict = judge_blocking_rule(blocking_rule)
 
     check(verdict)
 
@@ -289,7 +291,7 @@ def test_flushed_rules_are_restored_within_the_sync_period(flush: Flush, check: 
     Preconditions: a Service with ClientIP that is programmed on a node other than the client's.
     Steps: cut the connections of the node's kube-proxy to the API server, so that no change of a Service makes it write
         rules (where its syncPeriod is short enough for that); write the node's mangle, nat and filter tables anew
-        without anything of kube-proxy's, as a firewall does that loads its own rules; read the node once a second.
+        without anything of kube-proxy's, as a firewall does that loads its own rules; read the node twice a second.
     Expected: all rules are restored within kube-proxy's syncPeriod, plus 5 seconds that it waits for all tables to be
         flushed, plus one sync.
     """
@@ -312,7 +314,7 @@ def test_a_flushed_nat_table_is_restored_within_the_sync_period(nat_repair: Repa
 
     Preconditions: a Service with ClientIP that is programmed on a node other than the client's.
     Steps: cut the connections of the node's kube-proxy to the API server, so that no change of a Service makes it write
-        rules; write the node's nat table anew without anything of kube-proxy's; read the node once a second.
+        rules; write the node's nat table anew without anything of kube-proxy's; read the node twice a second.
     Expected: all rules are restored within kube-proxy's syncPeriod, plus 5 seconds, plus one sync.
     """
     verdict = judge_repair(nat_repair)
@@ -332,7 +334,7 @@ def test_a_deleted_table_is_written_again_after_the_next_change(repair_by_change
     """nft flush ruleset, as in the configuration of many distributions, deletes kube-proxy's table with all others.
 
     Preconditions: a Service with ClientIP that is programmed on a node other than the client's.
-    Steps: delete kube-proxy's table on the node; create another Service; read the node once a second.
+    Steps: delete kube-proxy's table on the node; create another Service; read the node twice a second.
     Expected: the sync of the new Service fails and is repeated as a full one: all rules are restored within
         kube-proxy's syncPeriod, plus 5 seconds, plus one sync.
     """
@@ -355,7 +357,7 @@ def test_a_deleted_table_is_written_again_within_the_sync_period(quiet_repair: R
 
     Preconditions: a Service with ClientIP that is programmed on a node other than the client's.
     Steps: cut the connections of the node's kube-proxy to the API server, so that no change of a Service makes it write
-        rules; delete its table; read the node once a second.
+        rules; delete its table; read the node twice a second.
     Expected: all rules are restored within kube-proxy's syncPeriod, plus 5 seconds, plus one sync.
     """
     verdict = judge_repair(quiet_repair)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 PAUSE_IMAGE = "registry.k8s.io/pause:3.10"
-SYNC_PERIOD_SECONDS = 2
+SYNC_PERIOD_SECONDS = 1
 """How often kube-proxy looks whether its rules are still there: short, because claims wait for as long as that."""
 MIN_SYNC_PERIOD_SECONDS = 0.5
 """How long kube-proxy waits after a sync before the next one: half its default, because most waits of a run are for a

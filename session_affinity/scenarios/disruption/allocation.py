@@ -25,6 +25,11 @@ class DisruptionNodes:
     partly_flushed: str | None
     undisturbed: str | None
 
+    @property
+    def all_flushed(self) -> tuple[str, ...]:
+        """The nodes whose rules are flushed, of the second only some."""
+        return tuple(node for node in (self.flushed, self.partly_flushed) if node)
+
     @classmethod
     def of(cls, names: Sequence[str], client_node: str) -> DisruptionNodes:
         """Allocate nodes in the order of ``names``, which is not empty.

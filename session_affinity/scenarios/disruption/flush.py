@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from session_affinity.errors import ClusterError, NodeError, SuiteError
 from session_affinity.nodes.kube_proxy import CUT_OFF_SECONDS
@@ -24,7 +24,7 @@ CANARIES_SECONDS: Final = 5.0
 """How long kube-proxy waits for all tables to be flushed after it misses a canary (pkg/util/iptables, Monitor)."""
 FLUSHES: Final = 3
 """How often a node is flushed at most until its rules are seen to be gone."""
-_PAUSE_SECONDS: Final = 1.0
+_PAUSE_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,14 @@ class Repair:
     took: float
     differences: tuple[Difference, ...]
     quiet: bool = False
+
+
+class FlushedService(NamedTuple):
+    """A node that is to be flushed, and a Service that was created for it at ``since`` on the monotonic clock."""
+
+    node: str
+    service: ServiceState
+    since: float
 
 
 class Flush:

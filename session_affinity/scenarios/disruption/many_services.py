@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import contextlib
 
     from session_affinity.cluster_objects.pods import Pods
+    from session_affinity.cluster_objects.services import Services
     from session_affinity.dataplane.model import ServiceState
     from session_affinity.testbed.testbed import SyncResult, Testbed
     from session_affinity.traffic.answers import Answers
@@ -48,19 +49,32 @@ class ManyServices:
     sync: SyncResult
 
 
-def observe(testbed: Testbed, pods: Pods, at_end: contextlib.ExitStack) -> ManyServices:
-    """Create the thousand, and a Service before and after them, and send requests to both; raises SuiteError.
+@dataclass(frozen=True)
+class ServiceBeforeMany:
+    """The Service before the others, created at ``since`` on the monotonic clock, and the pod that answers them."""
 
-    ``at_end`` gets what deletes all that is created.
-    """
-    client, services = testbed.client, testbed.services
-    since = time.monotonic()
-    before = services.create(ServiceRequest("before", CLIENT_IP))
-    at_end.callback(services.delete, before)
-    testbed.wait_for_client_sync(before, since=since)
-    first = client.request(target(before))
+    before: ServiceState
+    since: float
+    pod: str
+
+
+def prepare(services: Services, pods: Pods) -> ServiceBeforeMany:
+    """Create what must be there before the thousand; raises SuiteError."""
+    before, since = services.create(ServiceRequest("before", CLIENT_IP)), time.monotonic()
     (pod,) = pods.run(PodRequest("many", (Role.ENDPOINT,), LABEL))
-    at_end.callback(pods.delete, pod["metadata"]["name"])
+    return ServiceBeforeMany(before, since, pod["metadata"]["name"])
+
+
+def observe(testbed: Testbed, pods: Pods, prepared: ServiceBeforeMany, at_end: contextlib.ExitStack) -> ManyServices:
+    """Create the thousand and a Service after them, and send requests to those before and after; raises SuiteError.
+
+    ``at_end`` gets what deletes them all.
+    """
+    client, services, before = testbed.client, testbed.services, prepared.before
+    at_end.callback(pods.delete, prepared.pod)
+    at_end.callback(services.delete, before)
+    testbed.wait_for_client_sync(before, since=prepared.since)
+    first = client.request(target(before))
     for service in services.create_all([_many_ports()] * SERVICES):
         at_end.callback(services.delete, service)
     since = time.monotonic()

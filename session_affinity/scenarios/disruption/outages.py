@@ -8,21 +8,19 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from session_affinity.cluster_objects.datagrams import udp_ports
-from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, NO_AFFINITY, ServiceRequest
+from session_affinity.cluster_objects.services import NO_AFFINITY, ServiceRequest
 from session_affinity.dataplane.backend import of_client
 from session_affinity.dataplane.model import CLIENT_IP
 from session_affinity.errors import NodeError
 from session_affinity.scenarios.disruption import rule_tampering
+from session_affinity.scenarios.disruption.outage_services import Outage, prepare
 from session_affinity.traffic.answers import target, targets
 from session_affinity.traffic.stream import since as sent_since
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterable, MutableMapping, Sequence
 
     from session_affinity.cluster_objects.datagrams import DatagramEndpoints
     from session_affinity.dataplane.backend import AffinityEntry
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.nodes.kube_proxy import FailedSyncs, KubeProxies
     from session_affinity.scenarios.disruption.allocation import DisruptionNodes
+    from session_affinity.scenarios.disruption.outage_services import OutageServices
     from session_affinity.testbed.testbed import SyncResult, Testbed
     from session_affinity.traffic.answers import Answers
     from session_affinity.traffic.flows import Flows
@@ -41,8 +40,6 @@ FIRST_ANSWERS: Final = 10
 """Answers of a stream before kube-proxy is killed."""
 AFTERWARDS: Final = 10
 """Requests to each Service after the outage."""
-FLOWS: Final = 2
-"""Flows of datagrams that go on during an outage."""
 NOBODY: Final = {"app": "nobody"}
 """A selector that selects no pod."""
 PATCHED_TIMEOUT: Final = 3600
@@ -58,15 +55,6 @@ On a machine that had half its usual speed, five were not enough once in some 30
 """
 
 
-class Outage(StrEnum):
-    """The outages that Services are created for before they begin."""
-
-    RESTART = "restart"
-    STOPPED = "stopped"
-    FAILING = "failing"
-    BLOCKED = "blocked"
-
-
 @dataclass(frozen=True)
 class NodeRules:
     """A node's rules ``waited`` seconds after a change: the differences from the expected ones, by Service."""
@@ -74,25 +62,6 @@ class NodeRules:
     node: str
     differences: tuple[tuple[ServiceState, tuple[Difference, ...]], ...]
     waited: float
-
-
-@dataclass(frozen=True)
-class KubeProxyRestart:
-    """A client's requests and flows of datagrams during a restart of its node's kube-proxy.
-
-    ``rules`` are the node's afterwards, and ``before`` and ``after`` the client's affinity entries; None and none where
-    rules cannot be read. ``flows`` has the answers of each flow, to the Service ``flowing``. ``down`` is how many
-    seconds kube-proxy did not run.
-    """
-
-    service: ServiceState
-    answers: Answers
-    before: tuple[AffinityEntry, ...]
-    after: tuple[AffinityEntry, ...]
-    rules: NodeRules | None
-    down: float
-    flowing: ServiceState
-    flows: tuple[Answers, ...]
 
 
 @dataclass(frozen=True)
@@ -128,6 +97,26 @@ class MissedChanges:
 
 
 @dataclass(frozen=True)
+class KubeProxyRestart:
+    """A client's requests and flows of datagrams while its node's kube-proxy is stopped, killed and started again.
+
+    ``rules`` are the node's afterwards, and ``before`` and ``after`` the client's affinity entries; None and none where
+    rules cannot be read. ``flows`` has the answers of each flow, to the Service ``flowing``. ``down`` is how many
+    seconds kube-proxy did not run. ``changes`` are those of other Services meanwhile.
+    """
+
+    service: ServiceState
+    answers: Answers
+    before: tuple[AffinityEntry, ...]
+    after: tuple[AffinityEntry, ...]
+    rules: NodeRules | None
+    down: float
+    flowing: ServiceState
+    flows: tuple[Answers, ...]
+    changes: MissedChanges
+
+
+@dataclass(frozen=True)
 class BlockingRule:
     """A node with a foreign rule that blocks one Service's rules.
 
@@ -138,6 +127,32 @@ class BlockingRule:
     other: NodeRules
     blocked: NodeRules
     failed_syncs: tuple[FailedSyncs, FailedSyncs]
+
+
+@dataclass(frozen=True)
+class _Changed:
+    """The Services of ``MissedChanges`` after their changes, with what was seen of them before."""
+
+    on: ServiceState
+    off: ServiceState
+    patched: ServiceState
+    new: ServiceState
+    deleted: ServiceState
+    emptied: ServiceState
+    bound: _Bound
+
+    @property
+    def left(self) -> tuple[ServiceState, ...]:
+        """All but the deleted one."""
+        return self.on, self.off, self.patched, self.new, self.emptied
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """The answers of the client's requests to a Service, and an absent client's affinity entries for it."""
+
+    answers: Answers
+    entries: tuple[AffinityEntry, ...]
 
 
 @dataclass(frozen=True)
@@ -152,138 +167,139 @@ class Outages:
     proxies: KubeProxies
     nodes: DisruptionNodes
     datagrams: DatagramEndpoints
-    prepared: dict[Outage, list[ServiceState]] = field(default_factory=dict)
-
-    def prepare(self, *outages: Outage) -> None:
-        """Create the Services of several outages together, so that the client's node syncs them at once."""
-        by_outage = {outage: self._requests(outage) for outage in outages}
-        since, node = time.monotonic(), self.testbed.client.node
-        with contextlib.ExitStack() as after_an_error:
-            created = self._create(after_an_error, [each for requests in by_outage.values() for each in requests])
-            self.testbed.wait_for_sync(*created, since=since, nodes=(node,)).require(node)
-            after_an_error.pop_all()
-        left = iter(created)
-        self.prepared.update({outage: [next(left) for _ in requests] for outage, requests in by_outage.items()})
+    prepared: MutableMapping[Outage, OutageServices] = field(default_factory=dict)
 
     def restart(self) -> KubeProxyRestart:
-        """Kill the kube-proxy of the client's node and start it again while the client sends requests and datagrams."""
+        """Stop the kube-proxy of the client's node, change Services, kill it and start it again.
+
+        Meanwhile the client sends requests and datagrams to Services that do not change.
+        """
         testbed, client = self.testbed, self.testbed.client
         node = client.node
         with contextlib.ExitStack() as at_end:
-            service, flowing = self._services_of(at_end, Outage.RESTART)
+            service, flowing, *to_change = self._services_of(at_end, Outage.RESTART)
             flows = self._start_flows(at_end, flowing)
             stream = at_end.enter_context(client.stream(target(service)))
+            bound = self._bind(to_change)
             stream.wait_for(lambda answers: len(answers) >= FIRST_ANSWERS, testbed.deadlines.first_answers)
             before = self._state()
-            started, since = self._mend_at_end(at_end, node), time.monotonic()
+            started, began = self._mend_at_end(at_end, node), time.monotonic()
+            self.proxies.pause(node)
+            changed = self._change(at_end, to_change, bound)
             self.proxies.kill(node)
-            down = self.proxies.revive(node, before=started)
-            # Its own rules never differed: those of a later Service show that kube-proxy has synced after the restart.
-            (later,) = self._create(at_end, [ServiceRequest("later", CLIENT_IP)])
-            sync = testbed.wait_for_sync(service, flowing, later, since=since, nodes=(node,))
+            self.proxies.revive(node, before=started)
+            down = time.monotonic() - began
+            # Rules of Services that did not change are right without a sync: a later one shows that there was one.
+            later, sync = self._sync_later(at_end, service, flowing, *changed.left)
             by_flow = self._end_flows(flows)
             answers = stream.stop()
             after = self._state()
             rules = self._node_rules(after, (service, flowing, later), sync) if after else None
+            changes = self._missed(changed, later, sync, after)
         entries_before, entries_after = (
             self._entries(state, service, client.address) if state else () for state in (before, after)
         )
-        return KubeProxyRestart(service, answers, entries_before, entries_after, rules, down, flowing, by_flow)
-
-    def changes_while_stopped(self) -> MissedChanges:
-        """Change Services while the kube-proxy of the client's node is stopped, then kill and start it."""
-
-        @contextlib.contextmanager
-        def stopped(at_end: contextlib.ExitStack, node: str) -> Iterator[None]:
-            started = self._mend_at_end(at_end, node)
-            self.proxies.pause(node)
-            yield
-            self.proxies.kill(node)
-            self.proxies.revive(node, before=started)
-
-        return self._changes_during(Outage.STOPPED, stopped)
+        return KubeProxyRestart(
+            *(service, answers, entries_before, entries_after, rules, down, flowing, by_flow), changes
+        )
 
     def changes_while_failing(self) -> MissedChanges:
         """Change Services while the syncs of the client's node fail, then let them succeed.
 
-        They succeed again when another node has synced twice since the changes: a sync is put off by the minSyncPeriod,
-        and by then this node has tried. An outage in which none surely failed shows nothing, and is made again. Raises
-        NodeError when none failed in ``TRIES`` outages.
+        An outage in which none surely failed shows nothing, and is made again. Raises NodeError when none failed in
+        ``TRIES`` outages.
         """
         node = self.testbed.client.node
-        failures: list[bool] = []
-
-        @contextlib.contextmanager
-        def failing(at_end: contextlib.ExitStack, node: str) -> Iterator[None]:
-            before = self.proxies.syncs(node)
-            files = self.proxies.fail_syncs(node)
-            try:
-                yield
-                if self.nodes.undisturbed:
-                    since = time.monotonic()
-                    (second,) = self._create(at_end, [ServiceRequest("second", CLIENT_IP)])
-                    self.testbed.wait_for_sync(second, since=since, nodes=(self.nodes.undisturbed,))
-            finally:
-                self.proxies.end_failures(node, files)
-            failures.append(self.proxies.syncs(node).one_failed_since(before, self.testbed.nodes.family))
-
         for _ in range(TRIES):
-            changes = self._changes_during(Outage.FAILING, failing)
-            if failures[-1]:
-                return changes
+            before = self.proxies.syncs(node)
+            with contextlib.ExitStack() as at_end:
+                to_change = self._services_of(at_end, Outage.FAILING)
+                flows = self._start_flows(at_end, to_change[-1])
+                changed = self._change_while_failing(at_end, to_change)
+                if not self.proxies.syncs(node).one_failed_since(before, self.testbed.nodes.family):
+                    continue
+                later, sync = self._sync_later(at_end, *changed.left)
+                # Another sync, because kube-proxy ends flows of datagrams after it has written rules.
+                self._sync_later(at_end)
+                return self._missed(changed, later, sync, self._state(), self._end_flows(flows))
         raise NodeError(
             f"{node}: no sync of kube-proxy failed although it could start no program, in any of {TRIES} outages",
             next_step="see its log: it may write its rules without iptables-restore and nft",
         )
 
-    def _changes_during(
-        self, kind: Outage, outage: Callable[[contextlib.ExitStack, str], AbstractContextManager[None]]
+    def _change_while_failing(self, at_end: contextlib.ExitStack, services: Sequence[ServiceState]) -> _Changed:
+        """Change Services while the syncs of the client's node fail.
+
+        They succeed again when another node has synced twice since the changes: a sync is put off by the minSyncPeriod,
+        and by then this node has tried.
+        """
+        testbed, other = self.testbed, self.nodes.undisturbed
+        node, bound = testbed.client.node, self._bind(services)
+        files = self.proxies.fail_syncs(node)
+        try:
+            changed = self._change(at_end, services, bound)
+            if other:
+                testbed.wait_for_sync(*changed.left, since=time.monotonic(), nodes=(other,))
+                since = time.monotonic()
+                (second,) = self._create(at_end, [ServiceRequest("second", CLIENT_IP)])
+                testbed.wait_for_sync(second, since=since, nodes=(other,))
+        finally:
+            self.proxies.end_failures(node, files)
+        return changed
+
+    def _bind(self, services: Sequence[ServiceState]) -> _Bound:
+        """Bind the client, and an absent one, to an endpoint of a Service that is to be changed."""
+        _, off, patched, *_ = services
+        answers = self.testbed.client.request(target(patched))
+        return _Bound(answers, self._with_absent_client(off, patched))
+
+    def _change(self, at_end: contextlib.ExitStack, given: Sequence[ServiceState], bound: _Bound) -> _Changed:
+        """Change Services as ``MissedChanges`` says, and create one."""
+        services = self.testbed.services
+        on, off, patched, deleted, emptied = given
+        on, off = services.switch(on, CLIENT_IP), services.switch(off, NO_AFFINITY)
+        (patched,) = services.patch_timeouts([patched], PATCHED_TIMEOUT)
+        services.delete(deleted)
+        services.change(emptied, {"selector": {**dict.fromkeys(self.datagrams.selector), **NOBODY}})
+        emptied = services.wait_for_endpoints({emptied.name: ()})[emptied.name]
+        (new,) = self._create(at_end, [ServiceRequest("new", CLIENT_IP)])
+        return _Changed(on, off, patched, new, deleted, emptied, bound)
+
+    def _sync_later(self, at_end: contextlib.ExitStack, *services: ServiceState) -> tuple[ServiceState, SyncResult]:
+        """Create another Service, and wait until the client's node has synced it and these."""
+        since = time.monotonic()
+        (later,) = self._create(at_end, [ServiceRequest("later", CLIENT_IP)])
+        return later, self.testbed.wait_for_sync(*services, later, since=since, nodes=(self.testbed.client.node,))
+
+    def _missed(
+        self,
+        changed: _Changed,
+        later: ServiceState,
+        sync: SyncResult,
+        state: NodeSnapshot | None,
+        flows: tuple[Answers, ...] = (),
     ) -> MissedChanges:
-        """Change Services during an outage of the kube-proxy on the client's node."""
-        testbed, services, client = self.testbed, self.testbed.services, self.testbed.client
-        node = client.node
-        with contextlib.ExitStack() as at_end:
-            on, off, patched, deleted, emptied = self._services_of(at_end, kind)
-            flows = self._start_flows(at_end, emptied) if kind is Outage.FAILING else None
-            first = client.request(target(patched))
-            before = self._with_absent_client(off, patched)
-            with outage(at_end, node):
-                on, off = services.switch(on, CLIENT_IP), services.switch(off, NO_AFFINITY)
-                (patched,) = services.patch_timeouts([patched], PATCHED_TIMEOUT)
-                services.delete(deleted)
-                services.change(emptied, {"selector": {**dict.fromkeys(self.datagrams.selector), **NOBODY}})
-                emptied = services.wait_for_endpoints({emptied.name: ()})[emptied.name]
-                (new,) = self._create(at_end, [ServiceRequest("new", CLIENT_IP)])
-                if self.nodes.undisturbed:
-                    nodes = (self.nodes.undisturbed,)
-                    testbed.wait_for_sync(on, off, patched, new, since=time.monotonic(), nodes=nodes)
-            since = time.monotonic()
-            (later,) = self._create(at_end, [ServiceRequest("later", CLIENT_IP)])
-            changed = (on, off, patched, new, emptied, later)
-            sync = testbed.wait_for_sync(*changed, since=since, nodes=(node,))
-            by_flow: tuple[Answers, ...] = ()
-            if flows is not None:
-                # Another sync, because kube-proxy ends flows of datagrams after it has written rules.
-                (latest,) = self._create(at_end, [ServiceRequest("latest", CLIENT_IP)])
-                testbed.wait_for_sync(latest, since=time.monotonic(), nodes=(node,))
-                by_flow = self._end_flows(flows)
-            state = self._state()
-            answers = client.request(*map(target, (on, patched, new)), count=AFTERWARDS)
-            gone = client.with_short_timeouts.request(target(deleted), name="answers of a deleted Service")
-            changes = MissedChanges(
-                *(on, off, patched, new, deleted, emptied), *(first, answers, gone, by_flow), sync.waited
-            )
-            if state is None:
-                return changes
-            absent = ABSENT_CLIENTS[patched.family]
-            return replace(
-                changes,
-                rules=self._node_rules(state, changed, sync),
-                before=before,
-                after=self._entries(state, patched, absent),
-                off_entries=self._entries(state, off, absent),
-                deleted_objects=testbed.backend.objects_of(state, deleted),
-            )
+        """Return the changes after the outage, by a state of the node and by the client's requests from now on."""
+        client, patched, off, deleted = self.testbed.client, changed.patched, changed.off, changed.deleted
+        changes = MissedChanges(
+            *(changed.on, off, patched, changed.new, deleted, changed.emptied),
+            first=changed.bound.answers,
+            answers=client.request(*map(target, (changed.on, patched, changed.new)), count=AFTERWARDS),
+            gone=client.with_short_timeouts.request(target(deleted), name="answers of a deleted Service"),
+            flows=flows,
+            waited=sync.waited,
+        )
+        if state is None:
+            return changes
+        absent = ABSENT_CLIENTS[patched.family]
+        return replace(
+            changes,
+            rules=self._node_rules(state, (*changed.left, later), sync),
+            before=changed.bound.entries,
+            after=self._entries(state, patched, absent),
+            off_entries=self._entries(state, off, absent),
+            deleted_objects=self.testbed.backend.objects_of(state, deleted),
+        )
 
     def _with_absent_client(self, *services: ServiceState) -> tuple[AffinityEntry, ...]:
         """Give an absent client an entry for each Service on the client's node, and return that for the last.
@@ -302,11 +318,6 @@ class Outages:
     def _state(self) -> NodeSnapshot | None:
         """Return the client's node as read now; None where rules cannot be read."""
         return self.testbed.nodes.read_one(self.testbed.client.node) if self.testbed.reads_rules else None
-
-    def _datagram_service(self, purpose: str, flows: int) -> ServiceRequest:
-        """Return a Service with UDP ports over the endpoints that answer datagrams."""
-        ports = udp_ports(flows, self.datagrams.port)
-        return ServiceRequest(purpose, CLIENT_IP, spec={"selector": dict(self.datagrams.selector), "ports": ports})
 
     def _start_flows(self, at_end: contextlib.ExitStack, service: ServiceState) -> Flows:
         """Start a flow to each port of a Service, and wait until all have an answer; they end with the others."""
@@ -391,23 +402,16 @@ class Outages:
             at_end.callback(self.testbed.services.delete, service)
         return created
 
-    def _requests(self, outage: Outage) -> list[ServiceRequest]:
-        """Return the Services that must be there when an outage begins."""
-        if outage is Outage.RESTART:
-            return [ServiceRequest("restart", CLIENT_IP), self._datagram_service("flowing", FLOWS)]
-        if outage is Outage.BLOCKED:
-            return [ServiceRequest("blocked", CLIENT_IP)]
-        sticky = [ServiceRequest(purpose, CLIENT_IP, DEFAULT_TIMEOUT) for purpose in ("off", "patched", "deleted")]
-        return [ServiceRequest("on", NO_AFFINITY), *sticky, self._datagram_service("emptied", FLOWS)]
-
     def _services_of(self, at_end: contextlib.ExitStack, outage: Outage) -> list[ServiceState]:
         """Return the Services of an outage, which the client's node has; they are deleted at the end."""
         if outage not in self.prepared:
-            self.prepare(outage)
-        services = self.prepared.pop(outage)
-        for service in services:
+            self.prepared.update(prepare(self.testbed.services, self.datagrams, [outage]))
+        created, since = self.prepared.pop(outage)
+        for service in created:
             at_end.callback(self.testbed.services.delete, service)
-        return services
+        node = self.testbed.client.node
+        self.testbed.wait_for_sync(*created, since=since, nodes=(node,)).require(node)
+        return created
 
     def _node_rules(self, state: NodeSnapshot, services: Iterable[ServiceState], sync: SyncResult) -> NodeRules:
         differences = tuple((service, self.testbed.compare(state, service)) for service in services)

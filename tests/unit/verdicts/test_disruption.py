@@ -52,7 +52,8 @@ def restart(world: World, **changes: object) -> KubeProxyRestart:
     entry = affinity_entries(world, 1, 2)
     after = affinity_entries(world, 1, 2, 3)
     usual = KubeProxyRestart(
-        world.service, world.answers(A, A), entry, after, node_rules(world), 0.7, world.service, ()
+        *(world.service, world.answers(A, A), entry, after, node_rules(world), 0.7, world.service, ()),
+        changes_made(world),
     )
     return replace(usual, **changes)  # type: ignore[arg-type]
 
@@ -103,7 +104,7 @@ def test_rules_that_a_restart_did_not_mend_are_wrong(world: World) -> None:
     assert "-j RETURN" in explained(verdict)
 
 
-def changes(world: World, **changes: object) -> MissedChanges:
+def changes_made(world: World, **changes: object) -> MissedChanges:
     entry, service = affinity_entries(world, 1), world.service
     usual = MissedChanges(
         *(service, service, service, service, replace(service, cluster_ips=("10.200.1.99",)), service),
@@ -117,12 +118,12 @@ def changes(world: World, **changes: object) -> MissedChanges:
 
 
 def test_changes_that_kube_proxy_did_not_write_are_right_when_all_of_them_arrived(world: World) -> None:
-    assert judge_missed_changes(changes(world)).headline == "2 changes right 1.5 s after the outage, entry kept"
-    assert judge_missed_changes(changes(world)).ok
+    assert judge_missed_changes(changes_made(world)).headline == "2 changes right 1.5 s after the outage, entry kept"
+    assert judge_missed_changes(changes_made(world)).ok
 
 
 def test_clients_see_that_all_of_them_arrived(world: World) -> None:
-    verdict = judge_missed_changes_by_answers(changes(world), CLIENT_ID)
+    verdict = judge_missed_changes_by_answers(changes_made(world), CLIENT_ID)
 
     assert verdict.ok
     assert verdict.headline == "2 requests right, the client kept"
@@ -140,7 +141,7 @@ def test_clients_see_that_all_of_them_arrived(world: World) -> None:
 def test_clients_see_what_did_not_arrive(answers: dict[str, tuple[str | None, ...]], text: str, world: World) -> None:
     seen = {name: world.answers(*pods) for name, pods in answers.items()}
 
-    verdict = judge_missed_changes_by_answers(changes(world, **seen), CLIENT_ID)
+    verdict = judge_missed_changes_by_answers(changes_made(world, **seen), CLIENT_ID)
 
     assert not verdict.ok
     assert text in explained(verdict)
@@ -163,7 +164,7 @@ def test_each_change_that_did_not_arrive_is_wrong(what: str, text: str, world: W
         "deleted_objects": ("list KUBE-SEP-X",),
     }
 
-    verdict = judge_missed_changes(changes(world, **{what: wrong[what]}))
+    verdict = judge_missed_changes(changes_made(world, **{what: wrong[what]}))
 
     assert not verdict.ok
     assert text in explained(verdict)

@@ -229,7 +229,8 @@ def restart(world: World, **changes: object) -> KubeProxyRestart:
     """Return a restart without effect."""
     answers = world.answers(A, A)
     usual = KubeProxyRestart(
-        world.service, answers, entries(world), entries(world), node_rules(world), 0.5, world.service, (answers,)
+        *(world.service, answers, entries(world), entries(world), node_rules(world), 0.5, world.service, (answers,)),
+        missed_changes(world),
     )
     return replace(usual, **changes)  # type: ignore[arg-type]
 

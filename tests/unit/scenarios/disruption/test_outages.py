@@ -118,6 +118,8 @@ class World:
     def flows(self, *_: object) -> Any:
         return Flows()
 
+    stream = flows
+
     def request(self, *_: object, **__: object) -> Answers:
         return Answers(())
 
@@ -199,9 +201,9 @@ def test_a_service_that_the_node_does_not_sync_is_deleted() -> None:
 
 
 def test_a_stopped_kube_proxy_runs_again_and_all_services_are_deleted() -> None:
-    done = after_failure("patch patched", Outages.changes_while_stopped)
+    done = after_failure("patch patched", Outages.restart)
 
-    assert done == ["mend control-plane", *DELETED]
+    assert done == ["mend control-plane", *DELETED, "delete flowing", "delete restart"]
 
 
 def test_syncs_succeed_again_and_all_services_are_deleted() -> None:
