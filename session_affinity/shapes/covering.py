@@ -228,17 +228,18 @@ def covering_array(
     while uncovered:
         # Triples are the hardest to come by; a row that begins with a pair gets few of them.
         start = max(chance.sample(sorted(uncovered), min(CANDIDATES, len(uncovered))), key=len)
-        grown = [_grown(space, start, uncovered, chance) for _ in range(CANDIDATES)]
-        best = max(grown, key=lambda row: (_gain(space, row, uncovered), -cost(row)))
+        candidates = [grown(space, start, uncovered, chance) for _ in range(CANDIDATES)]
+        best = max(candidates, key=lambda row: (gain(space, row, uncovered), -cost(row)))
         uncovered.difference_update(space.combinations_of(best))
         yield best
 
 
-def _gain(space: Space, row: Mapping[str, str], uncovered: set[Combination]) -> int:
+def gain(space: Space, row: Mapping[str, str], uncovered: set[Combination]) -> int:
+    """Return how many uncovered combinations a row covers."""
     return sum(combination in uncovered for combination in space.combinations_of(row))
 
 
-def _grown(space: Space, start: Combination, uncovered: set[Combination], chance: random.Random) -> Row:
+def grown(space: Space, start: Combination, uncovered: set[Combination], chance: random.Random) -> Row:
     """Return a row with the values of ``start``; each further dimension gets the feasible value that covers most."""
     row: Row = dict(start)
     shown = tuple(row)
