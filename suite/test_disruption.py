@@ -246,9 +246,9 @@ def test_a_kube_proxy_killed_during_a_sync_is_repaired_by_its_restart(
     """Out-of-memory kills hit kube-proxy in large syncs; half a ruleset that stays would break Services for good.
 
     Preconditions: none.
-    Steps: create 20 Services with ClientIP while a node's kube-proxy is stopped; let it continue, kill it while it
-        writes their rules, and start it again.
-    Expected: the node has the rules of all of them.
+    Steps: create two Services with ClientIP and 30 ports each while a node's kube-proxy is stopped; let it continue,
+        kill it while it writes their rules, and start it again.
+    Expected: the node has the rules of both.
     """
     verdict = judge_node_rules(killed_during_sync)
 

@@ -259,6 +259,11 @@ def manifest(name: str, namespace: str, request: ServiceRequest) -> Object:
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {**spec, **request.spec}}
 
 
+def tcp_ports(numbers: Iterable[int]) -> list[Object]:
+    """Return ports of a Service to port 80 of its endpoints, named after their numbers."""
+    return [{"name": f"t{number}", "port": number, "targetPort": 80, "protocol": "TCP"} for number in numbers]
+
+
 def _slices_of(names: Iterable[str]) -> str:
     """Return the label selector of the EndpointSlices of some Services: those of all others are most of an answer."""
     return f"{SERVICE_NAME_LABEL} in ({','.join(names)})"

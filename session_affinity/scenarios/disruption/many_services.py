@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from session_affinity.cluster_objects.pods import PodRequest, Role
-from session_affinity.cluster_objects.services import ServiceRequest
+from session_affinity.cluster_objects.services import ServiceRequest, tcp_ports
 from session_affinity.dataplane.model import CLIENT_IP
 from session_affinity.traffic.answers import target
 
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from session_affinity.traffic.answers import Answers
 
 SERVICES: Final = 10
-PORTS: Final = 100
-FIRST_PORT: Final = 20001
+PORTS: Final = range(20001, 20101)
 LABEL: Final = {"many-services": "yes"}
 REQUESTS: Final = 100
 
@@ -89,8 +88,4 @@ def observe(testbed: Testbed, pods: Pods, prepared: ServiceBeforeMany, at_end: c
 
 
 def _many_ports() -> ServiceRequest:
-    ports = [
-        {"name": f"p{number}", "port": number, "targetPort": 80, "protocol": "TCP"}
-        for number in range(FIRST_PORT, FIRST_PORT + PORTS)
-    ]
-    return ServiceRequest("many", CLIENT_IP, spec={"selector": LABEL, "ports": ports}, endpoints=1)
+    return ServiceRequest("many", CLIENT_IP, spec={"selector": LABEL, "ports": tcp_ports(PORTS)}, endpoints=1)

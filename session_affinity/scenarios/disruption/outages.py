@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from session_affinity.cluster_objects.services import NO_AFFINITY, ServiceRequest
+from session_affinity.cluster_objects.services import NO_AFFINITY, ServiceRequest, tcp_ports
 from session_affinity.dataplane.backend import of_client
 from session_affinity.dataplane.model import CLIENT_IP
 from session_affinity.errors import NodeError
@@ -44,8 +44,10 @@ NOBODY: Final = {"app": "nobody"}
 """A selector that selects no pod."""
 PATCHED_TIMEOUT: Final = 3600
 """Seconds, another timeout than the default and longer than any run: a client is bound until it is asked for."""
-MANY: Final = 20
+WRITTEN: Final = 2
 """Services of which kube-proxy writes the rules when it is killed."""
+WRITTEN_PORTS: Final = range(20001, 20031)
+"""Their ports: each has chains and rules of its own, so that a sync takes long, and they are created quickly."""
 TRIES: Final = 5
 """How many outages are made at most, until a sync fails."""
 KILLS: Final = 10
@@ -347,7 +349,8 @@ class Outages:
             for _ in range(KILLS):
                 # Stopped until all exist, kube-proxy writes their rules in one sync, which takes long enough.
                 self.proxies.pause(node)
-                created += self._create(at_end, [ServiceRequest("written", CLIENT_IP) for _ in range(MANY)])
+                request = ServiceRequest("written", CLIENT_IP, spec={"ports": tcp_ports(WRITTEN_PORTS)})
+                created += self._create(at_end, [request] * WRITTEN)
                 if self.proxies.kill_during_sync(node):
                     break
             else:

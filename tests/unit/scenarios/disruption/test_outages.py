@@ -232,4 +232,4 @@ def test_a_kube_proxy_that_was_not_caught_in_a_sync_runs_again_and_all_services_
     done = after_failure("", Outages.killed_during_sync)
 
     assert done[-1] == "mend worker2"
-    assert done.count("delete written") == done.count("create written") == 200
+    assert done.count("delete written") == done.count("create written") == 20
