@@ -23,10 +23,6 @@ FREE_TRIALS: Final = 15
 ALL_STAY: Final = 3.0**-FREE_TRIALS
 """All free clients choose the endpoint that they had before."""
 
-SHORT_TRIALS: Final = 20
-"""Services of the same kind with timeouts of one second: more trials cost no time there."""
-SHORT_FALSE_ALARM: Final = 3.0**-SHORT_TRIALS
-
 PORTS: Final = 18
 """Ports of one Service that are compared: two of them, bound independently, have the same endpoint with chance 1/3."""
 PORTS_FALSE_ALARM: Final = 3.0 ** -(PORTS - 1)

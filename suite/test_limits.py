@@ -8,10 +8,10 @@ import pytest
 
 from session_affinity.claims import API, IPTABLES, KUBE_PROXY, sources
 from session_affinity.claims.known_behaviour import IPVS_SHORT_TIMEOUTS
-from session_affinity.experiment import SHORT_FALSE_ALARM
+from session_affinity.experiment import ALL_STAY, FREE_TRIALS
 from session_affinity.plugin.claims import claim
 from session_affinity.scenarios.limits.full_list import fill_list, return_client
-from session_affinity.scenarios.limits.short_timeouts import LOWERED_TO, RAISED_FROM, RAISED_TO, SECOND, TRIALS
+from session_affinity.scenarios.limits.short_timeouts import LOWERED_TO, RAISED_FROM, RAISED_TO, SECOND
 from session_affinity.verdicts.expiry import Window, judge_free, judge_kept
 from session_affinity.verdicts.limits import judge_full_list, judge_return
 
@@ -31,18 +31,18 @@ LONG = 3600.0
     "A timeout of one second frees a client that was silent for longer",
     promised_by=API,
     source=sources.TIMEOUT_FIELD,
-    false_alarm=SHORT_FALSE_ALARM,
+    false_alarm=ALL_STAY,
     known=(IPVS_SHORT_TIMEOUTS,),
 )
 def test_a_timeout_of_one_second_frees_a_client(short_timeouts: ShortTimeouts, check: Check) -> None:
     """One second is the shortest timeout of the API: a dataplane that polls expiry is wrong here first.
 
-    Preconditions: 20 Services with ClientIP and one second over three endpoints.
+    Preconditions: 15 Services with ClientIP and one second over three endpoints.
     Steps: a request to each; another 4 s later.
     Expected: for at least one Service another endpoint answers the second than the first; all stay by chance with
-        probability 3 ** -20.
+        probability 3 ** -15.
     """
-    verdict = judge_free(short_timeouts.free, Window(SECOND, LONG), least=TRIALS)
+    verdict = judge_free(short_timeouts.free, Window(SECOND, LONG), least=FREE_TRIALS)
 
     check(verdict)
 
@@ -71,19 +71,19 @@ def test_a_timeout_of_one_second_keeps_a_client_until_it_is_over(short_timeouts:
     promised_by=KUBE_PROXY,
     source=sources.WRITE_RULES,
     modes=IPTABLES,
-    false_alarm=SHORT_FALSE_ALARM,
+    false_alarm=ALL_STAY,
 )
 def test_lowering_the_timeout_frees_clients_that_were_silent_for_longer(
     short_timeouts: ShortTimeouts, check: Check
 ) -> None:
     """Operators lower the timeout to rebalance: the limit is in the rule, so it applies to existing entries at once.
 
-    Preconditions: 20 Services with ClientIP and 10800 seconds over three endpoints, each with one request sent.
+    Preconditions: 15 Services with ClientIP and 10800 seconds over three endpoints, each with one request sent.
     Steps: when more than 2 s have passed, patch timeoutSeconds to 2; send a request to each as soon as the node has
         followed.
-    Expected: for at least one Service another endpoint answers; all stay by chance with probability 3 ** -20.
+    Expected: for at least one Service another endpoint answers; all stay by chance with probability 3 ** -15.
     """
-    verdict = judge_free(short_timeouts.lowered, Window(LOWERED_TO, LONG), least=TRIALS)
+    verdict = judge_free(short_timeouts.lowered, Window(LOWERED_TO, LONG), least=FREE_TRIALS)
 
     check(verdict)
 

@@ -1,7 +1,7 @@
 """The groups of Services of the shared wait, and the moments of the requests to them.
 
-Each Service has its own rules and affinity entries, so each is an independent trial although they have one client.
-Moments are seconds after the first request.
+Each Service has its own rules, and each client its own affinity entries, so each pair is an independent trial. Moments
+are seconds after the first request.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Group(StrEnum):
     EXPIRED = "expired"
     """At the start and just after the timeout."""
     OPEN = "open"
-    """At the start, on that connection for 22 s, and on a new one just after the timeout."""
+    """By the second client at the start, on that connection for 22 s, and on a new one just after the timeout."""
     PATCHED = "patched"
     """Before the timeout is patched, and after it is over."""
     CONTROL = "control"
@@ -61,11 +61,14 @@ SIZES: Final[Mapping[Group, int]] = {
     Group.KEPT: 6,
     Group.SLIDING: 6,
     Group.EXPIRED: FREE_TRIALS,
-    Group.OPEN: FREE_TRIALS,
     Group.PATCHED: FREE_TRIALS,
     Group.CONTROL: 6,
     Group.VANISHING: 3,
 }
+"""How many Services are created for a group. That of the second client uses those of ``EXPIRED``.
+
+No other group shares Services: a check of a list removes an expired entry of another client (``--reap``).
+"""
 
 _FIRST: Final = (Group.EXPIRED, Group.CONTROL, Group.SLIDING, Group.KEPT, Group.VANISHING)
 _LAST: Final = (Group.EXPIRED, Group.CONTROL, Group.SLIDING)
@@ -73,7 +76,7 @@ _LAST: Final = (Group.EXPIRED, Group.CONTROL, Group.SLIDING)
 
 @dataclass(frozen=True)
 class Schedule:
-    """The steps of one process in the client's pod, and the group of each target."""
+    """The steps of one process in a client's pod, and the group of each target."""
 
     steps: tuple[ScheduledRequest, ...]
     groups: Mapping[Target, Group]

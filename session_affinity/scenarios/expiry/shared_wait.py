@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from session_affinity.scenarios.expiry.plan import Schedule
     from session_affinity.testbed.testbed import SyncResult, Testbed
     from session_affinity.traffic.answers import Answer, Answers
+    from session_affinity.traffic.client import Client
     from session_affinity.traffic.schedule import StepAnswers
 
 PROGRESS_SECONDS: Final = 0.25
@@ -147,10 +148,14 @@ class Observations:
 
 
 class SharedWait:
-    """One wait for the timeout of all groups: ``start`` it early, and get the ``result`` as late as possible."""
+    """One wait for the timeout of all groups: ``start`` it early, and get the ``result`` as late as possible.
 
-    def __init__(self, testbed: Testbed) -> None:
+    ``second`` is another client on the client's node.
+    """
+
+    def __init__(self, testbed: Testbed, second: Future[Client]) -> None:
         self._testbed = testbed
+        self._second = second
         self._deadlines = testbed.deadlines
         self._cancelled = threading.Event()
         self._observer: threading.Thread | None = None
@@ -239,9 +244,11 @@ class SharedWait:
         except NotReadyError as error:
             return Observations(patch, error=error)
 
+        self._begin("wait for the second client")
+        second = self._second.result()
         self._begin("send requests at the moments of the plan")
         hz = testbed.hz(client.node) if reads else None
-        steps, during = self._follow(services, reads=reads)
+        steps, during = self._follow(services, second, reads=reads)
         self._begin("read the nodes after the timeout")
         states: ByNode[NodeSnapshot] = testbed.nodes.read() if reads else ByNode({})
         after = states[client.node] if reads else None
@@ -251,6 +258,10 @@ class SharedWait:
             for group, members in services.items()
             if group not in (Group.PATCHED, Group.VANISHING)
         }
+        of_second = replace(entry_reads, address=second.address)
+        trials[Group.OPEN] = tuple(
+            make_trial(service, steps[Group.OPEN], of_second) for service in services[Group.EXPIRED]
+        )
         silent = expired = None
         if first is not None and after is not None:
             # After the nodes were read, because a probe renews the entry.
@@ -271,7 +282,7 @@ class SharedWait:
 
     def _create_services(self) -> dict[Group, tuple[ServiceState, ...]]:
         possible = {Group.PATCHED: self._testbed.reads_rules, Group.VANISHING: self._entries_vanish}
-        groups = [group for group in Group if possible.get(group, True)]
+        groups = [group for group in plan.SIZES if possible.get(group, True)]
         requests = [
             ServiceRequest(str(group), CLIENT_IP, DEFAULT_TIMEOUT) for group in groups for _ in range(plan.SIZES[group])
         ]
@@ -294,14 +305,17 @@ class SharedWait:
         return services, self._testbed.wait_for_sync(*_all(services), since=since, with_entries=True)
 
     def _follow(
-        self, services: Mapping[Group, Sequence[ServiceState]], *, reads: bool
+        self, services: Mapping[Group, Sequence[ServiceState]], second: Client, *, reads: bool
     ) -> tuple[dict[Group, list[StepAnswers]], NodeSnapshot | None]:
         """Run all schedules at the same time, and read the client's node before the timeout."""
         client = self._testbed.client
         targets = {group: [target(service) for service in members] for group, members in services.items()}
-        schedules = [plan.short_schedule(targets), *plan.open_schedules(targets[Group.OPEN])]
+        schedules = [
+            (client, plan.short_schedule(targets)),
+            *((second, schedule) for schedule in plan.open_schedules(targets[Group.EXPIRED])),
+        ]
         began = self._followed_since = time.monotonic()
-        running = [self._run(number, schedule) for number, schedule in enumerate(schedules, 1)]
+        running = [_run(number, *schedule) for number, schedule in enumerate(schedules, 1)]
         self._cancelled.wait(plan.FIRST_REQUESTS)
         self._following.set()
         during = None
@@ -313,17 +327,18 @@ class SharedWait:
         overtime = self._deadlines.shared_wait_overtime
         poll(lambda: _have_ended(running), overtime, pause=0.1, cancelled=self._cancelled)
         self._begin("collect the answers")
-        steps: dict[Group, list[StepAnswers]] = {group: [] for group in services}
-        for schedule, future in zip(schedules, running, strict=True):
+        steps: dict[Group, list[StepAnswers]] = {group: [] for group in Group}
+        for (_, schedule), future in zip(schedules, running, strict=True):
             answers = future.result()
             for group in set(schedule.groups.values()):
                 steps[group] += answers
         return steps, during
 
-    def _run(self, number: int, schedule: Schedule) -> Future[tuple[StepAnswers, ...]]:
-        future: Future[tuple[StepAnswers, ...]] = Future()
-        in_background(f"expiry-schedule-{number}", lambda: self._testbed.client.follow(schedule.steps), future)
-        return future
+
+def _run(number: int, client: Client, schedule: Schedule) -> Future[tuple[StepAnswers, ...]]:
+    future: Future[tuple[StepAnswers, ...]] = Future()
+    in_background(f"expiry-schedule-{number}", lambda: client.follow(schedule.steps), future)
+    return future
 
 
 def _expired_elements(

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import itertools
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, ServiceRequest
 from session_affinity.dataplane.model import CLIENT_IP
+from session_affinity.experiment import FREE_TRIALS
+from session_affinity.scenarios.background import in_background
 from session_affinity.scenarios.expiry.trials import EntryReads, Trial, make_trial
 from session_affinity.traffic.answers import target
 from session_affinity.traffic.schedule import ScheduledRequest
@@ -21,15 +24,14 @@ if TYPE_CHECKING:
 
     from session_affinity.dataplane.model import ServiceState
     from session_affinity.testbed.testbed import SyncResult, Testbed
+    from session_affinity.traffic.client import Client
     from session_affinity.traffic.schedule import StepAnswers
 
-TRIALS: Final = 20
-"""Services whose clients must be free to choose another endpoint."""
 KEPT_TRIALS: Final = 6
 """Services with a raised timeout, whose clients must be kept."""
 SECOND: Final = 1
 SOON_TRIALS: Final = 8
-"""Services with a timeout of one second whose clients must be kept."""
+"""Services with a timeout of one second whose second client must be kept."""
 SOON: Final = 0.4
 """How long a client that must be kept for a second is silent, in seconds."""
 OVER: Final = 4.0
@@ -56,25 +58,29 @@ class ShortTimeouts:
     sync: SyncResult | None = None
 
 
-def observe(testbed: Testbed) -> ShortTimeouts:
+def observe(testbed: Testbed, second: Client) -> ShortTimeouts:
     """Create the Services, send requests to them, and patch the timeouts that change; raises SuiteError.
 
-    Timeouts are patched only in modes whose rules contain the timeout (iptables), not if each entry has its own expiry.
+    ``second`` is another client on the client's node: its affinity entries are its own, so that it is kept by Services
+    that free the first one. Timeouts are patched only in modes whose rules contain the timeout (iptables), not if each
+    entry has its own expiry.
     """
     client = testbed.client
     patches = testbed.reads_rules and testbed.backend.counts_connections
-    second = [ServiceRequest("second", CLIENT_IP, SECOND)] * (SOON_TRIALS + TRIALS)
-    lowered = [ServiceRequest("lowered", CLIENT_IP, DEFAULT_TIMEOUT)] * (TRIALS if patches else 0)
+    brief = [ServiceRequest("second", CLIENT_IP, SECOND)] * FREE_TRIALS
+    lowered = [ServiceRequest("lowered", CLIENT_IP, DEFAULT_TIMEOUT)] * (FREE_TRIALS if patches else 0)
     raised = [ServiceRequest("raised", CLIENT_IP, RAISED_FROM)] * (KEPT_TRIALS if patches else 0)
     since = time.monotonic()
-    created = testbed.services.create_all([*second, *lowered, *raised])
+    created = testbed.services.create_all([*brief, *lowered, *raised])
     rest = iter(created)
-    soon, late, down = (list(itertools.islice(rest, size)) for size in (SOON_TRIALS, TRIALS, len(lowered)))
-    up = list(rest)
+    late, down = (list(itertools.islice(rest, size)) for size in (len(brief), len(lowered)))
+    up, soon = list(rest), late[:SOON_TRIALS]
     try:
         testbed.wait_for_client_sync(*created, since=since)
-        steps = [_step(0, [*down, *up, *late]), *_pairs(soon), _step(OVER, late)]
-        first, *pairs, over = client.follow(steps)
+        pairs_of_second: Future[tuple[StepAnswers, ...]] = Future()
+        in_background("second client's requests", lambda: second.follow(list(_pairs(soon))), pairs_of_second)
+        first, over = client.follow([_step(0, [*down, *up, *late]), _step(OVER, late)])
+        pairs = pairs_of_second.result()
         kept = tuple(_trial(service, *pair) for service, pair in zip(soon, itertools.pairwise(pairs), strict=True))
         free = tuple(_trial(service, first, over) for service in late)
         if not patches:

@@ -13,7 +13,6 @@ ENDPOINTS = 3
 
 def test_all_clients_stay_by_chance_as_rarely_as_the_trials_allow() -> None:
     assert pytest.approx((1 / ENDPOINTS) ** experiment.FREE_TRIALS) == experiment.ALL_STAY
-    assert pytest.approx((1 / ENDPOINTS) ** experiment.SHORT_TRIALS) == experiment.SHORT_FALSE_ALARM
 
 
 def test_ports_agree_by_chance_as_rarely_as_their_number_allows() -> None:

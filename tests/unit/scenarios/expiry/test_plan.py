@@ -7,12 +7,12 @@ from session_affinity.scenarios.expiry.plan import Group
 from session_affinity.traffic.answers import Target
 
 
-def targets(group: Group) -> list[Target]:
+def targets(group: Group) -> tuple[Target, ...]:
     network = list(Group).index(group)
-    return [Target(f"10.200.{network}.{number}", 9000) for number in range(plan.SIZES[group])]
+    return tuple(Target(f"10.200.{network}.{number}", 9000) for number in range(plan.SIZES[group]))
 
 
-SHORT = {group: targets(group) for group in Group if group not in (Group.OPEN, Group.PATCHED)}
+SHORT = {group: targets(group) for group in plan.SIZES if group is not Group.PATCHED}
 
 
 def moments(group: Group) -> list[float]:
@@ -49,14 +49,14 @@ def test_steps_have_the_same_order_so_that_all_clients_are_silent_equally_long()
 
 
 def test_a_process_has_as_many_connections_as_curl_keeps_open() -> None:
-    schedules = plan.open_schedules(targets(Group.OPEN))
+    schedules = plan.open_schedules(SHORT[Group.EXPIRED])
 
     assert [len(schedule.steps[0].targets) for schedule in schedules] == [5, 5, 5]
-    assert {target for schedule in schedules for target in schedule.groups} == set(targets(Group.OPEN))
+    assert {target for schedule in schedules for target in schedule.groups} == set(SHORT[Group.EXPIRED])
 
 
 def test_data_flows_while_the_node_is_read() -> None:
-    opened, probe = plan.open_schedules(targets(Group.OPEN))[0].steps
+    opened, probe = plan.open_schedules(SHORT[Group.EXPIRED])[0].steps
 
     last = (opened.requests - 1) / opened.per_second
     assert plan.READ_AT < last < plan.JUST_BEFORE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -41,7 +42,7 @@ class FakeTestbed:
 
 
 def started(testbed: Any) -> SharedWait:
-    return SharedWait(testbed).start()
+    return SharedWait(testbed, Future()).start()
 
 
 def test_cancelling_waits_for_the_end_of_the_thread_before_its_next_step() -> None:
