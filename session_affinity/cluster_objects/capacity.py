@@ -12,8 +12,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from kubernetes.utils.quantity import parse_quantity
-
 from session_affinity.cluster_objects.labels import COMPONENT, OF_SUITE
 from session_affinity.cluster_objects.service_addresses import free_addresses
 from session_affinity.errors import ClusterError
@@ -44,8 +42,6 @@ _QUOTAS: Final = {
     "services.nodeports": NODE_PORT,
     "services.loadbalancers": LOAD_BALANCER,
 }
-# The client declares no types for this function.
-_quantity: Any = parse_quantity
 _FULL_RANGE: Final = "range is full"
 _FULL_QUOTA: Final = re.compile(r"exceeded quota: .* requested: (\S+,)?(count/)?services=")
 
@@ -225,6 +221,8 @@ class ServiceCapacity:
 
 def quotas_left(quotas: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """Return how much quotas leave of each resource that Services need; one with scopes does not count Services."""
+    from session_affinity.kube.client_library import quantity
+
     left: dict[str, int] = {}
     for quota in quotas:
         if quota["spec"].get("scopes") or quota["spec"].get("scopeSelector"):
@@ -232,7 +230,7 @@ def quotas_left(quotas: Iterable[Mapping[str, Any]]) -> dict[str, int]:
         status = quota.get("status") or {}
         for name, hard in (status.get("hard") or {}).items():
             if name in _QUOTAS:
-                rest = int(_quantity(hard) - _quantity((status.get("used") or {}).get(name, "0")))
+                rest = int(quantity(hard) - quantity((status.get("used") or {}).get(name, "0")))
                 left[_QUOTAS[name]] = min(rest, left.get(_QUOTAS[name], rest))
     return left
 

@@ -8,9 +8,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 import urllib3
-from kubernetes import config
-from kubernetes.client.configuration import Configuration
-from kubernetes.client.exceptions import ApiException
 
 from session_affinity.deadlines import DEFAULTS
 from session_affinity.kube import in_cluster, pod_exec
@@ -38,17 +35,12 @@ Change = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 FIELD_MANAGER: Final = "session-affinity-conformance"
 RETRIED_STATUSES: Final = (429, 503, 504)
 """Sent by an API server that is overloaded, starting, or out of time; so is 500 in one case, see ``_may_retry``."""
-CONNECTION_ERRORS: Final = (urllib3.exceptions.HTTPError, ApiException, OSError)
-"""Raised by the client when there is no answer; it raises ApiException for a TLS error."""
 _PAUSE_SECONDS: Final = 0.5
 _RETRIES: Final = 1
 """How many times urllib3 opens a broken connection again."""
 
 _CONNECTIONS: Final = 32
 """How many connections are kept open for threads: opening one takes longer than a request."""
-
-# The client declares no types for this function.
-_load: Any = config.new_client_from_config
 
 
 class PatchType(StrEnum):
@@ -213,7 +205,7 @@ class Api:
         try:
             # No time limit for reading: a run may say nothing for half a minute.
             response = client.call_api(*request, _request_timeout=(self._request_seconds, None)).response
-        except CONNECTION_ERRORS as error:
+        except _connection_errors() as error:
             raise ApiError(f"GET {path}: no answer from the API: {error}") from error
         try:
             if response.status >= 400:
@@ -224,7 +216,7 @@ class Api:
                 yield from (line.decode(errors="replace") for line in complete)
             if rest:
                 yield rest.decode(errors="replace")
-        except CONNECTION_ERRORS:
+        except _connection_errors():
             return
         finally:
             response.close()
@@ -299,7 +291,7 @@ class Api:
             try:
                 response = client.call_api(*request, _request_timeout=self._request_seconds)
                 content = response.response.data or b""
-            except CONNECTION_ERRORS as error:
+            except _connection_errors() as error:
                 raise ApiError(
                     f"{method} {path}: no answer from the API: {error}",
                     next_step="check that the API server runs and that its address in the kubeconfig is right",
@@ -319,13 +311,15 @@ class Api:
             return self._shared_client
 
     def _new_client(self) -> ApiClient:
+        from session_affinity.kube import client_library
+
         # By default urllib3 makes four attempts: a server that hangs would take four times request_seconds.
-        configuration = Configuration(retries=_RETRIES)
+        configuration = client_library.Configuration(retries=_RETRIES)
         configuration.connection_pool_maxsize = _CONNECTIONS
         client: ApiClient = (
             in_cluster.new_client(configuration)
             if self._kubeconfig == in_cluster.SERVICE_ACCOUNT
-            else _load(
+            else client_library.new_client_from_config(
                 config_file=str(self._kubeconfig),
                 context=self._context,
                 persist_config=False,
@@ -333,6 +327,13 @@ class Api:
             )
         )
         return client
+
+
+def _connection_errors() -> tuple[type[Exception], ...]:
+    """Return what the client raises when there is no answer; ApiException is for a TLS error."""
+    from session_affinity.kube.client_library import ApiException
+
+    return urllib3.exceptions.HTTPError, ApiException, OSError
 
 
 def _grace(seconds: int | None) -> dict[str, str]:

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import yaml
-from kubernetes import config
-from kubernetes.config.config_exception import ConfigException
 
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import ClusterError, UsageError
@@ -21,14 +19,12 @@ from session_affinity.kube.api import Api, ApiError
 if TYPE_CHECKING:
     from pathlib import Path
 
-REJECTED: Final = (ConfigException, OSError, ValueError, LookupError, TypeError, AttributeError)
-"""What the client raises for a kubeconfig; the last three for a value of the wrong type."""
+REJECTED: Final = (OSError, ValueError, LookupError, TypeError, AttributeError)
+"""What the client raises for a kubeconfig beside an exception of its own; the last three for a value of the wrong type.
+"""
 IN_CLUSTER: Final = "in-cluster"
 """The name of the cluster in whose pod the suite runs."""
 _PROXIES: Final = ("HTTPS_PROXY", "https_proxy")
-
-# The client declares no types for this one.
-_load: Any = config.new_client_from_config
 
 
 @dataclass(frozen=True)
@@ -54,6 +50,8 @@ def read(kubeconfig: Path | None, context: str | None) -> Access:
     if kubeconfig == in_cluster.SERVICE_ACCOUNT:
         in_cluster.require_pod()
         return Access(kubeconfig, IN_CLUSTER, in_cluster.server(), f"of namespace {in_cluster.namespace()}")
+    from session_affinity.kube.client_library import ConfigException, new_client_from_config
+
     content = _content(kubeconfig)
     names = [str(entry.get("name")) for entry in content.get("contexts") or () if isinstance(entry, dict)]
     wanted = context or content.get("current-context")
@@ -66,8 +64,8 @@ def read(kubeconfig: Path | None, context: str | None) -> Access:
             f"{kubeconfig} has no context {wanted}", next_step=f"pass --context, one of {', '.join(names) or 'none'}"
         )
     try:
-        client = _load(config_file=str(kubeconfig), context=wanted, persist_config=False)
-    except REJECTED as error:
+        client = new_client_from_config(config_file=str(kubeconfig), context=wanted, persist_config=False)
+    except (ConfigException, *REJECTED) as error:
         raise UsageError(
             f"{kubeconfig}, context {wanted}: {error}", next_step="check that kubectl accepts this file"
         ) from error
