@@ -23,8 +23,6 @@ RENEWED_AT: Final = 10.0
 JUST_BEFORE: Final = TIMEOUT_SECONDS - 2.0
 JUST_AFTER: Final = TIMEOUT_SECONDS + 1.5
 """The middle of the window in which a probe counts: on a busy machine the first requests take a second longer."""
-FIRST_REQUESTS: Final = 2.5
-"""How long the first requests may take: what delayed them, and not the last ones too, would change the silences."""
 READ_AT: Final = 20.0
 """When the client's node is read: after every contact but the last, while data flows on the open connections.
 
@@ -34,6 +32,8 @@ On a busy machine the read takes seconds, and its end too has to be before the t
 OPEN_PER_PROCESS: Final = 5
 """How many connections one curl keeps open; if it opens more, it closes the oldest."""
 OPEN_PER_SECOND: Final = 4
+OPENED_AFTER: Final = 0.25 + OPEN_PER_PROCESS / OPEN_PER_SECOND
+"""When all connections that stay open were opened, unless the machine is busy."""
 OPEN_ROUNDS: Final = 18
 """A request on every open connection each 1.25 s, until 22 s after the first: a busy machine may need 9 s more."""
 

@@ -29,11 +29,10 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.differences import Difference
     from session_affinity.dataplane.model import ServiceState
     from session_affinity.dataplane.snapshot import NodeSnapshot
-    from session_affinity.scenarios.expiry.plan import Schedule
     from session_affinity.testbed.testbed import SyncResult, Testbed
     from session_affinity.traffic.answers import Answer, Answers
     from session_affinity.traffic.client import Client
-    from session_affinity.traffic.schedule import StepAnswers
+    from session_affinity.traffic.schedule import ScheduledRequest, StepAnswers
 
 PROGRESS_SECONDS: Final = 0.25
 """Seconds between two calls of ``on_progress``."""
@@ -230,11 +229,11 @@ class SharedWait:
         self._begin("create the Services")
         created = self._create_services()
         self._begin("wait until the client's node has the Services")
-        testbed.wait_for_sync(*_all(created), since=time.monotonic()).require(*((client.node,) if reads else ()))
+        testbed.wait_for_client_sync(*_all(created), since=time.monotonic())
         self._begin("send the first requests to the Services whose timeout is patched")
         patched = created.get(Group.PATCHED, ())
         first = client.request(*map(target, patched)) if patched else None
-        before = testbed.nodes.read() if reads else {}
+        before = {client.node: testbed.nodes.read_one(client.node)} if reads else {}
 
         self._begin("patch the timeouts")
         services, sync = self._patch(created)
@@ -307,16 +306,21 @@ class SharedWait:
     def _follow(
         self, services: Mapping[Group, Sequence[ServiceState]], second: Client, *, reads: bool
     ) -> tuple[dict[Group, list[StepAnswers]], NodeSnapshot | None]:
-        """Run all schedules at the same time, and read the client's node before the timeout."""
+        """Run all schedules at the same time, and read the client's node before the timeout.
+
+        Others wait until the first requests are answered: what delayed these, and not the last ones too, would change
+        the silences.
+        """
         client = self._testbed.client
         targets = {group: [target(service) for service in members] for group, members in services.items()}
-        schedules = [
-            (client, plan.short_schedule(targets)),
-            *((second, schedule) for schedule in plan.open_schedules(targets[Group.EXPIRED])),
-        ]
+        short, open_ones = plan.short_schedule(targets), plan.open_schedules(targets[Group.EXPIRED])
         began = self._followed_since = time.monotonic()
-        running = [_run(number, *schedule) for number, schedule in enumerate(schedules, 1)]
-        self._cancelled.wait(plan.FIRST_REQUESTS)
+        running = [_run(number, second, schedule.steps) for number, schedule in enumerate(open_ones, 2)]
+        (first,) = client.follow(short.steps[:1])
+        elapsed = client.uptime() - first.began
+        later = [replace(step, at=max(step.at - elapsed, 0.0)) for step in short.steps[1:]]
+        running = [_run(1, client, later), *running]
+        self._cancelled.wait(max(began + plan.OPENED_AFTER - time.monotonic(), 0.0))
         self._following.set()
         during = None
         if reads:
@@ -328,16 +332,18 @@ class SharedWait:
         poll(lambda: _have_ended(running), overtime, pause=0.1, cancelled=self._cancelled)
         self._begin("collect the answers")
         steps: dict[Group, list[StepAnswers]] = {group: [] for group in Group}
-        for (_, schedule), future in zip(schedules, running, strict=True):
+        for group in set(short.groups.values()):
+            steps[group].append(first)
+        for schedule, future in zip((short, *open_ones), running, strict=True):
             answers = future.result()
             for group in set(schedule.groups.values()):
                 steps[group] += answers
         return steps, during
 
 
-def _run(number: int, client: Client, schedule: Schedule) -> Future[tuple[StepAnswers, ...]]:
+def _run(number: int, client: Client, steps: Sequence[ScheduledRequest]) -> Future[tuple[StepAnswers, ...]]:
     future: Future[tuple[StepAnswers, ...]] = Future()
-    in_background(f"expiry-schedule-{number}", lambda: client.follow(schedule.steps), future)
+    in_background(f"expiry-schedule-{number}", lambda: client.follow(steps), future)
     return future
 
 

@@ -36,7 +36,7 @@ class FakeTestbed:
             raise self.error
         return requests
 
-    def wait_for_sync(self, *_: object, **__: object) -> Any:
+    def wait_for_client_sync(self, *_: object, **__: object) -> Any:
         self.syncs += 1
         raise ClusterError("not reached")
 
