@@ -204,7 +204,7 @@ class KubeProxies:
 
         Raises NodeError and NotReadyError.
         """
-        is_idle = self.idle_check(node)
+        is_idle = IdleCheck(lambda: self._metrics_text(node), self._quiet_seconds(node))
         wait_until(
             is_idle,
             self.idle_seconds(node),
@@ -217,8 +217,11 @@ class KubeProxies:
         )
 
     def idle_check(self, node: str) -> IdleCheck:
-        """Return a check of whether a kube-proxy is idle; raises ClusterError if its settings are not known."""
-        return IdleCheck(lambda: self._metrics_text(node), self._quiet_seconds(node))
+        """Return a check of whether a kube-proxy that learns of no changes is idle.
+
+        What it notices by itself it writes at once, and not after its minSyncPeriod.
+        """
+        return IdleCheck(lambda: self._metrics_text(node), IDLE_SECONDS)
 
     def pause(self, node: str) -> None:
         """Stop a kube-proxy (SIGSTOP): changes wait until it is resumed; raises NodeError."""

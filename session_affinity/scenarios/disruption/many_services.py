@@ -64,8 +64,8 @@ def prepare(services: Services, pods: Pods) -> ServiceBeforeMany:
     return ServiceBeforeMany(before, since, pod["metadata"]["name"])
 
 
-def observe(testbed: Testbed, pods: Pods, prepared: ServiceBeforeMany, at_end: contextlib.ExitStack) -> ManyServices:
-    """Create the thousand and a Service after them, and send requests to those before and after; raises SuiteError.
+def create(testbed: Testbed, pods: Pods, prepared: ServiceBeforeMany, at_end: contextlib.ExitStack) -> Answers:
+    """Send a request to the Service before the thousand, create these, and return its answer; raises SuiteError.
 
     ``at_end`` gets what deletes them all.
     """
@@ -76,6 +76,15 @@ def observe(testbed: Testbed, pods: Pods, prepared: ServiceBeforeMany, at_end: c
     first = client.request(target(before))
     for service in services.create_all([_many_ports()] * SERVICES):
         at_end.callback(services.delete, service)
+    return first
+
+
+def observe(testbed: Testbed, before: ServiceState, first: Answers, at_end: contextlib.ExitStack) -> ManyServices:
+    """Create a Service after the thousand, and send requests to it and to that before them; raises SuiteError.
+
+    ``first`` is the answer of the one ``before``. ``at_end`` gets what deletes the one after.
+    """
+    client, services = testbed.client, testbed.services
     since = time.monotonic()
     after = services.create(ServiceRequest("after", CLIENT_IP))
     at_end.callback(services.delete, after)
