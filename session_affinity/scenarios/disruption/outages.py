@@ -213,12 +213,11 @@ class Outages:
         """
         node = self.testbed.client.node
         for _ in range(TRIES):
-            before = self.proxies.syncs(node)
             with contextlib.ExitStack() as at_end:
                 to_change = self._services_of(at_end, Outage.FAILING)
                 flows = self._start_flows(at_end, to_change[-1])
                 changed = self._change_while_failing(at_end, to_change)
-                if not self.proxies.syncs(node).one_failed_since(before, self.testbed.nodes.family):
+                if changed is None:
                     continue
                 later, sync = self._sync_later(at_end, *changed.left)
                 # Another sync, because kube-proxy ends flows of datagrams after it has written rules.
@@ -229,14 +228,15 @@ class Outages:
             next_step="see its log: it may write its rules without iptables-restore and nft",
         )
 
-    def _change_while_failing(self, at_end: contextlib.ExitStack, services: Sequence[ServiceState]) -> _Changed:
-        """Change Services while the syncs of the client's node fail.
+    def _change_while_failing(self, at_end: contextlib.ExitStack, services: Sequence[ServiceState]) -> _Changed | None:
+        """Change Services while the syncs of the client's node fail; return None when none surely failed.
 
         They succeed again when another node has synced twice since the changes: a sync is put off by the minSyncPeriod,
         and by then this node has tried.
         """
         testbed, other = self.testbed, self.nodes.undisturbed
         node, bound = testbed.client.node, self._bind(services)
+        before = self.proxies.syncs(node)
         files = self.proxies.fail_syncs(node)
         try:
             changed = self._change(at_end, services, bound)
@@ -247,7 +247,8 @@ class Outages:
                 testbed.wait_for_sync(second, since=since, nodes=(other,))
         finally:
             self.proxies.end_failures(node, files)
-        return changed
+        failed = self.proxies.syncs(node).one_failed_since(before, testbed.nodes.family)
+        return changed if failed else None
 
     def _bind(self, services: Sequence[ServiceState]) -> _Bound:
         """Bind the client, and an absent one, to an endpoint of a Service that is to be changed."""
