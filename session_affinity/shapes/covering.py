@@ -226,10 +226,9 @@ def covering_array(
     chance = random.Random(seed)  # noqa: S311 - the same rows for the same seed; nothing secret
     uncovered = set(space.feasible)
     while uncovered:
-        # Triples are the hardest to come by; a row that begins with a pair gets few of them.
-        start = max(chance.sample(sorted(uncovered), min(CANDIDATES, len(uncovered))), key=len)
-        candidates = [grown(space, start, uncovered, chance) for _ in range(CANDIDATES)]
-        best = max(candidates, key=lambda row: (gain(space, row, uncovered), -cost(row)))
+        best = max(
+            candidates(space, uncovered, chance, CANDIDATES), key=lambda row: (gain(space, row, uncovered), -cost(row))
+        )
         uncovered.difference_update(space.combinations_of(best))
         yield best
 
@@ -239,7 +238,14 @@ def gain(space: Space, row: Mapping[str, str], uncovered: set[Combination]) -> i
     return sum(combination in uncovered for combination in space.combinations_of(row))
 
 
-def grown(space: Space, start: Combination, uncovered: set[Combination], chance: random.Random) -> Row:
+def candidates(space: Space, uncovered: set[Combination], chance: random.Random, count: int) -> list[Row]:
+    """Return so many rows that are grown from the same uncovered combination."""
+    # Triples are the hardest to come by; a row that begins with a pair gets few of them.
+    start = max(chance.sample(sorted(uncovered), min(count, len(uncovered))), key=len)
+    return [_grown(space, start, uncovered, chance) for _ in range(count)]
+
+
+def _grown(space: Space, start: Combination, uncovered: set[Combination], chance: random.Random) -> Row:
     """Return a row with the values of ``start``; each further dimension gets the feasible value that covers most."""
     row: Row = dict(start)
     shown = tuple(row)

@@ -11,7 +11,7 @@ import random
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from session_affinity.shapes.covering import gain, grown
+from session_affinity.shapes.covering import candidates, gain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -76,9 +76,8 @@ class CheaperRows:
         budget = EXCESS + sum(self._cost(self.rows[number]) for number in dropped)
         uncovered = set(self._all.difference(*map(self._combinations, rows)))
         while uncovered:
-            start = max(self._chance.sample(sorted(uncovered), min(CANDIDATES, len(uncovered))), key=len)
-            candidates = [grown(self._space, start, uncovered, self._chance) for _ in range(CANDIDATES)]
-            best = max(candidates, key=lambda row: gain(self._space, row, uncovered) / self._cost(row))
+            grown = candidates(self._space, uncovered, self._chance, CANDIDATES)
+            best = max(grown, key=lambda row: gain(self._space, row, uncovered) / self._cost(row))
             uncovered -= self._combinations(best)
             rows.append(best)
             budget -= self._cost(best)
