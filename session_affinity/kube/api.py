@@ -311,22 +311,14 @@ class Api:
             return self._shared_client
 
     def _new_client(self) -> ApiClient:
-        from session_affinity.kube import client_library
+        from session_affinity.kube import client_library, kubeconfig_client
 
         # By default urllib3 makes four attempts: a server that hangs would take four times request_seconds.
         configuration = client_library.Configuration(retries=_RETRIES)
         configuration.connection_pool_maxsize = _CONNECTIONS
-        client: ApiClient = (
-            in_cluster.new_client(configuration)
-            if self._kubeconfig == in_cluster.SERVICE_ACCOUNT
-            else client_library.new_client_from_config(
-                config_file=str(self._kubeconfig),
-                context=self._context,
-                persist_config=False,
-                client_configuration=configuration,
-            )
-        )
-        return client
+        if self._kubeconfig == in_cluster.SERVICE_ACCOUNT:
+            return in_cluster.new_client(configuration)
+        return kubeconfig_client.new_client(self._kubeconfig, self._context, configuration)
 
 
 def _connection_errors() -> tuple[type[Exception], ...]:

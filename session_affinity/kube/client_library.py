@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from kubernetes import config
+from kubernetes.client.api_client import ApiClient
 from kubernetes.client.configuration import Configuration
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from kubernetes.utils.quantity import parse_quantity
 
-__all__ = ["ApiException", "ConfigException", "Configuration", "new_client_from_config", "quantity"]
+__all__ = ["ApiClient", "ApiException", "ConfigException", "Configuration", "load_kube_config", "quantity"]
 
 # The client declares no types for these functions.
-new_client_from_config: Any = config.new_client_from_config
+load_kube_config: Any = config.load_kube_config
 quantity: Any = parse_quantity

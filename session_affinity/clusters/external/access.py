@@ -50,7 +50,8 @@ def read(kubeconfig: Path | None, context: str | None) -> Access:
     if kubeconfig == in_cluster.SERVICE_ACCOUNT:
         in_cluster.require_pod()
         return Access(kubeconfig, IN_CLUSTER, in_cluster.server(), f"of namespace {in_cluster.namespace()}")
-    from session_affinity.kube.client_library import ConfigException, new_client_from_config
+    from session_affinity.kube import kubeconfig_client
+    from session_affinity.kube.client_library import ConfigException
 
     content = _content(kubeconfig)
     names = [str(entry.get("name")) for entry in content.get("contexts") or () if isinstance(entry, dict)]
@@ -64,7 +65,7 @@ def read(kubeconfig: Path | None, context: str | None) -> Access:
             f"{kubeconfig} has no context {wanted}", next_step=f"pass --context, one of {', '.join(names) or 'none'}"
         )
     try:
-        client = new_client_from_config(config_file=str(kubeconfig), context=wanted, persist_config=False)
+        client = kubeconfig_client.new_client(kubeconfig, wanted)
     except (ConfigException, *REJECTED) as error:
         raise UsageError(
             f"{kubeconfig}, context {wanted}: {error}", next_step="check that kubectl accepts this file"
