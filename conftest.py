@@ -38,7 +38,7 @@ pytest_plugins = [
     "fixtures.endpoint_changes",
     "fixtures.limits",
     "fixtures.disruption_services",
-    "fixtures.background",
     "fixtures.switches",
+    "fixtures.background",
     "fixtures.disruption",
 ]

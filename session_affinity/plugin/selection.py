@@ -18,8 +18,9 @@ from session_affinity.claims.known_behaviour import known_behaviour
 from session_affinity.clusters.addresses import families_of
 from session_affinity.clusters.external.provider import is_asked_for, no_node_access
 from session_affinity.dataplane.proxy_config import NO_KUBE_PROXY, UNKNOWN
-from session_affinity.plugin.claims import CATALOGUE, DISRUPTIVE, DUAL_STACK, claim_of
+from session_affinity.plugin.claims import CATALOGUE, DUAL_STACK, claim_of
 from session_affinity.plugin.options import ONLY_BEHAVIOUR, cluster_options_of
+from session_affinity.plugin.order import is_disruptive, looks_at_repair, turn_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -33,14 +34,6 @@ NOT_TO_BE_DISTURBED: Final = (
     "the cluster was not created by this run: claims whose tests flush rules, stop kube-proxy or create a thousand "
     "Services are judged on embedded and kind clusters only"
 )
-IN_BACKGROUND: Final = frozenset(
-    {
-        *("many_clients", "endpoint_changes", "short_timeouts", "shapes", "answered_shapes", "walk"),
-        # What these change would disturb others.
-        *("services_in_another_zone", "failed_syncs_before"),
-    }
-)
-"""The arguments of tests that wait until something in the background is over."""
 MAY_DIFFER: Final = "no document specifies this behaviour of kube-proxy, and {reason}: this cluster may differ"
 
 
@@ -107,22 +100,6 @@ def modes_of(item: pytest.Item) -> tuple[str, ...]:
     return marker.args if marker else ()
 
 
-def needs_shared_wait(item: pytest.Item) -> bool:
-    """Return whether a test needs the shared wait for the 30 s timeout."""
-    return item.get_closest_marker("expiry") is not None
-
-
-def looks_at_background(item: pytest.Item) -> bool:
-    """Return whether a test waits until something in the background is over."""
-    function = getattr(item, "function", None)
-    return function is not None and bool(IN_BACKGROUND & inspect.signature(function).parameters.keys())
-
-
-def is_disruptive(item: pytest.Item) -> bool:
-    """Return whether a test disturbs what other tests rely on."""
-    return item.get_closest_marker(DISRUPTIVE) is not None
-
-
 def is_judged(item: pytest.Item) -> bool:
     """Return whether a claim's test is going to run, by what is known so far."""
     return bool(claim_of(item)) and item.get_closest_marker("skip") is None and not why_skipped(item)
@@ -158,11 +135,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     claimed = [item for item in items if claim_of(item)]
     catalogue = config.stash[CATALOGUE]
     places = {claim_id: place for place, claim_id in enumerate(catalogue)}
-    claimed.sort(
-        key=lambda item: (
-            *(is_disruptive(item), needs_shared_wait(item), looks_at_background(item), places[_claim_id(item)]),
-        )
-    )
+    waits_for_repair = any(looks_at_repair(item) and not why_skipped(item) for item in claimed)
+    claimed.sort(key=lambda item: (turn_of(item, waits_for_repair=waits_for_repair), places[_claim_id(item)]))
     sorted_items = iter(claimed)
     items[:] = [next(sorted_items) if claim_of(item) else item for item in items]
     for item in claimed:

@@ -1,0 +1,69 @@
+"""The order of the claims' tests: what goes on in the background is waited for as late as possible."""
+
+from __future__ import annotations
+
+import inspect
+from enum import IntEnum, auto
+from typing import TYPE_CHECKING, Final
+
+from session_affinity.plugin.claims import DISRUPTIVE
+
+if TYPE_CHECKING:
+    import pytest
+
+IN_BACKGROUND: Final = frozenset(
+    {
+        *("many_clients", "endpoint_changes", "short_timeouts", "shapes", "answered_shapes", "walk"),
+        *("switched_on_and_off", "switched_off_and_on", "services_without_rules"),
+        # What these change would disturb others.
+        *("services_in_another_zone", "failed_syncs_before"),
+    }
+)
+"""The arguments of tests that wait until something in the background is over."""
+REPAIRS: Final = frozenset({"quiet_repair", "nat_repair", "repair_by_changes", "thousand_ports"})
+"""The arguments of tests that wait until flushed nodes are repaired."""
+API_ONLY: Final = frozenset({"service_api", "check"})
+"""The arguments of tests that look at nothing but answers of the API."""
+
+
+class Turn(IntEnum):
+    """When a test runs: tests of one turn in the order of the catalogue."""
+
+    FIRST = auto()
+    BACKGROUND = auto()
+    SHARED_WAIT = auto()
+    DISRUPTIVE = auto()
+    MEANWHILE = auto()
+    """While flushed nodes are being repaired: tests that need no node."""
+    REPAIR = auto()
+
+
+def turn_of(item: pytest.Item, *, waits_for_repair: bool) -> Turn:
+    """Return the turn of a claim's test; ``waits_for_repair`` says whether a test waits for the repair of a node."""
+    if is_disruptive(item):
+        return Turn.REPAIR if looks_at_repair(item) else Turn.DISRUPTIVE
+    if needs_shared_wait(item):
+        return Turn.SHARED_WAIT
+    if _arguments(item) & IN_BACKGROUND:
+        return Turn.BACKGROUND
+    return Turn.MEANWHILE if waits_for_repair and _arguments(item) <= API_ONLY else Turn.FIRST
+
+
+def is_disruptive(item: pytest.Item) -> bool:
+    """Return whether a test disturbs what other tests rely on."""
+    return item.get_closest_marker(DISRUPTIVE) is not None
+
+
+def needs_shared_wait(item: pytest.Item) -> bool:
+    """Return whether a test needs the shared wait for the 30 s timeout."""
+    return item.get_closest_marker("expiry") is not None
+
+
+def looks_at_repair(item: pytest.Item) -> bool:
+    """Return whether a test waits until a flushed node is repaired."""
+    return bool(_arguments(item) & REPAIRS)
+
+
+def _arguments(item: pytest.Item) -> frozenset[str]:
+    function = getattr(item, "function", None)
+    return frozenset(inspect.signature(function).parameters) if function else frozenset()
