@@ -32,6 +32,10 @@ SYNC_ENDED: Final = f"{SYNC}_last_timestamp_seconds"
 """When a sync was last asked for, and when the last one that succeeded ended, in each IP family."""
 IDLE_SECONDS: Final = 1.0
 """How long after its minSyncPeriod a kube-proxy has begun every sync that it was asked for."""
+HANDLED_SECONDS: Final = 0.5
+"""How long after the last packet with changes a kube-proxy has asked for a sync that writes them."""
+TIMED_METRICS_ARGV: Final = (*METRICS_ARGV[:2], f"date +%s.%N\n{METRICS_ARGV[2]}")
+"""Prints the node's time, in seconds as in kube-proxy's timestamps, before kube-proxy's metrics are read, and these."""
 SYNCS: Final = f"{SYNC}_duration_seconds_count"
 """How many syncs have ended in each IP family, failed ones included."""
 STARTED: Final = "process_start_time_seconds"
@@ -92,6 +96,7 @@ KUBELET_WAITS: Final = "kubelet waits longer before each restart of a container 
 """Why a killed kube-proxy may stay away on a kept cluster of kind (kubelet's back-off: 10 s, doubled up to 300 s)."""
 
 _SAMPLE: Final = re.compile(r"^(?P<name>\w+)(?:\{(?P<labels>[^}]*)\})? (?P<value>\S+)$", re.MULTILINE)
+_NODE_TIME: Final = re.compile(r"\d+(?:\.\d+)?")
 _FAMILY: Final = re.compile(r'ip_family="(?P<family>\w+)"')
 
 
@@ -204,7 +209,7 @@ class KubeProxies:
 
         Raises NodeError and NotReadyError.
         """
-        is_idle = IdleCheck(lambda: self._metrics_text(node), self._quiet_seconds(node))
+        is_idle = IdleCheck(lambda: self._timed_metrics(node), self._quiet_seconds(node))
         wait_until(
             is_idle,
             self.idle_seconds(node),
@@ -219,7 +224,8 @@ class KubeProxies:
     def idle_check(self, node: str) -> IdleCheck:
         """Return a check of whether a kube-proxy that learns of no changes is idle.
 
-        What it notices by itself it writes at once, and not after its minSyncPeriod.
+        What it notices by itself it writes at once, and not after its minSyncPeriod. That sync is in no metric before
+        it has ended, so how long the kube-proxy was quiet before the first call says nothing.
         """
         return IdleCheck(lambda: self._metrics_text(node), IDLE_SECONDS)
 
@@ -310,14 +316,19 @@ class KubeProxies:
     def _metrics_text(self, node: str) -> str:
         return self.nodes.run(node, METRICS_ARGV).check().stdout
 
+    def _timed_metrics(self, node: str) -> str:
+        return self.nodes.run(node, TIMED_METRICS_ARGV).check().stdout
+
 
 @dataclass(frozen=True)
 class IdleCheck:
     """Whether a kube-proxy has no sync to come, by its metrics: repeat the call until it has not.
 
     Then it has written all changes that it knew of at the first call, and none of its syncs ended for ``quiet``
-    seconds, or two have ended since that call. A call raises NodeError. ``ended`` has the moments of calls that saw
-    another end of a sync than the one before, with those ends by IP family.
+    seconds, or two have ended since that call. If the first line of ``metrics`` is the node's time, it tells how long
+    ago the last sync ended: that counts from before the first call, but not sooner than ``HANDLED_SECONDS`` after it.
+    A call raises NodeError. ``ended`` has the moments of calls that saw another end of a sync than the one before, with
+    those ends by IP family.
     """
 
     metrics: Callable[[], str]
@@ -331,7 +342,15 @@ class IdleCheck:
         if not self.ended or self.ended[-1][1] != times:
             self.ended.append((now, times))
         is_written = all(at <= times.get(family, 0.0) for family, at in _by_family(text, SYNC_QUEUED).items())
-        return is_written and (now - self.ended[-1][0] >= self.quiet or len(self.ended) > 2)
+        is_handled = now - self.ended[0][0] >= HANDLED_SECONDS
+        was_quiet = is_handled and _seconds_since(text, times) >= self.quiet
+        return is_written and (was_quiet or now - self.ended[-1][0] >= self.quiet or len(self.ended) > 2)
+
+
+def _seconds_since(text: str, times: Mapping[str, float]) -> float:
+    """Return how long before the node's time the last of these moments was; 0 where one of both is not known."""
+    now = _NODE_TIME.match(text)
+    return float(now.group()) - max(times.values()) if now and times else 0.0
 
 
 def _by_family(text: str, metric: str) -> dict[str, float]:

@@ -20,8 +20,6 @@ IN_BACKGROUND: Final = frozenset(
     }
 )
 """The arguments of tests that wait until something in the background is over."""
-REPAIRS: Final = frozenset({"quiet_repair", "nat_repair", "repair_by_changes", "thousand_ports"})
-"""The arguments of tests that wait until flushed nodes are repaired."""
 API_ONLY: Final = frozenset({"service_api", "check"})
 """The arguments of tests that look at nothing but answers of the API."""
 
@@ -31,22 +29,21 @@ class Turn(IntEnum):
 
     FIRST = auto()
     BACKGROUND = auto()
+    MEANWHILE = auto()
+    """While the shared wait goes on, and nothing else does."""
     SHARED_WAIT = auto()
     DISRUPTIVE = auto()
-    MEANWHILE = auto()
-    """While flushed nodes are being repaired: tests that need no node."""
-    REPAIR = auto()
 
 
-def turn_of(item: pytest.Item, *, waits_for_repair: bool) -> Turn:
-    """Return the turn of a claim's test; ``waits_for_repair`` says whether a test waits for the repair of a node."""
+def turn_of(item: pytest.Item, *, shared_wait: bool) -> Turn:
+    """Return the turn of a claim's test; ``shared_wait`` says whether a test waits for the shared wait."""
     if is_disruptive(item):
-        return Turn.REPAIR if looks_at_repair(item) else Turn.DISRUPTIVE
+        return Turn.DISRUPTIVE
     if needs_shared_wait(item):
         return Turn.SHARED_WAIT
     if _arguments(item) & IN_BACKGROUND:
         return Turn.BACKGROUND
-    return Turn.MEANWHILE if waits_for_repair and _arguments(item) <= API_ONLY else Turn.FIRST
+    return Turn.MEANWHILE if shared_wait and _arguments(item) == API_ONLY else Turn.FIRST
 
 
 def is_disruptive(item: pytest.Item) -> bool:
@@ -57,11 +54,6 @@ def is_disruptive(item: pytest.Item) -> bool:
 def needs_shared_wait(item: pytest.Item) -> bool:
     """Return whether a test needs the shared wait for the 30 s timeout."""
     return item.get_closest_marker("expiry") is not None
-
-
-def looks_at_repair(item: pytest.Item) -> bool:
-    """Return whether a test waits until a flushed node is repaired."""
-    return bool(_arguments(item) & REPAIRS)
 
 
 def _arguments(item: pytest.Item) -> frozenset[str]:

@@ -20,7 +20,7 @@ from session_affinity.clusters.external.provider import is_asked_for, no_node_ac
 from session_affinity.dataplane.proxy_config import NO_KUBE_PROXY, UNKNOWN
 from session_affinity.plugin.claims import CATALOGUE, DUAL_STACK, claim_of
 from session_affinity.plugin.options import ONLY_BEHAVIOUR, cluster_options_of
-from session_affinity.plugin.order import is_disruptive, looks_at_repair, turn_of
+from session_affinity.plugin.order import is_disruptive, needs_shared_wait, turn_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -135,8 +135,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     claimed = [item for item in items if claim_of(item)]
     catalogue = config.stash[CATALOGUE]
     places = {claim_id: place for place, claim_id in enumerate(catalogue)}
-    waits_for_repair = any(looks_at_repair(item) and not why_skipped(item) for item in claimed)
-    claimed.sort(key=lambda item: (turn_of(item, waits_for_repair=waits_for_repair), places[_claim_id(item)]))
+    shared_wait = any(needs_shared_wait(item) and not why_skipped(item) for item in claimed)
+    claimed.sort(key=lambda item: (turn_of(item, shared_wait=shared_wait), places[_claim_id(item)]))
     sorted_items = iter(claimed)
     items[:] = [next(sorted_items) if claim_of(item) else item for item in items]
     for item in claimed:

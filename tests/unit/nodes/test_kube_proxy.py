@@ -13,7 +13,7 @@ from session_affinity.deadlines import Deadlines
 from session_affinity.errors import ClusterError, NodeError, NotReadyError
 from session_affinity.nodes import kube_proxy
 from session_affinity.nodes.by_node import ByNode
-from session_affinity.nodes.kube_proxy import FailureCounter, KubeProxies, Syncs
+from session_affinity.nodes.kube_proxy import FailureCounter, IdleCheck, KubeProxies, Syncs
 from session_affinity.nodes.node import Completed
 
 pytestmark = pytest.mark.unit
@@ -150,20 +150,26 @@ def test_a_kube_proxy_may_open_as_many_files_again_as_before() -> None:
 
 
 class SyncingNodes(FakeNodes):
-    """One node whose kube-proxy prints a page after another: when a sync was asked for, and when the last one ended."""
+    """One node whose kube-proxy prints a page after another: when a sync was asked for, and when the last one ended.
 
-    def __init__(self, *pages: tuple[float, float]) -> None:
+    ``time`` is the node's all the while; empty where its ``date`` prints something else.
+    """
+
+    def __init__(self, *pages: tuple[float, float], time: str = "6.0") -> None:
         super().__init__()
+        self.time = time
         self.pages = list(pages)
         self.reads = 0
 
     def _answer(self, argv: tuple[str, ...]) -> tuple[int, str]:
-        assert argv == METRICS_ARGV
+        assert argv == kube_proxy.TIMED_METRICS_ARGV
         queued, ended = self.pages[min(self.reads, len(self.pages) - 1)]
         self.reads += 1
         names = {"last_queued_timestamp_seconds": queued, "last_timestamp_seconds": ended}
         values = (f'{kube_proxy.SYNC}_{name}{{ip_family="IPv4"}} {value}\n' for name, value in names.items())
-        return 0, "".join(values) + f'{kube_proxy.SYNC}_last_timestamp_seconds{{ip_family="IPv6"}} 1\n'
+        return 0, f"{self.time}\n" + "".join(
+            values
+        ) + f'{kube_proxy.SYNC}_last_timestamp_seconds{{ip_family="IPv6"}} 1\n'
 
 
 @pytest.mark.parametrize(
@@ -183,6 +189,39 @@ def test_a_kube_proxy_is_idle_when_no_sync_is_to_come(
     proxies(nodes).wait_until_idle("a")
 
     assert nodes.reads >= least
+
+
+@pytest.mark.parametrize(
+    ("time", "is_idle"),
+    [
+        pytest.param("8.25", True, id="its last sync ended long ago"),
+        pytest.param("7.75", False, id="its last sync has just ended"),
+        pytest.param("8.%N", True, id="whole seconds"),
+        pytest.param("", False, id="its time is not known"),
+    ],
+)
+def test_a_kube_proxy_was_idle_before_it_was_asked(
+    time: str, monkeypatch: pytest.MonkeyPatch, *, is_idle: bool
+) -> None:
+    """Two seconds without a sync; changes that had just arrived have had time to ask for one."""
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    nodes = SyncingNodes((5.0, 6.0), time=time)
+    check = IdleCheck(lambda: nodes.run("a", kube_proxy.TIMED_METRICS_ARGV).stdout, quiet=2.0)
+
+    at_once = check()
+    now += kube_proxy.HANDLED_SECONDS
+
+    assert not at_once
+    assert check() is is_idle
+
+
+def test_what_a_kube_proxy_notices_by_itself_is_waited_for() -> None:
+    """That sync is in no metric before it has ended: the node's time is not asked for."""
+    nodes = FakeNodes()
+
+    assert not proxies(nodes).idle_check("a")()
+    assert nodes.commands == [METRICS_ARGV]
 
 
 def test_a_kube_proxy_that_does_not_write_a_change_is_never_idle() -> None:

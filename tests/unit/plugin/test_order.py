@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 def api_only(service_api: None, check: None) -> None: ...
 def of_nodes(nodes: None, check: None) -> None: ...
 def of_background(walk: None, check: None) -> None: ...
-def of_repair(nat_repair: None, check: None) -> None: ...
 def of_outage(restart: None, check: None) -> None: ...
 
 
@@ -34,16 +33,15 @@ def item(function: Callable[..., None], *markers: str) -> Any:
         pytest.param(item(of_background), Turn.BACKGROUND, id="in the background"),
         pytest.param(item(of_nodes, "expiry"), Turn.SHARED_WAIT, id="expiry"),
         pytest.param(item(of_outage, "disruptive"), Turn.DISRUPTIVE, id="outage"),
-        pytest.param(item(of_repair, "disruptive"), Turn.REPAIR, id="repair"),
     ],
 )
 def test_a_turn_follows_from_what_a_test_looks_at(test: Any, turn: Turn) -> None:
-    assert turn_of(test, waits_for_repair=False) is turn
-    assert turn_of(test, waits_for_repair=True) is turn
+    assert turn_of(test, shared_wait=False) is turn
+    assert turn_of(test, shared_wait=True) is turn
 
 
-def test_claims_about_the_api_alone_fill_the_wait_for_a_repair() -> None:
-    """They come first where no node is flushed."""
-    assert turn_of(item(api_only), waits_for_repair=False) is Turn.FIRST
-    assert turn_of(item(api_only), waits_for_repair=True) is Turn.MEANWHILE
-    assert Turn.DISRUPTIVE < Turn.MEANWHILE < Turn.REPAIR
+def test_claims_about_the_api_alone_fill_the_shared_wait() -> None:
+    """They come first where there is none."""
+    assert turn_of(item(api_only), shared_wait=False) is Turn.FIRST
+    assert turn_of(item(api_only), shared_wait=True) is Turn.MEANWHILE
+    assert Turn.BACKGROUND < Turn.MEANWHILE < Turn.SHARED_WAIT
