@@ -55,7 +55,7 @@ def test_a_patched_timeout_reaches_every_node_and_keeps_the_entries(
 ) -> None:
     """Operators patch timeouts on running Services; the patch must not unbind the clients that are there.
 
-    Preconditions: Services with ClientIP and 10800 seconds that have an affinity entry of a client.
+    Preconditions: Service ports with ClientIP and 10800 seconds that have an affinity entry of a client.
     Steps: patch timeoutSeconds to 30 in place; read the rules, and the lists or sets, of every node, and the rules
         again once the timeout has passed.
     Expected: every rcheck rule, or every set, has 30 seconds, on every node, both times; the client keeps its entry,
@@ -78,9 +78,9 @@ def test_a_patched_timeout_reaches_every_node_and_keeps_the_entries(
 def test_a_client_bound_before_a_patch_keeps_its_old_expiry(client: Client, expiry: Observations, check: Check) -> None:
     """A lowered timeout takes effect late: silent clients stay bound for the old timeout, up to a day.
 
-    Preconditions: 15 Services with ClientIP over three endpoints, each with one request sent before its timeout was
+    Preconditions: 15 Service ports with ClientIP over three endpoints, each with a request sent before its timeout was
         patched from 10800 to 30 seconds.
-    Steps: once 30 s have passed, read the sets of the client's node; send a request to each Service; read the sets
+    Steps: once 30 s have passed, read the sets of the client's node; send a request to each; read the sets
         again.
     Expected: every element is still there with more than 30 s left, and the endpoint that answered before answers
         again; after that every element has at most 30 s left.
@@ -101,7 +101,7 @@ def test_a_silent_client_stays_bound_until_just_before_the_timeout(
 ) -> None:
     """Sessions must last as long as configured; also the control for C24, where the same clients are free.
 
-    Preconditions: 6 Services with ClientIP, patched in place from 10800 to 30 seconds.
+    Preconditions: 6 Service ports with ClientIP, patched in place from 10800 to 30 seconds.
     Steps: a request to each; another 28 s later.
     Expected: the same endpoint answers, for every Service.
     """
@@ -125,7 +125,7 @@ def test_a_silent_client_is_free_just_after_the_timeout(
 ) -> None:
     """Affinity that never expires keeps clients on old pods for good, and load never spreads again.
 
-    Preconditions: 15 Services with ClientIP over three endpoints, patched in place from 10800 to 30 seconds.
+    Preconditions: 15 Service ports with ClientIP over three endpoints, patched in place from 10800 to 30 seconds.
     Steps: a request to each; another 31 s later.
     Expected: another endpoint answers for at least one Service; all stay by chance with probability 3 ** -15.
     """
@@ -147,7 +147,7 @@ def test_every_new_connection_renews_the_timeout(expiry: Observations, check: Ch
 
     The API speaks of a maximum time and does not say when it begins.
 
-    Preconditions: 6 Services with ClientIP, patched in place from 10800 to 30 seconds.
+    Preconditions: 6 Service ports with ClientIP, patched in place from 10800 to 30 seconds.
     Steps: a request to each; another 10 s later; another 31 s after the first.
     Expected: the same endpoint answers the last request, for every Service.
     """
@@ -169,7 +169,7 @@ def test_every_new_connection_renews_the_timeout(expiry: Observations, check: Ch
 def test_traffic_on_an_open_connection_does_not_renew_the_timeout(expiry: Observations, check: Check) -> None:
     """A long-lived connection does not keep its client bound: the next connection may reach another pod.
 
-    Preconditions: 15 Services with ClientIP over three endpoints, patched in place from 10800 to 30 seconds.
+    Preconditions: 15 Service ports with ClientIP over three endpoints, patched in place from 10800 to 30 seconds.
     Steps: a request to each on a connection that stays open; more requests on it for 22 s; a request on a new
         connection 31 s after the first.
     Expected: the entry of a list keeps its one stamp, or the element of a set its expiry, while data flows; for at
@@ -193,7 +193,7 @@ def test_traffic_on_an_open_connection_does_not_renew_the_timeout(expiry: Observ
 def test_an_expired_entry_stays_listed_but_binds_no_client(client: Client, expiry: Observations, check: Check) -> None:
     """Who reads /proc/net/xt_recent must compare stamps: an address in a list is not proof of affinity.
 
-    Preconditions: 15 Services with ClientIP over three endpoints, each with one request sent before its timeout was
+    Preconditions: 15 Service ports with ClientIP over three endpoints, each with a request sent before its timeout was
         patched from 10800 to 30 seconds.
     Steps: once 30 s have passed, read the lists of the client's node; then send a request to each.
     Expected: every entry is still listed, yet for at least one Service another endpoint answers; all stay by chance
@@ -216,7 +216,7 @@ def test_a_clients_element_leaves_its_set_when_the_timeout_has_passed(
 ) -> None:
     """Elements that never expire fill the set; once it is full, new clients are not bound at all.
 
-    Preconditions: 3 Services with ClientIP, patched in place from 10800 to 30 seconds.
+    Preconditions: 3 Service ports with ClientIP, patched in place from 10800 to 30 seconds.
     Steps: a request to each; read the sets of the client's node 20 s later, and once 30 s have passed.
     Expected: first one element of the client in one set of each Service, with the remainder of its 30 s left; then
         none.
@@ -235,7 +235,7 @@ def test_a_clients_element_leaves_its_set_when_the_timeout_has_passed(
 def test_a_service_left_at_10800_seconds_keeps_its_clients(expiry: Observations, check: Check) -> None:
     """Control for all claims about expiry: clients moved because of the timeout, not because of the waiting.
 
-    Preconditions: 6 Services with ClientIP and 10800 seconds.
+    Preconditions: 6 Service ports with ClientIP and 10800 seconds.
     Steps: a request to each; another 31 s later.
     Expected: the same endpoint answers, for every Service.
     """

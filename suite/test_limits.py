@@ -37,7 +37,7 @@ LONG = 3600.0
 def test_a_timeout_of_one_second_frees_a_client(short_timeouts: ShortTimeouts, check: Check) -> None:
     """One second is the shortest timeout of the API: a dataplane that polls expiry is wrong here first.
 
-    Preconditions: 15 Services with ClientIP and one second over three endpoints.
+    Preconditions: 15 Service ports with ClientIP and one second over three endpoints.
     Steps: a request to each; another 4 s later.
     Expected: for at least one Service another endpoint answers the second than the first; all stay by chance with
         probability 3 ** -15.
@@ -56,7 +56,7 @@ def test_a_timeout_of_one_second_frees_a_client(short_timeouts: ShortTimeouts, c
 def test_a_timeout_of_one_second_keeps_a_client_until_it_is_over(short_timeouts: ShortTimeouts, check: Check) -> None:
     """Control for C24d. The kernel counts ticks; a dataplane that counts whole seconds keeps such a client by chance.
 
-    Preconditions: 8 Services with ClientIP and one second over three endpoints.
+    Preconditions: 8 Service ports with ClientIP and one second over three endpoints.
     Steps: one after the other, a request to each, and another 0.4 s later.
     Expected: for every Service the endpoint of the first request answers the second.
     """
@@ -78,7 +78,7 @@ def test_lowering_the_timeout_frees_clients_that_were_silent_for_longer(
 ) -> None:
     """Operators lower the timeout to rebalance: the limit is in the rule, so it applies to existing entries at once.
 
-    Preconditions: 15 Services with ClientIP and 10800 seconds over three endpoints, each with one request sent.
+    Preconditions: 15 Service ports with ClientIP and 10800 seconds over three endpoints, each with one request sent.
     Steps: when more than 2 s have passed, patch timeoutSeconds to 2; send a request to each as soon as the node has
         followed.
     Expected: for at least one Service another endpoint answers; all stay by chance with probability 3 ** -15.
@@ -98,7 +98,7 @@ def test_lowering_the_timeout_frees_clients_that_were_silent_for_longer(
 def test_raising_the_timeout_keeps_clients_that_have_not_expired(short_timeouts: ShortTimeouts, check: Check) -> None:
     """Operators raise the timeout to keep sessions longer: it must apply to clients that are bound already.
 
-    Preconditions: 6 Services with ClientIP and 4 seconds, each with one request sent.
+    Preconditions: 6 Service ports with ClientIP and 4 seconds, each with one request sent.
     Steps: patch timeoutSeconds to 86400, the longest possible; when more than 4 s have passed since the request, send
         another to each.
     Expected: the endpoint of the first request answers, for every Service.

@@ -271,6 +271,10 @@ class ServiceState:
             health_check_node_port=int(spec.get("healthCheckNodePort") or 0) if has_health_check else 0,
         )
 
+    def by_port(self) -> tuple[ServiceState, ...]:
+        """Return a state for each port, with this port alone."""
+        return tuple(replace(self, ports=(port,)) for port in self.ports)
+
     @property
     def key(self) -> str:
         """``namespace/name``."""

@@ -142,7 +142,7 @@ def lifetime(trial: Trial) -> EntryLifetime:
         for gap, contact in zip(gaps, trial.contacts, strict=False)
     ]
     answers.append((probe, trial.probe.endpoint or NO_ANSWER))
-    return EntryLifetime(trial.service.name, tuple(answers), (last.high - last.low) / 2)
+    return EntryLifetime(trial.name, tuple(answers), (last.high - last.low) / 2)
 
 
 def lifelines(title: str, lifetimes: Sequence[EntryLifetime], timeout: float) -> str:

@@ -15,7 +15,7 @@ from session_affinity.scenarios.endpoint_changes.result import ScenarioResult
 from session_affinity.scenarios.expiry.shared_wait import ExpiredElements, SilentClients
 from session_affinity.scenarios.expiry.trials import TrialsSeen
 from session_affinity.testbed.testbed import SyncResult
-from session_affinity.traffic.answers import target
+from session_affinity.traffic.answers import targets as targets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -169,7 +169,7 @@ class _StepBuilder:
 
     def _answers(self, requests: RequestRound) -> tuple[Attachment, ...]:
         addressable = [service for service in self._services.values() if service.cluster_ips and service.ports]
-        names = {str(target(service)): service.name for service in addressable}
+        names = {str(target): service.name for service in addressable for target in targets_of(service)}
         targets = list(dict.fromkeys(str(answer.target) for answer in requests.answers))
         to = names.get(targets[0], targets[0]) if len(targets) == 1 else f"{len(targets)} Services"
         title = f"{len(requests.answers)} requests from {requests.pod} to {to}"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from session_affinity.cluster_objects.services import NO_AFFINITY, ServiceRequest
 from session_affinity.dataplane.model import CLIENT_IP
 from session_affinity.experiment import SPREAD_REQUESTS, STICKY_REQUESTS
+from session_affinity.testbed.testbed import POLL_SECONDS
 from session_affinity.traffic.answers import target
+from session_affinity.waiting import poll
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,8 +46,9 @@ class OnAndOff:
 class OffAndOn:
     """A Service created with ClientIP that was switched to None, then to ClientIP again.
 
-    ``created``, ``off`` and ``on`` are the waits for the nodes, with the affinity entries of the last two; ``specs``
-    are its specifications after the first and the last. ``bound`` is the client's node when the client had an entry.
+    ``created``, ``off`` and ``on`` are the waits for the nodes, with the affinity entries of the last two: ``off`` goes
+    on until no node has any, at most for the time of a sync. ``specs`` are its specifications after the first and the
+    last. ``bound`` is the client's node when the client had an entry.
     """
 
     service: ServiceState
@@ -105,7 +108,7 @@ def switch_off_and_on(testbed: Testbed) -> OffAndOn:
         bound = nodes.read_one(client.node)
         since = time.monotonic()
         plain = services.switch(service, NO_AFFINITY)
-        off = testbed.wait_for_sync(plain, since=since, with_entries=True)
+        off = _cleared(testbed, service, testbed.wait_for_sync(plain, since=since, with_entries=True))
         since = time.monotonic()
         again = services.switch(plain, CLIENT_IP)
         on = testbed.wait_for_sync(again, since=since, with_entries=True)
@@ -113,6 +116,23 @@ def switch_off_and_on(testbed: Testbed) -> OffAndOn:
         return OffAndOn(again, (first["spec"], last["spec"]), created, bound, off, on)
     finally:
         services.delete(service)
+
+
+def _cleared(testbed: Testbed, service: ServiceState, sync: SyncResult) -> SyncResult:
+    """Read nodes that still have lists or sets of a Service again, at most for the time of a sync; raises NodeError.
+
+    The kernel frees the rules of a table, and with them their lists, a moment after others took their place
+    (``__do_replace`` in net/ipv4/netfilter/ip_tables.c), and nothing reads both at once.
+    """
+    states = dict(sync.states)
+
+    def are_gone() -> bool:
+        left = [name for name, state in states.items() if testbed.backend.existing_stores(state, service)]
+        states.update({name: testbed.nodes.read_one(name) for name in left})
+        return not left
+
+    poll(are_gone, testbed.sync_seconds, pause=POLL_SECONDS)
+    return replace(sync, states=states)
 
 
 def create_without_rules(testbed: Testbed) -> ServicesWithoutRules:

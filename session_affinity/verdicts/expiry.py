@@ -16,7 +16,6 @@ from session_affinity.verdicts.verdict import Finding, Verdict, require_observed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from session_affinity.dataplane.model import ServiceState
     from session_affinity.scenarios.expiry.trials import Gap, Trial
 
 EARLIEST_SECONDS: Final = 4.0
@@ -79,7 +78,7 @@ def judge_kept(trials: Sequence[Trial], window: Window, *, since: Contact = Cont
     headline += f"{len(timely) - len(moved)} of {len(timely)} stayed"
     findings = tuple(
         Finding(
-            f"the client of {trial.service.name}",
+            f"the client of {trial.name}",
             f"answered by {trial.contacts[Contact.LAST].endpoint} again after {trial.silence(since)}",
             f"answered by {trial.probe.endpoint}",
         )
@@ -150,9 +149,7 @@ def judge_no_renewal_by_traffic(trials: Sequence[Trial], window: Window) -> Verd
     if free is not None:
         return Verdict(f"{free.headline}, after {requests} requests on open connections", service=free.service)
     findings = tuple(
-        Finding(
-            f"the client of {trial.service.name}", "an entry as its connection left it", "an entry renewed since then"
-        )
+        Finding(f"the client of {trial.name}", "an entry as its connection left it", "an entry renewed since then")
         for trial in renewed
     )
     headline = f"{len(renewed)} of {len(trials)} entries were renewed by {requests} requests on open connections"
@@ -164,9 +161,7 @@ def _require_contacts(trials: Sequence[Trial], since: Contact = Contact.LAST) ->
     require_observed(trials, "trials of the shared wait")
     for trial in trials:
         if not trial.failures:
-            require_observed(
-                trial.contacts[: since + 1], f"contacts of the client of {trial.service.name} before its probe"
-            )
+            require_observed(trial.contacts[: since + 1], f"contacts of the client of {trial.name} before its probe")
 
 
 def _failed(trials: Sequence[Trial]) -> Verdict | None:
@@ -174,8 +169,7 @@ def _failed(trials: Sequence[Trial]) -> Verdict | None:
     if not failed:
         return None
     findings = tuple(
-        Finding(f"the client of {trial.service.name}", "every request answered", trial.failures[0].error)
-        for trial in failed
+        Finding(f"the client of {trial.name}", "every request answered", trial.failures[0].error) for trial in failed
     )
     return Verdict(f"{len(failed)} of {len(trials)} clients got no answer", findings, failed[0].service)
 
@@ -202,8 +196,9 @@ def _chance(trials: Sequence[Trial]) -> float:
 
 
 def _records(trials: Sequence[Trial]) -> tuple[str, ...]:
-    def record(service: ServiceState, trial: Trial) -> str:
+    def record(trial: Trial) -> str:
         pods = ", ".join(str(answer.endpoint) for answer in trial.contacts)
-        return f"{service.name} {service.cluster_ips[0]}: {pods}; silent for {trial.silence()} before the last"
+        address = trial.service.cluster_ips[0]
+        return f"{trial.name} {address}: {pods}; silent for {trial.silence()} before the last"
 
-    return tuple(record(trial.service, trial) for trial in trials[:6])
+    return tuple(map(record, trials[:6]))

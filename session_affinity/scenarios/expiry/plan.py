@@ -1,7 +1,7 @@
-"""The groups of Services of the shared wait, and the moments of the requests to them.
+"""The groups of Service ports of the shared wait, and the moments of the requests to them.
 
-Each Service has its own rules, and each client its own affinity entries, so each pair is an independent trial. Moments
-are seconds after the first request.
+Each port has its own rules, and each client its own affinity entries, so each pair is an independent trial
+(``service_ports``). Moments are seconds after the first request.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ OPEN_ROUNDS: Final = 18
 
 
 class Group(StrEnum):
-    """The groups of Services; the comment says when requests are sent to them."""
+    """The groups of Service ports; the comment says when requests are sent to them."""
 
     KEPT = "kept"
     """At the start and just before the timeout."""
@@ -65,9 +65,9 @@ SIZES: Final[Mapping[Group, int]] = {
     Group.CONTROL: 6,
     Group.VANISHING: 3,
 }
-"""How many Services are created for a group. That of the second client uses those of ``EXPIRED``.
+"""How many ports a group has. That of the second client uses those of ``EXPIRED``.
 
-No other group shares Services: a check of a list removes an expired entry of another client (``--reap``).
+No other group shares ports: a check of a list removes an expired entry of another client (``--reap``).
 """
 
 _FIRST: Final = (Group.EXPIRED, Group.CONTROL, Group.SLIDING, Group.KEPT, Group.VANISHING)

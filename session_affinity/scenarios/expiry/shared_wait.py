@@ -9,15 +9,15 @@ import threading
 import time
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from session_affinity import recorder
-from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, ServiceRequest
-from session_affinity.dataplane.model import CLIENT_IP
+from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT
 from session_affinity.errors import CancelledError, ClusterError, NotReadyError
 from session_affinity.nodes.by_node import ByNode
 from session_affinity.scenarios.background import in_background
-from session_affinity.scenarios.expiry import plan
+from session_affinity.scenarios.expiry import plan, service_ports
 from session_affinity.scenarios.expiry.plan import Group
 from session_affinity.scenarios.expiry.trials import EntryReads, Trial, TrialsSeen, make_trial
 from session_affinity.traffic.answers import target
@@ -231,13 +231,14 @@ class SharedWait:
         self._begin("wait until the client's node has the Services")
         testbed.wait_for_client_sync(*_all(created), since=time.monotonic())
         self._begin("send the first requests to the Services whose timeout is patched")
-        patched = created.get(Group.PATCHED, ())
+        patched = service_ports.each_port(created.get(Group.PATCHED, ()))
         first = client.request(*map(target, patched)) if patched else None
         before = {client.node: testbed.nodes.read_one(client.node)} if reads else {}
 
         self._begin("patch the timeouts")
         services, sync = self._patch(created)
-        patch = TimeoutPatch(services[Group.PATCHED], before, sync) if reads else None
+        ports = {group: service_ports.each_port(members) for group, members in services.items()}
+        patch = TimeoutPatch(ports[Group.PATCHED], before, sync) if reads else None
         try:
             sync.require(*((client.node,) if reads else ()))
         except NotReadyError as error:
@@ -247,28 +248,28 @@ class SharedWait:
         second = self._second.result()
         self._begin("send requests at the moments of the plan")
         hz = testbed.hz(client.node) if reads else None
-        steps, during = self._follow(services, second, reads=reads)
+        steps, during = self._follow(ports, second, reads=reads)
         self._begin("read the nodes after the timeout")
         states: ByNode[NodeSnapshot] = testbed.nodes.read() if reads else ByNode({})
         after = states[client.node] if reads else None
         entry_reads = EntryReads(client.address, testbed.backend if reads else None, during, after, hz)
         trials: dict[Group, tuple[Trial, ...]] = {
             group: tuple(make_trial(service, steps[group], entry_reads) for service in members)
-            for group, members in services.items()
+            for group, members in ports.items()
             if group not in (Group.PATCHED, Group.VANISHING)
         }
         of_second = replace(entry_reads, address=second.address)
         trials[Group.OPEN] = tuple(
-            make_trial(service, steps[Group.OPEN], of_second) for service in services[Group.EXPIRED]
+            make_trial(service, steps[Group.OPEN], of_second) for service in ports[Group.EXPIRED]
         )
         silent = expired = None
         if first is not None and after is not None:
             # After the nodes were read, because a probe renews the entry.
             probes = client.request(*map(target, patched))
             probed = testbed.nodes.read_one(client.node) if self._entries_vanish else None
-            silent = SilentClients(services[Group.PATCHED], first, after, probes, probed)
+            silent = SilentClients(ports[Group.PATCHED], first, after, probes, probed)
         if Group.VANISHING in services and during is not None and after is not None:
-            expired = _expired_elements(services[Group.VANISHING], steps[Group.VANISHING], during, after)
+            expired = _expired_elements(ports[Group.VANISHING], steps[Group.VANISHING], during, after)
         if patch is not None:
             later = states.map(lambda _, state: testbed.differences(state, _all(services)))
             patch = replace(patch, later=later)
@@ -282,11 +283,12 @@ class SharedWait:
     def _create_services(self) -> dict[Group, tuple[ServiceState, ...]]:
         possible = {Group.PATCHED: self._testbed.reads_rules, Group.VANISHING: self._entries_vanish}
         groups = [group for group in plan.SIZES if possible.get(group, True)]
-        requests = [
-            ServiceRequest(str(group), CLIENT_IP, DEFAULT_TIMEOUT) for group in groups for _ in range(plan.SIZES[group])
-        ]
-        created = iter(self._testbed.services.create_all(requests))
-        return {group: tuple(next(created) for _ in range(plan.SIZES[group])) for group in groups}
+        requests = {
+            group: service_ports.requests(self._testbed, str(group), DEFAULT_TIMEOUT, plan.SIZES[group])
+            for group in groups
+        }
+        created = iter(self._testbed.services.create_all([each for several in requests.values() for each in several]))
+        return {group: tuple(islice(created, len(several))) for group, several in requests.items()}
 
     def _patch(
         self, created: Mapping[Group, Sequence[ServiceState]]

@@ -42,7 +42,9 @@ class Contact(IntEnum):
 
 @dataclass(frozen=True)
 class Trial:
-    """A Service and its client's contacts, which are the answers on new connections; the last one is the probe.
+    """A Service port and its client's contacts, which are the answers on new connections; the last one is the probe.
+
+    ``service`` has this port alone.
 
     ``reused`` is the number of requests on connections that were open already. ``stamps`` are those of the entry before
     the probe and ``probe_stamp`` is that of the probe, in jiffies of the node; None if the dataplane keeps no stamps,
@@ -58,6 +60,11 @@ class Trial:
     probe_stamp: int | None = None
     renewed: bool = False
     hz: int = 0
+
+    @property
+    def name(self) -> str:
+        """The name of the Service and the number of its port."""
+        return f"{self.service.name}:{self.service.ports[0].port}"
 
     @property
     def probe(self) -> Answer:
@@ -159,7 +166,7 @@ def _has_more_left(
 def table(trials: Sequence[Trial]) -> str:
     """Return the trials as CSV with a header: the endpoints that answered in turn, and the silence before the probe."""
     lines = (
-        f"{trial.service.name},{' '.join(str(answer.endpoint) for answer in trial.contacts)},{trial.reused},"
+        f"{trial.name},{' '.join(str(answer.endpoint) for answer in trial.contacts)},{trial.reused},"
         f"{'moved' if trial.moved else 'stayed'},{trial.silence().low:.2f},{trial.silence().high:.2f}"
         for trial in trials
     )

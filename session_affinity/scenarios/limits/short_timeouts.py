@@ -11,10 +11,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT, ServiceRequest
-from session_affinity.dataplane.model import CLIENT_IP
+from session_affinity.cluster_objects.services import DEFAULT_TIMEOUT
 from session_affinity.experiment import FREE_TRIALS
 from session_affinity.scenarios.background import in_background
+from session_affinity.scenarios.expiry import service_ports
+from session_affinity.scenarios.expiry.service_ports import each_port
 from session_affinity.scenarios.expiry.trials import EntryReads, Trial, make_trial
 from session_affinity.traffic.answers import target
 from session_affinity.traffic.schedule import ScheduledRequest
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
     from session_affinity.traffic.schedule import StepAnswers
 
 KEPT_TRIALS: Final = 6
-"""Services with a raised timeout, whose clients must be kept."""
+"""Ports of Services with a raised timeout, whose clients must be kept."""
 SECOND: Final = 1
 SOON_TRIALS: Final = 8
-"""Services with a timeout of one second whose second client must be kept."""
+"""Ports of Services with a timeout of one second whose second client must be kept."""
 SOON: Final = 0.4
 """How long a client that must be kept for a second is silent, in seconds."""
 OVER: Final = 4.0
@@ -67,22 +68,23 @@ def observe(testbed: Testbed, second: Client) -> ShortTimeouts:
     """
     client = testbed.client
     patches = testbed.reads_rules and testbed.backend.counts_connections
-    brief = [ServiceRequest("second", CLIENT_IP, SECOND)] * FREE_TRIALS
-    lowered = [ServiceRequest("lowered", CLIENT_IP, DEFAULT_TIMEOUT)] * (FREE_TRIALS if patches else 0)
-    raised = [ServiceRequest("raised", CLIENT_IP, RAISED_FROM)] * (KEPT_TRIALS if patches else 0)
+    brief = service_ports.requests(testbed, "second", SECOND, FREE_TRIALS)
+    lowered = service_ports.requests(testbed, "lowered", DEFAULT_TIMEOUT, FREE_TRIALS if patches else 0)
+    raised = service_ports.requests(testbed, "raised", RAISED_FROM, KEPT_TRIALS if patches else 0)
     since = time.monotonic()
     created = testbed.services.create_all([*brief, *lowered, *raised])
     rest = iter(created)
-    late, down = (list(itertools.islice(rest, size)) for size in (len(brief), len(lowered)))
-    up, soon = list(rest), late[:SOON_TRIALS]
+    late = each_port(itertools.islice(rest, len(brief)))
+    down, up = list(itertools.islice(rest, len(lowered))), list(rest)
+    soon = late[:SOON_TRIALS]
     try:
         testbed.wait_for_client_sync(*created, since=since)
         pairs_of_second: Future[tuple[StepAnswers, ...]] = Future()
         in_background("second client's requests", lambda: second.follow(list(_pairs(soon))), pairs_of_second)
-        first, over = client.follow([_step(0, [*down, *up, *late]), _step(OVER, late)])
+        first, over = client.follow([_step(0, [*each_port([*down, *up]), *late]), _step(OVER, late)])
         pairs = pairs_of_second.result()
-        kept = tuple(_trial(service, *pair) for service, pair in zip(soon, itertools.pairwise(pairs), strict=True))
-        free = tuple(_trial(service, first, over) for service in late)
+        kept = tuple(_trial(port, *pair) for port, pair in zip(soon, itertools.pairwise(pairs), strict=True))
+        free = tuple(_trial(port, first, over) for port in late)
         if not patches:
             return ShortTimeouts(kept, free)
         since = time.monotonic()
@@ -90,12 +92,13 @@ def observe(testbed: Testbed, second: Client) -> ShortTimeouts:
         up = testbed.services.patch_timeouts(up, RAISED_TO)
         sync = testbed.wait_for_sync(*down, *up, since=since, nodes=(client.node,))
         wait = max(first.began + RAISED_AT - client.uptime(), 0.0)
-        later = client.follow([_step(0, down), _step(wait, up)])
+        ports_down, ports_up = each_port(down), each_port(up)
+        later = client.follow([_step(0, ports_down), _step(wait, ports_up)])
         return ShortTimeouts(
             kept,
             free,
-            tuple(_trial(service, first, later[0]) for service in down),
-            tuple(_trial(service, first, later[1]) for service in up),
+            tuple(_trial(port, first, later[0]) for port in ports_down),
+            tuple(_trial(port, first, later[1]) for port in ports_up),
             sync,
         )
     finally:
@@ -103,19 +106,19 @@ def observe(testbed: Testbed, second: Client) -> ShortTimeouts:
             testbed.services.delete(service)
 
 
-def _pairs(services: Sequence[ServiceState]) -> Iterator[ScheduledRequest]:
-    """Yield requests, two to each Service: what those to many Services take is no silence of one.
+def _pairs(ports: Sequence[ServiceState]) -> Iterator[ScheduledRequest]:
+    """Yield requests, two to each port: what those to many ports take is no silence of one.
 
-    Each step but the first begins with the second request to a Service, and goes on with the first one to the next.
+    Each step but the first begins with the second request to a port, and goes on with the first one to the next.
     """
-    for number, pair in enumerate(itertools.pairwise([None, *services, None]), 1):
-        yield _step(number * SOON, [service for service in pair if service])
+    for number, pair in enumerate(itertools.pairwise([None, *ports, None]), 1):
+        yield _step(number * SOON, [port for port in pair if port])
 
 
-def _step(at: float, services: Sequence[ServiceState]) -> ScheduledRequest:
-    return ScheduledRequest(at, tuple(map(target, services)))
+def _step(at: float, ports: Sequence[ServiceState]) -> ScheduledRequest:
+    return ScheduledRequest(at, tuple(map(target, ports)))
 
 
-def _trial(service: ServiceState, *steps: StepAnswers) -> Trial:
+def _trial(port: ServiceState, *steps: StepAnswers) -> Trial:
     """Return a trial that has the client's clock only: nodes are not read between requests that follow so closely."""
-    return make_trial(service, steps, EntryReads(""))
+    return make_trial(port, steps, EntryReads(""))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from types import SimpleNamespace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from session_affinity.cluster_objects.services import NO_AFFINITY
 from session_affinity.dataplane.model import CLIENT_IP, ServicePort, ServiceState
 from session_affinity.errors import NotReadyError
+from session_affinity.scenarios import switches
 from session_affinity.scenarios.switches import create_without_rules, switch_off_and_on, switch_on_and_off
 
 if TYPE_CHECKING:
@@ -23,10 +23,12 @@ pytestmark = pytest.mark.unit
 PORTS = (ServicePort("web", "TCP", 9000),)
 
 
-class Sync(SimpleNamespace):
+@dataclass(frozen=True)
+class Sync:
     """The wait for a Service; its client's node is late where ``late`` says so."""
 
     late: bool
+    states: Mapping[str, str]
 
     def require(self, *_: str) -> Sync:
         if self.late:
@@ -37,10 +39,13 @@ class Sync(SimpleNamespace):
 class World:
     """A cluster that keeps a journal; the node is late with a Service in the state ``late``."""
 
+    sync_seconds = 5.0
+
     def __init__(self, late: str = "") -> None:
         self.journal: list[str] = []
         self.late = late
-        self.client = self.nodes = self.services = self
+        self.client = self.nodes = self.services = self.backend = self
+        self.with_lists: tuple[str, ...] = ()
         self.node = "home"
 
     def note(self, what: str, service: ServiceState) -> str:
@@ -78,7 +83,7 @@ class World:
     def wait_for_sync(self, service: ServiceState, *, since: float, with_entries: bool = False) -> Sync:
         assert since
         what = self.note("sync with entries" if with_entries else "sync", service)
-        return Sync(late=bool(self.late) and what.endswith(self.late))
+        return Sync(bool(self.late) and what.endswith(self.late), {"home": "as synced"})
 
     def wait_for_client_sync(self, service: ServiceState, *, since: float) -> None:
         self.wait_for_sync(service, since=since).require()
@@ -90,7 +95,11 @@ class World:
 
     def read_one(self, node: str) -> str:
         self.journal.append(f"read {node}")
-        return f"{node} with an entry"
+        return f"{node}, read {self.journal.count(f'read {node}')} times"
+
+    def existing_stores(self, state: str, service: ServiceState) -> tuple[str, ...]:
+        assert service.session_affinity == CLIENT_IP
+        return ("a list",) if state in self.with_lists else ()
 
 
 def on_and_off(world: Any) -> Any:
@@ -122,7 +131,35 @@ def test_a_bound_client_is_seen_before_the_switch_and_entries_after_each() -> No
         *("switch switched ClientIP", "sync with entries switched ClientIP", "delete switched"),
     ]
     assert seen.specs == (CLIENT_IP, CLIENT_IP)
-    assert seen.bound == "home with an entry"
+    assert seen.bound == "home, read 1 times"
+
+
+@pytest.mark.parametrize(
+    ("with_lists", "state"),
+    [
+        pytest.param((), "as synced", id="gone with the rules"),
+        pytest.param(("as synced", "home, read 2 times"), "home, read 3 times", id="gone a moment later"),
+    ],
+)
+def test_lists_may_go_a_moment_after_their_rules(
+    with_lists: tuple[str, ...], state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(switches, "POLL_SECONDS", 0.0)
+    world: Any = World()
+    world.with_lists = with_lists
+
+    assert switch_off_and_on(world).off.states == {"home": state}
+
+
+def test_lists_that_stay_are_read_for_the_time_of_a_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(switches, "POLL_SECONDS", 0.0)
+    world: Any = World()
+    world.existing_stores = lambda *_: ("a list",)
+    world.sync_seconds = 0.05
+
+    (state,) = switch_off_and_on(world).off.states.values()
+
+    assert str(state).startswith("home, read")
 
 
 def test_the_ordinary_service_is_created_after_those_without_rules() -> None:
