@@ -49,6 +49,15 @@ class EmbeddedNode:
         ]
         return ["nsenter", f"--target={self.process.pid}", *_NAMESPACES, "--wdns=/", "--", *environment, *command]
 
+    def shell_argv(self) -> list[str]:
+        """Return the command line of a shell on the node; raises NodeError when the node has ended."""
+        return self.argv(("sh",))
+
+    def limited(self, argv: Sequence[str], *, timeout: float) -> Sequence[str]:
+        """Return a command as it is: what runs in a shell on the node ends with the shell's process group."""
+        del timeout
+        return argv
+
     def run(self, argv: Sequence[str], *, timeout: float = 30.0, stdin: str | None = None) -> Completed:
         """Run a command in the node's namespaces; see ``nodes.node.Node``."""
         process = subprocess.Popen(

@@ -34,8 +34,18 @@ class KindNode:
 
         `timeout` runs on the node, because a command that the engine started does not end with the engine's client.
         """
-        limit = f"{int(timeout) + _MARGIN_SECONDS}"
-        return [self.program, "exec", *(("-i",) if stdin else ()), self.name, "timeout", "-s", "KILL", limit, *command]
+        return [
+            *(self.program, "exec", *(("-i",) if stdin else ()), self.name),
+            *self.limited(command, timeout=timeout),
+        ]
+
+    def shell_argv(self) -> list[str]:
+        """Return the command line of a shell on the node."""
+        return [self.program, "exec", "-i", self.name, "sh"]
+
+    def limited(self, argv: Sequence[str], *, timeout: float) -> list[str]:
+        """Return a command that ends one second after ``timeout`` seconds, also when the engine's client has ended."""
+        return ["timeout", "-s", "KILL", f"{int(timeout) + _MARGIN_SECONDS}", *argv]
 
     def run(self, argv: Sequence[str], *, timeout: float = 30.0, stdin: str | None = None) -> Completed:
         """Run a command in the node's namespaces (see ``nodes.node.Node``)."""
