@@ -33,9 +33,20 @@ _MOMENT: Final = re.compile(r"^@(?P<what>began|ended) (?P<uptime>\d+\.\d\d)$", r
 _BODY: Final = re.compile(r"^@body (?P<number>\d+)$", re.MULTILINE)
 
 
+class NotAtOnceError(TrafficError):
+    """Connections were not all open at the same time, or it is not certain that they were; ``answers`` are theirs."""
+
+    def __init__(self, what: str, answers: Answers) -> None:
+        super().__init__(what, next_step=SLOW_MACHINE)
+        self.answers = answers
+
+
 @dataclass(frozen=True)
 class SimultaneousAnswers:
-    """Answers over connections that were all open at the same time, and the duration of the whole round in seconds."""
+    """Answers over connections that were all open at the same time, and the duration of the whole round in seconds.
+
+    ``answers`` begin with those of rounds whose connections were not.
+    """
 
     answers: Answers
     seconds: float
@@ -51,7 +62,7 @@ def argv(target: Target, count: int, wait_seconds: float, timeouts: curl.Request
 
 
 def parse(text: str, count: int, wait_seconds: float) -> SimultaneousAnswers:
-    """Read the script's output; raises TrafficError if requests are missing or connections were not open at once."""
+    """Read the script's output; raises TrafficError if requests are missing, NotAtOnceError if they were too late."""
     moments = {moment["what"]: float(moment["uptime"]) for moment in _MOMENT.finditer(text)}
     bodies = _bodies(text)
     reports = [line.removeprefix(curl.MARK) for line in text.splitlines() if line.startswith(curl.MARK)]
@@ -67,7 +78,7 @@ def parse(text: str, count: int, wait_seconds: float) -> SimultaneousAnswers:
 
 
 def _require_at_once(answers: Answers, seconds: float, wait_seconds: float) -> None:
-    """Raise TrafficError unless the answers prove that all connections were open at the same time.
+    """Raise NotAtOnceError unless the answers prove that all connections were open at the same time.
 
     Nothing is required of failed requests: the judge finds them.
     """
@@ -78,9 +89,9 @@ def _require_at_once(answers: Answers, seconds: float, wait_seconds: float) -> N
             next_step="use traefik/whoami as the image of the endpoints, or a server that waits for ?wait=1s",
         )
     if not answers.failures and seconds >= 2 * wait_seconds:
-        raise TrafficError(
+        raise NotAtOnceError(
             f"{len(answers)} requests of {wait_seconds:g} s took {seconds:.2f} s: they were not all open at once",
-            next_step=SLOW_MACHINE,
+            answers,
         )
 
 

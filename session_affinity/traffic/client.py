@@ -14,6 +14,7 @@ from session_affinity.errors import TrafficError
 from session_affinity.kube import pod_state
 from session_affinity.traffic import at_once, curl, datagrams, flows, schedule
 from session_affinity.traffic import stream as streams
+from session_affinity.traffic.answers import Answers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,11 +22,14 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.model import Family
     from session_affinity.kube.api import Api
     from session_affinity.nodes.node import Completed
-    from session_affinity.traffic.answers import Answers, Target
+    from session_affinity.traffic.answers import Target
 
 CONTAINER: Final = "client"
 NO_PROGRAM: Final = (126, 127)
 """Exit codes of a shell: the program cannot be run, the program does not exist."""
+
+AT_ONCE_ROUNDS: Final = 3
+"""How often requests are sent at most until all of their connections were open at the same time."""
 
 
 class ClientId(NamedTuple):
@@ -104,16 +108,25 @@ class Client(Requester):
     def request_at_once(self, target: Target, count: int, wait_seconds: float = 1.0) -> at_once.SimultaneousAnswers:
         """Send requests over connections that are all open at the same time; raises TrafficError if they were not.
 
-        Endpoints answer each request after ``wait_seconds``, multiplied by the deadline scale.
+        Endpoints answer each request after ``wait_seconds``, multiplied by the deadline scale. A busy machine may take
+        longer to open all: then more are sent, up to ``AT_ONCE_ROUNDS`` times, to be answered after twice as long.
         """
-        wait = wait_seconds * self.deadlines.scale
-        argv = at_once.argv(target, count, wait, self.timeouts)
-        timeout = self.deadlines.exec_start + self.timeouts.total + wait
-        began = time.time()
-        simultaneous = at_once.parse(self._run(argv, timeout), count, wait)
-        round_ = recorder.RequestRound(self.pod, self.address, self.node, simultaneous.answers, "answers at once")
+        began, earlier = time.time(), Answers(())
+        for number in range(AT_ONCE_ROUNDS):
+            wait = wait_seconds * self.deadlines.scale * 2**number
+            argv = at_once.argv(target, count, wait, self.timeouts)
+            timeout = self.deadlines.exec_start + self.timeouts.total + wait
+            try:
+                last = at_once.parse(self._run(argv, timeout), count, wait)
+                break
+            except at_once.NotAtOnceError as error:
+                earlier += error.answers
+                if number == AT_ONCE_ROUNDS - 1:
+                    raise
+        answers = earlier + last.answers
+        round_ = recorder.RequestRound(self.pod, self.address, self.node, answers, "answers at once")
         recorder.record(round_, since=began)
-        return simultaneous
+        return replace(last, answers=answers)
 
     def follow(self, steps: Sequence[schedule.ScheduledRequest]) -> tuple[schedule.StepAnswers, ...]:
         """Send requests at scheduled moments, in one exec; raises TrafficError."""

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from session_affinity.errors import TrafficError
 from session_affinity.traffic import at_once, curl
 from session_affinity.traffic.answers import Target
+from session_affinity.traffic.client import Client
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 TARGET = Target("10.200.1.17", 9000)
@@ -100,3 +104,43 @@ def test_the_script_sorts_answers_into_files(tmp_path: Path) -> None:
     assert [answer.endpoint for answer in simultaneous.answers] == ["webpod2", "webpod1"]
     assert [file.name for file in tmp_path.iterdir()] == ["curl"]
     assert words[-1] == f"http://{TARGET}/?wait=1s&number=[1-2]"
+
+
+class Api:
+    """The API of a pod whose client prints one output after another; ``waits`` are how long it had endpoints wait."""
+
+    def __init__(self, *outputs: str) -> None:
+        self.outputs = list(outputs)
+        self.waits: list[str] = []
+
+    def run(self, _: str, __: str, argv: Sequence[str], **___: object) -> SimpleNamespace:
+        self.waits += re.findall(r"wait=(\w+)", argv[-1])
+        return SimpleNamespace(returncode=0, stdout=self.outputs.pop(0), stderr="")
+
+
+LATE = output(report(1), report(2), body(1, "webpod2"), body(2, "webpod1"), ended=102.5)
+"""The requests took 2.5 s."""
+
+
+def in_pod(api: Any) -> Client:
+    return Client(api, "default", "net-pod", "10.10.0.9", "worker")
+
+
+def test_connections_that_were_not_open_at_once_are_followed_by_more_that_wait_longer() -> None:
+    """The answers on the first ones count too: they are as good a proof against the cluster."""
+    reports = [report(number, seconds=2.01) for number in (1, 2)]
+    api = Api(LATE, output(*reports, body(1, "webpod1"), body(2, "webpod1"), ended=102.5))
+
+    seen = in_pod(api).request_at_once(TARGET, 2)
+
+    assert [answer.endpoint for answer in seen.answers] == ["webpod2", "webpod1", "webpod1", "webpod1"]
+    assert (seen.seconds, api.waits) == (2.5, ["1s", "2s"])
+
+
+def test_a_machine_that_is_never_fast_enough_is_an_error() -> None:
+    late = LATE.replace("@ended 102.50", "@ended 190.00").replace('"time_total": 1.01', '"time_total": 9.0')
+    api = Api(*[late] * 3)
+
+    with pytest.raises(TrafficError, match=r"2 requests of 4 s took 90.00 s: they were not all open at once"):
+        in_pod(api).request_at_once(TARGET, 2)
+    assert api.waits == ["1s", "2s", "4s"]
