@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import functools
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -31,7 +30,7 @@ _FILES: Final = ("ssl_ca_cert", "cert_file", "key_file")
 def new_client(kubeconfig: Path, context: str | None, configuration: Configuration | None = None) -> ApiClient:
     """Return a client for a context, or for the current one; raises what the library does for a wrong kubeconfig."""
     configuration = client_library.Configuration() if configuration is None else configuration
-    if sys.platform != "linux":
+    if not hasattr(os, "memfd_create"):
         client_library.load_kube_config(str(kubeconfig), context, configuration, persist_config=False)
         return client_library.ApiClient(configuration)
     with tempfile.TemporaryDirectory() as files:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import http.server
 import json
+import os
 import ssl
-import sys
 import tempfile
 import threading
 from typing import TYPE_CHECKING
@@ -101,7 +101,7 @@ def written(tmp_path: Path, authority: Authority, server: str, *, inline: bool, 
     return file
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="files in memory are of Linux")
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="this system has no files in memory")
 @pytest.mark.parametrize("token", ["", "secret"])
 def test_credentials_in_a_kubeconfig_are_not_written_to_disk(
     token: str, tmp_path: Path, authority: Authority, server: str, temporary: Path
@@ -115,7 +115,7 @@ def test_credentials_in_a_kubeconfig_are_not_written_to_disk(
     assert list(temporary.iterdir()) == []
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="files in memory are of Linux")
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="this system has no files in memory")
 @pytest.mark.parametrize("token", ["", "secret"])
 def test_a_websocket_has_the_same_credentials(
     token: str, tmp_path: Path, authority: Authority, server: str, temporary: Path
@@ -138,3 +138,14 @@ def test_files_that_a_kubeconfig_names_are_used(
 
     assert api.get(SERVICES, "svc", "default")["user"] == "someone"
     assert list(temporary.iterdir()) == []
+
+
+def test_without_files_in_memory_the_librarys_files_are_used(
+    tmp_path: Path, authority: Authority, server: str, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are removed when the process ends."""
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    api = Api(written(tmp_path, authority, server, inline=True), request_seconds=2)
+
+    assert api.get(SERVICES, "svc", "default")["user"] == "someone"
+    assert len(list(temporary.iterdir())) == 3
