@@ -12,12 +12,13 @@ import selectors
 import signal
 import subprocess
 import threading
+import time
 import weakref
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from session_affinity.errors import NodeError
 from session_affinity.kube.pod_exec import STDERR, STDOUT, ExecError
-from session_affinity.kube.pod_shell import LostConnectionError, PodShell
+from session_affinity.kube.pod_shell import MARK, LostConnectionError, PodShell
 from session_affinity.nodes.node import Completed, Node, shown_command
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 OPENING_SECONDS: Final = 10.0
 """How long a new shell has to run its first command."""
 _PIECE: Final = 1 << 20
+_LAST_LINE: Final = 80
 _CHANNELS: Final = (STDOUT, STDERR)
 
 
@@ -78,12 +80,22 @@ class ShellProcess:
         self._process.stdin.flush()
 
     def update(self, timeout: float) -> None:
-        """Wait for output, at most ``timeout`` seconds, and take what is there."""
-        for key, _ in self._selector.select(timeout):
-            piece = os.read(key.fd, _PIECE)
-            self._received[key.data].append(piece)
-            if not piece:
-                self._selector.unregister(key.fileobj)
+        """Take output until a command seems to have ended, at most for ``timeout`` seconds.
+
+        Programs write in pieces of a few kilobytes, so a caller that looked at each would spend more time than this.
+        """
+        until = time.monotonic() + timeout
+        while True:
+            for key, _ in self._selector.select(max(until - time.monotonic(), 0.0)):
+                piece = os.read(key.fd, _PIECE)
+                last = b"".join(self._received[key.data][-1:])[-_LAST_LINE:] + piece
+                self._received[key.data].append(piece)
+                if not piece:
+                    self._selector.unregister(key.fileobj)
+                if MARK in last[-_LAST_LINE:] or not self._selector.get_map():
+                    return
+            if time.monotonic() >= until:
+                return
 
     def read_channel(self, channel: int) -> bytes:
         """Return the output on standard output or standard error since the last call."""

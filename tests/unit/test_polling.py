@@ -23,6 +23,7 @@ ALLOWED: Final = {
     "session_affinity/nodes/nodes.py:_sample_after": "the distance between two samples of a clock is what is measured",
     "session_affinity/clusters/kind/cluster.py:_remaining_containers": "the engine does not report the last node",
     "session_affinity/clusters/kind/process.py:_read": "waits in select() for a program's output, at most that long",
+    "session_affinity/nodes/open_shells.py:update": "waits in select() for a command's output, at most that long",
     "session_affinity/clusters/embedded/node_init.py:_supervise": "the main loop of a node: it has no deadline",
 }
 """Functions that sleep, or loop with a clock, and why they may."""
