@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 MARK: Final = b"@@ended "
 _READ_SECONDS: Final = 0.5
-_LONGEST_LAST_LINE: Final = 80
+LONGEST_LAST_LINE: Final = 80
+"""How many bytes at the end of the output have all of the mark."""
 
 
 class LostConnectionError(ExecError):
@@ -144,4 +145,4 @@ def line(argv: Sequence[str], mark: str, stdin: str | None = None) -> str:
 
 def _has_ended(text: bytearray, mark: bytes) -> bool:
     """Whether the last line is complete and has the mark."""
-    return text.endswith(b"\n") and text[-_LONGEST_LAST_LINE:].rfind(b"\n" + mark) >= 0
+    return text.endswith(b"\n") and text[-LONGEST_LAST_LINE:].rfind(b"\n" + mark) >= 0

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from session_affinity.errors import NodeError
 from session_affinity.kube.pod_exec import STDERR, STDOUT, ExecError
-from session_affinity.kube.pod_shell import MARK, LostConnectionError, PodShell
+from session_affinity.kube.pod_shell import LONGEST_LAST_LINE, MARK, LostConnectionError, PodShell
 from session_affinity.nodes.node import Completed, Node, shown_command
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 OPENING_SECONDS: Final = 10.0
 """How long a new shell has to run its first command."""
 _PIECE: Final = 1 << 20
-_LAST_LINE: Final = 80
 _CHANNELS: Final = (STDOUT, STDERR)
 
 
@@ -88,11 +87,11 @@ class ShellProcess:
         while True:
             for key, _ in self._selector.select(max(until - time.monotonic(), 0.0)):
                 piece = os.read(key.fd, _PIECE)
-                last = b"".join(self._received[key.data][-1:])[-_LAST_LINE:] + piece
+                last = b"".join(self._received[key.data][-1:])[-LONGEST_LAST_LINE:] + piece
                 self._received[key.data].append(piece)
                 if not piece:
                     self._selector.unregister(key.fileobj)
-                if MARK in last[-_LAST_LINE:] or not self._selector.get_map():
+                if MARK in last[-LONGEST_LAST_LINE:] or not self._selector.get_map():
                     return
             if time.monotonic() >= until:
                 return
