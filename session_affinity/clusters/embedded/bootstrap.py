@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import urllib3
 
+from session_affinity.clusters.embedded import bootstrap_policy
 from session_affinity.clusters.embedded.node_program import ROLE_BINDING
 from session_affinity.errors import ClusterError
 from session_affinity.waiting import wait_until
@@ -54,11 +55,12 @@ class Bootstrap:
         self._http = urllib3.HTTPSConnectionPool("127.0.0.1", port, ssl_context=context, retries=False)
 
     def wait_for_api(self) -> None:
-        """Wait until the API server is ready."""
+        """Wait until the API server serves the cluster's programs."""
         self._wait("the API server to be ready", self._deadlines.embedded_api, self._api_state)
 
     def _api_state(self) -> str:
-        response = self._http.request("GET", "/readyz", timeout=self._deadlines.embedded_api_call)
+        path = bootstrap_policy.readiness_path(self._layout)
+        response = self._http.request("GET", path, timeout=self._deadlines.embedded_api_call)
         return "" if response.status == 200 else response.data.decode(errors="replace")[-300:]
 
     def create_nodes(self) -> None:
@@ -118,7 +120,11 @@ class Bootstrap:
         return response.status, response.data.decode(errors="replace")[-500:]
 
     def wait_for_nodes(self) -> None:
-        """Wait until every node is Ready and the default service account exists, without which no pod is admitted."""
+        """Wait until every node is Ready, and create the default service account, without which no pod is admitted.
+
+        kube-controller-manager would create it, a second later: it waits until the API server has compared the RBAC
+        rules.
+        """
         self._wait("all nodes to be Ready", self._deadlines.embedded_nodes, self._nodes_state)
         self._wait("the default service account", self._deadlines.embedded_nodes, self._account_state)
 
@@ -135,9 +141,9 @@ class Bootstrap:
         return "; ".join(not_ready)
 
     def _account_state(self) -> str:
-        path = "/api/v1/namespaces/default/serviceaccounts/default"
-        response = self._http.request("GET", path, timeout=self._deadlines.embedded_api_call)
-        return "" if response.status == 200 else f"status {response.status}"
+        body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+        status, text = self._send("POST", "/api/v1/namespaces/default/serviceaccounts", body, "application/json")
+        return "" if status in (201, 409) else f"status {status} {text}"
 
     def _wait(self, what: str, seconds: float, state: Callable[[], str]) -> None:
         last_state = ""

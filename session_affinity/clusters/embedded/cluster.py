@@ -240,9 +240,10 @@ class EphemeralCluster:
             with self._progress.step("certificates and configuration"):
                 self._state.create(nodes)
                 self._layout.write(self._state.layout)
+                # It makes the nodes meanwhile; their programs wait for their configuration.
+                self._start_supervisor(listener, lock)
                 write_configuration(self._layout, self._state, port)
             with self._progress.step("namespaces, cgroups and network"):
-                self._start_supervisor(listener, lock)
                 processes = self._wait_for_node_processes()
         bootstrap = Bootstrap(self._layout, self._state, port, self._require_started)
         with self._progress.step("API server start"):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from session_affinity.clusters.embedded import node_program, proxy_settings
+from session_affinity.clusters.embedded import bootstrap_policy, node_program, proxy_settings
 from session_affinity.clusters.embedded.cgroups import ClusterCgroups
 from session_affinity.clusters.embedded.layout import API_PORT, API_SERVICE, CLUSTER_DNS, ETCD_PORT, Layout, NodeLayout
 from session_affinity.clusters.embedded.process import Gate, Process
@@ -32,8 +33,16 @@ _ANYWHERE = {"IPv4": "0.0.0.0/0", "IPv6": "::/0"}
 
 def processes_of(layout: Layout, node: NodeLayout, state: StateDirectory) -> tuple[Process, ...]:
     """Return the programs that the node's first process starts, with the conditions of their start."""
-    on_every_node = _node_processes(layout, node, state)
-    return (*_control_plane_processes(layout, state), *on_every_node) if node.control_plane else on_every_node
+    processes = _node_processes(layout, node, state)
+    if node.control_plane:
+        processes = (*_control_plane_processes(layout, state), *processes)
+    configured = Gate("file", str(state.configured))
+    return tuple(replace(process, after=(configured, *process.after)) for process in processes)
+
+
+def _api_serves(layout: Layout, state: StateDirectory) -> Gate:
+    """The API server answers the requests of the cluster's programs."""
+    return replace(_api_ready(layout, state), path=bootstrap_policy.readiness_path(layout))
 
 
 def _api_ready(layout: Layout, state: StateDirectory) -> Gate:
@@ -102,6 +111,7 @@ def _control_plane_processes(layout: Layout, state: StateDirectory) -> tuple[Pro
             "--node-monitor-grace-period=5m",
             *_controllers(layout),
         ),
+        # When it finds an API server that is not ready it waits for a second.
         after=(_api_ready(layout, state),),
     )  # fmt: skip
     scheduler = Process(
@@ -110,7 +120,7 @@ def _control_plane_processes(layout: Layout, state: StateDirectory) -> tuple[Pro
             programs["kube-scheduler"], f"--kubeconfig={directory}/kube-scheduler.kubeconfig",
             "--bind-address=127.0.0.1", "--leader-elect=false", "--profiling=false",
         ),
-        after=(_api_ready(layout, state),),
+        after=(_api_serves(layout, state),),
     )  # fmt: skip
     return etcd, api_server, manager, scheduler
 
@@ -144,7 +154,7 @@ def _node_processes(layout: Layout, node: NodeLayout, state: StateDirectory) -> 
             programs["kubelet"], f"--config={directory}/kubelet.yaml", f"--kubeconfig={directory}/kubelet.kubeconfig",
             f"--hostname-override={node.name}", f"--node-ip={','.join(node.addresses)}", "--root-dir=/var/lib/kubelet",
         ),
-        after=(Gate("done", images.name), _api_ready(layout, state)),
+        after=(Gate("done", images.name), _api_serves(layout, state)),
     )  # fmt: skip
     return containerd, images, kubelet, *_dataplane_processes(layout, node, state)
 
@@ -154,7 +164,7 @@ def _dataplane_processes(layout: Layout, node: NodeLayout, state: StateDirectory
         yield Process(
             "kube-proxy",
             (layout.programs["kube-proxy"], f"--config={state.node(node.name)}/{_KUBE_PROXY}"),
-            after=(_api_ready(layout, state),),
+            after=(_api_serves(layout, state),),
             # One that has just started may panic, see F7 in docs/findings.md.
             restart_after_panic=True,
         )
@@ -164,7 +174,10 @@ def _dataplane_processes(layout: Layout, node: NodeLayout, state: StateDirectory
 
 
 def write_configuration(layout: Layout, state: StateDirectory, api_port: int) -> None:
-    """Write certificates, kubeconfigs and configuration files of all nodes; keys and kubeconfigs have mode 0600."""
+    """Write certificates, kubeconfigs and configuration files of all nodes; keys and kubeconfigs have mode 0600.
+
+    The programs start when the last one is written.
+    """
     _write_credentials(layout, state, api_port)
     for node in layout.nodes:
         directory = state.node(node.name)
@@ -180,6 +193,7 @@ def write_configuration(layout: Layout, state: StateDirectory, api_port: int) ->
             (directory / "cni").mkdir()
             _write_json(directory / "cni" / "10-pods.conflist", _cni(node))
         (directory / "containerd.toml").write_text(_containerd(layout, directory))
+    state.configured.touch()
 
 
 def _write_credentials(layout: Layout, state: StateDirectory, api_port: int) -> None:

@@ -56,7 +56,8 @@ class Layout:
     CNI configuration and routes to each other's pods. ``node_programs`` are the paths of the user's program by the role
     of the node that it runs on, ``control-plane`` and ``worker``; empty when there is none. ``proxy_settings`` are
     merged one after the other over kube-proxy's configuration, by node. ``iptables`` is the variant of iptables on the
-    nodes, empty for the machine's own.
+    nodes, empty for the machine's own. ``policy_file`` is for the RBAC rules that API servers of this version create
+    at their first start (see ``bootstrap_policy``); where ``policy_is_known`` it has them.
     """
 
     name: str
@@ -71,6 +72,8 @@ class Layout:
     node_programs: dict[str, str] = field(default_factory=dict)
     proxy_settings: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
     iptables: str = ""
+    policy_file: str = ""
+    policy_is_known: bool = False
 
     @property
     def deadlines(self) -> Deadlines:

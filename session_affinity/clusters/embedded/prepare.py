@@ -11,12 +11,14 @@ from session_affinity import versions
 from session_affinity.clusters.addresses import DEFAULT_IP_FAMILY, families_of
 from session_affinity.clusters.embedded import (
     binaries,
+    bootstrap_policy,
     images,
     iptables_variant,
     node_program,
     preflight,
     proxy_settings,
 )
+from session_affinity.clusters.embedded.binaries.cache import Cache
 from session_affinity.clusters.embedded.binaries.store import digest
 from session_affinity.clusters.embedded.layout import WORKERS, Layout, node_layouts
 from session_affinity.clusters.options import require_dataplane
@@ -102,6 +104,7 @@ def prepare(request: ClusterRequest, progress: Progress) -> PreparedCluster:
     facts |= {f"node program of {role}": f"{path}, sha256 {digest(Path(path))}" for role, path in node_programs.items()}
     if request.proxy_config is not None:
         facts["kube-proxy settings"] = f"from --proxy-config: {request.proxy_config}"
+    policy = Cache.of_user().bootstrap_policy(release)
     layout = Layout(
         name=request.name,
         kubernetes=release,
@@ -115,6 +118,8 @@ def prepare(request: ClusterRequest, progress: Progress) -> PreparedCluster:
         node_programs=node_programs,
         proxy_settings=settings,
         iptables=variant,
+        policy_file=str(policy),
+        policy_is_known=bool(bootstrap_policy.read(policy)),
     )
     return PreparedCluster(layout, facts)
 

@@ -23,14 +23,15 @@ PANIC_CODE = 2
 class Gate:
     """A condition that must hold before a process is started.
 
-    ``socket``: the unix socket ``target`` accepts connections. ``ready``: /readyz of the API server at ``target``
-    (host:port) answers 200; ``authority`` is the CA file of its certificate. ``done``: the process named ``target`` has
-    ended with exit code 0. ``file``: the file ``target`` exists.
+    ``socket``: the unix socket ``target`` accepts connections. ``ready``: the API server at ``target`` (host:port)
+    answers 200 to a request for ``path``; ``authority`` is the CA file of its certificate. ``done``: the process named
+    ``target`` has ended with exit code 0. ``file``: the file ``target`` exists.
     """
 
     kind: Literal["socket", "ready", "done", "file"]
     target: str
     authority: str = ""
+    path: str = "/readyz"
 
     def is_open(self, exit_codes: dict[str, int]) -> bool:
         """Whether the condition holds now; ``exit_codes`` are those of the node's processes that have ended."""
@@ -57,7 +58,7 @@ class Gate:
             host.strip("[]"), int(port), timeout=DEFAULTS.embedded_probe, context=context
         )
         try:
-            connection.request("GET", "/readyz")
+            connection.request("GET", self.path)
             return connection.getresponse().status == http.HTTPStatus.OK
         finally:
             connection.close()

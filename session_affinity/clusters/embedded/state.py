@@ -88,7 +88,8 @@ class StateDirectory:
     """The files of one cluster, in the directory ``NAME`` of ``states_root``.
 
     ``layout.json`` its layout; ``running.json`` its processes; ``facts.json``; ``kubeconfig``; ``pki/``;
-    ``objects-created``, empty, once its Node objects and RBAC rules exist;
+    ``configured``, empty, once all files of its programs exist; ``objects-created``, empty, once its Node objects and
+    RBAC rules exist;
     ``nodes/NODE/`` configuration and processes of a node; ``logs/supervisor.log`` and ``logs/NODE/``. Beside the
     directory is ``NAME.lock``, which every process of the cluster has locked.
     """
@@ -106,6 +107,7 @@ class StateDirectory:
         self.kubeconfig = self.root / "kubeconfig"
         self.pki = self.root / "pki"
         self.facts = self.root / "facts.json"
+        self.configured = self.root / "configured"
         self.objects_created = self.root / "objects-created"
         self.supervisor_log = self.root / "logs" / "supervisor.log"
         # Beside the directory, because the lock must outlive the directory that it protects.

@@ -3,6 +3,7 @@
     supervisor (host namespaces; listens on the host's loopback, owns the cgroups)
     +- first process (own PID, mount and network namespace; the bridge between the nodes)
        +- relay (in the control plane's network namespace)
+       +- bootstrap policy (there too, until the API server has its RBAC rules)
        +- one parent process per node
           +- the node's first process (see node_init)
              +- containerd, kubelet, kube-proxy, ...
@@ -28,7 +29,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from session_affinity.clusters.embedded import fabric, linux, relay
+from session_affinity.clusters.embedded import bootstrap_policy, fabric, linux, relay
 from session_affinity.clusters.embedded.cgroups import ClusterCgroups
 from session_affinity.clusters.embedded.configuration import processes_of
 from session_affinity.clusters.embedded.layout import API_PORT, Layout
@@ -151,7 +152,9 @@ class FirstProcess:
         for descriptor in wired.values():
             os.write(descriptor, b"1")
             os.close(descriptor)
-        self._start_relay(nodes[self._layout.control_plane.name])
+        control_plane = nodes[self._layout.control_plane.name]
+        self._start_relay(control_plane)
+        self._share_bootstrap_policy(control_plane)
         self._listener.close()
         os.write(pids, f"{json.dumps(nodes)}\n".encode())
         os.close(pids)
@@ -206,6 +209,16 @@ class FirstProcess:
             relay.serve(self._listener, address, API_PORT)
 
         _fork(run_relay)
+
+    def _share_bootstrap_policy(self, control_plane: int) -> None:
+        def share() -> None:
+            linux.die_with_parent()
+            linux.set_process_name("bootstrap policy")
+            linux.enter_network_namespace(control_plane)
+            self._listener.close()
+            bootstrap_policy.share(self._layout, self._state.pki)
+
+        _fork(share)
 
 
 def _host_pids(inner: dict[str, int], first: int) -> dict[str, int]:

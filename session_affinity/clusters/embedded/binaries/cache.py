@@ -36,7 +36,10 @@ _WRITE_ERRORS: Final = {
 
 @dataclass(frozen=True)
 class Cache:
-    """A directory shared by all runs of a user: programs, images, Go's caches and toolchains, locks and logs."""
+    """A directory shared by all runs of a user: programs, images, Go's caches and toolchains, locks and logs.
+
+    And what API servers create at their first start (see ``embedded.bootstrap_policy``).
+    """
 
     root: Path
 
@@ -51,6 +54,10 @@ class Cache:
     def entry(self, component: Component) -> Path:
         """Return the directory of an installed component."""
         return self.root / "bin" / component.name / component.version / component.arch
+
+    def bootstrap_policy(self, release: str) -> Path:
+        """Return the file for what API servers of a Kubernetes version create at their first start."""
+        return self.root / "bootstrap-policy" / f"{release}.json"
 
     @property
     def go(self) -> Path:

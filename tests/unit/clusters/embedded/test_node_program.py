@@ -99,7 +99,7 @@ def test_each_node_runs_the_program_of_its_role_and_no_kube_proxy(layout: Layout
 
 
 def test_the_program_starts_when_node_objects_and_rights_exist(layout: Layout, state: StateDirectory) -> None:
-    (gate,) = processes_of(layout, layout.nodes[1], state)[-1].after
+    _, gate = processes_of(layout, layout.nodes[1], state)[-1].after
 
     before = gate.is_open({})
     state.objects_created.touch()
