@@ -42,6 +42,9 @@ PROVIDERS_OF: Final = {
 }
 """The providers that take each option; an external cluster has its own settings, which are read from it."""
 
+NO_ACCESS: Final = "nothing runs on the nodes without --node-access agent: claims about nodes cannot be judged here"
+"""Why claims about the nodes of an external cluster are not judged."""
+
 LEGACY: Final = "legacy"
 IPTABLES_VARIANTS: Final = (LEGACY, "nft")
 """The variants of iptables, by the part of the kernel that keeps the rules, the preferred one first.
@@ -141,6 +144,16 @@ class ClusterOptions:
     outside_client: str | None = None
     failed: Callable[[], bool] = _not_failed
     results: Path = Path("results")
+
+    @property
+    def is_external(self) -> bool:
+        """Whether they select a cluster that runs already."""
+        return self.cluster == "external" or (self.cluster == "auto" and self.kubeconfig is not None)
+
+    @property
+    def lacks_node_access(self) -> bool:
+        """Whether they rule out claims about nodes."""
+        return self.is_external and self.node_access == "none"
 
     @property
     def given(self) -> tuple[str, ...]:

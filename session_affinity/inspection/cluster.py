@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from session_affinity import extras
 from session_affinity.clusters import choice
 from session_affinity.clusters.external import access, discovery, provider
+from session_affinity.clusters.options import NO_ACCESS
 from session_affinity.dataplane.proxy_config import ProxyConfigs
 from session_affinity.errors import ClusterError, SuiteError, UsageError
 from session_affinity.inspection.clock import provide_clock
@@ -52,7 +53,7 @@ def open_cluster(options: ClusterOptions, progress: Progress) -> Iterator[Inspec
 
     Raises UsageError when the options name none that runs, ClusterError when its API does not answer.
     """
-    if provider.is_asked_for(options):
+    if options.is_external:
         choice.check(options)
         with _external(options, progress) as cluster:
             yield cluster
@@ -69,7 +70,7 @@ def _external(options: ClusterOptions, progress: Progress) -> Iterator[Inspected
     api = Api(route.kubeconfig, context=route.context, request_seconds=options.deadlines.api_request)
     namespace = access.default_namespace(route) or DEFAULT_NAMESPACE
     with contextlib.ExitStack() as at_end:
-        agents, unread = None, [Unread(_NODES, discovery.NO_ACCESS)]
+        agents, unread = None, [Unread(_NODES, NO_ACCESS)]
         if options.node_access == "agent":
             try:
                 agents = at_end.enter_context(provider.open_agents(api, options, progress))

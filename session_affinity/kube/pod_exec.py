@@ -1,14 +1,8 @@
-"""Commands in pods, over the websocket of the API's exec subresource.
-
-``kubernetes.stream.stream`` is not used: it replaces a method of its ApiClient while it runs, returns partial output
-after a timeout, and reports neither exit codes nor lost connections reliably.
-"""
+"""Commands in pods, over the websocket of the API's exec subresource."""
 
 from __future__ import annotations
 
-import importlib.util
 import time
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,33 +22,6 @@ STDOUT, STDERR, STATUS = 1, 2, 3
 """The channels of the websocket."""
 CONNECTION_ERRORS: Final = (OSError, websocket.WebSocketException)
 """Raised when a websocket cannot be opened or its connection is lost; include TLS errors and timeouts."""
-
-_connect_timeout: ContextVar[float | None] = ContextVar("timeout of connecting, in seconds", default=None)
-
-
-class _BoundedWebSocket(websocket.WebSocket):
-    """A websocket with a timeout for connecting, for servers that accept a connection and send nothing."""
-
-    def connect(self, url: str, **options: Any) -> None:
-        super().connect(url, timeout=_connect_timeout.get(), **options)  # type: ignore[no-untyped-call]
-
-
-def _private_client() -> Any:
-    """Return a private copy of the client's websocket module that opens websockets with a connect timeout.
-
-    The client has no parameter for the connect timeout and does not use the default of the websocket library. The
-    module that other code imports stays unchanged.
-    """
-    spec = importlib.util.find_spec("kubernetes.stream.ws_client")
-    assert spec is not None
-    assert spec.loader is not None
-    module: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.WebSocket = _BoundedWebSocket
-    return module
-
-
-_ws_client: Any = _private_client()
 
 
 class ExecError(ClusterError):
@@ -138,11 +105,9 @@ def connect(client: ApiClient, command: PodCommand, timeout: float) -> Any:
     headers: dict[str, str] = {}
     client.update_params_for_auth(headers, [], ["BearerToken"], "", "GET", None)
     path = PODS.path(command.namespace, command.pod, "exec")
-    token = _connect_timeout.set(timeout)
+    from session_affinity.kube import websocket_client
+
     try:
-        url = _ws_client.get_websocket_url(f"{client.configuration.host}{path}", command.query())
-        return _ws_client.WSClient(client.configuration, url, headers, capture_all=False, binary=True)
+        return websocket_client.opened(client.configuration, path, command.query(), headers, timeout)
     except CONNECTION_ERRORS as error:
         raise ExecError(f"{command}: {error}", next_step=LOST_STEP) from error
-    finally:
-        _connect_timeout.reset(token)

@@ -10,7 +10,6 @@ import pytest
 
 from session_affinity import about
 from session_affinity.clusters.external.own_pod import SUITE_IMAGE
-from session_affinity.clusters.external.provider import is_asked_for
 from session_affinity.conformance import report as reports
 from session_affinity.conformance.differences import read_differences
 from session_affinity.conformance.exit_codes import NODE_CLAIMS, ExitCode, exit_code
@@ -203,9 +202,7 @@ class ResultCollector:
         if message == NOT_TO_BE_DISTURBED:
             return SkipReason.DISRUPTIVE
         options = cluster_options_of(self._config)
-        if message == ONLY_BEHAVIOUR or (
-            message == judgeable.nodes_not_judged and is_asked_for(options) and options.node_access == "none"
-        ):
+        if message == ONLY_BEHAVIOUR or (message == judgeable.nodes_not_judged and options.lacks_node_access):
             return SkipReason.NO_ACCESS
         return SkipReason.NOT_APPLICABLE
 
@@ -234,7 +231,7 @@ def _message(report: pytest.TestReport) -> str:
 
 def _access(config: pytest.Config) -> reports.RunAccess:
     options = cluster_options_of(config)
-    nodes = options.node_access if is_asked_for(options) else "own"
+    nodes = options.node_access if options.is_external else "own"
     location = "in-cluster" if options.kubeconfig == SERVICE_ACCOUNT else "outside"
     return reports.RunAccess(nodes, bool(config.getoption("--only-behaviour")), location)
 

@@ -16,7 +16,7 @@ import pytest
 from session_affinity.claims import BOTH_MODES, KnownBehaviour, Promise
 from session_affinity.claims.known_behaviour import known_behaviour
 from session_affinity.clusters.addresses import families_of
-from session_affinity.clusters.external.provider import is_asked_for, no_node_access
+from session_affinity.clusters.options import NO_ACCESS
 from session_affinity.dataplane.proxy_config import NO_KUBE_PROXY, UNKNOWN
 from session_affinity.plugin.claims import CATALOGUE, DUAL_STACK, claim_of
 from session_affinity.plugin.options import ONLY_BEHAVIOUR, cluster_options_of
@@ -87,7 +87,7 @@ def learn(config: pytest.Config, **facts: Any) -> None:
 def why_skipped(item: pytest.Item) -> str:
     """Return why a claim's test is skipped, by what is known so far; empty when it is judged."""
     judgeable = item.config.stash[JUDGEABLE]
-    if is_disruptive(item) and is_asked_for(cluster_options_of(item.config)):
+    if is_disruptive(item) and cluster_options_of(item.config).is_external:
         return NOT_TO_BE_DISTURBED
     if item.get_closest_marker(DUAL_STACK) and (reason := judgeable.why_single_stack()):
         return reason
@@ -129,7 +129,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[KNOWN_BEHAVIOURS] = {}
     config.stash[JUDGEABLE] = Judgeable(
         config.getoption("--proxy-mode", default=None) or "",
-        only_behaviour or no_node_access(cluster_options_of(config)),
+        only_behaviour or (NO_ACCESS if cluster_options_of(config).lacks_node_access else ""),
         families=families_of(families) if families else (),
     )
     claimed = [item for item in items if claim_of(item)]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from session_affinity.clusters.external.rule_settings import pods_past_local_policies, shown_by
+from session_affinity.clusters.options import NO_ACCESS
 from session_affinity.dataplane.chain_names import CLUSTER_CHAIN
 from session_affinity.dataplane.iptables.expected import MASQUERADE_CHAIN, SERVICES_CHAIN
 from session_affinity.dataplane.local_traffic import BRIDGE_INTERFACE, INTERFACE_NAME_PREFIX
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from session_affinity.nodes.node import Node
     from session_affinity.releases import Release
 
-NO_ACCESS: Final = "nothing runs on the nodes without --node-access agent: claims about nodes cannot be judged here"
 CONFIG_MAP: Final = "ConfigMap kube-system/kube-proxy"
 RULES: Final = "the rules on the nodes"
 

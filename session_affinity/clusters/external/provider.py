@@ -188,16 +188,6 @@ def _require_outside(named: str, kubeconfig: Path | None) -> None:
         )
 
 
-def is_asked_for(options: ClusterOptions) -> bool:
-    """Whether the options select a cluster that runs already."""
-    return options.cluster == "external" or (options.cluster == "auto" and options.kubeconfig is not None)
-
-
-def no_node_access(options: ClusterOptions) -> str:
-    """Return why the options rule out claims about nodes; empty when they do not."""
-    return discovery.NO_ACCESS if is_asked_for(options) and options.node_access == "none" else ""
-
-
 def images_for(options: ClusterOptions) -> tuple[str, ...]:
     """Return the images that a run with these options pulls, sorted; an embedded cluster builds its own instead."""
     objects: list[dict[str, Any]] = _sample_pods()

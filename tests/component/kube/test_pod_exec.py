@@ -12,7 +12,7 @@ import websocket
 from kubernetes.client.configuration import Configuration
 from kubernetes.stream import ws_client
 
-from session_affinity.kube import pod_exec
+from session_affinity.kube import pod_exec, websocket_client
 from session_affinity.kube.pod_exec import ExecError, PodCommand
 
 COMMAND = PodCommand("default", "net-pod", ("curl", "-s", "http://10.200.1.5:9000/?[1-3]"))
@@ -54,7 +54,7 @@ def client() -> Any:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, client: Any, connection: Connection) -> pod_exec.ExecResult:
-    monkeypatch.setattr(pod_exec._ws_client, "WSClient", lambda *_, **__: connection)
+    monkeypatch.setattr(websocket_client.client, "WSClient", lambda *_, **__: connection)
     return pod_exec.run(client, COMMAND, timeout=5, connect_seconds=5)
 
 
@@ -97,7 +97,7 @@ def test_a_refused_connection_is_an_error(monkeypatch: pytest.MonkeyPatch, clien
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError("Connection refused")
 
-    monkeypatch.setattr(pod_exec._ws_client, "WSClient", refuse)
+    monkeypatch.setattr(websocket_client.client, "WSClient", refuse)
     with pytest.raises(ExecError, match=r"default/net-pod: curl .*Connection refused"):
         pod_exec.run(client, COMMAND, timeout=5, connect_seconds=5)
 
@@ -132,11 +132,11 @@ def test_an_error_other_than_a_connection_error_is_raised_unchanged(
     def changed(*_: Any, **__: Any) -> None:
         raise TypeError("unexpected keyword argument")
 
-    monkeypatch.setattr(pod_exec._ws_client, "WSClient", changed)
+    monkeypatch.setattr(websocket_client.client, "WSClient", changed)
     with pytest.raises(TypeError):
         pod_exec.run(client, COMMAND, timeout=5, connect_seconds=5)
 
 
 def test_the_module_that_others_import_is_unchanged() -> None:
     assert ws_client.WebSocket is websocket.WebSocket
-    assert pod_exec._ws_client.WebSocket is not websocket.WebSocket
+    assert websocket_client.client.WebSocket is not websocket.WebSocket

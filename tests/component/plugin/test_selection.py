@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from session_affinity.clusters.external.discovery import NO_ACCESS
+from session_affinity.clusters.options import NO_ACCESS
 from session_affinity.plugin.options import ONLY_BEHAVIOUR
 from session_affinity.plugin.selection import NOT_TO_BE_DISTURBED
 from tests.component.plugin.conftest import run
