@@ -100,8 +100,8 @@ DEFECTS = (
     ),
     Defect(
         "nft: kube-proxy hangs before the patch",
-        # Fifty Services of the shared wait and more, a set for each of three endpoints.
-        stopped(once="timeout 3h", times=150),
+        # Twenty ports of the shared wait have the default timeout for longer, a set for each of three endpoints.
+        stopped(once="timeout 3h", times=60),
         fails={"C22": "10800"},
         passes=("C24",),
         shape=NFTABLES,

@@ -39,6 +39,9 @@ PROGRESS_SECONDS: Final = 0.25
 LEAST_SECONDS: Final = 1.0
 """How long ``result`` waits at least, even after the deadline."""
 
+_PATCHED_LATER: Final = (Group.PATCHED, Group.CONTROL)
+"""The groups of which the timeout is patched while they have affinity entries, or not at all."""
+
 UNREADABLE_STEP: Final = "check that the suite can read the nodes and that kube-proxy's mode is iptables or nftables"
 """The next step when a claim needs a node's state and the nodes were not read."""
 
@@ -146,6 +149,19 @@ class Observations:
         return self.expired
 
 
+@dataclass(frozen=True)
+class _Contacts:
+    """The first requests to Services whose timeout is patched after that, and the client's node before the patch.
+
+    ``others`` are the Services of the other groups.
+    """
+
+    services: tuple[ServiceState, ...]
+    others: tuple[ServiceState, ...]
+    first: Answers
+    before: Mapping[str, NodeSnapshot]
+
+
 class SharedWait:
     """One wait for the timeout of all groups: ``start`` it early, and get the ``result`` as late as possible.
 
@@ -224,35 +240,87 @@ class SharedWait:
             self._following.set()
 
     def _observations(self) -> Observations:
-        testbed, client = self._testbed, self._testbed.client
-        reads = testbed.reads_rules
         self._begin("create the Services")
         created = self._create_services()
-        self._begin("wait until the client's node has the Services")
-        testbed.wait_for_client_sync(*_all(created), since=time.monotonic())
-        self._begin("send the first requests to the Services whose timeout is patched")
-        patched = service_ports.each_port(created.get(Group.PATCHED, ()))
-        first = client.request(*map(target, patched)) if patched else None
-        before = {client.node: testbed.nodes.read_one(client.node)} if reads else {}
+        services, late = self._patch_most(created)
+        if not self._testbed.reads_rules:
+            return Observations(error=late) if late else self._followed(services, None)
+        if late:
+            # The other patch is judged all the same, where the node has what is not patched yet.
+            self._testbed.wait_for_client_sync(*_all(services, *_PATCHED_LATER), since=time.monotonic())
+        contacts = self._contact(services)
+        return Observations(self._patch(contacts), error=late) if late else self._followed(services, contacts)
 
+    def _patch_most(
+        self, created: Mapping[Group, tuple[ServiceState, ...]]
+    ) -> tuple[dict[Group, tuple[ServiceState, ...]], NotReadyError | None]:
+        """Patch the timeout of the groups that need no entries for it, and wait until the client's node has all groups.
+
+        Return the Services and what is late; None if nothing is.
+        """
+        testbed = self._testbed
+        if not testbed.reads_rules:
+            # What a dataplane makes of a change shows only in what clients see.
+            self._begin("wait until the client's node has the Services")
+            testbed.wait_for_client_sync(*_all(created), since=time.monotonic())
         self._begin("patch the timeouts")
-        services, sync = self._patch(created)
-        ports = {group: service_ports.each_port(members) for group, members in services.items()}
-        patch = TimeoutPatch(ports[Group.PATCHED], before, sync) if reads else None
+        since = time.monotonic()
+        services = {
+            group: members if group in _PATCHED_LATER else self._patched(members) for group, members in created.items()
+        }
+        self._begin("wait until the client's node has the timeouts")
+        node = testbed.client.node
+        sync = testbed.wait_for_sync(*_all(services), since=since, nodes=(node,))
         try:
-            sync.require(*((client.node,) if reads else ()))
+            sync.require(*((node,) if testbed.reads_rules else ()))
         except NotReadyError as error:
-            return Observations(patch, error=error)
+            return services, error
+        return services, None
 
+    def _contact(self, services: Mapping[Group, tuple[ServiceState, ...]]) -> _Contacts:
+        """Give the client an entry for each Service whose timeout is patched then."""
+        self._begin("send the first requests to the Services whose timeout is patched while they have entries")
+        client, patched = self._testbed.client, services[Group.PATCHED]
+        first = client.request(*map(target, service_ports.each_port(patched)))
+        before = {client.node: self._testbed.nodes.read_one(client.node)}
+        others = tuple(_all(services, *(group for group in services if group is not Group.PATCHED)))
+        return _Contacts(patched, others, first, before)
+
+    def _patch(self, contacts: _Contacts) -> TimeoutPatch:
+        """Patch the timeout of Services that have affinity entries, and wait until the nodes have synced it."""
+        since = time.monotonic()
+        patched = self._patched(contacts.services)
+        sync = self._testbed.wait_for_sync(*contacts.others, *patched, since=since, with_entries=True)
+        return TimeoutPatch(service_ports.each_port(patched), contacts.before, sync)
+
+    def _patched(self, services: Sequence[ServiceState]) -> tuple[ServiceState, ...]:
+        return tuple(self._testbed.services.patch_timeouts(services, plan.TIMEOUT_SECONDS))
+
+    def _followed(self, services: Mapping[Group, tuple[ServiceState, ...]], contacts: _Contacts | None) -> Observations:
+        """Send all requests of the plan, with the patch meanwhile, and read the nodes when the timeout is over."""
+        testbed, client = self._testbed, self._testbed.client
         self._begin("wait for the second client")
         second = self._second.result()
         self._begin("send requests at the moments of the plan")
-        hz = testbed.hz(client.node) if reads else None
-        steps, during = self._follow(ports, second, reads=reads)
+        hz = testbed.hz(client.node) if contacts else None
+        patching: Future[TimeoutPatch] = Future()
+
+        def begin_patch() -> None:
+            if contacts:
+                in_background("expiry-patch", lambda: self._patch(contacts), patching)
+
+        ports = {group: service_ports.each_port(members) for group, members in services.items()}
+        steps, during = self._follow(ports, second, begin_patch, reads=contacts is not None)
+        patch = patching.result() if contacts else None
+        try:
+            if patch:
+                patch.after.require(client.node)
+        except NotReadyError as error:
+            return Observations(patch, error=error)
         self._begin("read the nodes after the timeout")
-        states: ByNode[NodeSnapshot] = testbed.nodes.read() if reads else ByNode({})
-        after = states[client.node] if reads else None
-        entry_reads = EntryReads(client.address, testbed.backend if reads else None, during, after, hz)
+        states: ByNode[NodeSnapshot] = testbed.nodes.read() if contacts else ByNode({})
+        after = states[client.node] if contacts else None
+        entry_reads = EntryReads(client.address, testbed.backend if contacts else None, during, after, hz)
         trials: dict[Group, tuple[Trial, ...]] = {
             group: tuple(make_trial(service, steps[group], entry_reads) for service in members)
             for group, members in ports.items()
@@ -262,18 +330,22 @@ class SharedWait:
         trials[Group.OPEN] = tuple(
             make_trial(service, steps[Group.OPEN], of_second) for service in ports[Group.EXPIRED]
         )
-        silent = expired = None
-        if first is not None and after is not None:
-            # After the nodes were read, because a probe renews the entry.
-            probes = client.request(*map(target, patched))
-            probed = testbed.nodes.read_one(client.node) if self._entries_vanish else None
-            silent = SilentClients(ports[Group.PATCHED], first, after, probes, probed)
-        if Group.VANISHING in services and during is not None and after is not None:
+        expired = None
+        if Group.VANISHING in ports and during is not None and after is not None:
             expired = _expired_elements(ports[Group.VANISHING], steps[Group.VANISHING], during, after)
-        if patch is not None:
-            later = states.map(lambda _, state: testbed.differences(state, _all(services)))
-            patch = replace(patch, later=later)
+        silent = None
+        if contacts and patch and after is not None:
+            silent = self._silent(patch, contacts, after)
+            every = patch.after.services
+            patch = replace(patch, later=states.map(lambda _, state: testbed.differences(state, every)))
         return Observations(patch, trials, silent, expired, hz or 0)
+
+    def _silent(self, patch: TimeoutPatch, contacts: _Contacts, at_end: NodeSnapshot) -> SilentClients:
+        """Send the last requests to the Services whose timeout was patched: after the read, as they renew the entry."""
+        client = self._testbed.client
+        probes = client.request(*map(target, patch.services))
+        probed = self._testbed.nodes.read_one(client.node) if self._entries_vanish else None
+        return SilentClients(patch.services, contacts.first, at_end, probes, probed)
 
     @property
     def _entries_vanish(self) -> bool:
@@ -290,28 +362,18 @@ class SharedWait:
         created = iter(self._testbed.services.create_all([each for several in requests.values() for each in several]))
         return {group: tuple(islice(created, len(several))) for group, several in requests.items()}
 
-    def _patch(
-        self, created: Mapping[Group, Sequence[ServiceState]]
-    ) -> tuple[dict[Group, tuple[ServiceState, ...]], SyncResult]:
-        """Patch the timeout of all groups but the control, and wait until the nodes have synced it."""
-        since = time.monotonic()
-        services = {
-            group: tuple(
-                members
-                if group is Group.CONTROL
-                else self._testbed.services.patch_timeouts(members, plan.TIMEOUT_SECONDS)
-            )
-            for group, members in created.items()
-        }
-        return services, self._testbed.wait_for_sync(*_all(services), since=since, with_entries=True)
-
     def _follow(
-        self, services: Mapping[Group, Sequence[ServiceState]], second: Client, *, reads: bool
+        self,
+        services: Mapping[Group, Sequence[ServiceState]],
+        second: Client,
+        begun: Callable[[], object],
+        *,
+        reads: bool,
     ) -> tuple[dict[Group, list[StepAnswers]], NodeSnapshot | None]:
         """Run all schedules at the same time, and read the client's node before the timeout.
 
-        Others wait until the first requests are answered: what delayed these, and not the last ones too, would change
-        the silences.
+        ``begun`` is called, and others begin, when the first requests are answered: what delayed these, and not the
+        last ones too, would change the silences.
         """
         client = self._testbed.client
         targets = {group: [target(service) for service in members] for group, members in services.items()}
@@ -324,6 +386,7 @@ class SharedWait:
         running = [_run(1, client, later), *running]
         self._cancelled.wait(max(began + plan.OPENED_AFTER - time.monotonic(), 0.0))
         self._following.set()
+        begun()
         during = None
         if reads:
             self._cancelled.wait(max(began + plan.READ_AT - time.monotonic(), 0))
@@ -362,5 +425,6 @@ def _have_ended(running: Sequence[Future[Any]]) -> bool:
     return len(ended) == len(running) or any(future.exception() for future in ended)
 
 
-def _all(groups: Mapping[Group, Sequence[ServiceState]]) -> list[ServiceState]:
-    return [service for services in groups.values() for service in services]
+def _all(services: Mapping[Group, Sequence[ServiceState]], *groups: Group) -> list[ServiceState]:
+    """Return the Services of all groups, or of those that are named."""
+    return [service for group in groups or services for service in services.get(group, ())]
