@@ -33,6 +33,8 @@ class Deadlines:
     # Pods and Services.
     pods_ready: float = 60.0
     """Pods from their creation until they are Ready, pulling of images included."""
+    endpoints_reachable: float = 10.0
+    """Pods from being Ready until a client reaches all of them: a program may not listen yet."""
     endpoints: float = 15.0
     """A Service from its creation or change until its EndpointSlices are right."""
     default_service_account: float = 10.0

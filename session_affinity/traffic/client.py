@@ -128,11 +128,17 @@ class Client(Requester):
         recorder.record(round_, since=began)
         return replace(last, answers=answers)
 
-    def follow(self, steps: Sequence[schedule.ScheduledRequest]) -> tuple[schedule.StepAnswers, ...]:
-        """Send requests at scheduled moments, in one exec; raises TrafficError."""
+    def follow(
+        self, steps: Sequence[schedule.ScheduledRequest], *, start: float | None = None
+    ) -> tuple[schedule.StepAnswers, ...]:
+        """Send requests at scheduled moments, in one exec; raises TrafficError.
+
+        The moments count from ``start`` on the client's uptime, in seconds; None is when the command has started, which
+        takes seconds on a busy machine.
+        """
         last = max(step.at + step.requests / (step.per_second or 100) for step in steps)
         timeout = last + 2 * self.deadlines.exec_start + self.timeouts.total * 6
-        return schedule.parse(self._run(schedule.argv(steps, self.timeouts), timeout), steps)
+        return schedule.parse(self._run(schedule.argv(steps, self.timeouts, start), timeout), steps)
 
     def stream(self, target: Target) -> streams.Stream:
         """Start to send requests to a target, until ``Stream.stop``; raises ExecError."""

@@ -8,6 +8,7 @@ from session_affinity.errors import NotReadyError
 from session_affinity.kube.api import ApiError
 from session_affinity.kube.resources import NETWORK_POLICIES
 from session_affinity.traffic.answers import Target
+from session_affinity.waiting import poll
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,14 +19,20 @@ PORT: Final = 80
 
 
 def require_reachable(client: Client, addresses: Mapping[str, str]) -> None:
-    """Send a request to each endpoint's own address; raises NotReadyError with the endpoints that do not answer.
+    """Send requests to each endpoint's own address until all are answered.
 
-    ``addresses`` are the addresses of the endpoints, by pod.
+    ``addresses`` are the addresses of the endpoints, by pod. On a busy machine a pod is Ready before its program
+    listens. Raises NotReadyError with the endpoints that do not answer.
     """
     targets = {Target(address, PORT): pod for pod, address in addresses.items()}
-    answers = client.request(*targets)
-    failed = [f"{targets[answer.target]} at {answer.target}: {answer.error}" for answer in answers.failures]
-    if failed:
+    failed: list[str] = []
+
+    def all_answer() -> bool:
+        answers = client.request(*targets)
+        failed[:] = [f"{targets[answer.target]} at {answer.target}: {answer.error}" for answer in answers.failures]
+        return not failed
+
+    if not poll(all_answer, client.deadlines.endpoints_reachable, pause=0.2):
         raise NotReadyError(
             f"the client {client.pod} on {client.node} cannot reach endpoints at their own addresses, "
             f"so no claim about Services can be tested: {'; '.join(failed)}",

@@ -44,7 +44,7 @@ step() {
   uptime; printf '@step %s\n' "$up"
   { printf '\n'; curl "$@"; } | stamped
 }
-hundredths; start=$now
+hundredths; start=${1:-$now}; shift
 while [ $# -gt 0 ]; do
   at=$1 count=$2; shift 2
   wait_until "$(( start + at ))"
@@ -54,8 +54,8 @@ done
 uptime; printf '@end %s\n' "$up"
 """
 )
-"""Takes for each step: its moment in hundredths of a second after the start, the number of arguments for curl, and
-these arguments."""
+"""Takes the start in hundredths of a second of the uptime, empty for now, and for each step: its moment in hundredths
+of a second after the start, the number of arguments for curl, and these arguments."""
 
 _STEP = re.compile(r"^@(?:step|end) (?P<uptime>\d+\.\d\d)$", re.MULTILINE)
 
@@ -93,9 +93,9 @@ class StepAnswers:
     answers: Answers
 
 
-def argv(steps: Sequence[ScheduledRequest], timeouts: curl.RequestTimeouts) -> list[str]:
-    """Return the command that runs a schedule."""
-    words: list[str] = []
+def argv(steps: Sequence[ScheduledRequest], timeouts: curl.RequestTimeouts, start: float | None = None) -> list[str]:
+    """Return the command that runs a schedule; ``start`` is in seconds of the client's uptime, None for now."""
+    words = ["" if start is None else str(round(start * 100))]
     for step in steps:
         arguments = step.arguments(timeouts)
         words += [str(round(step.at * 100)), str(len(arguments)), *arguments]

@@ -381,9 +381,7 @@ class SharedWait:
         began = self._followed_since = time.monotonic()
         running = [_run(number, second, schedule.steps) for number, schedule in enumerate(open_ones, 2)]
         (first,) = client.follow(short.steps[:1])
-        elapsed = client.uptime() - first.began
-        later = [replace(step, at=max(step.at - elapsed, 0.0)) for step in short.steps[1:]]
-        running = [_run(1, client, later), *running]
+        running = [_run(1, client, short.steps[1:], start=first.began), *running]
         self._cancelled.wait(max(began + plan.OPENED_AFTER - time.monotonic(), 0.0))
         self._following.set()
         begun()
@@ -406,9 +404,11 @@ class SharedWait:
         return steps, during
 
 
-def _run(number: int, client: Client, steps: Sequence[ScheduledRequest]) -> Future[tuple[StepAnswers, ...]]:
+def _run(
+    number: int, client: Client, steps: Sequence[ScheduledRequest], *, start: float | None = None
+) -> Future[tuple[StepAnswers, ...]]:
     future: Future[tuple[StepAnswers, ...]] = Future()
-    in_background(f"expiry-schedule-{number}", lambda: client.follow(steps), future)
+    in_background(f"expiry-schedule-{number}", lambda: client.follow(steps, start=start), future)
     return future
 
 

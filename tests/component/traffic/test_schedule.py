@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,8 +52,10 @@ def pods() -> Iterator[list[Target]]:
         server.server_close()
 
 
-def run(steps: Sequence[ScheduledRequest]) -> tuple[schedule.StepAnswers, ...]:
-    done = subprocess.run(schedule.argv(steps, TIMEOUTS), capture_output=True, text=True, check=False, timeout=20)
+def run(steps: Sequence[ScheduledRequest], start: float | None = None) -> tuple[schedule.StepAnswers, ...]:
+    done = subprocess.run(
+        schedule.argv(steps, TIMEOUTS, start), capture_output=True, text=True, check=False, timeout=20
+    )
     assert not done.stderr
     return schedule.parse(done.stdout, steps)
 
@@ -66,6 +69,16 @@ def test_steps_run_at_their_moments(pods: list[Target]) -> None:
     assert [answer.endpoint for answer in first.answers] == ["webpod1", "webpod2", "webpod3"]
     (answer,) = second.answers
     assert (answer.endpoint, answer.connects) == ("webpod2", 1)
+
+
+@needs_curl
+def test_moments_count_from_a_given_start(pods: list[Target]) -> None:
+    uptime = float(Path("/proc/uptime").read_text().split()[0])
+
+    late, second = run([ScheduledRequest(0, (pods[0],)), ScheduledRequest(0.5, (pods[1],))], uptime - 0.2)
+
+    assert uptime <= late.began
+    assert 0.28 <= second.began - uptime < 1.5
 
 
 @needs_curl
@@ -101,8 +114,9 @@ def test_arguments_are_data_and_never_program_text() -> None:
     words = schedule.argv([ScheduledRequest(1.5, (Target("10.200.1.5", 9000),))], TIMEOUTS)
 
     assert words[:4] == ["sh", "-c", schedule.SCRIPT, "schedule"]
-    assert words[4] == "150"
-    assert int(words[5]) == len(words) - 6
+    assert words[4:6] == ["", "150"]
+    assert int(words[6]) == len(words) - 7
+    assert schedule.argv([], TIMEOUTS, 12.345)[4:] == ["1234"]
 
 
 def test_a_missing_step_is_an_error() -> None:
