@@ -38,7 +38,7 @@ def test_a_timeout_of_one_second_frees_a_client(short_timeouts: ShortTimeouts, c
     """One second is the shortest timeout of the API: a dataplane that polls expiry is wrong here first.
 
     Preconditions: 15 Service ports with ClientIP and one second over three endpoints.
-    Steps: a request to each; another 4 s later.
+    Steps: a request to each; another 2 s after the last of the answers.
     Expected: for at least one Service another endpoint answers the second than the first; all stay by chance with
         probability 3 ** -15.
     """

@@ -84,6 +84,9 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
         assert found is not None
         standing = Standing(found)
         standing.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(SERVICE_CIDR))
+        # kube-controller-manager may start after the nodes; without its finalizer the range would be gone at once.
+        finalizer = "--for=jsonpath={.metadata.finalizers[0]}=networking.k8s.io/service-cidr-finalizer"
+        standing.kubectl("wait", "servicecidr/kubernetes", finalizer, "--timeout=30s")
         standing.kubectl("delete", "servicecidr", "kubernetes", "--wait=false")
         standing.kubectl("wait", "servicecidr/kubernetes", "--for=condition=Ready=False", "--timeout=30s")
         standing.kubectl("apply", "-f", "-", stdin=services_of_others(GIVEN_OUT - FREE, "other"))
