@@ -51,6 +51,11 @@ def readiness_path(layout: Layout) -> str:
     return "/readyz" + ("?" + "&".join(f"exclude={check}" for check in _CHECKS) if layout.policy_is_known else "")
 
 
+def ready_gate(layout: Layout, pki: Path) -> Gate:
+    """Return the gate that opens when the API server has created them, and is ready in all else."""
+    return Gate("ready", host_port(layout.control_plane.address, API_PORT), str(pki / "ca.crt"))
+
+
 def read(file: Path) -> Objects:
     """Return the objects in a file; empty where there is no such file, or one that cannot be used."""
     try:
@@ -147,7 +152,7 @@ def share(layout: Layout, pki: Path) -> None:
         wait_until(etcd.answers, seconds, what=f"etcd of cluster {layout.name}", pause=0.02)
         etcd.create(read(file))
         return
-    ready = Gate("ready", host_port(layout.control_plane.address, API_PORT), str(pki / "ca.crt"))
+    ready = ready_gate(layout, pki)
     what = f"the API server of cluster {layout.name} to be ready"
     wait_until(lambda: ready.is_open({}), seconds, what=what, pause=0.2)
     write(file, etcd.objects())

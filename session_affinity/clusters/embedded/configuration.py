@@ -42,11 +42,7 @@ def processes_of(layout: Layout, node: NodeLayout, state: StateDirectory) -> tup
 
 def _api_serves(layout: Layout, state: StateDirectory) -> Gate:
     """The API server answers the requests of the cluster's programs."""
-    return replace(_api_ready(layout, state), path=bootstrap_policy.readiness_path(layout))
-
-
-def _api_ready(layout: Layout, state: StateDirectory) -> Gate:
-    return Gate("ready", host_port(layout.control_plane.address, API_PORT), str(state.pki / "ca.crt"))
+    return replace(bootstrap_policy.ready_gate(layout, state.pki), path=bootstrap_policy.readiness_path(layout))
 
 
 def _control_plane_processes(layout: Layout, state: StateDirectory) -> tuple[Process, ...]:
@@ -112,7 +108,7 @@ def _control_plane_processes(layout: Layout, state: StateDirectory) -> tuple[Pro
             *_controllers(layout),
         ),
         # When it finds an API server that is not ready it waits for a second.
-        after=(_api_ready(layout, state),),
+        after=(bootstrap_policy.ready_gate(layout, state.pki),),
     )  # fmt: skip
     scheduler = Process(
         "kube-scheduler",
