@@ -92,6 +92,12 @@ class Standing:
         digest = hashlib.sha256(self.cluster.kubeconfig.read_bytes()).hexdigest()
         return self.kubectl("get", EVERYTHING, "-A", "-o", "name"), digest
 
+    def wait_for_controllers(self) -> None:
+        """Wait until kube-controller-manager, which starts last, has created what it creates in every namespace."""
+        for namespace in self.kubectl("get", "namespaces", "-o", "name").split():
+            options = (f"--namespace={namespace.partition('/')[2]}", "--for=create", "--timeout=50s")
+            self.kubectl("wait", *options, "configmap/kube-root-ca.crt", "serviceaccount/default")
+
     def start(self, *arguments: str, claims: str = CLAIMS) -> subprocess.Popen[str]:
         """Begin a run of the suite in a checkout."""
         options = ("--cluster=external", *self.options, "-p", "no:cacheprovider")
@@ -131,7 +137,9 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
         assert subprocess.run(argv, cwd=ROOT, check=False).returncode == 0
         found = clusters.find(NAME)
         assert found is not None
-        yield Standing(found)
+        standing = Standing(found)
+        standing.wait_for_controllers()
+        yield standing
         clusters.down(NAME)
 
 
