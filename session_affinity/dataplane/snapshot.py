@@ -6,8 +6,8 @@ begin with a line of their own, so that a section that could not be read differs
 
 from __future__ import annotations
 
+import functools
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -33,7 +33,6 @@ READS: Final = 10
 """How often rules are read that change while they are read."""
 _MARK: Final = "@@affinity "
 _SERVICES_CHAIN: Final = "KUBE-SERVICES"
-_CHAIN: Final = re.compile(r"\n:(\S+)")
 
 _WORDS: Final = r"""
 say() { printf '@@affinity %s\n' "$*"; }
@@ -283,7 +282,8 @@ def is_torn(stdout: str) -> bool:
     """Return whether the rules that a command of this module printed have a chain twice in one table."""
     _, rules = _rules(_sections(stdout))
     # A table begins with its chains: the rules after them need not be searched.
-    by_table = (_CHAIN.findall(table.partition("\n-")[0]) for table in rules.split("\n*"))
+    printed = (table.partition("\n-")[0].split("\n") for table in rules.split("\n*"))
+    by_table = ([line for line in lines if line.startswith(":")] for lines in printed)
     return any(len(chains) != len(set(chains)) for chains in by_table)
 
 
@@ -303,17 +303,19 @@ def parse_rules(node: str, stdout: str) -> NodeSnapshot:
     return replace(parse(node, stdout), lists=_NotRead(), rules_only=True)
 
 
-def _sections(stdout: str) -> dict[str, tuple[str, str]]:
+# Cached: what a command printed is looked at twice, and hashed once.
+@functools.lru_cache(maxsize=8)
+def _sections(stdout: str) -> Mapping[str, tuple[str, str]]:
     """Return the words after each section's name, and its text; a note has its whole line as the name.
 
     So has the output of a save program, of which the last counts.
     """
-    sections = {}
+    sections: dict[str, tuple[str, str]] = {}
     for piece in f"\n{stdout}".split(f"\n{_MARK}")[1:]:
         head, _, text = piece.partition("\n")
         name, _, words = head.partition(" ")
         sections[head if name in ("missing", "failed", "rules") else name] = (words, text)
-    return sections
+    return MappingProxyType(sections)
 
 
 def _rules(sections: Mapping[str, tuple[str, str]]) -> tuple[str, str]:

@@ -32,7 +32,7 @@ from session_affinity.dataplane.iptables.expected import (
     port_chains,
     shared_rules,
 )
-from session_affinity.dataplane.iptables.index import Destination, RuleIndex, chain_in, destination, index_of
+from session_affinity.dataplane.iptables.index import RuleIndex, chain_in, index_of
 from session_affinity.dataplane.iptables.save import Match, network
 from session_affinity.dataplane.pairing import (
     OUTSIDE_ORDER,
@@ -46,7 +46,7 @@ from session_affinity.dataplane.pairing import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from session_affinity.dataplane.iptables.save import Option, Rule, Ruleset
+    from session_affinity.dataplane.iptables.save import Destination, Option, Rule, Ruleset
     from session_affinity.dataplane.model import ServiceState
     from session_affinity.dataplane.proxy_config import ProxyConfig
 
@@ -138,7 +138,7 @@ class _EntriesOfOthers:
 
 
 def _entry_key(table: str, rule: Rule) -> tuple[str, str, Destination, str]:
-    return table, rule.chain, destination(rule), rule.target
+    return table, rule.chain, rule.destination, rule.target
 
 
 def shared_differences(node: str, proxy: ProxyConfig, ruleset: Ruleset) -> Iterator[Difference]:
@@ -248,8 +248,8 @@ class _RulesetComparison:
         pairs, missing, surplus = pair_rules(
             wanted,
             [rule for rule in seen if not self._is_for_loopback(rule)],
-            lambda rule: (*destination(rule), rule.target),
-            destination,
+            lambda rule: (*rule.destination, rule.target),
+            lambda rule: rule.destination,
             lambda rule: rule.target,
         )
         for difference in self._paired_and_missing(pairs, missing):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from base64 import b32encode
 from collections import defaultdict
 from dataclasses import dataclass
@@ -20,15 +19,14 @@ from session_affinity.dataplane.iptables.expected import (
     PROXY_FIREWALL_CHAIN,
     SERVICES_CHAIN,
 )
-from session_affinity.dataplane.iptables.save import Rule, network
+from session_affinity.dataplane.iptables.save import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from session_affinity.dataplane.iptables.save import Ruleset
+    from session_affinity.dataplane.iptables.save import Destination, Ruleset
     from session_affinity.dataplane.model import ServiceState
 
-_COMMENT = re.compile(r' -m comment --comment "?([^"\s]+)')
 _SERVICE_CHAINS = (
     chain_names.CLUSTER_CHAIN,
     chain_names.LOCAL_CHAIN,
@@ -36,20 +34,6 @@ _SERVICE_CHAINS = (
     chain_names.FIREWALL_CHAIN,
 )
 _REFUSALS = ("REJECT", "DROP")
-Destination = tuple[str, str, str]
-"""The destination address, protocol and port of a rule; empty where it matches none."""
-
-
-def destination(rule: Rule) -> Destination:
-    """Return the destination address, protocol and port that a rule matches; empty where it matches none."""
-    return _destination(rule.body)
-
-
-# Cached, as is what a rule may be: every reading has the same rules in shared chains, but for a few.
-@lru_cache(maxsize=1 << 15)
-def _destination(body: str) -> Destination:
-    rule = Rule("", 0, body)
-    return network(rule.value("-d") or ""), rule.value("-p") or "", rule.value("--dport") or ""
 
 
 def chain_in(table: str, chain: str) -> str:
@@ -72,18 +56,6 @@ class RuleIndex:
     ruleset: Ruleset
 
     @cached_property
-    def _shared(self) -> tuple[Mapping[tuple[str, str, Destination], list[Rule]], Mapping[tuple[str, str], list[Rule]]]:
-        by_destination: dict[tuple[str, str, Destination], list[Rule]] = defaultdict(list)
-        by_target: dict[tuple[str, str], list[Rule]] = defaultdict(list)
-        for table, chains in ((NAT, ENTRY_CHAINS), (FILTER, FILTER_CHAINS)):
-            for chain in chains:
-                for rule in self.ruleset.rules(chain, table):
-                    by_destination[table, chain, destination(rule)].append(rule)
-                    if table == NAT:
-                        by_target[chain, rule.target].append(rule)
-        return by_destination, by_target
-
-    @cached_property
     def foreign(self) -> tuple[tuple[str, Rule], ...]:
         """The rules in shared chains, each with its table, that kube-proxy writes for no Service whatever.
 
@@ -102,9 +74,11 @@ class RuleIndex:
         self, table: str, chain: str, destinations: Iterable[Destination], targets: Iterable[str] = ()
     ) -> list[Rule]:
         """Return the rules of a shared chain that match one of the destinations or lead to one of the targets."""
-        by_destination, by_target = self._shared
-        rules = {rule.number: rule for key in destinations for rule in by_destination.get((table, chain, key), ())} | {
-            rule.number: rule for target in targets for rule in by_target.get((chain, target), ())
+        found = self.ruleset.chain(chain, table)
+        if found is None:
+            return []
+        rules = {rule.number: rule for key in destinations for rule in found.by_destination.get(key, ())} | {
+            rule.number: rule for target in targets for rule in found.by_target.get(target, ())
         }
         return [rules[number] for number in sorted(rules)]
 
@@ -124,7 +98,8 @@ class RuleIndex:
         found: set[str] = set()
         ahead = [*ENTRY_CHAINS]
         while ahead:
-            targets = {rule.target for rule in self.ruleset.rules(ahead.pop())} - found
+            chain = self.ruleset.chain(ahead.pop())
+            targets = set(chain.by_target if chain else ()) - found
             found |= targets
             ahead += targets
         return frozenset(found)
@@ -171,8 +146,7 @@ class RuleIndex:
         """The DNAT targets of the KUBE-SEP chains by the Service in their comments, empty where they have none."""
         by_service: dict[str, dict[str, str]] = defaultdict(dict)
         for chain, at in self.endpoint_targets.items():
-            comment = _COMMENT.search(self.ruleset.rules(chain)[0].body)
-            by_service[comment[1].partition(":")[0] if comment else ""][chain] = at
+            by_service[self.ruleset.chains()[chain].service][chain] = at
         return by_service
 
 

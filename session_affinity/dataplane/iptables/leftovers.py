@@ -17,13 +17,13 @@ from session_affinity.dataplane.iptables.expected import (
     SERVICES_CHAIN,
     expected,
 )
-from session_affinity.dataplane.iptables.index import Destination, chain_in, destination, index_of
+from session_affinity.dataplane.iptables.index import chain_in, index_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from session_affinity.dataplane.iptables.expected import ExpectedChains
-    from session_affinity.dataplane.iptables.save import Rule, Ruleset
+    from session_affinity.dataplane.iptables.save import Destination, Rule, Ruleset
     from session_affinity.dataplane.model import ServiceState
     from session_affinity.dataplane.proxy_config import ProxyConfig
 
@@ -89,7 +89,7 @@ def _rules(node: str, wanted: Iterable[ExpectedChains], ruleset: Ruleset) -> Ite
             for expected_rule in rules:
                 rule = expected_rule.rule
                 texts[table, rule.chain].add(rule.plain)
-                keys[table, rule.chain][destination(rule), rule.target] = None
+                keys[table, rule.chain][rule.destination, rule.target] = None
     for table, shared in ((NAT, ENTRY_CHAINS), (FILTER, FILTER_CHAINS)):
         for chain in shared:
             for rule in ruleset.rules(chain, table):
@@ -106,6 +106,6 @@ def _is_called_for(rule: Rule, keys: Mapping[tuple[Destination, str], None]) -> 
 
     A rule that only counts traffic to a node port of a loopback address has those of the rule after it.
     """
-    address, protocol, port = destination(rule)
+    address, protocol, port = rule.destination
     is_loopback = rule.chain == NODE_PORTS_CHAIN and address.startswith("127.")
     return (("" if is_loopback else address, protocol, port), rule.target) in keys

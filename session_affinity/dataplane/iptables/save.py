@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 import re
+from collections import defaultdict
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -15,18 +16,22 @@ from typing import TYPE_CHECKING
 from session_affinity.errors import NodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 _WORD = re.compile(r'"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>\S+)')
 _ESCAPED = re.compile(r"\\(.)")
+_NAMED = re.compile(r' -m comment --comment "?([^"\s]+)')
 _COMMENT = re.compile(r' -m comment --comment (?:"(?:[^"\\]|\\.)*"|\S+)')
 _RULE = re.compile(r"(?:\[\d+:\d+\] ?)?-A (?P<chain>\S+)")
 _DNAT = re.compile(r" --to-destination (\S+)")
 _CHAIN = re.compile(r":(?P<name>\S+) \S+(?: \[\d+:\d+\])?")
 _JUMPS = ("-j", "--jump", "-g", "--goto")
 _MATCHES = ("-m", "--match")
-_SHARED_LENGTH = 64
-"""The most rules of a chain that readings share: longer chains are those of all Services, and always change."""
+_END = "\n"
+# Rules of one chain, as many as are printed together, or any other line.
+_PIECE = re.compile(r"-A (?P<chain>\S+)(?: .*)?\n(?:-A (?P=chain)(?: .*)?\n)*|.*\n")
+_SHARED_LENGTH = 20_000
+"""How long the text of a chain's rules is at most: that of all Services is longer, and seldom the same again."""
 _LONG_NAMES = {
     "--source": "-s",
     "--destination": "-d",
@@ -36,6 +41,10 @@ _LONG_NAMES = {
     "--destination-port": "--dport",
     "--source-port": "--sport",
 }
+
+
+Destination = tuple[str, str, str]
+"""The destination address, protocol and port of a rule; empty where it matches none."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +140,11 @@ class Rule:
         return option.value if option else None
 
     @property
+    def destination(self) -> Destination:
+        """The destination address, protocol and port that it matches."""
+        return _destination(self.body)
+
+    @property
     def spec(self) -> str:
         """The rule after ``-A CHAIN`` without its comment, which kube-proxy omits above 1000 endpoints."""
         words = [str(match) for match in self.matches if match.module != "comment"]
@@ -163,6 +177,28 @@ class Chain:
     def plain(self) -> tuple[str, ...]:
         """The plain text of its rules in order."""
         return tuple(rule.plain for rule in self.rules)
+
+    @functools.cached_property
+    def by_destination(self) -> Mapping[Destination, Sequence[Rule]]:
+        """Its rules by what they match."""
+        rules: dict[Destination, list[Rule]] = defaultdict(list)
+        for rule in self.rules:
+            rules[rule.destination].append(rule)
+        return MappingProxyType(dict(rules))
+
+    @functools.cached_property
+    def by_target(self) -> Mapping[str, Sequence[Rule]]:
+        """Its rules by where they lead."""
+        rules: dict[str, list[Rule]] = defaultdict(list)
+        for rule in self.rules:
+            rules[rule.target].append(rule)
+        return MappingProxyType(dict(rules))
+
+    @functools.cached_property
+    def service(self) -> str:
+        """The Service that the comment of its first rule names; empty where it has none."""
+        comment = _NAMED.search(self.rules[0].body) if self.rules else None
+        return comment[1].partition(":")[0] if comment else ""
 
     @functools.cached_property
     def dnat_target(self) -> str | None:
@@ -198,26 +234,26 @@ def parse(text: str, names: Collection[str] = ()) -> Ruleset:
 
     Raises NodeError on a line of another format in these.
     """
-    tables: dict[str, dict[str, list[str]]] = {}
-    table: dict[str, list[str]] | None = None
+    tables: dict[str, dict[str, str]] = {}
+    table: dict[str, str] | None = None
     is_wanted = True
-    for line in text.splitlines():
-        if not line.strip() or line[0] == "#":
+    # Whole chains at a time: a node has thousands of rules, and most chains are known from earlier readings.
+    for piece in _PIECE.finditer(f"{text}\n"):
+        chain, printed = piece["chain"], piece[0]
+        if chain is None and (printed.isspace() or printed[0] == "#"):
             continue
-        if line[0] == "*":
-            name = line[1:].strip()
+        if printed[0] == "*":
+            name = printed[1:].strip()
             is_wanted = not names or name in names
             table = tables.setdefault(name, {}) if is_wanted else None
-        elif line == "COMMIT":
+        elif printed == "COMMIT\n":
             table, is_wanted = None, True
-        elif not is_wanted:
-            continue
-        elif table is None or not _read(line, table):
-            raise NodeError(f"iptables-save printed a line that cannot be read: {line[:200]!r}")
+        elif is_wanted and (table is None or not _read(printed, chain, table)):
+            raise NodeError(f"iptables-save printed a line that cannot be read: {printed.partition(_END)[0][:200]!r}")
     return Ruleset(
         MappingProxyType(
             {
-                name: MappingProxyType({chain: _chain(chain, tuple(bodies)) for chain, bodies in chains.items()})
+                name: MappingProxyType({chain: _chain(chain, rules) for chain, rules in chains.items()})
                 for name, chains in tables.items()
             }
         )
@@ -253,33 +289,40 @@ def _parse_body(body: str) -> tuple[tuple[Match, ...], str, tuple[Option, ...], 
     return kept, target, tuple(options), jump
 
 
-def _read(line: str, table: dict[str, list[str]]) -> bool:
-    """Add the chain of a line, or the text of its rule, to a table; return False when the line is neither."""
-    if line.startswith("-A "):
-        # As _RULE does, in half the time: a node has thousands of rules.
-        end = line.find(" ", 3)
-        chain, body = (line[3:], "") if end < 0 else (line[3:end], line[end:])
-        table.setdefault(chain, []).append(body)
-        return bool(chain)
-    if line[0] == ":":
-        if head := _CHAIN.fullmatch(line):
-            table.setdefault(head["name"], [])
-        return bool(head)
-    if head := _RULE.match(line):
-        table.setdefault(head["chain"], []).append(line[head.end() :])
+# Cached, as is what a rule may be: every reading has the same rules in shared chains, but for a few.
+@functools.lru_cache(maxsize=1 << 15)
+def _destination(body: str) -> Destination:
+    rule = Rule("", 0, body)
+    return network(rule.value("-d") or ""), rule.value("-p") or "", rule.value("--dport") or ""
+
+
+def _read(printed: str, chain: str | None, table: dict[str, str]) -> bool:
+    """Add rules of a chain, or a line, to the text of a table's chains; return False for a line of another format."""
+    if chain is not None:
+        table[chain] = table.get(chain, "") + printed
+        return True
+    if head := _CHAIN.fullmatch(printed, endpos=len(printed) - 1):
+        table.setdefault(head["name"], "")
+        return True
+    if head := _RULE.match(printed):
+        table[head["chain"]] = table.get(head["chain"], "") + f"-A {head['chain']}{printed[head.end() :]}"
     return bool(head)
 
 
-def _chain(name: str, bodies: tuple[str, ...]) -> Chain:
-    return _shared_chain(name, bodies) if len(bodies) <= _SHARED_LENGTH else _new_chain(name, bodies)
+def _chain(name: str, rules: str) -> Chain:
+    return (_shared_chain if len(rules) <= _SHARED_LENGTH else _shared_long_chain)(name, rules)
 
 
-def _new_chain(name: str, bodies: tuple[str, ...]) -> Chain:
+def _new_chain(name: str, rules: str) -> Chain:
+    begin = len("-A ") + len(name)
+    bodies = (line[begin:] for line in rules.split(_END)[:-1])
     return Chain(name, tuple(Rule(name, number, body) for number, body in enumerate(bodies, 1)))
 
 
 # Cached: a chain is the same on all nodes, and in reading after reading.
 _shared_chain = functools.lru_cache(maxsize=1 << 14)(_new_chain)
+# Those of all Services are the same on all nodes, but seldom in the next reading.
+_shared_long_chain = functools.lru_cache(maxsize=32)(_new_chain)
 
 
 def _words(line: str) -> Iterator[tuple[str, bool]]:
