@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -303,16 +304,17 @@ class _Run:
             return True
         nodes = [node for node in self._ground.nodes if node not in self._objects.faults]
         testbed = self._testbed(nodes)
-        failed = {node: self._failed_syncs(node) for node in nodes}
-        seen = comparison.compare(
-            testbed,
-            self._ground.services,
-            since=self._changed,
-            former=self._former,
-            others=self._ground.others,
-            patience=testbed.sync_seconds if self._needs_patience else 0.0,
-            stale_slices={node: self._stale(node) for node in nodes},
-        )
+        with ThreadPoolExecutor(max(len(nodes), 1), thread_name_prefix="failed syncs") as pool:
+            failed = {node: pool.submit(self._failed_syncs, node) for node in nodes}
+            seen = comparison.compare(
+                testbed,
+                self._ground.services,
+                since=self._changed,
+                former=self._former,
+                others=self._ground.others,
+                patience=testbed.sync_seconds if self._needs_patience else 0.0,
+                stale_slices={node: self._stale(node) for node in nodes},
+            )
         require_nodes(seen.missing, seen.allowed_missing)
         self._is_settled = True
         self._needs_patience = False
@@ -338,7 +340,7 @@ class _Run:
             wrong_services=tuple(PREFIX + name.removeprefix(self._prefix) for name in names),
             leftovers={node: found for node, found in seen.leftovers.items() if found},
             entries=entries,
-            failed_syncs={node: self._failed_syncs(node) - failed[node] for node in seen.late},
+            failed_syncs={node: self._failed_syncs(node) - failed[node].result() for node in seen.late},
         )
         return self._result.is_right
 
