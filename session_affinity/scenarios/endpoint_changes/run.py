@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 ANSWERS: Final = 10
 """Requests that show whether a client stays with an endpoint."""
+DELETED_AT_ONCE: Final = 4
+"""Services that are deleted at the same time."""
 FAILURES: Final = 3
 """Failed requests that show that it does not: each may take seconds."""
 
@@ -56,6 +59,16 @@ class _RunningScenario:
     answered_by: str = ""
     targets: tuple[Target, ...] = ()
     is_over: bool = False
+
+    @property
+    def lacks_stream(self) -> bool:
+        """Whether a stream of requests is to begin now."""
+        return bool(self.plan.streams and not self.is_over and self.steps[-1].usable and self.stream is None)
+
+    @property
+    def asks(self) -> bool:
+        """Whether a few requests are to be sent now."""
+        return bool(self.plan.sends_requests and self.stream is None and self.service.cluster_ips)
 
     def end_after_last_change(self) -> None:
         """Have the stream end soon if no change is left: each of its requests costs a millisecond of processor time."""
@@ -183,9 +196,7 @@ class _Run:
         }
 
     def _wait_for_answers(self, changed: Iterable[_RunningScenario], after: float) -> None:
-        for running in self._running.values():
-            if running.plan.streams and not running.is_over and running.steps[-1].usable and running.stream is None:
-                running.stream = self._client.stream(target(running.service))
+        self._start_streams()
         self._wait_for_flows(after)
         for running in self._running.values():
             if running.stream and not running.is_over:
@@ -194,14 +205,34 @@ class _Run:
                 )
                 endpoints = (answer.endpoint for answer in reversed(answers.answers) if answer.endpoint)
                 running.answered_by = next(endpoints, "")
-        for running in changed:
-            if running.plan.sends_requests and running.stream is None and running.service.cluster_ips:
-                # A request without an endpoint may take seconds: the kernel limits the rate of its refusals.
-                count = ANSWERS if running.steps[-1].usable else 1
-                answers = self._client.request(target(running.service), count=count)
-                running.steps[-1] = replace(running.steps[-1], answers=answers)
+        asked = [running for running in changed if running.asks]
+        # A request without an endpoint may take seconds: the kernel limits the rate of its refusals.
+        self._request([running for running in asked if running.steps[-1].usable], ANSWERS)
+        self._request([running for running in asked if not running.steps[-1].usable], 1)
         for running in changed:
             running.end_after_last_change()
+
+    def _start_streams(self) -> None:
+        """Start the streams that are missing, all at the same time: each takes a new process in the client's pod."""
+        missing = [running for running in self._running.values() if running.lacks_stream]
+        if not missing:
+            return
+        with ThreadPoolExecutor(len(missing), thread_name_prefix="streams") as pool:
+            begun = [pool.submit(self._client.stream, target(running.service)) for running in missing]
+        failed = [error for stream in begun if (error := stream.exception())]
+        for running, stream in zip(missing, begun, strict=True):
+            running.stream = None if stream.exception() else stream.result()
+        for error in failed:
+            raise error
+
+    def _request(self, asked: Sequence[_RunningScenario], count: int) -> None:
+        """Send requests to Services, all in one command, and note the answers of each."""
+        if not asked:
+            return
+        answers = self._client.request(*(target(running.service) for running in asked), count=count).answers
+        for number, running in enumerate(asked):
+            own = Answers(answers[number * count : (number + 1) * count])
+            running.steps[-1] = replace(running.steps[-1], answers=own)
 
     def _wait_for_flows(self, after: float) -> None:
         """Wait until each flow has an answer, or none in time, to a datagram sent after a moment; start them first."""
@@ -234,8 +265,8 @@ class _Run:
 
     def _end(self, steps: Mapping[Scenario, Sequence[StepResult]]) -> dict[Scenario, ByNode[tuple[str, ...]]]:
         """Delete the Services, wait until nodes have nothing of them, and return what is left by then."""
-        for running in self._running.values():
-            self._testbed.services.delete(running.service)
+        with ThreadPoolExecutor(DELETED_AT_ONCE, thread_name_prefix="delete") as pool:
+            list(pool.map(self._testbed.services.delete, (running.service for running in self._running.values())))
         if not self._testbed.reads_rules:
             return {scenario: ByNode({}) for scenario in steps}
         services = {
