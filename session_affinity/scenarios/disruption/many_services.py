@@ -49,6 +49,18 @@ class ManyServices:
 
 
 @dataclass(frozen=True)
+class CreatedMany:
+    """The answer of the Service before the thousand, and the Service after them.
+
+    That was created at ``since`` on the monotonic clock, when they all existed.
+    """
+
+    first: Answers
+    after: ServiceState
+    since: float
+
+
+@dataclass(frozen=True)
 class ServiceBeforeMany:
     """The Service before the others, created at ``since`` on the monotonic clock, and the pod that answers them."""
 
@@ -64,8 +76,8 @@ def prepare(services: Services, pods: Pods) -> ServiceBeforeMany:
     return ServiceBeforeMany(before, since, pod["metadata"]["name"])
 
 
-def create(testbed: Testbed, pods: Pods, prepared: ServiceBeforeMany, at_end: contextlib.ExitStack) -> Answers:
-    """Send a request to the Service before the thousand, create these, and return its answer; raises SuiteError.
+def create(testbed: Testbed, pods: Pods, prepared: ServiceBeforeMany, at_end: contextlib.ExitStack) -> CreatedMany:
+    """Send a request to the Service before the thousand, create these and one after them; raises SuiteError.
 
     ``at_end`` gets what deletes them all.
     """
@@ -76,24 +88,24 @@ def create(testbed: Testbed, pods: Pods, prepared: ServiceBeforeMany, at_end: co
     first = client.request(target(before))
     for service in services.create_all([_many_ports()] * SERVICES):
         at_end.callback(services.delete, service)
-    return first
-
-
-def observe(testbed: Testbed, before: ServiceState, first: Answers, at_end: contextlib.ExitStack) -> ManyServices:
-    """Create a Service after the thousand, and send requests to it and to that before them; raises SuiteError.
-
-    ``first`` is the answer of the one ``before``. ``at_end`` gets what deletes the one after.
-    """
-    client, services = testbed.client, testbed.services
     since = time.monotonic()
     after = services.create(ServiceRequest("after", CLIENT_IP))
     at_end.callback(services.delete, after)
+    return CreatedMany(first, after, since)
+
+
+def observe(testbed: Testbed, before: ServiceState, created: CreatedMany) -> ManyServices:
+    """Wait until the nodes have the Services before and after the thousand, and send requests to both.
+
+    Raises SuiteError.
+    """
+    client, after, since = testbed.client, created.after, created.since
     sync = testbed.wait_for_sync(before, after, since=since)
     if sync.late:
         # The thousand are in the same sync, which takes longer for it: late nodes get the time of another.
         sync = testbed.wait_for_sync(before, after, since=since)
     answers = client.request(target(after), count=REQUESTS)
-    return ManyServices(before, after, first, client.request(target(before), count=REQUESTS), answers, sync)
+    return ManyServices(before, after, created.first, client.request(target(before), count=REQUESTS), answers, sync)
 
 
 def _many_ports() -> ServiceRequest:
