@@ -10,15 +10,14 @@ from session_affinity.claims import API, IPTABLES, KUBE_PROXY, sources
 from session_affinity.claims.known_behaviour import IPVS_SHORT_TIMEOUTS
 from session_affinity.experiment import ALL_STAY, FREE_TRIALS
 from session_affinity.plugin.claims import claim
-from session_affinity.scenarios.limits.full_list import fill_list, return_client
 from session_affinity.scenarios.limits.short_timeouts import LOWERED_TO, RAISED_FROM, RAISED_TO, SECOND
 from session_affinity.verdicts.expiry import Window, judge_free, judge_kept
 from session_affinity.verdicts.limits import judge_full_list, judge_return
 
 if TYPE_CHECKING:
     from session_affinity.plugin.check import Check
+    from session_affinity.scenarios.limits.full_list import FullList, ReturningClient
     from session_affinity.scenarios.limits.short_timeouts import ShortTimeouts
-    from session_affinity.testbed.testbed import Testbed
 
 pytestmark = [pytest.mark.affinity, pytest.mark.limits]
 
@@ -115,7 +114,7 @@ def test_raising_the_timeout_keeps_clients_that_have_not_expired(short_timeouts:
     source=sources.XT_RECENT,
     modes=IPTABLES,
 )
-def test_a_full_list_replaces_its_least_recently_set_client(testbed: Testbed, check: Check) -> None:
+def test_a_full_list_replaces_its_least_recently_set_client(full_list: FullList, check: Check) -> None:
     """Beyond 100 clients per endpoint and node, clients lose their affinity early, and nothing reports it.
 
     Preconditions: a Service with ClientIP; a client with an entry in one of its lists; the size of lists: 100, or what
@@ -125,7 +124,7 @@ def test_a_full_list_replaces_its_least_recently_set_client(testbed: Testbed, ch
     Expected: the full list has the client and all the others; then the other address set first is missing, and not the
         client, which was renewed; in the end the client is missing.
     """
-    verdict = judge_full_list(fill_list(testbed))
+    verdict = judge_full_list(full_list)
 
     check(verdict)
 
@@ -138,7 +137,9 @@ def test_a_full_list_replaces_its_least_recently_set_client(testbed: Testbed, ch
     modes=IPTABLES,
 )
 @pytest.mark.known_behaviour
-def test_raising_the_timeout_returns_a_client_to_an_endpoint_that_it_had_left(testbed: Testbed, check: Check) -> None:
+def test_raising_the_timeout_returns_a_client_to_an_endpoint_that_it_had_left(
+    returning_client: ReturningClient, check: Check
+) -> None:
     """Raising the timeout under clients can move them in the middle of a session: known, surprising behaviour.
 
     An expired entry stays in its recent list; the raised timeout makes it valid again, and affinity rules match in
@@ -149,6 +150,6 @@ def test_raising_the_timeout_returns_a_client_to_an_endpoint_that_it_had_left(te
     Steps: 3 requests; patch timeoutSeconds to 10800; 3 requests.
     Expected: the last endpoint answers the first three requests, the first endpoint the others.
     """
-    verdict = judge_return(return_client(testbed))
+    verdict = judge_return(returning_client)
 
     check(verdict)

@@ -50,6 +50,14 @@ class FullList:
 
 
 @dataclass(frozen=True)
+class ExpiringEntry:
+    """An entry of the client in the recent list ``chain`` of a Service with a timeout of ``SHORT_SECONDS``."""
+
+    service: ServiceState
+    chain: str
+
+
+@dataclass(frozen=True)
 class ReturningClient:
     """A client with an expired entry of one endpoint and a valid entry of another, when the timeout is raised.
 
@@ -125,37 +133,43 @@ def fill_list(testbed: Testbed) -> FullList:
     return FullList(service, node, client.address, size, tuple(reads))
 
 
-def return_client(testbed: Testbed) -> ReturningClient:
-    """Let a client's entry of one endpoint expire, bind it to another, and raise the timeout; raises SuiteError."""
-    client, nodes = testbed.client, testbed.nodes
-    node, hz = client.node, nodes.hz(client.node)
+def write_expiring_entry(testbed: Testbed) -> ExpiringEntry:
+    """Create a Service with a short timeout, and write an entry of the client to its first list; raises SuiteError."""
+    client = testbed.client
     service, since = testbed.services.create(ServiceRequest("return", CLIENT_IP, SHORT_SECONDS)), time.monotonic()
     network = ipaddress.ip_network(UNUSED_RANGES[service.family])
-    (first, earlier), *_, (last, later) = iptables_expected.endpoint_chains(service).items()
+    chain, *_ = iptables_expected.endpoint_chains(service)
+    testbed.wait_for_client_sync(service, since=since)
+    older = (str(network[number]) for number in range(1, OLDER + 1))
+    _write(testbed, client.node, *((chain, xt_recent.add(address)) for address in (*older, client.address)))
+    return ExpiringEntry(service, chain)
+
+
+def return_client(testbed: Testbed, expiring: ExpiringEntry) -> ReturningClient:
+    """When a client's entry has expired, bind it to another endpoint, and raise the timeout; raises SuiteError."""
+    client, nodes = testbed.client, testbed.nodes
+    node, hz = client.node, nodes.hz(client.node)
+    service = expiring.service
+    endpoint_by_chain = iptables_expected.endpoint_chains(service)
+    *_, (last, later) = endpoint_by_chain.items()
     try:
-        testbed.wait_for_client_sync(service, since=since)
-        _write(
-            testbed,
-            node,
-            *((first, xt_recent.add(str(network[number]))) for number in range(1, OLDER + 1)),
-            (first, xt_recent.add(client.address)),
-        )
 
         def has_expired() -> bool:
             state = nodes.read_one(node)
-            entry = state.lists[first].entry(client.address)
+            entry = state.lists[expiring.chain].entry(client.address)
             return entry is not None and not entry.is_live(state.clock(hz), SHORT_SECONDS)
 
         wait_until(
             has_expired,
             testbed.deadlines.short_timeout,
-            what=f"an entry of {SHORT_SECONDS} s in list {first} on {node} to expire",
+            what=f"an entry of {SHORT_SECONDS} s in list {expiring.chain} on {node} to expire",
         )
         _write(testbed, node, (last, xt_recent.add(client.address)))
         bound = client.request(target(service), count=3)
         since = time.monotonic()
         (raised,) = testbed.services.patch_timeouts([service], DEFAULT_TIMEOUT)
         testbed.wait_for_client_sync(raised, since=since)
+        earlier = endpoint_by_chain[expiring.chain]
         return ReturningClient(raised, earlier, later, bound, client.request(target(service), count=3))
     finally:
         testbed.services.delete(service)
