@@ -193,11 +193,12 @@ class Outages:
             down = time.monotonic() - began
             # Rules of Services that did not change are right without a sync: a later one shows that there was one.
             later, sync = self._sync_later(at_end, service, flowing, *changed.left)
+            stream.end()  # It goes on for up to a second.
             by_flow = self._end_flows(flows)
-            answers = stream.stop()
             after = self._state()
             rules = self._node_rules(after, (service, flowing, later), sync) if after else None
             changes = self._missed(changed, later, sync, after)
+            answers = stream.stop()
         entries_before, entries_after = (
             self._entries(state, service, client.address) if state else () for state in (before, after)
         )
