@@ -117,7 +117,7 @@ workflows: environment ## actionlint, zizmor and shellcheck on what CI runs
 environment: ## the Python environment: all that a target without an embedded cluster needs; no root
 	@scripts/setup.sh $(PYTHON) $(VENV) python
 
-setup: environment ## the Python environment, and the system packages that an embedded cluster needs
+setup: ## the Python environment, and the system packages that an embedded cluster needs
 	@scripts/setup.sh $(PYTHON) $(VENV)
 
 report-tools: environment
