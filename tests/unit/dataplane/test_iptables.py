@@ -200,6 +200,24 @@ def test_a_comment_is_one_value_however_it_is_quoted(line: str, comment: str) ->
     assert (rule.value("--comment"), rule.target) == (comment, "E")
 
 
+def test_rules_of_a_chain_are_in_order_wherever_they_are_printed() -> None:
+    text = "*nat\n:A - [0:0]\n:AB - [0:0]\n-A A -j X\n-A AB -j Y\n[1:60] -A A -j Z\n-A A\n\n# end\nCOMMIT\n"
+
+    ruleset = iptables_save.parse(text)
+
+    assert [(rule.number, rule.target) for rule in ruleset.rules("A")] == [(1, "X"), (2, "Z"), (3, "")]
+    assert [(rule.number, rule.target) for rule in ruleset.rules("AB")] == [(1, "Y")]
+
+
+def test_rules_of_a_chain_are_found_by_destination_and_by_target() -> None:
+    lines = ("-d 10.96.0.1/32 -p tcp -m tcp --dport 443 -j X", "-j Y", "-d 10.96.0.1 -p tcp --dport 443 -j Y")
+    chain = iptables_save.parse("*nat\n" + "".join(f"-A A {line}\n" for line in lines) + "COMMIT\n").chain("A")
+
+    assert chain is not None
+    assert [rule.number for rule in chain.by_destination["10.96.0.1/32", "tcp", "443"]] == [1, 3]
+    assert [rule.number for rule in chain.by_target["Y"]] == [2, 3]
+
+
 def test_unknown_options_are_kept_and_goto_is_not_a_jump() -> None:
     rule = parse_rule("-A C -m nfacct --nfacct-name x y --new-thing -g KUBE-X")
 

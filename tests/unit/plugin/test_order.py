@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fixtures.background import LANES
+from fixtures.shapes import BEGUN_BEFORE
 from session_affinity.plugin.order import Turn, turn_of
 
 if TYPE_CHECKING:
@@ -45,3 +47,9 @@ def test_claims_about_the_api_alone_fill_the_shared_wait() -> None:
     assert turn_of(item(api_only), shared_wait=False) is Turn.FIRST
     assert turn_of(item(api_only), shared_wait=True) is Turn.MEANWHILE
     assert Turn.BACKGROUND < Turn.MEANWHILE < Turn.SHARED_WAIT
+
+
+def test_what_goes_before_the_shapes_is_begun_in_the_background() -> None:
+    begun = {name for works in LANES.values() for name in works}
+
+    assert begun.issuperset(BEGUN_BEFORE)

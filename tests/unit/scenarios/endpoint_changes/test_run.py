@@ -32,6 +32,7 @@ class World:
         self.now = 100.0
         self.stored: dict[str, ServiceState] = {}
         self.deleted: list[str] = []
+        self.commands = 0
         self.streams: list[FakeStream] = []
         self.services = self.client = self
         self.node = "control-plane"
@@ -65,8 +66,9 @@ class World:
         self.flowing = FakeFlows(self, targets)
         return self.flowing
 
-    def request(self, target: Target, count: int = 1) -> Answers:
-        return Answers(tuple(self.answer(target) for _ in range(count)))
+    def request(self, *targets: Target, count: int = 1) -> Answers:
+        self.commands += 1
+        return Answers(tuple(self.answer(target) for target in targets for _ in range(count)))
 
     def answer(self, target: Target) -> Answer:
         service = next(state for state in self.stored.values() if target.address in state.cluster_ips)
@@ -163,7 +165,7 @@ def test_a_stream_ends_when_its_service_has_no_change_left() -> None:
 
     results = run(world, **plans)
 
-    first, second = world.streams
+    first, second = sorted(world.streams, key=lambda stream: stream.target.address)
     assert first.requests_when_asked_to_end == len(first.seen) < second.requests_when_asked_to_end == len(second.seen)
     assert [step.answers.only_endpoint for step in results[Scenario.SCALED].steps] == ["a", "b"]
     assert len(results[Scenario.ROLLED].steps[-1].answers) >= runs.ANSWERS
@@ -217,6 +219,26 @@ def test_a_deleted_service_has_no_endpoints_and_gets_no_requests() -> None:
 
     assert (result.steps[1].service.cluster_ips, result.steps[1].service.endpoints) == ((), ())
     assert [len(step.answers) for step in result.steps] == [runs.ANSWERS, 0, runs.ANSWERS]
+
+
+def test_services_without_streams_are_asked_in_one_command_and_have_their_own_answers() -> None:
+    world = World()
+    request = ServiceRequest("port", CLIENT_IP)
+    plans = {
+        "port": ScenarioPlan(request, ("a", "b"), (EndpointChange(FIRST, to("b")),), streams=False),
+        "typed": ScenarioPlan(replace(request, purpose="typed"), ("a",), (EndpointChange(FIRST, to()),), streams=False),
+    }
+
+    results = run(world, **plans)
+
+    port, typed = (results[scenario].steps[-1].answers for scenario in (Scenario.PORT, Scenario.TYPED))
+    assert (port.only_endpoint, len(port), {answer.target.address for answer in port}) == (
+        *("b", runs.ANSWERS),
+        {"10.200.1.1"},
+    )
+    assert (len(typed.failures), {answer.target.address for answer in typed}) == (1, {"10.200.1.2"})
+    # Both at first; then the one that has endpoints, and the one that has none.
+    assert world.commands == 3
 
 
 def test_with_a_local_policy_only_pods_of_the_clients_node_may_answer() -> None:
