@@ -11,12 +11,14 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from session_affinity.errors import NodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+K = TypeVar("K")
 
 _WORD = re.compile(r'"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>\S+)')
 _ESCAPED = re.compile(r"\\(.)")
@@ -166,6 +168,13 @@ class Rule:
         return f"-A {self.chain} {self.spec}".strip()
 
 
+def _grouped(rules: Iterable[Rule], key: Callable[[Rule], K]) -> Mapping[K, Sequence[Rule]]:
+    groups: dict[K, list[Rule]] = defaultdict(list)
+    for rule in rules:
+        groups[key(rule)].append(rule)
+    return MappingProxyType(dict(groups))
+
+
 @dataclass(frozen=True)
 class Chain:
     """A chain with its rules."""
@@ -181,18 +190,12 @@ class Chain:
     @functools.cached_property
     def by_destination(self) -> Mapping[Destination, Sequence[Rule]]:
         """Its rules by what they match."""
-        rules: dict[Destination, list[Rule]] = defaultdict(list)
-        for rule in self.rules:
-            rules[rule.destination].append(rule)
-        return MappingProxyType(dict(rules))
+        return _grouped(self.rules, lambda rule: rule.destination)
 
     @functools.cached_property
     def by_target(self) -> Mapping[str, Sequence[Rule]]:
         """Its rules by where they lead."""
-        rules: dict[str, list[Rule]] = defaultdict(list)
-        for rule in self.rules:
-            rules[rule.target].append(rule)
-        return MappingProxyType(dict(rules))
+        return _grouped(self.rules, lambda rule: rule.target)
 
     @functools.cached_property
     def service(self) -> str:
