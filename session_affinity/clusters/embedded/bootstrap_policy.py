@@ -14,11 +14,11 @@ import binascii
 import contextlib
 import http.client
 import json
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from session_affinity.clusters.embedded import cache_files
 from session_affinity.clusters.embedded.layout import API_PORT, ETCD_PORT
 from session_affinity.clusters.embedded.process import Gate
 from session_affinity.dataplane.model import host_port
@@ -70,16 +70,8 @@ def read(file: Path) -> Objects:
 
 
 def write(file: Path, objects: Objects) -> None:
-    """Store objects in a file, which only this user can write; raises OSError."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}.", delete=False) as new:
-        try:
-            json.dump(objects, new, indent=1)
-            new.close()
-            Path(new.name).replace(file)
-        except BaseException:
-            Path(new.name).unlink(missing_ok=True)
-            raise
+    """Store objects in a file of the cache; raises OSError."""
+    cache_files.replace(file, json.dumps(objects, indent=1))
 
 
 @dataclass(frozen=True)

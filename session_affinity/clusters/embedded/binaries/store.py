@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from hashlib import file_digest
 from typing import TYPE_CHECKING, Any, Final
 
+from session_affinity.clusters.embedded import cache_files
 from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import BinaryError
 
@@ -203,10 +204,7 @@ def _write_manifest(files: Path, component: Component, origin: Origin, version: 
 
 
 def _replace_manifest(directory: Path, manifest: dict[str, Any]) -> None:
-    new = directory / f".{MANIFEST}.{os.getpid()}"
-    new.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    _sync(new)
-    new.replace(directory / MANIFEST)
+    cache_files.replace(directory / MANIFEST, json.dumps(manifest, indent=2) + "\n")
 
 
 def _fingerprint(file: Path) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from session_affinity.clusters.embedded import cache_files
 from session_affinity.clusters.embedded.images import hosttools
 
 if TYPE_CHECKING:
@@ -75,15 +75,6 @@ def libraries(directory: Path, tools: Sequence[Tool]) -> tuple[Path, ...]:
     except (OSError, ValueError, KeyError, TypeError):
         pass  # Absent or damaged: replaced below.
     shared = hosttools.libraries(tools)
-    directory.mkdir(parents=True, exist_ok=True)
-    write_text(
-        list_file, json.dumps({"digest": files_digest(shared), "libraries": [str(path) for path in shared]}, indent=1)
-    )
+    found = {"digest": files_digest(shared), "libraries": [str(path) for path in shared]}
+    cache_files.replace(list_file, json.dumps(found, indent=1))
     return shared
-
-
-def write_text(file: Path, text: str) -> None:
-    """Replace a file atomically, so that a reader never sees a partial file."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    draft.write_text(text)
-    draft.replace(file)
