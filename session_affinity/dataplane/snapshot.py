@@ -283,7 +283,7 @@ def is_torn(stdout: str) -> bool:
     _, rules = _rules(_sections(stdout))
     # A table begins with its chains: the rules after them need not be searched.
     printed = (table.partition("\n-")[0].split("\n") for table in rules.split("\n*"))
-    by_table = ([line for line in lines if line.startswith(":")] for lines in printed)
+    by_table = ([line.partition(" ")[0] for line in lines if line.startswith(":")] for lines in printed)
     return any(len(chains) != len(set(chains)) for chains in by_table)
 
 

@@ -29,7 +29,6 @@ _DNAT = re.compile(r" --to-destination (\S+)")
 _CHAIN = re.compile(r":(?P<name>\S+) \S+(?: \[\d+:\d+\])?")
 _JUMPS = ("-j", "--jump", "-g", "--goto")
 _MATCHES = ("-m", "--match")
-_END = "\n"
 # Rules of one chain, as many as are printed together, or any other line.
 _PIECE = re.compile(r"-A (?P<chain>\S+)(?: .*)?\n(?:-A (?P=chain)(?: .*)?\n)*|.*\n")
 _SHARED_LENGTH = 20_000
@@ -252,7 +251,7 @@ def parse(text: str, names: Collection[str] = ()) -> Ruleset:
         elif printed == "COMMIT\n":
             table, is_wanted = None, True
         elif is_wanted and (table is None or not _read(printed, chain, table)):
-            raise NodeError(f"iptables-save printed a line that cannot be read: {printed.partition(_END)[0][:200]!r}")
+            raise NodeError(f"iptables-save printed a line that cannot be read: {printed.splitlines()[0][:200]!r}")
     return Ruleset(
         MappingProxyType(
             {
@@ -318,7 +317,7 @@ def _chain(name: str, rules: str) -> Chain:
 
 def _new_chain(name: str, rules: str) -> Chain:
     begin = len("-A ") + len(name)
-    bodies = (line[begin:] for line in rules.split(_END)[:-1])
+    bodies = (line[begin:] for line in rules.split("\n")[:-1])
     return Chain(name, tuple(Rule(name, number, body) for number, body in enumerate(bodies, 1)))
 
 

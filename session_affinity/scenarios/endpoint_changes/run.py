@@ -219,11 +219,11 @@ class _Run:
             return
         with ThreadPoolExecutor(len(missing), thread_name_prefix="streams") as pool:
             begun = [pool.submit(self._client.stream, target(running.service)) for running in missing]
-        failed = [error for stream in begun if (error := stream.exception())]
         for running, stream in zip(missing, begun, strict=True):
-            running.stream = None if stream.exception() else stream.result()
-        for error in failed:
-            raise error
+            if not stream.exception():
+                running.stream = stream.result()
+        for stream in begun:
+            stream.result()  # raises what kept one from beginning, now that the others will be ended
 
     def _request(self, asked: Sequence[_RunningScenario], count: int) -> None:
         """Send requests to Services, all in one command, and note the answers of each."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fixtures.background import LANES
-from fixtures.shapes import BEGUN_BEFORE
+from fixtures.shapes import OVER_BEFORE
 from session_affinity.plugin.order import Turn, turn_of
 
 if TYPE_CHECKING:
@@ -52,4 +52,4 @@ def test_claims_about_the_api_alone_fill_the_shared_wait() -> None:
 def test_what_goes_before_the_shapes_is_begun_in_the_background() -> None:
     begun = {name for works in LANES.values() for name in works}
 
-    assert begun.issuperset(BEGUN_BEFORE)
+    assert begun.issuperset(OVER_BEFORE)
