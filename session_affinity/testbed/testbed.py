@@ -235,10 +235,15 @@ class Testbed(RulesOfNodes):
         """Return how every node's rules for a Service differ from the expected ones, by node."""
         return {name: found.all_differences for name, found in self.judge([service]).items()}
 
+    def compare_many(
+        self, state: NodeSnapshot, services: Iterable[ServiceState]
+    ) -> dict[ServiceState, tuple[Difference, ...]]:
+        """Return how a node's rules for many Services differ from the expected ones, by Service; as ``compare``."""
+        return self.backend.compare_many(state, services, self.proxy_of(state.node))
+
     def differences(self, state: NodeSnapshot, services: Iterable[ServiceState]) -> tuple[Difference, ...]:
         """Return how a node's rules for many Services differ from the expected ones."""
-        by_service = self.backend.compare_many(state, services, self.proxy_of(state.node))
-        return tuple(difference for differences in by_service.values() for difference in differences)
+        return tuple(difference for found in self.compare_many(state, services).values() for difference in found)
 
     def wait_for_removal(self, what_is_left: Callable[[str, NodeSnapshot], T]) -> ByNode[T]:
         """Wait until no node has anything left of deleted Services, and return what each has.

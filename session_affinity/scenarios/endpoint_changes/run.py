@@ -22,7 +22,7 @@ from session_affinity.traffic.answers import Answers, target, targets
 from session_affinity.traffic.stream import since
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from session_affinity.dataplane.model import ServiceState
     from session_affinity.dataplane.snapshot import NodeSnapshot
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 ANSWERS: Final = 10
 """Requests that show whether a client stays with an endpoint."""
-DELETED_AT_ONCE: Final = 4
-"""Services that are deleted at the same time."""
+AT_ONCE: Final = 4
+"""Services that are changed, or deleted, at the same time."""
 FAILURES: Final = 3
 """Failed requests that show that it does not: each may take seconds."""
 
@@ -145,10 +145,7 @@ class _Run:
         changes = {running.service.name: running.plan.changes[number] for running in changing}
         _stop_streams(running for running in changing if changes[running.service.name].silent)
         at, began = self._client.uptime(), time.monotonic()
-        endpoints = {
-            running.service.name: changes[running.service.name].act(running.service, running.answered_by)
-            for running in changing
-        }
+        endpoints = _make(changes, changing)
         services = self._testbed.services.wait_for_endpoints(
             {name: pods for name, pods in endpoints.items() if not changes[name].deletes}
         )
@@ -167,9 +164,10 @@ class _Run:
         changing = [running.service for running in changed]
         sync = self._testbed.wait_for_sync(*changing, since=began, with_entries=True)
         after = self._client.uptime()
+        compared = {name: self._testbed.compare_many(state, changing) for name, state in sync.states.items()}
         for running in changed:
             change = changes.get(running.service.name)
-            differences = {name: self._testbed.compare(state, running.service) for name, state in sync.states.items()}
+            differences = {name: of_node[running.service] for name, of_node in compared.items()}
             result = StepResult(
                 change.step if change else ScenarioStep.MADE,
                 running.service,
@@ -197,6 +195,11 @@ class _Run:
 
     def _wait_for_answers(self, changed: Iterable[_RunningScenario], after: float) -> None:
         self._start_streams()
+        asked = [running for running in changed if running.asks]
+        # A request without an endpoint may take seconds: the kernel limits the rate of its refusals.
+        self._request([running for running in asked if running.steps[-1].usable], ANSWERS)
+        self._request([running for running in asked if not running.steps[-1].usable], 1)
+        # Flows and streams go on by themselves meanwhile.
         self._wait_for_flows(after)
         for running in self._running.values():
             if running.stream and not running.is_over:
@@ -205,10 +208,6 @@ class _Run:
                 )
                 endpoints = (answer.endpoint for answer in reversed(answers.answers) if answer.endpoint)
                 running.answered_by = next(endpoints, "")
-        asked = [running for running in changed if running.asks]
-        # A request without an endpoint may take seconds: the kernel limits the rate of its refusals.
-        self._request([running for running in asked if running.steps[-1].usable], ANSWERS)
-        self._request([running for running in asked if not running.steps[-1].usable], 1)
         for running in changed:
             running.end_after_last_change()
 
@@ -265,7 +264,7 @@ class _Run:
 
     def _end(self, steps: Mapping[Scenario, Sequence[StepResult]]) -> dict[Scenario, ByNode[tuple[str, ...]]]:
         """Delete the Services, wait until nodes have nothing of them, and return what is left by then."""
-        with ThreadPoolExecutor(DELETED_AT_ONCE, thread_name_prefix="delete") as pool:
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="delete") as pool:
             list(pool.map(self._testbed.services.delete, (running.service for running in self._running.values())))
         if not self._testbed.reads_rules:
             return {scenario: ByNode({}) for scenario in steps}
@@ -285,6 +284,20 @@ class _Run:
         """Return what a node has of a Service with any of these ports."""
         objects = (text for service in services for text in self._testbed.backend.objects_of(state, service))
         return tuple(dict.fromkeys(objects))
+
+
+def _make(changes: Mapping[str, EndpointChange], changing: Sequence[_RunningScenario]) -> dict[str, Collection[str]]:
+    """Make the changes, several at the same time, and return the pods that are endpoints then; by Service name."""
+
+    def make(running: _RunningScenario) -> Collection[str]:
+        return changes[running.service.name].act(running.service, running.answered_by)
+
+    endpoints: dict[str, Collection[str]] = {}
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="changes") as pool:
+        for follows in (False, True):
+            made = [running for running in changing if changes[running.service.name].follows == follows]
+            endpoints |= zip((running.service.name for running in made), pool.map(make, made), strict=True)
+    return endpoints
 
 
 def _of_scenario(scenario: Scenario, _: str, objects: Mapping[Scenario, tuple[str, ...]]) -> tuple[str, ...]:

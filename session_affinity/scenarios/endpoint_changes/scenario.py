@@ -127,7 +127,8 @@ class EndpointChange:
     source port is sent to the dead endpoint regardless of the rules; the kernel moves on in the range of local ports
     every 10 s (``secure_ipv4_port_ephemeral``), so such a port is used again now and then. ``frees`` says that the
     client may move although its endpoint is there before and after: that was gone for a moment, or an earlier endpoint,
-    whose entry has not expired, may be used again.
+    whose entry has not expired, may be used again. ``follows`` says that another scenario changes the pods: this one
+    only says, after all others, which are left.
     """
 
     step: ScenarioStep
@@ -135,6 +136,7 @@ class EndpointChange:
     deletes: bool = False
     silent: bool = False
     frees: bool = False
+    follows: bool = False
 
 
 @dataclass(frozen=True)
@@ -235,7 +237,7 @@ class ScenarioBuilder:
         self._terminating: list[str] = []
 
     def all(self, *without: Scenario) -> dict[Scenario, ScenarioPlan]:
-        """Return them by scenario, in the order in which the changes of a round are made; all but those named."""
+        """Return them by scenario; all but those named."""
         stays = self._names.pool[0]
         plans = {
             Scenario.SCALED: self._scaled(),
@@ -337,18 +339,18 @@ class ScenarioBuilder:
 
     def _drained(self, scenario: Scenario, *stays: str, sends_requests: bool = True, **spec: Any) -> ScenarioPlan:
         """Return the plan of pods that terminate: DRAINED deletes them, the other scenarios share the change."""
-        slow = self._names.slow
+        slow, follows = self._names.slow, scenario is not Scenario.DRAINED
 
         def act(service: ServiceState, answered_by: str) -> Collection[str]:
             del service
-            if scenario is Scenario.DRAINED:
+            if not follows:
                 self._terminating.append(answered_by)
                 self._pods.delete(answered_by)
             return [name for name in (*slow, *stays) if name not in self._terminating] or slow
 
         changes = (
-            EndpointChange(ScenarioStep.ONE_POD_TERMINATING, act),
-            EndpointChange(ScenarioStep.BOTH_PODS_TERMINATING, act),
+            EndpointChange(ScenarioStep.ONE_POD_TERMINATING, act, follows=follows),
+            EndpointChange(ScenarioStep.BOTH_PODS_TERMINATING, act, follows=follows),
         )
         request = _request(scenario, 2 + len(stays), **spec)
         return ScenarioPlan(request, (*slow, *stays), changes, streams=sends_requests, sends_requests=sends_requests)
