@@ -1,7 +1,7 @@
 """Records requests, node reads and API changes as evidence for the report.
 
-Only the thread that runs the test records; worker threads return their observations instead, so that the evidence has
-one order.
+Only the thread that runs the test records; worker threads return their observations instead, or keep their events for
+it (``Kept``), so that the evidence has one order.
 """
 
 from __future__ import annotations
@@ -108,6 +108,23 @@ class Recorder(Protocol):
 
     def keep(self, event: Event) -> None:
         """Keep an event."""
+
+
+@dataclass
+class Kept:
+    """Events that are kept for the test whose evidence they are."""
+
+    events: list[Event] = field(default_factory=list)
+
+    def keep(self, event: Event) -> None:
+        """Keep an event."""
+        self.events.append(event)
+
+    def record(self) -> None:
+        """Record the events as evidence of the test that this thread runs."""
+        if recorder := _RECORDER.get():
+            for event in self.events:
+                recorder.keep(event)
 
 
 _RECORDER: ContextVar[Recorder | None] = ContextVar("recorder", default=None)

@@ -69,7 +69,7 @@ def test_no_kube_proxy_failed_to_sync(
 )
 @pytest.mark.disruptive
 def test_a_restart_loses_no_request_and_no_affinity_entry(
-    client: Client, restart: KubeProxyRestart, check: Check
+    outage_client: Client, restart: KubeProxyRestart, check: Check
 ) -> None:
     """Upgrades restart kube-proxy on every node: clients must neither see errors nor lose their sessions.
 
@@ -78,7 +78,7 @@ def test_a_restart_loses_no_request_and_no_affinity_entry(
         sends requests all the time; create another Service and wait for the node to sync it.
     Expected: one endpoint answers every request; the client's entry is the same as before; the node's rules are right.
     """
-    verdict = judge_restart(restart, client.id)
+    verdict = judge_restart(restart, outage_client.id)
 
     check(verdict)
 
@@ -91,7 +91,7 @@ def test_a_restart_loses_no_request_and_no_affinity_entry(
 )
 @pytest.mark.disruptive
 def test_a_client_loses_no_request_while_kube_proxy_restarts(
-    client: Client, restart: KubeProxyRestart, check: Check
+    outage_client: Client, restart: KubeProxyRestart, check: Check
 ) -> None:
     """What clients see of C40, in any mode of kube-proxy: what it has programmed must work while it does not run.
 
@@ -100,7 +100,7 @@ def test_a_client_loses_no_request_while_kube_proxy_restarts(
         sends requests all the time.
     Expected: one endpoint answers every request.
     """
-    verdict = judge_restart_by_answers(restart, client.id)
+    verdict = judge_restart_by_answers(restart, outage_client.id)
 
     check(verdict)
 
@@ -112,7 +112,9 @@ def test_a_client_loses_no_request_while_kube_proxy_restarts(
     source=sources.CONNTRACK,
 )
 @pytest.mark.disruptive
-def test_flows_of_datagrams_are_not_cut_by_a_restart(client: Client, restart: KubeProxyRestart, check: Check) -> None:
+def test_flows_of_datagrams_are_not_cut_by_a_restart(
+    outage_client: Client, restart: KubeProxyRestart, check: Check
+) -> None:
     """The first sync takes all endpoints for new: what it removes then cuts every flow on the node at each upgrade.
 
     Preconditions: a Service with ClientIP and two UDP ports over three endpoints; to each port a socket of the client
@@ -121,7 +123,7 @@ def test_flows_of_datagrams_are_not_cut_by_a_restart(client: Client, restart: Ku
         node to sync another Service.
     Expected: each flow is answered by one endpoint all the time.
     """
-    verdict = judge_flows_at_one_endpoint(restart.flowing, client.id, restart.flows)
+    verdict = judge_flows_at_one_endpoint(restart.flowing, outage_client.id, restart.flows)
 
     check(verdict)
 
@@ -159,7 +161,7 @@ def test_changes_made_while_kube_proxy_was_stopped_are_right_after_its_restart(
 )
 @pytest.mark.disruptive
 def test_clients_get_what_services_became_while_kube_proxy_was_stopped(
-    client: Client, restart: KubeProxyRestart, check: Check
+    outage_client: Client, restart: KubeProxyRestart, check: Check
 ) -> None:
     """What clients see of C40b, in any mode of kube-proxy.
 
@@ -170,7 +172,7 @@ def test_clients_get_what_services_became_while_kube_proxy_was_stopped(
     Expected: one endpoint answers all requests to a Service with ClientIP, and that to which the client is bound where
         it was bound; nothing answers for the deleted one.
     """
-    verdict = judge_missed_changes_by_answers(restart.changes, client.id)
+    verdict = judge_missed_changes_by_answers(restart.changes, outage_client.id)
 
     check(verdict)
 
@@ -184,7 +186,7 @@ def test_clients_get_what_services_became_while_kube_proxy_was_stopped(
 )
 @pytest.mark.disruptive
 def test_nothing_that_changes_while_syncs_fail_is_lost(
-    client: Client, changes_while_failing: MissedChanges, check: Check
+    outage_client: Client, changes_while_failing: MissedChanges, check: Check
 ) -> None:
     """A lock, a full disk, a mistake: syncs fail for a while, and what changed then must not stay wrong.
 
@@ -199,7 +201,7 @@ def test_nothing_that_changes_while_syncs_fail_is_lost(
     """
     verdict = combine(
         judge_missed_changes(changes_while_failing),
-        judge_missed_changes_by_answers(changes_while_failing, client.id),
+        judge_missed_changes_by_answers(changes_while_failing, outage_client.id),
     )
 
     check(verdict)
@@ -214,7 +216,7 @@ def test_nothing_that_changes_while_syncs_fail_is_lost(
 )
 @pytest.mark.disruptive
 def test_flows_of_datagrams_end_whose_endpoints_were_removed_while_syncs_failed(
-    client: Client, changes_while_failing: MissedChanges, check: Check
+    outage_client: Client, changes_while_failing: MissedChanges, check: Check
 ) -> None:
     """kube-proxy removes conntrack entries after it has written rules: a failed sync must not make it forget that.
 
@@ -227,7 +229,7 @@ def test_flows_of_datagrams_end_whose_endpoints_were_removed_while_syncs_failed(
     """
     changes = changes_while_failing
 
-    verdict = judge_flows_ended(changes.emptied, client.id, changes.flows)
+    verdict = judge_flows_ended(changes.emptied, outage_client.id, changes.flows)
 
     check(verdict)
 

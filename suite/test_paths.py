@@ -339,6 +339,7 @@ def test_a_node_whose_zone_changes_uses_the_endpoints_of_its_new_zone(
     source=sources.SYNC_BOTH,
     false_alarm=PORTS_FALSE_ALARM,
 )
+@pytest.mark.client_node
 def test_each_port_of_a_service_has_its_own_affinity(
     client: Client, datagram_services: DatagramServices, check: Check
 ) -> None:
@@ -372,6 +373,7 @@ def test_each_port_of_a_service_has_its_own_affinity(
     source=sources.SYNC_BOTH,
     false_alarm=PROTOCOLS_FALSE_ALARM,
 )
+@pytest.mark.client_node
 def test_tcp_and_udp_on_one_port_number_have_separate_affinity(
     client: Client, datagram_services: DatagramServices, check: Check
 ) -> None:
@@ -405,6 +407,7 @@ def test_tcp_and_udp_on_one_port_number_have_separate_affinity(
     promised_by=API,
     source=sources.FIELD,
 )
+@pytest.mark.client_node
 def test_new_udp_flows_of_a_client_reach_one_endpoint(
     client: Client, datagram_services: DatagramServices, check: Check
 ) -> None:
@@ -431,6 +434,7 @@ def test_new_udp_flows_of_a_client_reach_one_endpoint(
     false_alarm=PROTOCOLS_FALSE_ALARM,
     known=(IPVS_SHORT_TIMEOUTS,),
 )
+@pytest.mark.client_node
 def test_datagrams_of_one_udp_flow_stay_and_do_not_renew_the_timeout(
     client: Client, datagram_services: DatagramServices, check: Check
 ) -> None:

@@ -24,6 +24,8 @@ CATALOGUE: Final = pytest.StashKey[dict[str, ClaimTest]]()
 """The claims of all tests that were collected, deselected ones included, by id; empty before the collection."""
 DISRUPTIVE: Final = "disruptive"
 """The marker of tests that disturb what others rely on."""
+CLIENT_NODE: Final = "client_node"
+"""The marker of tests that rely on no node but the client's: they run while others are disturbed."""
 DUAL_STACK: Final = "dual_stack"
 """The marker of claims about two IP families."""
 _PROMISED_BY: Final = {

@@ -6,7 +6,7 @@ import inspect
 from enum import IntEnum, auto
 from typing import TYPE_CHECKING, Final
 
-from session_affinity.plugin.claims import DISRUPTIVE
+from session_affinity.plugin.claims import CLIENT_NODE, DISRUPTIVE
 
 if TYPE_CHECKING:
     import pytest
@@ -32,13 +32,20 @@ class Turn(IntEnum):
     MEANWHILE = auto()
     """While the shared wait goes on, and nothing else does."""
     SHARED_WAIT = auto()
+    BESIDE_DISRUPTION = auto()
+    """While nodes other than the client's are disturbed."""
     DISRUPTIVE = auto()
 
 
-def turn_of(item: pytest.Item, *, shared_wait: bool) -> Turn:
-    """Return the turn of a claim's test; ``shared_wait`` says whether a test waits for the shared wait."""
+def turn_of(item: pytest.Item, *, shared_wait: bool, disruption: bool) -> Turn:
+    """Return the turn of a claim's test.
+
+    ``shared_wait`` says whether a test waits for the shared wait, ``disruption`` whether one is disruptive.
+    """
     if is_disruptive(item):
         return Turn.DISRUPTIVE
+    if disruption and is_beside_disruption(item):
+        return Turn.BESIDE_DISRUPTION
     if needs_shared_wait(item):
         return Turn.SHARED_WAIT
     if _arguments(item) & IN_BACKGROUND:
@@ -49,6 +56,11 @@ def turn_of(item: pytest.Item, *, shared_wait: bool) -> Turn:
 def is_disruptive(item: pytest.Item) -> bool:
     """Return whether a test disturbs what other tests rely on."""
     return item.get_closest_marker(DISRUPTIVE) is not None
+
+
+def is_beside_disruption(item: pytest.Item) -> bool:
+    """Return whether a test relies on the client's node alone, so that others may be disturbed meanwhile."""
+    return item.get_closest_marker(CLIENT_NODE) is not None
 
 
 def needs_shared_wait(item: pytest.Item) -> bool:

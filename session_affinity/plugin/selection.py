@@ -136,7 +136,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     catalogue = config.stash[CATALOGUE]
     places = {claim_id: place for place, claim_id in enumerate(catalogue)}
     shared_wait = any(needs_shared_wait(item) and not why_skipped(item) for item in claimed)
-    claimed.sort(key=lambda item: (turn_of(item, shared_wait=shared_wait), places[_claim_id(item)]))
+    disruption = any(is_disruptive(item) and not why_skipped(item) for item in claimed)
+
+    def turn(item: pytest.Item) -> tuple[int, int]:
+        return turn_of(item, shared_wait=shared_wait, disruption=disruption), places[_claim_id(item)]
+
+    claimed.sort(key=turn)
     sorted_items = iter(claimed)
     items[:] = [next(sorted_items) if claim_of(item) else item for item in items]
     for item in claimed:

@@ -22,7 +22,10 @@ class Place(StrEnum):
     WORKER = "worker"
     """The node of webpod1."""
     SICK = "worker2"
-    """The node of webpod2: the defective node, if any node will do. Its only clients are some of the many clients."""
+    """The node of webpod2: the defective node, if any node will do. Outages are made there.
+
+    Its only clients are some of the many clients, and that of outages.
+    """
     OTHER = "worker3"
     """The node of webpod3."""
 

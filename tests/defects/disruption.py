@@ -10,28 +10,27 @@ _LISTS = "/proc/net/xt_recent/KUBE-SEP-*"
 DEFECTS = (
     Defect(
         "a restart clears affinity entries",
-        repeated(f"for list in {_LISTS}; do echo / > $list; done", at=Place.CLIENT),
+        repeated(f"for list in {_LISTS}; do echo / > $list; done"),
         fails=dict.fromkeys(("C40", "C40d"), "requests answered by one endpoint"),
         passes=("C40c",),
         at=None,
     ),
     Defect(
         "changes made while kube-proxy was stopped are wrong after its restart",
-        written("s/--seconds 3600 /--seconds 600 /", at=Place.CLIENT),
+        written("s/--seconds 3600 /--seconds 600 /"),
         fails=dict.fromkeys(("C40b", "C92"), "--seconds 600"),
         passes=("C40", "C40c", "C40e"),
-        at=Place.CLIENT,
     ),
     Defect(
         "a Service made during an outage has no affinity",
-        written("/affinity-new-.*rcheck/d", at=Place.CLIENT),
+        written("/affinity-new-.*rcheck/d"),
         fails={"C40b": "no affinity rule", "C40e": "answered by one endpoint", "C92": "no affinity rule"},
         passes=("C40", "C40d"),
         at=None,
     ),
     Defect(
         "nft: a Service made during an outage has no affinity",
-        written("/^add rule .*affinity-new-[^ ]* ip saddr @/d", at=Place.CLIENT, program="nft"),
+        written("/^add rule .*affinity-new-[^ ]* ip saddr @/d", program="nft"),
         fails={"C40b": "affinity-new", "C40e": "answered by one endpoint", "C92": "affinity-new"},
         passes=("C40", "C40d"),
         at=None,
@@ -39,14 +38,14 @@ DEFECTS = (
     ),
     Defect(
         "nft: what was deleted during an outage stays",
-        written("/^(flush|delete) .*affinity-deleted-/d", at=Place.CLIENT, program="nft"),
+        written("/^(flush|delete) .*affinity-deleted-/d", program="nft"),
         fails=dict.fromkeys(("C40b", "C92"), "affinity-deleted"),
         at=None,
         shape=NFTABLES,
     ),
     Defect(
         "nft: affinity entries are cleared while kube-proxy restarts",
-        repeated(FLUSH_SETS, at=Place.CLIENT, pause=0.1),
+        repeated(FLUSH_SETS, pause=0.1),
         fails=dict.fromkeys(("C40", "C40d"), "requests answered by one endpoint"),
         at=None,
         shape=NFTABLES,
@@ -66,10 +65,9 @@ DEFECTS = (
     ),
     Defect(
         "a foreign rule in one Service's chain blocks the sync of others",
-        written("/affinity-other.*rcheck/d", at=Place.CLIENT),
+        written("/affinity-other.*rcheck/d"),
         fails={"C41": "no affinity rule"},
         passes=("C40",),
-        at=Place.CLIENT,
     ),
     Defect(
         "syncs fail because of one Service",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.defects.defect import NFTABLES, Defect, Place
-from tests.defects.inject import FLUSH_SETS, arranged, repeated, stopped, written
+from tests.defects.inject import FLUSH_SETS, arranged, both, repeated, stopped, written
 
 _LISTS = "/proc/net/xt_recent/KUBE-SEP-*"
 _LOSSY = (
@@ -110,14 +110,19 @@ DEFECTS = (
     ),
     Defect(
         "flows of datagrams are cut",
-        repeated(f"for list in {_LISTS}; do echo / > $list; done; conntrack -D -p udp", at=Place.CLIENT, pause=0.2),
+        both(
+            *(
+                repeated(f"for list in {_LISTS}; do echo / > $list; done; conntrack -D -p udp", at=at, pause=0.2)
+                for at in (Place.CLIENT, Place.SICK)
+            )
+        ),
         fails={"C94b": "answered by the same endpoint all the time", "C94f": "answered by one endpoint each"},
         passes=("C35",),
         at=None,
     ),
     Defect(
         "nft: flows of datagrams are cut",
-        repeated(f"{FLUSH_SETS}; conntrack -D -p udp", at=Place.CLIENT, pause=0.2),
+        both(*(repeated(f"{FLUSH_SETS}; conntrack -D -p udp", at=at, pause=0.2) for at in (Place.CLIENT, Place.SICK))),
         fails={"C94b": "answered by the same endpoint all the time", "C94f": "answered by one endpoint each"},
         passes=("C35",),
         at=None,

@@ -71,3 +71,16 @@ def test_the_previous_recorder_is_restored_after_an_error() -> None:
     recorder.record(SECOND)
 
     assert kept.observations == []
+
+
+def test_kept_events_become_evidence_of_the_test_that_asks_for_them() -> None:
+    kept, evidence = recorder.Kept(), ListRecorder()
+    with recorder.recording_to(kept):
+        recorder.record(FIRST)
+        recorder.record(SECOND)
+
+    kept.record()  # without a recorder nothing happens
+    with recorder.recording_to(evidence):
+        kept.record()
+
+    assert evidence.observations == [FIRST, SECOND]

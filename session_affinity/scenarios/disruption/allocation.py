@@ -1,4 +1,4 @@
-"""The nodes that disruptions use: none disturbs the client, and as far as possible none disturbs another."""
+"""The nodes that disruptions use: as far as possible none disturbs the client, and none another disruption."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DisruptionNodes:
-    """The node of each disruption that is not made on the client's node.
+    """The node of each disruption.
 
     On ``flushed`` and ``partly_flushed`` rules are flushed, and the nodes are watched in the background while the other
     disruptions are made: they take other nodes, because a restart of kube-proxy would restore the rules. Both are None
     if the client's node is the only one: without rules there the requests of all other tests would fail; the second
-    also if there is no other for it. On ``killed`` kube-proxy is killed during a sync. ``undisturbed`` shows, while
-    the client's node is disturbed, when nodes have followed a change; None when every other node is flushed.
+    also if there is no other for it. On ``outages`` kube-proxy is stopped, killed, and kept from writing. It is the
+    client's node where every other one is flushed: ``spares_client`` says whether it is not.
     """
 
-    killed: str
     flushed: str | None
     partly_flushed: str | None
-    undisturbed: str | None
+    outages: str
+    spares_client: bool
 
     @property
     def all_flushed(self) -> tuple[str, ...]:
@@ -34,10 +34,10 @@ class DisruptionNodes:
     def of(cls, names: Sequence[str], client_node: str) -> DisruptionNodes:
         """Allocate nodes in the order of ``names``, which is not empty.
 
-        With at least three nodes beside the client's no flushed node is disturbed otherwise.
+        With at least three nodes beside the client's each disruption has one of these.
         """
         others = [name for name in names if name != client_node]
         flushed = others[-1] if others else None
         partly = others[0] if len(others) > 1 else None
         free = [name for name in others if name not in (flushed, partly)]
-        return cls((free or others or [client_node])[0], flushed, partly, free[0] if free else None)
+        return cls(flushed, partly, free[0] if free else client_node, bool(free))

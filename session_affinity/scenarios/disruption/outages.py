@@ -1,6 +1,6 @@
 """Observations while a kube-proxy is restarted, stopped or killed, and while a foreign rule blocks a Service.
 
-Each observation disturbs one node and removes or mends afterwards what it changed.
+Each observation disturbs the client's node, and removes or mends afterwards what it changed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.model import ServiceState
     from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.nodes.kube_proxy import FailedSyncs, KubeProxies
-    from session_affinity.scenarios.disruption.allocation import DisruptionNodes
     from session_affinity.scenarios.disruption.outage_services import OutageServices
     from session_affinity.testbed.testbed import SyncResult, Testbed
     from session_affinity.traffic.answers import Answers
@@ -159,25 +158,30 @@ class _Bound:
 
 @dataclass(frozen=True)
 class Outages:
-    """Makes the observations; ``nodes`` are those other than the client's, ``prepared`` are Services for the next ones.
+    """Makes the observations on the node of the testbed's client; ``prepared`` are Services for the next ones.
 
-    Each observation removes and mends at its end what it created or disturbed, whether or not it succeeds. All of them
-    raise SuiteError.
+    ``undisturbed`` is another node, which shows when nodes have followed a change; None when there is none. Each
+    observation removes and mends at its end what it created or disturbed, whether or not it succeeds. All of them raise
+    SuiteError.
     """
 
     testbed: Testbed
     proxies: KubeProxies
-    nodes: DisruptionNodes
+    undisturbed: str | None
     datagrams: DatagramEndpoints
     prepared: MutableMapping[Outage, OutageServices] = field(default_factory=dict)
 
+    @property
+    def node(self) -> str:
+        """The node that is disturbed."""
+        return self.testbed.client.node
+
     def restart(self) -> KubeProxyRestart:
-        """Stop the kube-proxy of the client's node, change Services, kill it and start it again.
+        """Stop the node's kube-proxy, change Services, kill it and start it again.
 
         Meanwhile the client sends requests and datagrams to Services that do not change.
         """
-        testbed, client = self.testbed, self.testbed.client
-        node = client.node
+        testbed, client, node = self.testbed, self.testbed.client, self.node
         with contextlib.ExitStack() as at_end:
             service, flowing, *to_change = self._services_of(at_end, Outage.RESTART)
             flows = self._start_flows(at_end, flowing)
@@ -207,12 +211,11 @@ class Outages:
         )
 
     def changes_while_failing(self) -> MissedChanges:
-        """Change Services while the syncs of the client's node fail, then let them succeed.
+        """Change Services while the syncs of the node fail, then let them succeed.
 
         An outage in which none surely failed shows nothing, and is made again. Raises NodeError when none failed in
         ``TRIES`` outages.
         """
-        node = self.testbed.client.node
         for _ in range(TRIES):
             with contextlib.ExitStack() as at_end:
                 to_change = self._services_of(at_end, Outage.FAILING)
@@ -225,18 +228,18 @@ class Outages:
                 self._sync_later(at_end)
                 return self._missed(changed, later, sync, self._state(), self._end_flows(flows))
         raise NodeError(
-            f"{node}: no sync of kube-proxy failed although it could start no program, in any of {TRIES} outages",
+            f"{self.node}: no sync of kube-proxy failed although it could start no program, in any of {TRIES} outages",
             next_step="see its log: it may write its rules without iptables-restore and nft",
         )
 
     def _change_while_failing(self, at_end: contextlib.ExitStack, services: Sequence[ServiceState]) -> _Changed | None:
-        """Change Services while the syncs of the client's node fail; return None when none surely failed.
+        """Change Services while the syncs of the node fail; return None when none surely failed.
 
         They succeed again when another node has synced twice since the changes: a sync is put off by the minSyncPeriod,
         and by then this node has tried.
         """
-        testbed, other = self.testbed, self.nodes.undisturbed
-        node, bound = testbed.client.node, self._bind(services)
+        testbed, node, other = self.testbed, self.node, self.undisturbed
+        bound = self._bind(services)
         before = self.proxies.syncs(node)
         files = self.proxies.fail_syncs(node)
         try:
@@ -270,10 +273,10 @@ class Outages:
         return _Changed(on, off, patched, new, deleted, emptied, bound)
 
     def _sync_later(self, at_end: contextlib.ExitStack, *services: ServiceState) -> tuple[ServiceState, SyncResult]:
-        """Create another Service, and wait until the client's node has synced it and these."""
+        """Create another Service, and wait until the node has synced it and these."""
         since = time.monotonic()
         (later,) = self._create(at_end, [ServiceRequest("later", CLIENT_IP)])
-        return later, self.testbed.wait_for_sync(*services, later, since=since, nodes=(self.testbed.client.node,))
+        return later, self.testbed.wait_for_sync(*services, later, since=since, nodes=(self.node,))
 
     def _missed(
         self,
@@ -306,13 +309,13 @@ class Outages:
         )
 
     def _with_absent_client(self, *services: ServiceState) -> tuple[AffinityEntry, ...]:
-        """Give an absent client an entry for each Service on the client's node, and return that for the last.
+        """Give an absent client an entry for each Service on the node, and return that for the last.
 
         None where rules cannot be read.
         """
         if not self.testbed.reads_rules:
             return ()
-        node, backend = self.testbed.client.node, self.testbed.backend
+        node, backend = self.node, self.testbed.backend
         absent = ABSENT_CLIENTS[services[0].family]
         for service in services:
             store = next(iter(backend.affinity_stores(service)))
@@ -320,8 +323,8 @@ class Outages:
         return self._entries(self.testbed.nodes.read_one(node), services[-1], absent)
 
     def _state(self) -> NodeSnapshot | None:
-        """Return the client's node as read now; None where rules cannot be read."""
-        return self.testbed.nodes.read_one(self.testbed.client.node) if self.testbed.reads_rules else None
+        """Return the node as read now; None where rules cannot be read."""
+        return self.testbed.nodes.read_one(self.node) if self.testbed.reads_rules else None
 
     def _start_flows(self, at_end: contextlib.ExitStack, service: ServiceState) -> Flows:
         """Start a flow to each port of a Service, and wait until all have an answer; they end with the others."""
@@ -342,8 +345,8 @@ class Outages:
         return tuple(flows.stop().values())
 
     def killed_during_sync(self) -> NodeRules:
-        """Create many Services, kill a node's kube-proxy while it writes their rules, and start it again."""
-        node = self.nodes.killed
+        """Create many Services, kill the node's kube-proxy while it writes their rules, and start it again."""
+        node = self.node
         created: list[ServiceState] = []
         with contextlib.ExitStack() as at_end:
             started = self._mend_at_end(at_end, node)
@@ -370,7 +373,7 @@ class Outages:
     def blocking_rule(self) -> BlockingRule:
         """Insert a rule before those of a Service, create another Service, then change the first."""
         testbed, nodes = self.testbed, self.testbed.nodes
-        node, mode = testbed.client.node, testbed.backend.mode
+        node, mode = self.node, testbed.backend.mode
         failed = self.proxies.failed_syncs(node)
         with contextlib.ExitStack() as at_end:
             (service,) = self._services_of(at_end, Outage.BLOCKED)
@@ -408,14 +411,13 @@ class Outages:
         return created
 
     def _services_of(self, at_end: contextlib.ExitStack, outage: Outage) -> list[ServiceState]:
-        """Return the Services of an outage, which the client's node has; they are deleted at the end."""
+        """Return the Services of an outage, which the node has; they are deleted at the end."""
         if outage not in self.prepared:
             self.prepared.update(prepare(self.testbed.services, self.datagrams, [outage]))
         created, since = self.prepared.pop(outage)
         for service in created:
             at_end.callback(self.testbed.services.delete, service)
-        node = self.testbed.client.node
-        self.testbed.wait_for_sync(*created, since=since, nodes=(node,)).require(node)
+        self.testbed.wait_for_sync(*created, since=since, nodes=(self.node,)).require(self.node)
         return created
 
     def _node_rules(self, state: NodeSnapshot, services: Iterable[ServiceState], sync: SyncResult) -> NodeRules:

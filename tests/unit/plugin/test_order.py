@@ -38,15 +38,24 @@ def item(function: Callable[..., None], *markers: str) -> Any:
     ],
 )
 def test_a_turn_follows_from_what_a_test_looks_at(test: Any, turn: Turn) -> None:
-    assert turn_of(test, shared_wait=False) is turn
-    assert turn_of(test, shared_wait=True) is turn
+    assert turn_of(test, shared_wait=False, disruption=False) is turn
+    assert turn_of(test, shared_wait=True, disruption=True) is turn
 
 
 def test_claims_about_the_api_alone_fill_the_shared_wait() -> None:
     """They come first where there is none."""
-    assert turn_of(item(api_only), shared_wait=False) is Turn.FIRST
-    assert turn_of(item(api_only), shared_wait=True) is Turn.MEANWHILE
+    assert turn_of(item(api_only), shared_wait=False, disruption=True) is Turn.FIRST
+    assert turn_of(item(api_only), shared_wait=True, disruption=True) is Turn.MEANWHILE
     assert Turn.BACKGROUND < Turn.MEANWHILE < Turn.SHARED_WAIT
+
+
+def test_claims_about_the_clients_node_alone_are_judged_while_others_are_disturbed() -> None:
+    """They come first where no test is disruptive."""
+    beside = item(of_nodes, "client_node")
+
+    assert turn_of(beside, shared_wait=True, disruption=False) is Turn.FIRST
+    assert turn_of(beside, shared_wait=True, disruption=True) is Turn.BESIDE_DISRUPTION
+    assert Turn.SHARED_WAIT < Turn.BESIDE_DISRUPTION < Turn.DISRUPTIVE
 
 
 def test_what_goes_before_the_shapes_is_begun_in_the_background() -> None:

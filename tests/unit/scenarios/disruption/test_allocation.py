@@ -10,15 +10,16 @@ pytestmark = pytest.mark.unit
 
 
 def test_with_three_other_nodes_each_disruption_has_its_own() -> None:
-    assert DisruptionNodes.of(["home", "a", "b", "c"], "home") == DisruptionNodes("b", "c", "a", "b")
+    nodes = DisruptionNodes.of(["home", "a", "b", "c"], "home")
+    assert nodes == DisruptionNodes(flushed="c", partly_flushed="a", outages="b", spares_client=True)
 
 
 @pytest.mark.parametrize(
     ("names", "nodes"),
     [
-        pytest.param(["a", "b", "home"], DisruptionNodes("a", "b", "a", None), id="two-others"),
-        pytest.param(["a", "home"], DisruptionNodes("a", "a", None, None), id="one-other"),
-        pytest.param(["home"], DisruptionNodes("home", None, None, None), id="no-other"),
+        pytest.param(["a", "b", "home"], DisruptionNodes("b", "a", "home", spares_client=False), id="two-others"),
+        pytest.param(["a", "home"], DisruptionNodes("a", None, "home", spares_client=False), id="one-other"),
+        pytest.param(["home"], DisruptionNodes(None, None, "home", spares_client=False), id="no-other"),
     ],
 )
 def test_with_fewer_other_nodes_disruptions_share_them(names: list[str], nodes: DisruptionNodes) -> None:

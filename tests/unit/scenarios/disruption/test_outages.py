@@ -16,7 +16,6 @@ from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import NodeError
 from session_affinity.nodes.kube_proxy import FailureCounter, Syncs
 from session_affinity.nodes.node import Completed
-from session_affinity.scenarios.disruption.allocation import DisruptionNodes
 from session_affinity.scenarios.disruption.outages import Outages
 from session_affinity.traffic.answers import Answers
 
@@ -180,7 +179,7 @@ def after_failure(fails_at: str, observe: Callable[[Outages], object]) -> list[s
     """Return the steps after the one that failed."""
     world: Any = World(fails_at)
     with pytest.raises(NodeError):
-        observe(Outages(world, world, DisruptionNodes("worker2", "worker3", "worker", "worker2"), DATAGRAMS))
+        observe(Outages(world, world, "worker2", DATAGRAMS))
     place = world.journal.index(fails_at) if fails_at in world.journal else 0
     return list(world.journal[place + 1 :])
 
@@ -214,14 +213,13 @@ def test_changes_while_no_sync_failed_are_an_error() -> None:
     world: Any = World("")
 
     with pytest.raises(NodeError, match="control-plane: no sync of kube-proxy failed"):
-        Outages(world, world, DisruptionNodes("worker2", "worker3", None, "worker2"), DATAGRAMS).changes_while_failing()
+        Outages(world, world, "worker2", DATAGRAMS).changes_while_failing()
 
 
 def test_an_outage_in_which_no_sync_failed_is_made_again() -> None:
     world: Any = World("", syncs_fail_from=2)
-    nodes = DisruptionNodes("worker2", "worker3", None, "worker2")
 
-    changes = Outages(world, world, nodes, DATAGRAMS).changes_while_failing()
+    changes = Outages(world, world, "worker2", DATAGRAMS).changes_while_failing()
 
     assert not changes.answers
     assert world.journal.count("fail control-plane") == 2
@@ -231,5 +229,5 @@ def test_an_outage_in_which_no_sync_failed_is_made_again() -> None:
 def test_a_kube_proxy_that_was_not_caught_in_a_sync_runs_again_and_all_services_are_deleted() -> None:
     done = after_failure("", Outages.killed_during_sync)
 
-    assert done[-1] == "mend worker2"
+    assert done[-1] == "mend control-plane"
     assert done.count("delete written") == done.count("create written") == 20
