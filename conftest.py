@@ -1,8 +1,15 @@
 """The plugins of the suite: options and hooks, then fixtures."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
 from session_affinity.plugin import allure_labels
 
-pytest_plugins = [
+if TYPE_CHECKING:
+    import pytest
+
+PLUGINS: Final = (
     "session_affinity.plugin.options",
     "session_affinity.plugin.claims",
     "session_affinity.plugin.selection",
@@ -41,4 +48,10 @@ pytest_plugins = [
     "fixtures.switches",
     "fixtures.background",
     "fixtures.disruption",
-]
+)
+
+
+def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Import the plugins. For each name in ``pytest_plugins`` pytest would read the entry points of all packages."""
+    for name in PLUGINS:
+        pluginmanager.import_plugin(name)

@@ -188,6 +188,23 @@ def test_a_change_is_given_the_pod_that_answered_last_and_the_service_as_it_is()
     assert calls == [(2, "a"), (1, "c")]
 
 
+def test_a_change_that_follows_from_another_is_made_after_it() -> None:
+    made: list[str] = []
+
+    def act(service: ServiceState, answered_by: str) -> Collection[str]:
+        made.append(service.name)
+        return (answered_by,)
+
+    request = ServiceRequest("local", CLIENT_IP)
+    run(
+        World(),
+        local=ScenarioPlan(request, ("a", "b"), (EndpointChange(FIRST, act, follows=True),)),
+        drained=ScenarioPlan(replace(request, purpose="drained"), ("a", "b"), (EndpointChange(FIRST, act),)),
+    )
+
+    assert made == ["drained", "local"]
+
+
 def test_a_service_without_endpoints_gets_one_request_and_a_stream_again_after_that() -> None:
     changes = (EndpointChange(FIRST, to(), silent=True), EndpointChange(SECOND, to("b")))
     world = World()
