@@ -31,11 +31,12 @@ On a busy machine the read takes seconds, and its end too has to be before the t
 
 OPEN_PER_PROCESS: Final = 5
 """How many connections one curl keeps open; if it opens more, it closes the oldest."""
-OPEN_PER_SECOND: Final = 4
+OPEN_PER_SECOND: Final = 8
+"""As fast as connections are opened, their clients ask again at the end: all are silent for the same time."""
 OPENED_AFTER: Final = 0.25 + OPEN_PER_PROCESS / OPEN_PER_SECOND
 """When all connections that stay open were opened, unless the machine is busy."""
-OPEN_ROUNDS: Final = 18
-"""A request on every open connection each 1.25 s, until 22 s after the first: a busy machine may need 9 s more."""
+OPEN_ROUNDS: Final = 35
+"""A request on every open connection each 0.625 s, until 22 s after the first: a busy machine may need 9 s more."""
 
 
 class Group(StrEnum):
