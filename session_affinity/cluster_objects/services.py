@@ -93,11 +93,17 @@ class Services:
         """Create a Service and wait for its endpoints; raises NotReadyError."""
         return self.create_all([request])[0]
 
-    def create_all(self, requests: Sequence[ServiceRequest]) -> list[ServiceState]:
-        """Create several Services and wait for the endpoints of all; raises NotReadyError."""
+    def create_all(
+        self, requests: Sequence[ServiceRequest], *, patched: Sequence[int | None] = ()
+    ) -> list[ServiceState]:
+        """Create several Services and wait for the endpoints of all; raises NotReadyError.
+
+        ``patched`` has, for each, the timeout in seconds that it is patched to once it exists; None for none. Nobody
+        waits for that: nodes may have the second timeout without the first.
+        """
         complete = [replace(request, spec={**self._spec, **request.spec}) for request in requests]
         manifests = [manifest(unique_name(request.purpose), self._namespace, request) for request in complete]
-        return self._create(manifests, [request.endpoints for request in requests])
+        return self._create(manifests, [request.endpoints for request in requests], patched)
 
     def recreate(self, given: Mapping[str, Any]) -> ServiceState:
         """Delete the Service with the name of a manifest, create it from the manifest, and wait for its endpoints."""
@@ -106,11 +112,18 @@ class Services:
         self._api.delete(SERVICES, metadata["name"], self._namespace)
         return self._create([{**given, "metadata": {**metadata, "labels": labels}}], [None])[0]
 
-    def _create(self, manifests: Sequence[Mapping[str, Any]], endpoints: Sequence[int | None]) -> list[ServiceState]:
+    def _create(
+        self,
+        manifests: Sequence[Mapping[str, Any]],
+        endpoints: Sequence[int | None],
+        patched: Sequence[int | None] = (),
+    ) -> list[ServiceState]:
         expected = [self._endpoints if number is None else number for number in endpoints]
         began = time.time()
         with ThreadPoolExecutor(min(self._at_once, len(manifests)), thread_name_prefix="create") as pool:
             stored = list(pool.map(self._api.create, manifests))
+            for number, new in enumerate(pool.map(self._with_timeout, stored, patched)):
+                stored[number] = new
         states: list[ServiceState] = []
         slices: list[Object] = []
         of_these = _slices_of(service["metadata"]["name"] for service in stored)
@@ -139,6 +152,12 @@ class Services:
         )
         recorder.record(recorder.ServiceStored(tuple(states), tuple(stored), tuple(slices)), since=began)
         return states
+
+    def _with_timeout(self, stored: Object, seconds: int | None) -> Object:
+        if seconds is None:
+            return stored
+        name = stored["metadata"]["name"]
+        return self._api.patch(SERVICES, name, self._namespace, {"spec": _config(seconds)})
 
     def change(self, service: ServiceState, spec: Mapping[str, Any]) -> None:
         """Patch fields of a Service's specification without waiting for endpoints or nodes."""

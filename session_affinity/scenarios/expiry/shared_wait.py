@@ -240,9 +240,7 @@ class SharedWait:
             self._following.set()
 
     def _observations(self) -> Observations:
-        self._begin("create the Services")
-        created = self._create_services()
-        services, late = self._patch_most(created)
+        services, late = self._patched_services()
         if not self._testbed.reads_rules:
             return Observations(error=late) if late else self._followed(services, None)
         if late:
@@ -251,23 +249,27 @@ class SharedWait:
         contacts = self._contact(services)
         return Observations(self._patch(contacts), error=late) if late else self._followed(services, contacts)
 
-    def _patch_most(
-        self, created: Mapping[Group, tuple[ServiceState, ...]]
-    ) -> tuple[dict[Group, tuple[ServiceState, ...]], NotReadyError | None]:
-        """Patch the timeout of the groups that need no entries for it, and wait until the client's node has all groups.
+    def _patched_services(self) -> tuple[dict[Group, tuple[ServiceState, ...]], NotReadyError | None]:
+        """Create all Services, patch the timeout of the groups that need no entries for it, and wait for the sync.
 
-        Return the Services and what is late; None if nothing is.
+        Return the Services, and what is late on the client's node; None if nothing is.
         """
         testbed = self._testbed
-        if not testbed.reads_rules:
+        self._begin("create the Services")
+        if testbed.reads_rules:
+            since = time.monotonic()
+            services = self._create_services(patched=True)
+        else:
             # What a dataplane makes of a change shows only in what clients see.
+            created = self._create_services(patched=False)
             self._begin("wait until the client's node has the Services")
             testbed.wait_for_client_sync(*_all(created), since=time.monotonic())
-        self._begin("patch the timeouts")
-        since = time.monotonic()
-        services = {
-            group: members if group in _PATCHED_LATER else self._patched(members) for group, members in created.items()
-        }
+            self._begin("patch the timeouts")
+            since = time.monotonic()
+            services = {
+                group: members if group in _PATCHED_LATER else self._patched(members)
+                for group, members in created.items()
+            }
         self._begin("wait until the client's node has the timeouts")
         node = testbed.client.node
         sync = testbed.wait_for_sync(*_all(services), since=since, nodes=(node,))
@@ -352,14 +354,20 @@ class SharedWait:
         """Whether nodes can be read and remove expired entries."""
         return self._testbed.reads_rules and not self._testbed.backend.counts_connections
 
-    def _create_services(self) -> dict[Group, tuple[ServiceState, ...]]:
+    def _create_services(self, *, patched: bool) -> dict[Group, tuple[ServiceState, ...]]:
         possible = {Group.PATCHED: self._testbed.reads_rules, Group.VANISHING: self._entries_vanish}
         groups = [group for group in plan.SIZES if possible.get(group, True)]
         requests = {
             group: service_ports.requests(self._testbed, str(group), DEFAULT_TIMEOUT, plan.SIZES[group])
             for group in groups
         }
-        created = iter(self._testbed.services.create_all([each for several in requests.values() for each in several]))
+        timeouts = [
+            plan.TIMEOUT_SECONDS if patched and group not in _PATCHED_LATER else None
+            for group, several in requests.items()
+            for _ in several
+        ]
+        every = [each for several in requests.values() for each in several]
+        created = iter(self._testbed.services.create_all(every, patched=timeouts))
         return {group: tuple(islice(created, len(several))) for group, several in requests.items()}
 
     def _follow(

@@ -136,6 +136,13 @@ def test_patched_services_keep_their_endpoints() -> None:
     assert [service.name for service in after] == [service.name for service in before]
 
 
+def test_services_that_are_patched_once_they_exist_have_the_second_timeout() -> None:
+    created = make().create_all([ServiceRequest("sticky", "ClientIP", 600)] * 2, patched=(30, None))
+
+    assert [service.timeout_seconds for service in created] == [30, 600]
+    assert [len(service.endpoints) for service in created] == [3, 3]
+
+
 def test_a_switched_service_keeps_its_endpoints() -> None:
     services = make()
     plain = services.create(ServiceRequest("plain"))

@@ -35,7 +35,8 @@ class FakeTestbed:
         self.syncs = 0
         self.thread = ""
 
-    def create_all(self, requests: list[object]) -> list[object]:
+    def create_all(self, requests: list[object], *, patched: object) -> list[object]:
+        del patched
         self.thread = threading.current_thread().name
         self.creating.set()
         assert self.may_create.wait(5)
@@ -120,11 +121,14 @@ class ReadableTestbed:
         self.late = late
         self.done: list[str] = []
 
-    def create_all(self, requests: list[ServiceRequest]) -> list[ServiceState]:
+    def create_all(self, requests: list[ServiceRequest], *, patched: list[int | None]) -> list[ServiceState]:
         self.done.append("create")
+        self.done += dict.fromkeys(
+            f"patch {request.purpose}" for request, timeout in zip(requests, patched, strict=True) if timeout
+        )
         return [
-            ServiceState("default", f"{request.purpose}-{number}", ("10.200.0.9",), CLIENT_IP, 10800, PORTS)
-            for number, request in enumerate(requests)
+            ServiceState("default", f"{request.purpose}-{number}", ("10.200.0.9",), CLIENT_IP, timeout or 10800, PORTS)
+            for number, (request, timeout) in enumerate(zip(requests, patched, strict=True))
         ]
 
     def patch_timeouts(self, services: list[ServiceState], seconds: int) -> list[ServiceState]:
