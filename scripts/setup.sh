@@ -45,13 +45,13 @@ if [ "$what" = all ]; then
         PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
     done
 fi
+# A copy of the lock in the environment marks what the environment was made from; another lock makes another one.
 is_stale=
 cmp -s requirements.lock "$venv/requirements.lock" || is_stale=yes
 [ -z "$is_stale" ] || "$python" -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
 # shellcheck disable=SC2086 # a list of package names
 [ -z "$missing" ] || install_packages $missing
 
-# A copy of the lock in the environment marks what the environment was made from; another lock makes another one.
 if [ -n "$is_stale" ]; then
     echo "creating the Python environment in $venv" >&2
     rm -rf "$venv"

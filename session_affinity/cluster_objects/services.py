@@ -154,9 +154,9 @@ class Services:
         return states
 
     def _with_timeout(self, stored: Object, seconds: int | None) -> Object:
-        if seconds is None:
-            return stored
-        name = stored["metadata"]["name"]
+        return stored if seconds is None else self._patch_timeout(stored["metadata"]["name"], seconds)
+
+    def _patch_timeout(self, name: str, seconds: int) -> Object:
         return self._api.patch(SERVICES, name, self._namespace, {"spec": _config(seconds)})
 
     def change(self, service: ServiceState, spec: Mapping[str, Any]) -> None:
@@ -218,12 +218,9 @@ class Services:
 
     def patch_timeouts(self, services: Sequence[ServiceState], timeout_seconds: int) -> list[ServiceState]:
         """Patch the timeout of Services, in seconds, and return them as stored."""
-        change = {"spec": _config(timeout_seconds)}
         began = time.time()
         with ThreadPoolExecutor(min(self._at_once, len(services)), thread_name_prefix="patch") as pool:
-            stored = list(
-                pool.map(lambda service: self._api.patch(SERVICES, service.name, service.namespace, change), services)
-            )
+            stored = list(pool.map(lambda service: self._patch_timeout(service.name, timeout_seconds), services))
         changed = [_with_endpoints_of(service, new) for service, new in zip(services, stored, strict=True)]
         recorder.record(recorder.ServiceStored(tuple(changed), tuple(stored), how=recorder.CHANGED), since=began)
         return changed

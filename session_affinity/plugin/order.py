@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 IN_BACKGROUND: Final = frozenset(
     {
         *("many_clients", "endpoint_changes", "short_timeouts", "shapes", "answered_shapes", "walk"),
-        *("switched_on_and_off", "switched_off_and_on", "services_without_rules"),
+        *("switched_on_and_off", "switched_off_and_on", "services_without_rules", "datagram_services"),
         # What these change would disturb others.
         *("services_in_another_zone", "failed_syncs_before"),
     }
