@@ -92,9 +92,6 @@ CUT_OFF_SECONDS: Final = 40.0
 """How long kube-proxy can be cut off: it connects again 45 s after the last packet (client-go's HTTP/2 health check:
 ReadIdleTimeout and PingTimeout)."""
 
-KUBELET_WAITS: Final = "kubelet waits longer before each restart of a container within ten minutes: use a new cluster"
-"""Why a killed kube-proxy may stay away on a kept cluster of kind (kubelet's back-off: 10 s, doubled up to 300 s)."""
-
 _SAMPLE: Final = re.compile(r"^(?P<name>\w+)(?:\{(?P<labels>[^}]*)\})? (?P<value>\S+)$", re.MULTILINE)
 _NODE_TIME: Final = re.compile(r"\d+(?:\.\d+)?")
 _FAMILY: Final = re.compile(r'ip_family="(?P<family>\w+)"')
@@ -279,7 +276,7 @@ class KubeProxies:
             self.deadlines.kube_proxy_start,
             what=f"the kube-proxy on {node} to be back after it was killed",
             last_state=lambda: f"{METRICS} does not answer, {'its' if self._runs(node) else 'no'} process runs",
-            next_step=f"see its log; {KUBELET_WAITS}; {SLOW_MACHINE}",
+            next_step=f"see its log; {SLOW_MACHINE}",
             pause=0.1,
         )
         return time.monotonic() - began

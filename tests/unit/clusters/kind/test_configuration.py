@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 
 from session_affinity.clusters.addresses import RANGES
+from session_affinity.clusters.embedded.configuration import MIN_SYNC_PERIOD_SECONDS, SYNC_PERIOD_SECONDS
 from session_affinity.clusters.images import repository
 from session_affinity.clusters.kind import configuration
+from session_affinity.dataplane.proxy_config import duration_seconds
 from session_affinity.errors import SuiteError
 
 
@@ -27,6 +30,16 @@ def test_render_sets_name_mode_and_image() -> None:
     assert config["name"] == "other"
     assert configuration.proxy_mode_of(config) == "nftables"
     assert {node["image"] for node in config["nodes"]} == {"some/node:v1.37.2"}
+
+
+@pytest.mark.parametrize("mode", ["iptables", "nftables"])
+def test_kube_proxy_has_the_periods_of_an_embedded_cluster(mode: str) -> None:
+    config = configuration.render("myk8s", "some/node:v1.37.2", mode)
+    patches = {patch["kind"]: patch for patch in map(yaml.safe_load, config["kubeadmConfigPatches"])}
+    periods = patches["KubeProxyConfiguration"][mode]
+
+    assert duration_seconds(periods["minSyncPeriod"]) == MIN_SYNC_PERIOD_SECONDS
+    assert duration_seconds(periods["syncPeriod"]) == SYNC_PERIOD_SECONDS
 
 
 @pytest.mark.parametrize(
