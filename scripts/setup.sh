@@ -36,9 +36,6 @@ install_packages() {
     rm -f "$log"
 }
 
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
-    fail "$python is not Python 3.11 or newer" "install one, or name it: make PYTHON=python3.12 ..."
-
 missing=
 if [ "$what" = all ]; then
     for pair in $COMMANDS; do
@@ -48,7 +45,11 @@ fi
 # A copy of the lock in the environment marks what the environment was made from; another lock makes another one.
 is_stale=
 cmp -s requirements.lock "$venv/requirements.lock" || is_stale=yes
-[ -z "$is_stale" ] || "$python" -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
+if [ -n "$is_stale" ]; then
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
+        fail "$python is not Python 3.11 or newer" "install one, or name it: make PYTHON=python3.12 ..."
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
+fi
 # shellcheck disable=SC2086 # a list of package names
 [ -z "$missing" ] || install_packages $missing
 
