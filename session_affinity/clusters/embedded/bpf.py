@@ -21,9 +21,14 @@ if TYPE_CHECKING:
 _libc = ctypes.CDLL(None, use_errno=True)
 _SYSCALL: Final = {"x86_64": 321, "aarch64": 280}
 _PROG_DETACH, _PROG_GET_FD_BY_ID, _PROG_QUERY = 9, 13, 16
-_ATTACH_TYPES: Final = range(64)
-"""All of enum bpf_attach_type, and some to come; the kernel refuses those that are not about cgroups."""
-_QUERY: Final = struct.Struct("IIIIQII")
+ATTACH_TYPES: Final = (*range(4), 6, *range(8, 16), *range(18, 23), *range(29, 33), 34, 43, *range(49, 54))
+"""Those of enum bpf_attach_type that are about cgroups.
+
+To others the descriptor of the cgroup is the index of a network interface (BPF_TCX_INGRESS, BPF_NETKIT_PRIMARY).
+"""
+_QUERY: Final = struct.Struct("IIIIQIIQQQQ")
+ATTRIBUTES_BYTES: Final = 256
+"""More than union bpf_attr has in any kernel: the kernel may write to fields behind the size in the call."""
 _MOST: Final = 64
 """The number of programs of one type that a cgroup can have (BPF_CGROUP_MAX_PROGS)."""
 
@@ -33,7 +38,7 @@ def detach_all(cgroup: Path) -> None:
 
     Does nothing where the kernel has no BPF or refuses.
     """
-    for attach_type in _ATTACH_TYPES:
+    for attach_type in ATTACH_TYPES:
         with contextlib.suppress(OSError, KeyError), opened(cgroup) as target:
             for program in attached(cgroup, attach_type):
                 descriptor = open_program(program)
@@ -48,10 +53,10 @@ def attached(cgroup: Path, attach_type: int, flags: int = 0) -> set[int]:
     ids = (ctypes.c_uint32 * _MOST)()
     with opened(cgroup) as target:
         attributes = ctypes.create_string_buffer(
-            _QUERY.pack(target, attach_type, flags, 0, ctypes.addressof(ids), _MOST, 0), _QUERY.size
+            _QUERY.pack(target, attach_type, flags, 0, ctypes.addressof(ids), _MOST, *(0,) * 5), ATTRIBUTES_BYTES
         )
         call(_PROG_QUERY, attributes)
-    return set(ids[: _QUERY.unpack(attributes.raw)[5]])
+    return set(ids[: _QUERY.unpack_from(attributes)[5]])
 
 
 def open_program(program: int) -> int:
