@@ -26,8 +26,8 @@ ATTACH_TYPES: Final = (*range(4), 6, *range(8, 16), *range(18, 23), *range(29, 3
 
 To others the descriptor of the cgroup is the index of a network interface (BPF_TCX_INGRESS, BPF_NETKIT_PRIMARY).
 """
-_QUERY: Final = struct.Struct("IIIIQIIQQQQ")
-ATTRIBUTES_BYTES: Final = 256
+_QUERY: Final = struct.Struct("IIIIQII")
+_ATTRIBUTES_BYTES: Final = 256
 """More than union bpf_attr has in any kernel: the kernel may write to fields behind the size in the call."""
 _MOST: Final = 64
 """The number of programs of one type that a cgroup can have (BPF_CGROUP_MAX_PROGS)."""
@@ -53,7 +53,7 @@ def attached(cgroup: Path, attach_type: int, flags: int = 0) -> set[int]:
     ids = (ctypes.c_uint32 * _MOST)()
     with opened(cgroup) as target:
         attributes = ctypes.create_string_buffer(
-            _QUERY.pack(target, attach_type, flags, 0, ctypes.addressof(ids), _MOST, *(0,) * 5), ATTRIBUTES_BYTES
+            _QUERY.pack(target, attach_type, flags, 0, ctypes.addressof(ids), _MOST, 0), _ATTRIBUTES_BYTES
         )
         call(_PROG_QUERY, attributes)
     return set(ids[: _QUERY.unpack_from(attributes)[5]])
