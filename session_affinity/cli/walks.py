@@ -9,7 +9,7 @@ import click
 
 from session_affinity.clusters.choice import open_cluster
 from session_affinity.conformance.exit_codes import ExitCode
-from session_affinity.errors import UsageError
+from session_affinity.errors import NotReadyError, UsageError
 from session_affinity.kube.api import Api
 from session_affinity.nodes.nodes import Nodes
 from session_affinity.progress import Progress
@@ -47,8 +47,13 @@ def make_walks(options: ClusterOptions, seed: int, limits: Limits) -> int:
         ground = ground_of(cluster, api, nodes, options.deadlines, is_alone=True)
         with ground.services, progress.step(f"walks with seed {seed}") as step:
             search = _search(ground, limits, step, f"seed {seed}")
-            search.find(kinds(Scope.NODES), seed)
-    return _report(search, seed)
+            try:
+                search.find(kinds(Scope.NODES), seed)
+            except NotReadyError:
+                _report_right(search.results, seed)
+                raise
+    _report_right(search.results, seed)
+    return _report_wrong(search)
 
 
 def _search(ground: Ground, limits: Limits, step: ProgressStep, what: str) -> Search:
@@ -69,9 +74,8 @@ def _search(ground: Ground, limits: Limits, step: ProgressStep, what: str) -> Se
     return search
 
 
-def _report(search: Search, seed: int) -> int:
-    """Print what the walks showed; return the exit code."""
-    results = search.results
+def _report_right(results: Sequence[WalkResult], seed: int) -> None:
+    """Print what the walks showed that were right."""
     known = sum((Counter(result.known) for result in results), Counter[str]())
     refused = list(dict.fromkeys(text for result in results for text in result.refused))
     click.echo(
@@ -84,6 +88,10 @@ def _report(search: Search, seed: int) -> int:
         click.echo(f"  as known, {count} times: {what}")
     for text in refused:
         click.echo(f"  refused: {text}")
+
+
+def _report_wrong(search: Search) -> int:
+    """Print what the wrong walk showed, where there was one; return the exit code."""
     if search.best is None:
         return ExitCode.HOLDS
     result = search.best[1]

@@ -9,6 +9,8 @@ import click
 
 from session_affinity import extras
 from session_affinity.cli.run_options import GroupedCommand, run_options, value_of
+from session_affinity.conformance.exit_codes import ExitCode
+from session_affinity.errors import SuiteError, UsageError
 from session_affinity.options import OPTIONS
 
 _NAMES: Final = (
@@ -36,6 +38,7 @@ Exit codes:
   0  all nodes had the expected rules after every batch of edits
   1  a node did not; the edits that cause it are printed as commands
   4  unusable options
+  10 no node was wrong, but the walks could not be made, or a node was not ready in time
 
 A seed gives the same walks in the same version of Hypothesis, which draws them (the extra [walk]).
 docs/findings.md has what walks have found.
@@ -73,4 +76,10 @@ def command(seed: int | None, minutes: float, shrinking_minutes: float, **values
 
     options = cluster_options(value_of(values))
     chosen = random.SystemRandom().randrange(_MOST_SEEDS) if seed is None else seed
-    return make_walks(options, chosen, Limits(minutes * 60, shrinking_minutes * 60))
+    try:
+        return make_walks(options, chosen, Limits(minutes * 60, shrinking_minutes * 60))
+    except UsageError:
+        raise
+    except SuiteError as error:
+        click.echo(f"error: {error}", err=True)
+        return ExitCode.UNDETERMINED

@@ -63,11 +63,17 @@ class WalkResult:
         """Whether every node had the expected rules and entries, in time, and nothing was left at the end."""
         return not (self.differences or self.leftovers or self.entries or self.failed_syncs)
 
+    @property
+    def is_wrong(self) -> bool:
+        """Whether a node is wrong in more than being late without a failed sync, as on a slow machine."""
+        return bool(self.differences or self.leftovers or self.entries or any(self.failed_syncs.values()))
+
     def require_synced(self) -> WalkResult:
-        """Return self unless a node was late without a failed sync, as on a slow machine: that is a NotReadyError."""
-        if late := [node for node, count in self.failed_syncs.items() if not count]:
+        """Return self unless nodes were late without a failed sync, and nothing is wrong: that is a NotReadyError."""
+        if self.failed_syncs and not self.is_wrong:
+            late = listed(list(self.failed_syncs))
             raise NotReadyError(
-                f"{listed(late)}: did not program a Service created after the steps of a walk in time",
+                f"{late}: did not program a Service created after the steps of a walk in time",
                 next_step=f"see whether kube-proxy runs there; {SLOW_MACHINE}",
             )
         return self

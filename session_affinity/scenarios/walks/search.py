@@ -61,7 +61,10 @@ class Search:
     _until: float = field(default=0.0, init=False)
 
     def find(self, kinds: Sequence[Kind], seed: int, length: int = WALK_STEPS) -> bool:
-        """Make walks until one is wrong, and shrink it, or until the time is over; return whether one was."""
+        """Make walks until one is wrong, and shrink it, or until the time is over; return whether one was.
+
+        Raises NotReadyError where a node was late and nothing was wrong.
+        """
         from hypothesis.configuration import set_hypothesis_home_dir
 
         with tempfile.TemporaryDirectory() as home:
@@ -85,7 +88,7 @@ class Search:
                 self._require_time()
                 result = self.walk_once(walk)
                 if not result.is_right:
-                    self.best = (walk[: result.moves], result)
+                    self.best = (walk[: result.moves], result.require_synced())
                     return
                 self.results.append(result)
 
@@ -128,7 +131,7 @@ class Search:
         self._require_time()
         self.attempts += 1
         result = self.walk_once(walk)
-        if result.is_right:
+        if not result.is_wrong:
             return ()
         made = walk[: result.moves]
         if self.best is None or _cost(made) <= _cost(self.best[0]):

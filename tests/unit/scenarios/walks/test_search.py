@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from session_affinity.errors import NotReadyError
 from session_affinity.scenarios import comparison
 from session_affinity.scenarios.walks.objects import Fault
+from session_affinity.scenarios.walks.result import WalkResult
 from session_affinity.scenarios.walks.run import run_walk
 from session_affinity.scenarios.walks.search import Limits, Search, drawn
 from session_affinity.scenarios.walks.steps import Scope, Wait
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from session_affinity.scenarios.walks.result import WalkResult
     from session_affinity.scenarios.walks.walk import Move
 
 WITHOUT_CLIENTS = tuple(kind for kind in kinds(Scope.NODES) if kind.name != "bind")
@@ -65,6 +66,29 @@ def test_shrinking_ends_in_time_with_the_best_so_far() -> None:
     assert found.best is not None
     assert not found.best[1].is_right
     assert found.attempts <= 1
+
+
+def late(steps: int, **failed_syncs: int) -> WalkResult:
+    return WalkResult("", steps, "", NODES, moves=steps, waits=1, failed_syncs=failed_syncs)
+
+
+def test_a_node_that_is_late_without_a_failed_sync_ends_the_search_with_an_error() -> None:
+    found = Search(NODES, lambda walk: late(len(walk), two=0), Limits(600, 600))
+
+    with pytest.raises(NotReadyError, match="two: did not program a Service"):
+        found.find(WITHOUT_CLIENTS, 1)
+    assert found.best is None
+
+
+def test_a_walk_is_not_shrunk_to_steps_after_which_a_node_was_merely_late() -> None:
+    def walk_once(walk: Sequence[Move]) -> WalkResult:
+        return late(len(walk), two=int(len(walk) > 10))
+
+    found = Search(NODES, walk_once, Limits(600, 600))
+
+    assert found.find(WITHOUT_CLIENTS, 1, length=40)
+    assert found.best is not None
+    assert found.best[1].steps == 11
 
 
 def test_walks_are_the_same_for_a_seed_and_unlike_each_other() -> None:
