@@ -11,6 +11,7 @@ from session_affinity.claims import BOTH_MODES, IPTABLES, KUBE_PROXY, NFTABLES, 
 from session_affinity.plugin.claims import claim
 from session_affinity.traffic.answers import Answers, target
 from session_affinity.verdicts.lists import (
+    EntryRound,
     judge_entries_cleared,
     judge_moved_entries,
     judge_one_element,
@@ -47,11 +48,12 @@ def test_a_client_is_in_one_list_with_one_stamp_per_connection(
     Expected: no entry at first; then one live entry of the client with 20 stamps; then one with 32, the most that a
         list keeps.
     """
-    answers = Answers(())
-    rounds = [(answers, nodes.read_one(client.node))]
+    answers, before = Answers(()), client.syns_sent_again()
+    rounds = [EntryRound(answers, nodes.read_one(client.node), 0)]
     for connections in (20, 40):
         answers += client.request(target(sticky_service), count=20, name=f"requests up to {connections}")
-        rounds.append((answers, nodes.read_one(client.node)))
+        state = nodes.read_one(client.node)
+        rounds.append(EntryRound(answers, state, client.syns_sent_again() - before))
 
     verdict = judge_one_entry(sticky_service, client.id, rounds, nodes.hz(client.node))
 

@@ -12,7 +12,7 @@ from session_affinity.dataplane.model import family_of
 from session_affinity.deadlines import DEFAULTS, Deadlines
 from session_affinity.errors import TrafficError
 from session_affinity.kube import pod_state
-from session_affinity.traffic import at_once, curl, datagrams, flows, schedule
+from session_affinity.traffic import at_once, curl, datagrams, flows, schedule, tcp_counters
 from session_affinity.traffic import stream as streams
 from session_affinity.traffic.answers import Answers
 
@@ -162,6 +162,10 @@ class Client(Requester):
                 next_step="check that the client's container can read /proc",
             )
         return float(fields[0])
+
+    def syns_sent_again(self) -> int:
+        """Return how many first packets of TCP connections the pod has sent again so far; raises TrafficError."""
+        return tcp_counters.syns_sent_again(self._run(tcp_counters.ARGV, self.deadlines.exec_start))
 
     def exchange(self, *rounds: datagrams.Round) -> tuple[Answers, ...]:
         """Send rounds of datagrams, in one exec, and return the answers of each round; raises TrafficError."""

@@ -38,12 +38,13 @@ class EntryMove:
 
 
 def judge_entry_per_family(
-    backend: Backend, families: Sequence[ClientInFamily], connections: int, hz: int | None
+    backend: Backend, families: Sequence[ClientInFamily], connections: int, hz: int | None, *, sent_again: int
 ) -> Verdict:
     """Judge that in each family the client's node has one entry, live, of the client's address in that family.
 
     ``connections`` is how many the client opened in each family. Their stamps, up to 32, and the spelling of the
-    address are judged where the dataplane keeps them (xt_recent). ``hz`` is the tick rate of the node. Raises
+    address are judged where the dataplane keeps them (xt_recent). Meanwhile the client has sent ``sent_again`` first
+    packets of connections again, which may have been stamped again. ``hz`` is the tick rate of the node. Raises
     NothingObservedError unless the client opened connections and both families were read.
     """
     require_observed(families[1:], "a second IP family of the Service")
@@ -52,7 +53,7 @@ def judge_entry_per_family(
     findings = [
         Finding(family.state.node, f"{family.service.family}: {expected}", lines_or(map(_entry_text, own), "no entry"))
         for family, own in zip(families, entries, strict=True)
-        if (expected := _unmet(backend, family, own, min(connections, family.state.max_stamps)))
+        if (expected := _unmet(backend, family, own, connections, connections + sent_again))
     ]
     seen = [_entry_text(entry) for own in entries for entry in own]
     return Verdict(f"{' and '.join(seen) or 'no entry'}", tuple(findings), families[0].service)
@@ -89,8 +90,8 @@ def judge_families_independent(
     return Verdict(f"{headline}, {stays.family} stayed on {', '.join(stayed) or 'none'}", tuple(findings), follows)
 
 
-def _unmet(backend: Backend, family: ClientInFamily, entries: Sequence[AffinityEntry], stamps: int) -> str:
-    """Return what is expected of the entries of a family; empty where they are as expected."""
+def _unmet(backend: Backend, family: ClientInFamily, entries: Sequence[AffinityEntry], least: int, most: int) -> str:
+    """Return what is expected of the entries of a family, with so many stamps; empty where they are as expected."""
     address = family.client.address
     expected = f"one live entry in the {backend.store_kind}s of the Service, of {address}"
     if [entry.client for entry in entries] != [address] or not entries[0].is_live:
@@ -100,7 +101,10 @@ def _unmet(backend: Backend, family: ClientInFamily, entries: Sequence[AffinityE
         return ""
     if listed.written != as_listed(address):
         return f"{address} written as {as_listed(address)}"
-    return "" if listed.connections == stamps else f"{expected}, with {stamps} stamps"
+    stamps, most = (min(number, family.state.max_stamps) for number in (least, most))
+    if stamps <= listed.connections <= most:
+        return ""
+    return f"{expected}, with {stamps if most == stamps else f'{stamps} to {most}'} stamps"
 
 
 def _entry_text(entry: AffinityEntry) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from session_affinity.dataplane.backend import of_client
 from session_affinity.dataplane.backends import IPTABLES, NFTABLES
@@ -20,26 +21,31 @@ if TYPE_CHECKING:
     from session_affinity.traffic.client import ClientId
 
 
-SYN_REPEATED_AFTER: Final = 1.0
-"""In seconds: after so long Linux sends the first packet of a connection again (net/tcp.h, TCP_TIMEOUT_INIT)."""
+@dataclass(frozen=True)
+class EntryRound:
+    """A client's node after a round of requests, with the answers so far; none is before any.
+
+    ``sent_again`` is how many first packets of connections the client has sent again since before the first request.
+    """
+
+    answers: Answers
+    state: NodeSnapshot
+    sent_again: int
 
 
-def judge_one_entry(
-    service: ServiceState, client: ClientId, rounds: Sequence[tuple[Answers, NodeSnapshot]], hz: int
-) -> Verdict:
+def judge_one_entry(service: ServiceState, client: ClientId, rounds: Sequence[EntryRound], hz: int) -> Verdict:
     """Judge that the client is in exactly one list, live, with a stamp for each connection, up to 32 by default.
 
-    ``rounds`` has the client's node after each round of requests, with the answers so far; none is before any. The
-    first packet of a connection that took a second or longer may have been sent again, and stamped again. ``hz`` is
-    the tick rate of the node. Raises NothingObservedError when no round has connections.
+    A first packet that was sent again may have been stamped again. ``hz`` is the tick rate of the node. Raises
+    NothingObservedError when no round has connections.
     """
-    require_observed([answers for answers, _ in rounds if len(answers)], f"connections of {client} to {service.key}")
+    require_observed([each for each in rounds if len(each.answers)], f"connections of {client} to {service.key}")
     findings: list[Finding] = []
     figures: list[str] = []
-    for answers, state in rounds:
-        connections, repeated = len(answers), sum(answer.seconds >= SYN_REPEATED_AFTER for answer in answers)
+    for each in rounds:
+        connections, state = len(each.answers), each.state
         entries = of_client(IPTABLES.affinity_entries(state, service, hz), client.address)
-        stamps, most = (min(number, state.max_stamps) for number in (connections, connections + repeated))
+        stamps, most = (min(number, state.max_stamps) for number in (connections, connections + each.sent_again))
         seen = [len(entry.stamps) for entry in entries if entry.is_live]
         figures.append(f"{'+'.join(map(str, seen)) or '0'} stamps after {connections}")
         if not (len(seen) == 1 and stamps <= seen[0] <= most if connections else not seen):

@@ -70,7 +70,7 @@ def test_an_ipv6_address_is_listed_in_eight_full_groups() -> None:
 def test_each_family_has_the_client_in_one_list(world: World, second: World) -> None:
     seen = families(world, second, {1: {IPV4: 20}}, {0: {as_listed(IPV6): 20}})
 
-    verdict = judge_entry_per_family(IPTABLES, seen, 20, HZ)
+    verdict = judge_entry_per_family(IPTABLES, seen, 20, HZ, sent_again=0)
 
     assert verdict.ok
     assert verdict.headline == f"{IPV4} with 20 stamps and {as_listed(IPV6)} with 20 stamps"
@@ -91,10 +91,21 @@ def test_each_family_has_the_client_in_one_list(world: World, second: World) -> 
 def test_a_second_family_that_lists_otherwise_does_not_hold(
     ipv6: dict[int, dict[str, int]], text: str, world: World, second: World
 ) -> None:
-    verdict = judge_entry_per_family(IPTABLES, families(world, second, {1: {IPV4: 20}}, ipv6), 20, HZ)
+    verdict = judge_entry_per_family(IPTABLES, families(world, second, {1: {IPV4: 20}}, ipv6), 20, HZ, sent_again=0)
 
     assert not verdict.ok
     assert text in explained(verdict)
+
+
+@pytest.mark.parametrize(
+    ("stamps", "sent_again", "holds"), [(20, 1, True), (21, 1, True), (21, 0, False), (22, 1, False)]
+)
+def test_a_first_packet_that_was_sent_again_may_be_stamped_again(
+    world: World, second: World, stamps: int, sent_again: int, *, holds: bool
+) -> None:
+    seen = families(world, second, {1: {IPV4: stamps}}, {0: {as_listed(IPV6): 20}})
+
+    assert judge_entry_per_family(IPTABLES, seen, 20, HZ, sent_again=sent_again).ok is holds
 
 
 def move(second: World, to: int, moved: list[str | None], other: list[str | None], first: World) -> EntryMove:

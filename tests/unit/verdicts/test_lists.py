@@ -9,8 +9,8 @@ import pytest
 
 from session_affinity.dataplane.backends import IPTABLES, NFTABLES
 from session_affinity.dataplane.snapshot import NodeSnapshot
-from session_affinity.traffic.answers import Answers
 from session_affinity.verdicts.lists import (
+    EntryRound,
     judge_entries_cleared,
     judge_moved_entries,
     judge_one_element,
@@ -27,19 +27,16 @@ HOME, WORKER = "myk8s-control-plane", "myk8s-worker"
 HZ = 250
 
 
-def sent(world: World, connections: int, *, slow: int = 0) -> Answers:
-    """Return the answers to so many requests, the first ones of which took more than a second."""
-    answers = world.answers(*["webpod2"] * connections)
-    return Answers(tuple(replace(answer, seconds=1.2) for answer in answers.answers[:slow])) + Answers(
-        answers.answers[slow:]
-    )
+def after(world: World, connections: int, state: NodeSnapshot, *, sent_again: int = 0) -> EntryRound:
+    """Return the node of a client that was answered so often so far."""
+    return EntryRound(world.answers(*["webpod2"] * connections), state, sent_again)
 
 
 def test_a_client_is_listed_once_with_a_stamp_a_connection(world: World) -> None:
     rounds = [
-        (world.answers(), world.node(HOME)),
-        (sent(world, 3), world.node(HOME, {1: {CLIENT: (0, 1, 2)}})),
-        (sent(world, 40), world.node(HOME, {1: {CLIENT: (*tuple(range(29)), 0, 0, 0)}})),
+        after(world, 0, world.node(HOME)),
+        after(world, 3, world.node(HOME, {1: {CLIENT: (0, 1, 2)}})),
+        after(world, 40, world.node(HOME, {1: {CLIENT: (*tuple(range(29)), 0, 0, 0)}})),
     ]
 
     verdict = judge_one_entry(world.service, CLIENT_ID, rounds, HZ)
@@ -49,38 +46,39 @@ def test_a_client_is_listed_once_with_a_stamp_a_connection(world: World) -> None
 
 
 @pytest.mark.parametrize(
-    ("stamps", "slow", "holds"), [(3, 1, True), (4, 1, True), (5, 1, False), (4, 0, False), (2, 1, False)]
+    ("stamps", "sent_again", "holds"), [(3, 1, True), (4, 1, True), (5, 1, False), (4, 0, False), (2, 1, False)]
 )
 def test_a_first_packet_that_was_sent_again_may_be_stamped_again(
-    world: World, stamps: int, slow: int, *, holds: bool
+    world: World, stamps: int, sent_again: int, *, holds: bool
 ) -> None:
     state = world.node(HOME, {1: {CLIENT: tuple(range(stamps))}})
 
-    verdict = judge_one_entry(world.service, CLIENT_ID, [(sent(world, 3, slow=slow), state)], HZ)
+    verdict = judge_one_entry(world.service, CLIENT_ID, [after(world, 3, state, sent_again=sent_again)], HZ)
 
     assert verdict.ok is holds
     if not holds:
-        assert f"with {'3 to 4' if slow else '3'} stamps" in explained(verdict)
+        assert f"with {'3 to 4' if sent_again else '3'} stamps" in explained(verdict)
 
 
 def test_as_many_stamps_as_the_nodes_module_keeps_hold(world: World) -> None:
     state = replace(world.node(HOME, {1: {CLIENT: (0, 1)}}), max_stamps=2)
 
-    assert judge_one_entry(world.service, CLIENT_ID, [(sent(world, 20), state)], HZ).ok
+    assert judge_one_entry(world.service, CLIENT_ID, [after(world, 20, state)], HZ).ok
 
 
 def test_an_expired_entry_beside_a_live_one_does_not_count(world: World) -> None:
     state = world.node(HOME, {0: {CLIENT: (40,)}, 1: {CLIENT: (0,)}})
 
-    assert judge_one_entry(world.service, CLIENT_ID, [(sent(world, 1), state)], HZ).ok
+    assert judge_one_entry(world.service, CLIENT_ID, [after(world, 1, state)], HZ).ok
 
 
 def test_an_entry_before_any_traffic_does_not_hold(world: World) -> None:
-    after = [(sent(world, 1), world.node(HOME, {2: {CLIENT: (0,)}}))]
+    rounds = [
+        after(world, 0, world.node(HOME, {2: {CLIENT: (5,)}})),
+        after(world, 1, world.node(HOME, {2: {CLIENT: (0,)}})),
+    ]
 
-    verdict = judge_one_entry(
-        world.service, CLIENT_ID, [(world.answers(), world.node(HOME, {2: {CLIENT: (5,)}})), *after], HZ
-    )
+    verdict = judge_one_entry(world.service, CLIENT_ID, rounds, HZ)
 
     assert "expected: no entry of 10.10.0.6" in explained(verdict)
     assert f"{CLIENT} in {world.chains[2]} (webpod3), 25.00 s left, 1 stamps" in explained(verdict)
@@ -89,20 +87,18 @@ def test_an_entry_before_any_traffic_does_not_hold(world: World) -> None:
 def test_two_live_entries_do_not_hold(world: World) -> None:
     state = world.node(HOME, {0: {CLIENT: (1,)}, 1: {CLIENT: (0,)}})
 
-    assert not judge_one_entry(world.service, CLIENT_ID, [(sent(world, 1), state)], HZ).ok
+    assert not judge_one_entry(world.service, CLIENT_ID, [after(world, 1, state)], HZ).ok
 
 
 def test_missing_stamps_do_not_hold(world: World) -> None:
-    verdict = judge_one_entry(
-        world.service, CLIENT_ID, [(sent(world, 20), world.node(HOME, {0: {CLIENT: (0, 1)}}))], HZ
-    )
+    verdict = judge_one_entry(world.service, CLIENT_ID, [after(world, 20, world.node(HOME, {0: {CLIENT: (0, 1)}}))], HZ)
 
     assert verdict.headline == "2 stamps after 20"
     assert not verdict.ok
 
 
 def test_a_flushed_list_does_not_hold(world: World) -> None:
-    verdict = judge_one_entry(world.service, CLIENT_ID, [(sent(world, 20), world.node(HOME))], HZ)
+    verdict = judge_one_entry(world.service, CLIENT_ID, [after(world, 20, world.node(HOME))], HZ)
 
     assert "expected: one live entry with 20 stamps" in explained(verdict)
 

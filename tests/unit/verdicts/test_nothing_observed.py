@@ -352,10 +352,10 @@ ROWS: Final[dict[Callable[..., object], dict[str, Row]]] = {
         "no endpoint": lambda _: spread.judge_spread({A: 300}, (), 1e-7),
     },
     dual_stack.judge_entry_per_family: {
-        "empty": lambda _: dual_stack.judge_entry_per_family(IPTABLES, [], 20, HZ),
-        "one family": lambda world: dual_stack.judge_entry_per_family(IPTABLES, [family(world)], 20, HZ),
+        "empty": lambda _: dual_stack.judge_entry_per_family(IPTABLES, [], 20, HZ, sent_again=0),
+        "one family": lambda world: dual_stack.judge_entry_per_family(IPTABLES, [family(world)], 20, HZ, sent_again=0),
         "all lost": lambda world: dual_stack.judge_entry_per_family(
-            IPTABLES, [replace(family(world), state=NodeSnapshot(HOME, jiffies=1))] * 2, 20, HZ
+            IPTABLES, [replace(family(world), state=NodeSnapshot(HOME, jiffies=1))] * 2, 20, HZ, sent_again=0
         ),
     },
     dual_stack.judge_families_independent: {
@@ -499,10 +499,10 @@ ROWS: Final[dict[Callable[..., object], dict[str, Row]]] = {
     lists.judge_one_entry: {
         "empty": lambda world: lists.judge_one_entry(world.service, CLIENT_ID, [], HZ),
         "before any request only": lambda world: lists.judge_one_entry(
-            world.service, CLIENT_ID, [(world.answers(), world.node(HOME))], HZ
+            world.service, CLIENT_ID, [lists.EntryRound(world.answers(), world.node(HOME), 0)], HZ
         ),
         "no entry": lambda world: lists.judge_one_entry(
-            world.service, CLIENT_ID, [(world.answers(*["webpod1"] * 20), world.node(HOME))], HZ
+            world.service, CLIENT_ID, [lists.EntryRound(world.answers(*["webpod1"] * 20), world.node(HOME), 0)], HZ
         ),
     },
     lists.judge_one_element: {
