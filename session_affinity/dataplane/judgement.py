@@ -98,12 +98,6 @@ class Judgement:
         """Whether the node has neither a difference nor a leftover."""
         return not self.differences and not self.leftovers
 
-    def about(self, services: Iterable[ServiceState]) -> Judgement:
-        """Return the same judgement with the differences of some Services alone."""
-        wanted = set(services)
-        kept = {service: found for service, found in self.differences.items() if service in wanted}
-        return replace(self, differences=kept)
-
     def on(self, node: str, snapshot: NodeSnapshot) -> Judgement:
         """Return the same judgement of another node."""
         differences = {service: _on(node, found) for service, found in self.differences.items()}

@@ -326,26 +326,22 @@ class Testbed(RulesOfNodes):
     def _judge_late(
         self,
         services: Sequence[ServiceState],
-        late: Mapping[str, Sequence[ServiceState]],
+        late: Iterable[str],
         sentinel: ServiceState | None,
         *,
         with_entries: bool,
     ) -> ByNode[Judgement]:
-        """Return what the late nodes have of the Services that they lacked."""
-        lacking = {service for of_node in late.values() for service in of_node}
-        asked = [service for service in services if service in lacking]
-        if self.nodes.fleet is not None and not with_entries:
-            # What an agent's node shares with others has to be the rules of all these Services.
-            asked = list(services)
+        """Return what the late nodes have of the Services, all of them: one that was right may be wrong again.
+
+        A node that is late may have the rules from before a change that is undone at once, and then follow.
+        """
         markers = () if sentinel is None else (sentinel,)
-        question = Question(self.backend.mode, self.nodes.family, tuple(asked), markers)
+        question = Question(self.backend.mode, self.nodes.family, tuple(services), markers)
         if with_entries:
             # An agent's answer has no affinity entries.
             read = self.nodes.read(tuple(late))
-            judged = read.map(lambda name, state: judge(state, question, self._part(name)))
-        else:
-            judged = self.nodes.judge(question, self._part, tuple(late))
-        return judged.map(lambda name, found: found.about(late[name]))
+            return read.map(lambda name, state: judge(state, question, self._part(name)))
+        return self.nodes.judge(question, self._part, tuple(late))
 
     def _wait_with_sentinel(
         self,

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from session_affinity import recorder
+from session_affinity.cluster_objects.services import ServiceRequest
 from session_affinity.dataplane.topology import local_endpoints
 from session_affinity.nodes.by_node import ByNode
 from session_affinity.scenarios.endpoint_changes.result import NO_ANSWERS, ScenarioResult, StepResult
@@ -151,7 +152,15 @@ class _Run:
         )
         for running in changing:
             running.service = services.get(running.service.name) or _deleted(running.service)
-        self._wait_for_sync(changing, changes, began, at)
+        if not any(change.is_undone for change in changes.values()):
+            self._wait_for_sync(changing, changes, began, at)
+            return
+        # kube-proxy watches EndpointSlices in their order: a node with the rules of this Service has followed.
+        sentinel = self._testbed.services.create(ServiceRequest("sentinel"))
+        try:
+            self._wait_for_sync(changing, changes, began, at, sentinel)
+        finally:
+            self._testbed.services.delete(sentinel)
 
     def _wait_for_sync(
         self,
@@ -159,10 +168,14 @@ class _Run:
         changes: Mapping[str, EndpointChange],
         began: float,
         at: float,
+        *sentinels: ServiceState,
     ) -> None:
-        """Wait until the nodes have the rules that the changed Services call for, then for the clients' answers."""
+        """Wait until the nodes have the rules that the changed Services call for, then for the clients' answers.
+
+        The nodes have the rules of ``sentinels`` then, too.
+        """
         changing = [running.service for running in changed]
-        sync = self._testbed.wait_for_sync(*changing, since=began, with_entries=True)
+        sync = self._testbed.wait_for_sync(*changing, *sentinels, since=began, with_entries=True)
         after = self._client.uptime()
         compared = {name: self._testbed.compare_many(state, changing) for name, state in sync.states.items()}
         for running in changed:

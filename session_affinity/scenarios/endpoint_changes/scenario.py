@@ -128,7 +128,8 @@ class EndpointChange:
     every 10 s (``secure_ipv4_port_ephemeral``), so such a port is used again now and then. ``frees`` says that the
     client may move although its endpoint is there before and after: that was gone for a moment, or an earlier endpoint,
     whose entry has not expired, may be used again. ``follows`` says that another scenario changes the pods: this one
-    only says, after all others, which are left.
+    only says, after all others, which are left. ``is_undone`` says that the endpoints are those from before: a node
+    that has not yet followed has the expected rules, and only a Service created afterwards shows that it has.
     """
 
     step: ScenarioStep
@@ -137,6 +138,7 @@ class EndpointChange:
     silent: bool = False
     frees: bool = False
     follows: bool = False
+    is_undone: bool = False
 
 
 @dataclass(frozen=True)
@@ -455,7 +457,7 @@ class ScenarioBuilder:
             return to(*pods)(service, answered_by)
 
         changes = (
-            EndpointChange(ScenarioStep.ENDPOINT_BACK, flap, frees=True),
+            EndpointChange(ScenarioStep.ENDPOINT_BACK, flap, frees=True, is_undone=True),
             # kube-proxy deletes what it has of a former endpoint in a sync at least a second later.
             EndpointChange(ScenarioStep.CHANGES_LATER, to(*pods)),
             EndpointChange(ScenarioStep.MORE_CHANGES_LATER, to(*pods)),

@@ -126,7 +126,6 @@ def test_a_judgement_of_another_node_names_that_node(mode: str) -> None:
     assert other.snapshot.rules_only
     with pytest.raises(NodeError, match="not its affinity entries"):
         backends.of_mode(mode).affinity_entries(other.snapshot, X)
-    assert other.about([Y]).differences == {}
 
 
 @pytest.mark.parametrize("mode", PROXIES)

@@ -112,6 +112,29 @@ def test_each_node_is_read_until_it_has_synced() -> None:
     assert sync.latency().startswith("b ")
 
 
+class FollowingNodes(SyncingNodes):
+    """A node that follows three changes one after another: of the first Service twice, and of the other between."""
+
+    STATES: ClassVar = (
+        ruleset(STICKY),
+        ruleset(replace(STICKY, ports=(ServicePort("web", "TCP", 9000, ENDPOINTS[:2]),)), OTHER),
+        ruleset(STICKY, OTHER),
+    )
+
+    def read(self, names: Iterable[str]) -> ByNode[NodeSnapshot]:
+        self.reads.append(list(names))
+        return ByNode({name: NodeSnapshot(name, self.STATES[len(self.reads) - 1]) for name in names})
+
+
+def test_a_node_has_synced_when_all_services_are_right_in_one_read() -> None:
+    nodes = FollowingNodes(a=0)
+
+    sync = make_testbed(nodes).wait_for_sync(STICKY, OTHER, since=time.monotonic())
+
+    assert len(nodes.reads) == 3
+    assert sync.states["a"].ruleset == FollowingNodes.STATES[-1]
+
+
 def test_a_node_that_does_not_sync_is_named_with_its_differences() -> None:
     nodes, sentinel = SyncingNodes(a=1, b=10**6), SentinelAnswers(0)
 

@@ -32,6 +32,7 @@ class World:
         self.now = 100.0
         self.stored: dict[str, ServiceState] = {}
         self.deleted: list[str] = []
+        self.waits: list[tuple[str, ...]] = []
         self.commands = 0
         self.streams: list[FakeStream] = []
         self.services = self.client = self
@@ -44,11 +45,15 @@ class World:
             made.append(self._with(state, ("a", "b")))
         return made
 
+    def create(self, request: ServiceRequest) -> ServiceState:
+        return self._with(ServiceState("default", request.purpose, ("10.200.2.1",), CLIENT_IP, 30, ()), ("a",))
+
     def wait_for_endpoints(self, endpoints: Mapping[str, Collection[str]]) -> dict[str, ServiceState]:
         return {name: self._with(self.stored[name], pods) for name, pods in endpoints.items()}
 
     def wait_for_sync(self, *services: ServiceState, since: float, with_entries: bool) -> SyncResult:
         assert with_entries, f"entries are judged, {since} s"
+        self.waits.append(tuple(service.name for service in services))
         return SyncResult(services, {}, {}, {}, {}, 0.5)
 
     def delete(self, service: ServiceState) -> None:
@@ -306,3 +311,15 @@ def test_flows_of_a_deleted_service_go_on_until_the_nodes_have_followed() -> Non
 
     (first,), (second,) = (step.flows for step in result.steps)
     assert len(first) + len(second) == len(world.flowing.stop()[world.flowing.targets[0]])
+
+
+def test_nodes_have_followed_a_change_that_is_undone_when_they_have_a_service_created_afterwards() -> None:
+    world = World()
+    changes = (EndpointChange(FIRST, to("a", "b"), is_undone=True), EndpointChange(SECOND, to("a")))
+    plan = ScenarioPlan(ServiceRequest("flapping", CLIENT_IP), ("a", "b"), changes, streams=False)
+
+    results = run(world, flapping=plan)
+
+    assert world.waits == [("flapping",), ("flapping", "sentinel"), ("flapping",)]
+    assert world.deleted == ["sentinel", "flapping"]
+    assert [step.service.name for step in results[Scenario.FLAPPING].steps] == ["flapping"] * 3
