@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -48,9 +49,9 @@ class Trial:
 
     ``reused`` is the number of requests on connections that were open already. ``stamps`` are those of the entry before
     the probe and ``probe_stamp`` is that of the probe, in jiffies of the node; None if the dataplane keeps no stamps,
-    or if the node was not read or was read too late. ``renewed`` says that the entry had more stamps than there were
-    connections, or more time left than the last connection can have given it. ``hz`` is the node's tick rate, 0 if it
-    is unknown. Moments of answers are on the client's clock.
+    or if the node was not read or was read too late. ``renewed`` says that the entry had stamps of more moments than
+    there were connections, or more time left than the last connection can have given it. ``hz`` is the node's tick
+    rate, 0 if it is unknown. Moments of answers are on the client's clock.
     """
 
     service: ServiceState
@@ -136,7 +137,7 @@ def make_trial(service: ServiceState, steps: Sequence[StepAnswers], reads: Entry
     before = reads.entries(reads.during, service)
     if reads.hz is None:
         return Trial(service, contacts, reused, renewed=_has_more_left(service, before, contacts[:-1], uptime))
-    stamps = sorted(stamp for entry in before for stamp in entry.stamps)
+    stamps = _one_each(sorted(stamp for entry in before for stamp in entry.stamps), contacts, reads.hz)
     expected = len(contacts) - 1
     return Trial(
         service,
@@ -147,6 +148,24 @@ def make_trial(service: ServiceState, steps: Sequence[StepAnswers], reads: Entry
         renewed=len(stamps) > expected,
         hz=reads.hz,
     )
+
+
+def _one_each(stamps: Sequence[int], contacts: Sequence[Answer], hz: int) -> list[int]:
+    """Return one stamp for each connection, the last where its first packet was sent again (see ``tcp_counters``).
+
+    That happens before the answer, so the stamps of one connection are no further apart than the longest request took.
+    Connections are seconds apart, and so are requests on a connection that stays open.
+    """
+    longest = math.ceil(max(contact.seconds for contact in contacts) * hz)
+    last: list[int] = []
+    began = 0
+    for stamp in stamps:
+        if last and stamp - began <= longest:
+            last[-1] = stamp
+        else:
+            last.append(stamp)
+            began = stamp
+    return last
 
 
 def _newest_stamp(entries: Sequence[AffinityEntry]) -> int | None:

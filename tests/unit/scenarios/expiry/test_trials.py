@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from session_affinity.dataplane.backends import IPTABLES, NFTABLES
@@ -70,6 +72,24 @@ def test_more_stamps_than_connections_are_a_renewal() -> None:
 
     assert result.renewed
     assert result.stamps is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "again", "renewed"),
+    [
+        pytest.param(0.01, 0.008, False, id="reset and sent again at once"),
+        pytest.param(1.01, 1.0, False, id="sent again after a second"),
+        pytest.param(1.01, 1.5, True, id="after the answer"),
+    ],
+)
+def test_a_first_packet_that_was_sent_again_is_no_renewal(seconds: float, again: float, *, renewed: bool) -> None:
+    (answer, *_) = step(100, 1).answers.answers
+    slow = StepAnswers(100, Answers((replace(answer, seconds=seconds),)))
+
+    result = trial(node(126, webpod1=(0, again)), node(132, webpod1=(0, again, 31)), slow, step(131, 1))
+
+    assert result.renewed is renewed
+    assert renewed or str(result.silence()) == f"{31 - again:.2f} s"
 
 
 def test_lists_that_were_read_after_the_probe_do_not_count() -> None:
