@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from typing import TYPE_CHECKING, Final
@@ -243,6 +244,14 @@ def printed(rules: str) -> str:
     return f"@@affinity rules iptables-save\n{rules}\n@@affinity clock\n:x\n:x\n@@affinity end\n"
 
 
+def nft_printed(*handles: int) -> str:
+    """Return the output of nft with a rule of each handle, of which other objects have some too."""
+    common = {"family": "ip", "table": "kube-proxy"}
+    rules = [{"rule": {**common, "chain": "c", "handle": number, "expr": [{"accept": None}]}} for number in handles]
+    chain = {"chain": {**common, "name": "c", "handle": handles[0]}}
+    return f"@@affinity nft\n{json.dumps({'nftables': [chain, *rules]})}\n@@affinity end\n"
+
+
 @pytest.mark.parametrize(
     ("stdout", "torn"),
     [
@@ -250,10 +259,12 @@ def printed(rules: str) -> str:
         (printed(TORN), True),
         (printed(""), False),
         ("@@affinity nft\n{}\n", False),
+        (nft_printed(6801, 6802), False),
+        (nft_printed(6801, 6802, 6801, 6802), True),
         ("", False),
     ],
 )
-def test_rules_with_a_chain_twice_in_a_table_are_torn(stdout: str, *, torn: bool) -> None:
+def test_rules_with_a_chain_or_a_handle_twice_in_a_table_are_torn(stdout: str, *, torn: bool) -> None:
     assert snapshot.is_torn(stdout) is torn
 
 
@@ -271,6 +282,6 @@ def test_rules_that_stay_torn_are_an_error_of_their_node() -> None:
         next(reads)
         return printed(TORN)
 
-    with pytest.raises(NodeError, match=r"^a: iptables-save printed chains twice, 10 times in a row"):
+    with pytest.raises(NodeError, match=r"^a: chains or rules were printed twice, 10 times in a row"):
         snapshot.whole("a", read)
     assert next(reads) == snapshot.READS
