@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from session_affinity.dataplane.xt_recent import as_listed
 from session_affinity.text import lines_or
+from session_affinity.verdicts.stamps import StampRange
 from session_affinity.verdicts.verdict import Finding, Verdict, require_observed
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def judge_entry_per_family(
     findings = [
         Finding(family.state.node, f"{family.service.family}: {expected}", lines_or(map(_entry_text, own), "no entry"))
         for family, own in zip(families, entries, strict=True)
-        if (expected := _unmet(backend, family, own, connections, connections + sent_again))
+        if (expected := _unmet(backend, family, own, StampRange.of(connections, sent_again, family.state.max_stamps)))
     ]
     seen = [_entry_text(entry) for own in entries for entry in own]
     return Verdict(f"{' and '.join(seen) or 'no entry'}", tuple(findings), families[0].service)
@@ -90,8 +91,8 @@ def judge_families_independent(
     return Verdict(f"{headline}, {stays.family} stayed on {', '.join(stayed) or 'none'}", tuple(findings), follows)
 
 
-def _unmet(backend: Backend, family: ClientInFamily, entries: Sequence[AffinityEntry], least: int, most: int) -> str:
-    """Return what is expected of the entries of a family, with so many stamps; empty where they are as expected."""
+def _unmet(backend: Backend, family: ClientInFamily, entries: Sequence[AffinityEntry], stamps: StampRange) -> str:
+    """Return what is expected of the entries of a family; empty where they are as expected."""
     address = family.client.address
     expected = f"one live entry in the {backend.store_kind}s of the Service, of {address}"
     if [entry.client for entry in entries] != [address] or not entries[0].is_live:
@@ -101,10 +102,7 @@ def _unmet(backend: Backend, family: ClientInFamily, entries: Sequence[AffinityE
         return ""
     if listed.written != as_listed(address):
         return f"{address} written as {as_listed(address)}"
-    stamps, most = (min(number, family.state.max_stamps) for number in (least, most))
-    if stamps <= listed.connections <= most:
-        return ""
-    return f"{expected}, with {stamps if most == stamps else f'{stamps} to {most}'} stamps"
+    return "" if listed.connections in stamps else f"{expected}, with {stamps}"
 
 
 def _entry_text(entry: AffinityEntry) -> str:

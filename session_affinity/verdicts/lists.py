@@ -9,6 +9,7 @@ from session_affinity.dataplane.backend import of_client
 from session_affinity.dataplane.backends import IPTABLES, NFTABLES
 from session_affinity.errors import NothingObservedError
 from session_affinity.text import lines_or
+from session_affinity.verdicts.stamps import StampRange
 from session_affinity.verdicts.verdict import Finding, Verdict, require_observed
 
 if TYPE_CHECKING:
@@ -45,12 +46,11 @@ def judge_one_entry(service: ServiceState, client: ClientId, rounds: Sequence[En
     for each in rounds:
         connections, state = len(each.answers), each.state
         entries = of_client(IPTABLES.affinity_entries(state, service, hz), client.address)
-        stamps, most = (min(number, state.max_stamps) for number in (connections, connections + each.sent_again))
+        stamps = StampRange.of(connections, each.sent_again, state.max_stamps)
         seen = [len(entry.stamps) for entry in entries if entry.is_live]
         figures.append(f"{'+'.join(map(str, seen)) or '0'} stamps after {connections}")
-        if not (len(seen) == 1 and stamps <= seen[0] <= most if connections else not seen):
-            number = f"{stamps} stamps" if most == stamps else f"{stamps} to {most} stamps"
-            expected = f"one live entry with {number}" if connections else "no entry"
+        if not (len(seen) == 1 and seen[0] in stamps if connections else not seen):
+            expected = f"one live entry with {stamps}" if connections else "no entry"
             findings.append(
                 Finding(
                     state.node,

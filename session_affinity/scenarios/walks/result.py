@@ -61,7 +61,7 @@ class WalkResult:
     @property
     def is_right(self) -> bool:
         """Whether every node had the expected rules and entries, in time, and nothing was left at the end."""
-        return not (self.differences or self.leftovers or self.entries or self.failed_syncs)
+        return not (self.is_wrong or self.failed_syncs)
 
     @property
     def is_wrong(self) -> bool:
