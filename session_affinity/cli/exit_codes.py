@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
+import functools
+from typing import TYPE_CHECKING, Final, ParamSpec
+
+import click
 
 from session_affinity.conformance.exit_codes import ExitCode
+from session_affinity.errors import SuiteError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+P = ParamSpec("P")
 
 MEANINGS: Final = {
     ExitCode.HOLDS: "every claim that was judged holds, or differs as known; other commands: done",
@@ -21,3 +30,19 @@ MEANINGS: Final = {
 def table() -> str:
     """Return the codes with their meanings, a line each."""
     return "\n".join(f"  {code.value:<3} {meaning}" for code, meaning in MEANINGS.items())
+
+
+def undetermined_on_error(command: Callable[P, int]) -> Callable[P, int]:
+    """Return a command that judges, and ends with UNDETERMINED where it cannot; it still raises UsageError."""
+
+    @functools.wraps(command)
+    def judged(*args: P.args, **kwargs: P.kwargs) -> int:
+        try:
+            return command(*args, **kwargs)
+        except UsageError:
+            raise
+        except SuiteError as error:
+            click.echo(f"error: {error}", err=True)
+            return ExitCode.UNDETERMINED
+
+    return judged

@@ -10,9 +10,8 @@ from typing import Any, Final
 
 import click
 
+from session_affinity.cli.exit_codes import undetermined_on_error
 from session_affinity.cli.run_options import GroupedCommand, run_options, value_of
-from session_affinity.conformance.exit_codes import ExitCode
-from session_affinity.errors import SuiteError, UsageError
 from session_affinity.options import CLAIMS_GROUP, CLUSTER_GROUP, OPTIONS, cluster_options
 
 _HELP: Final = {
@@ -66,6 +65,7 @@ docs/why-is-my-affinity-not-working.md explains the diagnoses and the keys of -o
     help="Text on one screen, or JSON with everything. Default: text.",
 )
 @run_options(_OPTIONS)
+@undetermined_on_error
 def command(service: str, namespace: str | None, output: str, **values: Any) -> int:
     """Find out why session affinity of one of your own Services does not work.
 
@@ -85,18 +85,12 @@ def command(service: str, namespace: str | None, output: str, **values: Any) -> 
         raise click.UsageError(f"-n {namespace} contradicts {service}")
     if not name:
         raise click.UsageError(f"{service} names no Service")
-    try:
-        with open_cluster(cluster_options(value_of(values)), Progress()) as cluster:
-            began = time.monotonic()
-            observation = collect(cluster, named or namespace or cluster.namespace, name)
-            inspection = Inspection.of(observation, time.monotonic() - began)
-            if output == "json":
-                click.echo(json.dumps(as_json(inspection), indent=2))
-            else:
-                print_text(inspection, sys.stdout)
-    except UsageError:
-        raise
-    except SuiteError as error:
-        click.echo(f"error: {error}", err=True)
-        return ExitCode.UNDETERMINED
+    with open_cluster(cluster_options(value_of(values)), Progress()) as cluster:
+        began = time.monotonic()
+        observation = collect(cluster, named or namespace or cluster.namespace, name)
+        inspection = Inspection.of(observation, time.monotonic() - began)
+        if output == "json":
+            click.echo(json.dumps(as_json(inspection), indent=2))
+        else:
+            print_text(inspection, sys.stdout)
     return inspection.exit_code

@@ -8,9 +8,8 @@ from typing import Any, Final
 import click
 
 from session_affinity import extras
+from session_affinity.cli.exit_codes import undetermined_on_error
 from session_affinity.cli.run_options import GroupedCommand, run_options, value_of
-from session_affinity.conformance.exit_codes import ExitCode
-from session_affinity.errors import SuiteError, UsageError
 from session_affinity.options import OPTIONS
 
 _NAMES: Final = (
@@ -62,6 +61,7 @@ docs/findings.md has what walks have found.
     help="How long a walk after which a node is wrong is then shrunk at most. Default: 10.",
 )
 @run_options(_OPTIONS)
+@undetermined_on_error
 def command(seed: int | None, minutes: float, shrinking_minutes: float, **values: Any) -> int:
     """Edit Services and EndpointSlices at random, and compare all nodes with the expected rules after each batch.
 
@@ -76,10 +76,4 @@ def command(seed: int | None, minutes: float, shrinking_minutes: float, **values
 
     options = cluster_options(value_of(values))
     chosen = random.SystemRandom().randrange(_MOST_SEEDS) if seed is None else seed
-    try:
-        return make_walks(options, chosen, Limits(minutes * 60, shrinking_minutes * 60))
-    except UsageError:
-        raise
-    except SuiteError as error:
-        click.echo(f"error: {error}", err=True)
-        return ExitCode.UNDETERMINED
+    return make_walks(options, chosen, Limits(minutes * 60, shrinking_minutes * 60))
