@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from session_affinity.dataplane.backend import AffinityEntry, Backend
-    from session_affinity.dataplane.model import ServiceState
+    from session_affinity.dataplane.model import ServicePort, ServiceState
     from session_affinity.dataplane.proxy_config import ProxyConfig
 
 
@@ -103,6 +103,25 @@ def stores_on(
     """Return the stores that a node has in every one, and in any one, of the states that a Service may be in there."""
     of_each = [_stores(node, state, backend, proxy) for state in alternatives]
     return frozenset.intersection(*of_each), frozenset.union(*of_each)
+
+
+def with_stores(backend: Backend, service: ServiceState, stores: Collection[str]) -> ServiceState:
+    """Return a Service with the endpoints of some stores alone: a client is written to stores that exist only.
+
+    An endpoint of two ports has a store for each, and a node may use it for one alone: hints count where all endpoints
+    of a port have some (topologyModeFromHints in pkg/proxy/topology.go).
+    """
+
+    def of_port(port: ServicePort) -> ServicePort:
+        names = backend.affinity_stores(replace(service, ports=(port,)))
+        kept = {endpoint for name, endpoint in names.items() if name in stores}
+        return replace(
+            port,
+            endpoints=tuple(endpoint for endpoint in port.endpoints if endpoint in kept),
+            serving_terminating=tuple(endpoint for endpoint in port.serving_terminating if endpoint in kept),
+        )
+
+    return replace(service, ports=tuple(map(of_port, service.ports)))
 
 
 def _stores(node: str, service: ServiceState, backend: Backend, proxy: ProxyConfig) -> frozenset[str]:

@@ -19,7 +19,7 @@ from session_affinity.kube.api import ApiError
 from session_affinity.kube.resources import NODES
 from session_affinity.nodes.by_node import require_nodes
 from session_affinity.scenarios import comparison
-from session_affinity.scenarios.walks.bindings import Binding, Bindings, stores_on
+from session_affinity.scenarios.walks.bindings import Binding, Bindings, stores_on, with_stores
 from session_affinity.scenarios.walks.commands import commands, on_node
 from session_affinity.scenarios.walks.objects import PREFIX, Fault, Objects, Verb, in_family, placed, requests
 from session_affinity.scenarios.walks.result import WalkResult
@@ -28,11 +28,11 @@ from session_affinity.scenarios.walks.steps import Bind, Restart, Wait
 from session_affinity.scenarios.walks.walk import title
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Sequence
 
     from session_affinity.cluster_objects.handmade import HandMadeServices
     from session_affinity.dataplane.backend import Backend
-    from session_affinity.dataplane.model import Endpoint, ServiceState
+    from session_affinity.dataplane.model import ServiceState
     from session_affinity.kube.api import Api, Object
     from session_affinity.nodes.kube_proxy import KubeProxies
     from session_affinity.scenarios.comparison import Comparison
@@ -247,7 +247,7 @@ class _Run:
         if not certain or certain != possible:
             return True
         store = sorted(certain)[step.store % len(certain)]
-        argv = backend.pin_argv(_only(state, {names[name] for name in certain}), client, store)
+        argv = backend.pin_argv(with_stores(backend, state, certain), client, store)
         self._begin(move)
         self._is_settled = True
         self._script.append(on_node(node, argv))
@@ -383,16 +383,3 @@ class _Run:
         self._is_settled = False
         for node, name in self._bindings.places():
             self._bindings.keep(node, name, ())
-
-
-def _only(service: ServiceState, endpoints: Collection[Endpoint]) -> ServiceState:
-    """Return a Service with some of its endpoints: a client can be written to stores that exist, and to no others."""
-    ports = (
-        replace(
-            port,
-            endpoints=tuple(endpoint for endpoint in port.endpoints if endpoint in endpoints),
-            serving_terminating=tuple(endpoint for endpoint in port.serving_terminating if endpoint in endpoints),
-        )
-        for port in service.ports
-    )
-    return replace(service, ports=tuple(ports))

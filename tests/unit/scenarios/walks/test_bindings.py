@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from session_affinity.cluster_objects import handmade
 from session_affinity.dataplane.backend import AffinityEntry
 from session_affinity.dataplane.backends import IPTABLES, NFTABLES
-from session_affinity.dataplane.model import Endpoint
+from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ServicePort, ServiceState
 from session_affinity.dataplane.proxy_config import ProxyConfig
-from session_affinity.scenarios.walks.bindings import Binding, Bindings, stores_on
+from session_affinity.scenarios.walks.bindings import Binding, Bindings, stores_on, with_stores
 from session_affinity.scenarios.walks.service_edits import service
 from session_affinity.scenarios.walks.slice_cache import SliceCaches
 from session_affinity.scenarios.walks.slice_edits import endpoint_slice
@@ -101,6 +102,20 @@ def test_stores_are_those_of_endpoints_that_a_node_uses() -> None:
         certain, possible = stores_on("one", [both, one], backend, proxy)
         assert len(certain) == 1
         assert len(possible) == 2
+
+
+def test_a_client_is_written_to_the_stores_of_the_ports_that_use_an_endpoint_alone() -> None:
+    shared, other = Endpoint("192.0.2.72", 8000), Endpoint("192.0.2.73", 8000)
+    draining = Endpoint("192.0.2.74", 8000)
+    web = ServicePort("web", "TCP", 80, (shared, other), serving_terminating=(draining,))
+    dns = ServicePort("dns-tcp", "TCP", 53, (shared, other), serving_terminating=(draining,))
+    state = ServiceState("work", "a", ("10.200.0.1",), CLIENT_IP, 10800, (web, dns))
+    for backend in (IPTABLES, NFTABLES):
+        names = backend.affinity_stores(replace(state, ports=(replace(dns, endpoints=(shared,)),)))
+        unused = next(name for name, endpoint in names.items() if endpoint == shared)
+        used = backend.affinity_stores(state).keys() - {unused}
+
+        assert backend.affinity_stores(with_stores(backend, state, used)).keys() == used
 
 
 def labelled(of: str, **labels: str) -> dict[str, Any]:
