@@ -22,7 +22,7 @@ from session_affinity.kube.pod_shell import LONGEST_LAST_LINE, MARK, LostConnect
 from session_affinity.nodes.node import Completed, Node, shown_command
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 OPENING_SECONDS: Final = 10.0
 """How long a new shell has to run its first command."""
@@ -120,14 +120,17 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 class OpenShells:
     """A node whose commands run in open shells, each in one that runs no other; may be shared by threads.
 
-    A command with input runs as on the node itself, as does one for which no shell can be opened: what hinders a shell
-    is for the node to say.
+    While all shells run commands, another command waits for one of them as long as it took to open the last, and only
+    then has one opened. A command with input runs as on the node itself, as does one for which no shell can be opened:
+    what hinders a shell is for the node to say.
     """
 
     def __init__(self, node: Enterable) -> None:
         self._node = node
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._idle: list[tuple[ShellProcess, PodShell]] = []
+        self._used = 0
+        self._opening_seconds = 0.0
 
     @property
     def name(self) -> str:
@@ -136,27 +139,45 @@ class OpenShells:
 
     def run(self, argv: Sequence[str], *, timeout: float = 30.0, stdin: str | None = None) -> Completed:
         """Run a command on the node; see ``Node``. A command is never repeated."""
-        shell = self._open() if stdin is None else None
-        if shell is None:
-            return self._node.run(argv, timeout=timeout, stdin=stdin)
-        command = self._node.limited(argv, timeout=timeout)
+        with self._shell() if stdin is None else contextlib.nullcontext() as shell:
+            if shell is None:
+                return self._node.run(argv, timeout=timeout, stdin=stdin)
+            command = self._node.limited(argv, timeout=timeout)
+            try:
+                result = shell.run(command, timeout=timeout, repeats=False)
+            except LostConnectionError as error:
+                what = f"{self.name}: the node ended while it ran {shown_command(argv)}: {error.what}"
+                raise NodeError(what) from error
+            except ExecError as error:
+                raise NodeError(f"{self.name}: {shown_command(argv)} did not end within {timeout:g} s") from error
+            return Completed(self.name, tuple(argv), result.returncode, result.stdout, result.stderr)
+
+    @contextlib.contextmanager
+    def _shell(self) -> Iterator[PodShell | None]:
+        """Yield a shell that runs no command, None if none can be opened; it stays open after a block without error."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._idle or not self._used, self._opening_seconds)
+            self._used += 1
+            taken = next((shell for shell in iter(self._take, None) if shell[0].is_alive), None)
         try:
-            result = shell[1].run(command, timeout=timeout, repeats=False)
-        except LostConnectionError as error:
-            raise NodeError(f"{self.name}: the node ended while it ran {shown_command(argv)}: {error.what}") from error
-        except ExecError as error:
-            raise NodeError(f"{self.name}: {shown_command(argv)} did not end within {timeout:g} s") from error
-        with self._lock:
-            self._idle.append(shell)
-        return Completed(self.name, tuple(argv), result.returncode, result.stdout, result.stderr)
+            taken = taken or self._open()
+            yield taken[1] if taken else None
+        except BaseException:
+            taken = None
+            raise
+        finally:
+            with self._changed:
+                self._used -= 1
+                if taken:
+                    self._idle.append(taken)
+                self._changed.notify()
+
+    def _take(self) -> tuple[ShellProcess, PodShell] | None:
+        return self._idle.pop() if self._idle else None
 
     def _open(self) -> tuple[ShellProcess, PodShell] | None:
-        """Return a shell that runs no command, an open one where there is one; None if none can be opened."""
-        with self._lock:
-            while self._idle:
-                process, shell = self._idle.pop()
-                if process.is_alive:
-                    return process, shell
+        """Return a new shell; None if none can be opened."""
+        began = time.monotonic()
         try:
             process = ShellProcess(self._node.shell_argv())
         except (OSError, NodeError):
@@ -166,6 +187,7 @@ class OpenShells:
             shell.run(("true",), timeout=OPENING_SECONDS, repeats=False)
         except ExecError:
             return None
+        self._opening_seconds = time.monotonic() - began
         return process, shell
 
 

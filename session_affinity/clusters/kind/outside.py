@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from session_affinity.clusters.kind.node import KindNode
 from session_affinity.clusters.outside import Outside
 from session_affinity.dataplane.model import family_of
+from session_affinity.nodes.open_shells import OpenShells
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 _PREFIX: Final = {"IPv4": 32, "IPv6": 128}
 
 
-@dataclass(frozen=True)
-class KindOutsideHost(KindNode):
+class KindOutsideHost(OpenShells):
     """The container; commands run in it as they do on a node."""
 
-    place: str = "the network of kind"
+    place: Final = "the network of kind"
 
     def lead(self, address: str, node_address: str) -> bool:
         """Add a route to an address by a node (see ``clusters.outside.OutsideHost``)."""
@@ -46,6 +45,6 @@ def outside_of(cluster: str, image: str, engine: Engine) -> Iterator[Outside]:
     engine.remove_container(name)
     try:
         engine.run_idle(name, image)
-        yield Outside(KindOutsideHost(name, engine.program))
+        yield Outside(KindOutsideHost(KindNode(name, engine.program)))
     finally:
         engine.remove_container(name)

@@ -82,6 +82,18 @@ def test_commands_at_the_same_time_have_a_shell_each(tmp_path: Path) -> None:
     assert (reads.result().stdout, writes.result().returncode) == ("met\n", 0)
 
 
+def test_a_command_waits_for_a_shell_that_is_free_before_another_would_be_open(tmp_path: Path) -> None:
+    machine, busy = Machine("sh", "-c", "sleep 1; exec sh"), tmp_path / "busy"
+    node = OpenShells(machine)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(node.run, ("sh", "-c", f"touch {busy}; sleep 0.1; echo $PPID"))
+        assert poll(busy.exists, 10)
+        second = node.run(PID)
+
+    assert second.stdout == first.result().stdout
+    assert machine.started == 1
+
+
 def test_a_command_with_input_runs_on_the_node_itself() -> None:
     machine = Machine()
 
