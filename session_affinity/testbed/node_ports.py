@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -52,39 +53,48 @@ def external_addresses(nodes: Iterable[Mapping[str, Any]], family: Family) -> di
     return {node["metadata"]["name"]: address for node in nodes for address in list(_addresses(node, family, kind))[:1]}
 
 
-def answering(testbed: Testbed, addresses: Mapping[str, str], *, client: Requester | None = None) -> tuple[str, ...]:
-    """Return the nodes that answer a client, the testbed's by default, at the node port of a sentinel Service.
+@dataclass(frozen=True)
+class Entrance:
+    """A Service of type NodePort without affinity, whose node ports a client asks nodes at for at most ``seconds``."""
 
-    Waits for all of them. kube-proxy applies changes in order: a node that answers has synced every Service created
-    before.
+    service: ServiceState
+    client: Requester
+    seconds: float
+
+    def answering(self, addresses: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the nodes that answer; waits for all of them."""
+        targets = NodePortTargets(addresses).target_to_node(self.service)
+        answered: set[Target] = set()
+
+        def all_answer() -> bool:
+            silent = [target for target in targets if target not in answered]
+            answered.update(answer.target for answer in self.client.request(*silent) if answer.ok)
+            return len(answered) == len(targets)
+
+        poll(all_answer, self.seconds)
+        return tuple(node for target, node in targets.items() if target in answered)
+
+    def require(self, node_port_targets: NodePortTargets) -> None:
+        """Wait until all nodes answer; raises NotReadyError."""
+        if late := node_port_targets.others(*self.answering(node_port_targets.addresses)):
+            raise NotReadyError(
+                f"{', '.join(late)}: no answer to {self.client.id.pod} at the node port of Service {self.service.key} "
+                f"within {self.seconds:.0f} s",
+                next_step=f"see whether kube-proxy runs there; {SLOW_MACHINE}",
+            )
+
+
+@contextlib.contextmanager
+def new_entrance(testbed: Testbed, client: Requester | None = None) -> Iterator[Entrance]:
+    """Yield node ports for a client, the testbed's by default, of a sentinel Service, which is deleted at the end.
+
+    kube-proxy applies changes in order: a node that answers has synced every Service created before.
     """
-    client = client or testbed.client
     sentinel = testbed.services.create(ServiceRequest("entrance", spec=NODE_PORT))
-    targets = {Target(address, sentinel.ports[0].node_port): node for node, address in addresses.items()}
-    answered: set[Target] = set()
-
-    def all_answer() -> bool:
-        silent = [target for target in targets if target not in answered]
-        answered.update(answer.target for answer in client.request(*silent) if answer.ok)
-        return len(answered) == len(targets)
-
     try:
-        poll(all_answer, testbed.sync_seconds)
+        yield Entrance(sentinel, client or testbed.client, testbed.sync_seconds)
     finally:
         testbed.services.delete(sentinel)
-    return tuple(node for target, node in targets.items() if target in answered)
-
-
-def require_answers(testbed: Testbed, node_port_targets: NodePortTargets, *, client: Requester | None = None) -> None:
-    """Wait until all nodes answer at the node port of a Service created now; raises NotReadyError."""
-    answered = answering(testbed, node_port_targets.addresses, client=client)
-    if late := node_port_targets.others(*answered):
-        name = (client or testbed.client).id.pod
-        raise NotReadyError(
-            f"{', '.join(late)}: no answer to {name} at the node port of a Service created "
-            f"{testbed.sync_seconds:.0f} s ago",
-            next_step=f"see whether kube-proxy runs there; {SLOW_MACHINE}",
-        )
 
 
 def _addresses(node: Mapping[str, Any], family: Family, kind: str = "InternalIP") -> Iterator[str]:

@@ -8,14 +8,17 @@ import pytest
 
 from fixtures.zones import why_no_zones
 from session_affinity.dataplane.model import ServicePort, ServiceState
-from session_affinity.testbed.node_ports import NodePortTargets, internal_addresses
-from session_affinity.traffic.answers import Target
+from session_affinity.errors import NotReadyError
+from session_affinity.testbed.node_ports import Entrance, NodePortTargets, internal_addresses
+from session_affinity.traffic.answers import Answer, Answers, Target
+from session_affinity.traffic.client import ClientId
 
 pytestmark = pytest.mark.unit
 
 SERVICE = ServiceState(
     "default", "svc", ("10.200.1.7",), "None", None, (ServicePort("web", "TCP", 9000, node_port=30127),)
 )
+CONTROL_PLANE, WORKER = Target("172.30.0.2", 30127), Target("172.30.0.3", 30127)
 TARGETS = NodePortTargets({"control-plane": "172.30.0.2", "worker": "172.30.0.3"})
 
 
@@ -37,11 +40,45 @@ def test_addresses_are_the_nodes_first_internal_ones_of_the_family() -> None:
 
 def test_a_target_is_a_nodes_address_and_the_node_port() -> None:
     assert TARGETS.labelled_targets(SERVICE) == {
-        Target("172.30.0.2", 30127): "through control-plane",
-        Target("172.30.0.3", 30127): "through worker",
+        CONTROL_PLANE: "through control-plane",
+        WORKER: "through worker",
     }
-    assert TARGETS.target_to_node(SERVICE, "worker") == {Target("172.30.0.3", 30127): "worker"}
+    assert TARGETS.target_to_node(SERVICE, "worker") == {WORKER: "worker"}
     assert TARGETS.others("worker") == ("control-plane",)
+
+
+class LateNode:
+    """A client that the worker answers from its third request on, if ever."""
+
+    id = ClientId("client", "1.2.3.4", "home")
+
+    def __init__(self, answers_from: int) -> None:
+        self.asked: list[Target] = []
+        self.answers_from = answers_from
+
+    def request(self, *targets: Target) -> Answers:
+        self.asked += targets
+        late = self.asked.count(WORKER) < self.answers_from
+        silent = {at for at in targets if late and at == WORKER}
+        return Answers(tuple(Answer(at, None if at in silent else "webpod1", 200, 40000, 1, 0.01) for at in targets))
+
+
+def test_nodes_are_asked_until_they_answer_and_not_again() -> None:
+    client: Any = LateNode(3)
+
+    Entrance(SERVICE, client, 10.0).require(TARGETS)
+
+    assert client.asked.count(CONTROL_PLANE) == 1
+    assert client.asked.count(WORKER) == 3
+
+
+def test_a_node_that_never_answers_is_named() -> None:
+    client: Any = LateNode(10**9)
+    entrance = Entrance(SERVICE, client, 0.1)
+
+    assert entrance.answering(TARGETS.addresses) == ("control-plane",)
+    with pytest.raises(NotReadyError, match="worker: no answer to client at the node port of Service default/svc"):
+        entrance.require(TARGETS)
 
 
 @pytest.mark.parametrize(
