@@ -18,7 +18,7 @@ class Place(StrEnum):
     """A node of the cluster; its name is the cluster's name, a hyphen and this value."""
 
     CLIENT = "control-plane"
-    """The node of the client net-pod, without endpoints."""
+    """The node of the client net-pod, without endpoints. Its kube-proxy is killed during a sync."""
     WORKER = "worker"
     """The node of webpod1."""
     SICK = "worker2"

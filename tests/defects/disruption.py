@@ -55,12 +55,14 @@ DEFECTS = (
         written("/affinity-written.*rcheck/d"),
         fails={"C40c": "no affinity rule"},
         passes=("C40", "C40b"),
+        at=Place.CLIENT,
     ),
     Defect(
         "nft: an interrupted sync is not repaired",
         written("/^add rule .*affinity-written.* update @/d", program="nft"),
         fails={"C40c": "update"},
         passes=("C40b",),
+        at=Place.CLIENT,
         shape=NFTABLES,
     ),
     Defect(
@@ -68,6 +70,7 @@ DEFECTS = (
         written("/affinity-other.*rcheck/d"),
         fails={"C41": "no affinity rule"},
         passes=("C40",),
+        at=Place.CLIENT,
     ),
     Defect(
         "syncs fail because of one Service",

@@ -17,7 +17,8 @@ class DisruptionNodes:
     disruptions are made: they take other nodes, because a restart of kube-proxy would restore the rules. Both are None
     if the client's node is the only one: without rules there the requests of all other tests would fail; the second
     also if there is no other for it. On ``outages`` kube-proxy is stopped, killed, and kept from writing. It is the
-    client's node where every other one is flushed: ``spares_client`` says whether it is not.
+    client's node where every other one is flushed: ``spares_client`` says whether it is not. The last disruptions are
+    made on the client's node, when no other test relies on it any more.
     """
 
     flushed: str | None

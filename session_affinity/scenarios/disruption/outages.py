@@ -160,14 +160,14 @@ class _Bound:
 class Outages:
     """Makes the observations on the node of the testbed's client; ``prepared`` are Services for the next ones.
 
-    ``undisturbed`` is another node, which shows when nodes have followed a change; None when there is none. Each
+    ``other_node`` is another node, which shows when nodes have followed a change; None when there is none. Each
     observation removes and mends at its end what it created or disturbed, whether or not it succeeds. All of them raise
     SuiteError.
     """
 
     testbed: Testbed
     proxies: KubeProxies
-    undisturbed: str | None
+    other_node: str | None
     datagrams: DatagramEndpoints
     prepared: MutableMapping[Outage, OutageServices] = field(default_factory=dict)
 
@@ -238,7 +238,7 @@ class Outages:
         They succeed again when another node has synced twice since the changes: a sync is put off by the minSyncPeriod,
         and by then this node has tried.
         """
-        testbed, node, other = self.testbed, self.node, self.undisturbed
+        testbed, node, other = self.testbed, self.node, self.other_node
         bound = self._bind(services)
         before = self.proxies.syncs(node)
         files = self.proxies.fail_syncs(node)
