@@ -39,7 +39,8 @@ Exit codes:
   4  unusable options
   10 no node was wrong, but the walks could not be made, or a node was not ready in time
 
-A seed gives the same walks in the same version of Hypothesis, which draws them (the extra [walk]).
+A seed gives the same walks with the same versions of this program and of Hypothesis, which draws them (the extra
+[walk]): from a checkout others than from an installed package.
 docs/findings.md has what walks have found.
 """
 

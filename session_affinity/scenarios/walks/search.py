@@ -176,7 +176,11 @@ def _cost(walk: Sequence[Move]) -> tuple[int, int]:
 
 
 def drawn(kinds: Sequence[Kind], seed: str, length: int) -> tuple[Step, ...]:
-    """Return the first ``length`` steps that Hypothesis draws from a seed: the same for a seed and a Hypothesis."""
+    """Return the first ``length`` steps that Hypothesis draws from a seed.
+
+    They are the same for the same versions of Hypothesis and of this package, installed in the same way: Hypothesis
+    prefers numbers that it finds in modules outside site-packages (hypothesis.internal.conjecture.providers).
+    """
     import hypothesis
     from hypothesis import stateful
 

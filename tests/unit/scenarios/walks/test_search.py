@@ -45,7 +45,8 @@ def test_a_wrong_walk_is_shrunk_to_the_steps_that_cause_it(seed: int) -> None:
     assert found.best is not None
     _, result = found.best
     assert result.steps <= 5, result.script
-    assert list(result.differences) == ["two"]
+    # Which walk is drawn depends on what is imported: a change may be lost, or a deletion.
+    assert {*result.differences, *result.leftovers} == {"two"}
     assert "prlimit" in result.script
 
 
