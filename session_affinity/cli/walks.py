@@ -9,7 +9,7 @@ import click
 
 from session_affinity.clusters.choice import open_cluster
 from session_affinity.conformance.exit_codes import ExitCode
-from session_affinity.errors import NotReadyError, UsageError
+from session_affinity.errors import NotReadyError, SuiteError, UsageError
 from session_affinity.kube.api import Api
 from session_affinity.nodes.nodes import Nodes
 from session_affinity.progress import Progress
@@ -23,6 +23,7 @@ from session_affinity.verdicts.walks import judge_walk
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from session_affinity.clusters.cluster import Cluster
     from session_affinity.clusters.options import ClusterOptions
     from session_affinity.progress import ProgressStep
     from session_affinity.scenarios.walks.result import WalkResult
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from session_affinity.scenarios.walks.walk import Move
 
 _MOST_LINES: Final = 40
-"""How many lines of findings are printed."""
+"""How many lines of findings, or of a log, are printed."""
 
 
 def make_walks(options: ClusterOptions, seed: int, limits: Limits) -> int:
@@ -46,7 +47,7 @@ def make_walks(options: ClusterOptions, seed: int, limits: Limits) -> int:
         nodes = Nodes(cluster.nodes, deadlines=options.deadlines)
         ground = ground_of(cluster, api, nodes, options.deadlines, is_alone=True)
         with ground.services, progress.step(f"walks with seed {seed}") as step:
-            search = _search(ground, limits, step, f"seed {seed}")
+            search = _search(cluster, ground, limits, step, f"seed {seed}")
             try:
                 search.find(kinds(Scope.NODES), seed)
             except NotReadyError:
@@ -56,7 +57,7 @@ def make_walks(options: ClusterOptions, seed: int, limits: Limits) -> int:
     return _report_wrong(search)
 
 
-def _search(ground: Ground, limits: Limits, step: ProgressStep, what: str) -> Search:
+def _search(cluster: Cluster, ground: Ground, limits: Limits, step: ProgressStep, what: str) -> Search:
     search: Search
 
     def update(detail: str) -> None:
@@ -67,11 +68,24 @@ def _search(ground: Ground, limits: Limits, step: ProgressStep, what: str) -> Se
 
     def walk_once(walk: Sequence[Move]) -> WalkResult:
         result = run_walk(ground, walk, what, on_step=lambda number, title: update(f"{number}/{len(walk)} {title}"))
+        if not result.is_wrong:
+            # The cluster goes with the command.
+            for node in result.failed_syncs:
+                click.echo(end_of_log(cluster, node))
         heal(ground, {*result.differences, *result.leftovers, *result.failed_syncs})
         return result
 
     search = Search(ground.nodes, walk_once, limits)
     return search
+
+
+def end_of_log(cluster: Cluster, node: str) -> str:
+    """Return the last lines of the log of a node's kube-proxy, or why there are none, with a line that says whose."""
+    try:
+        log = cluster.dataplane_log(node)
+    except SuiteError as error:
+        log = str(error)
+    return "\n  ".join((f"{node}: the end of the log of its kube-proxy:", *log.splitlines()[-_MOST_LINES:]))
 
 
 def _report_right(results: Sequence[WalkResult], seed: int) -> None:
