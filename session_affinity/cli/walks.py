@@ -68,8 +68,8 @@ def _search(cluster: Cluster, ground: Ground, limits: Limits, step: ProgressStep
 
     def walk_once(walk: Sequence[Move]) -> WalkResult:
         result = run_walk(ground, walk, what, on_step=lambda number, title: update(f"{number}/{len(walk)} {title}"))
-        if not result.is_wrong:
-            # The cluster goes with the command.
+        if search.best is None and not result.is_wrong:
+            # A late node ends the search, and the cluster goes with the command.
             for node in result.failed_syncs:
                 click.echo(end_of_log(cluster, node))
         heal(ground, {*result.differences, *result.leftovers, *result.failed_syncs})
