@@ -295,7 +295,9 @@ class KubeProxies:
         return self.nodes.run(node, ("pgrep", "-f", "--", PROCESS)).returncode == 0
 
     def _signal(self, node: str, name: str) -> None:
-        done = self.nodes.run(node, ("pkill", f"-{name}", "-f", "--", PROCESS))
+        # The oldest: a child that is about to become iptables has kube-proxy's command line too. Stopped, it would not
+        # be found by it later, and kube-proxy would wait for it forever.
+        done = self.nodes.run(node, ("pkill", f"-{name}", "-o", "-f", "--", PROCESS))
         if done.returncode:
             raise NodeError(f"{node}: no kube-proxy to signal {name}: {done.stderr.strip() or 'none runs'}")
 

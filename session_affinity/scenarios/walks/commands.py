@@ -15,11 +15,11 @@ from session_affinity.scenarios.walks.objects import Fault, Manifest, Request, V
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_PROCESS: Final = '"$(pgrep -x kube-proxy)"'
+_PROCESS: Final = '"$(pgrep -o -x kube-proxy)"'
 _MOST_FILES: Final = f'"$(prlimit --pid {_PROCESS} --nofile --output=HARD --noheadings)"'
 _FAULTS: Final = {
-    (Verb.BEGIN_FAULT, Fault.PAUSED): "pkill -STOP -x kube-proxy",
-    (Verb.END_FAULT, Fault.PAUSED): "pkill -CONT -x kube-proxy",
+    (Verb.BEGIN_FAULT, Fault.PAUSED): "pkill -STOP -o -x kube-proxy",
+    (Verb.END_FAULT, Fault.PAUSED): "pkill -CONT -o -x kube-proxy",
     (Verb.BEGIN_FAULT, Fault.FAILING): f"prlimit --pid {_PROCESS} --nofile=0:",
     (Verb.END_FAULT, Fault.FAILING): f"prlimit --pid {_PROCESS} --nofile={_MOST_FILES}:",
 }

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +18,7 @@ from session_affinity.nodes import kube_proxy
 from session_affinity.nodes.by_node import ByNode
 from session_affinity.nodes.kube_proxy import FailureCounter, IdleCheck, KubeProxies, Syncs
 from session_affinity.nodes.node import Completed
+from session_affinity.waiting import poll
 
 pytestmark = pytest.mark.unit
 
@@ -269,6 +273,42 @@ def test_a_missed_sync_is_no_error_and_a_missing_kube_proxy_is() -> None:
     assert [running.kill_during_sync("a"), running.kill_during_sync("a")] == [False, True]
     with pytest.raises(NodeError, match=r"a: sh -c .* ended with 1"):
         running.kill_during_sync("a")
+
+
+class ThisMachine(FakeNodes):
+    """One node, which is this machine."""
+
+    def _answer(self, argv: tuple[str, ...]) -> tuple[int, str]:
+        done = subprocess.run(argv, check=False, capture_output=True, text=True)
+        return done.returncode, done.stdout
+
+
+def test_signals_reach_kube_proxy_and_no_child_that_still_has_its_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the child is there when the signal is sent is a matter of milliseconds on a node; this one stays."""
+    fork = "import os, signal; child = os.fork(); child and print(child, flush=True); signal.pause()"
+    argv = (sys.executable, "-c", fork, f"--config={tmp_path}/kube-proxy")
+    monkeypatch.setattr(kube_proxy, "PROCESS", f"--config={tmp_path}/[k]ube-proxy")
+    running = proxies(ThisMachine())
+
+    def states() -> str:
+        stats = (Path(f"/proc/{pid}/stat").read_text() for pid in (process.pid, child))
+        return "".join(stat.rpartition(")")[2].split()[0] for stat in stats)
+
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        try:
+            running.pause("a")
+            paused = poll(lambda: states() == "TS", 5.0, pause=0.01) or states()
+            running.resume("a")
+            resumed = poll(lambda: states() == "SS", 5.0, pause=0.01) or states()
+        finally:
+            subprocess.run(("kill", "-KILL", str(child)), check=True)
+            process.kill()
+
+    assert (paused, resumed) == (True, True)
 
 
 def test_mend_resumes_a_paused_kube_proxy_and_starts_a_killed_one() -> None:
