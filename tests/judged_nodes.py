@@ -5,12 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from session_affinity.dataplane.judgement import judge
+from session_affinity.dataplane.judgement import Judgement, judge, needed_chain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from session_affinity.dataplane.judgement import Judgement, NodePart, Question
+    from session_affinity.dataplane.judgement import NodePart, Question
     from session_affinity.dataplane.model import Family
     from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.nodes.by_node import ByNode
@@ -26,6 +26,15 @@ class JudgedNodes(ABC):
     def read(self, names: Any) -> ByNode[NodeSnapshot]:
         """Return the nodes of these names."""
 
-    def judge(self, question: Question, part: Callable[[str], NodePart], names: Any) -> ByNode[Judgement]:
-        """Read nodes and judge them."""
-        return self.read(names).map(lambda name, state: judge(state, question, part(name)))
+    def judge(
+        self, question: Question, part: Callable[[str], NodePart], names: Any, *, awaited: bool = False
+    ) -> ByNode[Judgement]:
+        """Read nodes and judge them, with ``awaited`` only those that lack nothing."""
+
+        def judgement(name: str, state: NodeSnapshot) -> Judgement:
+            chain = needed_chain(name, question, part(name)) if awaited else ""
+            if chain and chain not in state.ruleset.chains():
+                return Judgement(name, lacks=chain)
+            return judge(state, question, part(name))
+
+        return self.read(names).map(judgement)

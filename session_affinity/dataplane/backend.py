@@ -102,6 +102,13 @@ class Backend(Protocol):
     def has_service(self, snapshot: NodeSnapshot, service: ServiceState) -> bool:
         """Return whether a node has the balancing chains of a Service; only for a Service with ready endpoints."""
 
+    def needed_chain(self, service: ServiceState, proxy: ProxyConfig, node: str) -> str:
+        """Return a chain without which a node does not have the expected rules of a Service.
+
+        Empty where no chain is known to be needed, as slices disagree about endpoints, or where it takes as long to
+        ask for a chain as to read all.
+        """
+
     def affinity_timeouts(self, snapshot: NodeSnapshot, service: ServiceState) -> dict[str, int]:
         """Return the affinity timeouts in seconds that a node has programmed, by affinity store."""
 

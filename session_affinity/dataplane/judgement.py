@@ -73,7 +73,8 @@ class Judgement:
 
     ``differences`` are those of the Services that differ, in the order of the question. ``marked`` says for each marker
     whether the node has it. ``stale`` names Services whose rules are right only as ``NodePart.stale`` has them.
-    ``snapshot`` is what was judged; where an agent judged, see ``snapshot.of_another``.
+    ``snapshot`` is what was judged; where an agent judged, see ``snapshot.of_another``. A node that ``lacks`` a chain
+    without which it can have neither the markers nor the expected rules was not read: nothing else is known of it.
     """
 
     node: str
@@ -82,11 +83,12 @@ class Judgement:
     stale: tuple[str, ...] = ()
     leftovers: tuple[Difference, ...] = ()
     snapshot: NodeSnapshot | None = None
+    lacks: str = ""
 
     @property
     def has_markers(self) -> bool:
         """Whether the node has every marker."""
-        return all(self.marked)
+        return all(self.marked) and not self.lacks
 
     @property
     def all_differences(self) -> tuple[Difference, ...]:
@@ -96,7 +98,7 @@ class Judgement:
     @property
     def is_equal(self) -> bool:
         """Whether the node has neither a difference nor a leftover."""
-        return not self.differences and not self.leftovers
+        return not self.differences and not self.leftovers and not self.lacks
 
     def on(self, node: str, snapshot: NodeSnapshot) -> Judgement:
         """Return the same judgement of another node."""
@@ -107,6 +109,18 @@ class Judgement:
         """Return a digest of what was found, equal on nodes where the same was found."""
         found = [[service.key, [*map(codec.encoded, _on("", found))]] for service, found in self.differences.items()]
         return digest_of([found, self.marked, self.stale, [*map(codec.encoded, _on("", self.leftovers))]])
+
+
+def needed_chain(node: str, question: Question, part: NodePart) -> str:
+    """Return a chain without which a node need not be judged now: it does not have what is waited for.
+
+    That are the markers where only nodes with them are compared, and otherwise the rules of the Services; of the
+    youngest, which kube-proxy learns of last. Empty where no chain says so. Raises as ``judge`` does.
+    """
+    backend = backends.of_mode(question.mode)
+    services = question.markers if question.only_marked else question.services
+    chains = (backend.needed_chain(service, part.proxy, node) for service in reversed(services))
+    return next(filter(None, chains), "")
 
 
 def judge(snapshot: NodeSnapshot, question: Question, part: NodePart) -> Judgement:

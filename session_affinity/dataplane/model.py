@@ -313,16 +313,20 @@ class ServiceState:
         """
         return tuple(dict.fromkeys(twin.at for port in self.ports for twin in port.twins if len(_outcomes(twin)) > 1))
 
+    @property
+    def twins(self) -> tuple[Twin, ...]:
+        """What slices say of the endpoints that they disagree about, on all ports."""
+        return tuple(twin for port in self.ports for twin in port.twins)
+
     def alternatives(self, node: str) -> Iterator[ServiceState]:
         """Yield the states that a node's kube-proxy may have: this one unless slices disagree about an endpoint.
 
         One state per order of the slices that disagree; of more than five slices only some orders are tried.
         """
-        twins = [twin for port in self.ports for twin in port.twins]
-        if not twins:
+        if not self.twins:
             yield self
             return
-        numbers = sorted(frozenset[int]().union(*(twin.slices for twin in twins)))
+        numbers = sorted(frozenset[int]().union(*(twin.slices for twin in self.twins)))
         states: dict[tuple[ServicePort, ...], None] = {}
         for tried, order in enumerate(permutations(numbers)):
             ports = tuple(port.in_order(order, node) for port in self.ports)
@@ -335,7 +339,7 @@ class ServiceState:
     @property
     def has_untried_orders(self) -> bool:
         """Whether ``alternatives`` leaves orders out, as more than five slices disagree."""
-        return len(frozenset[int]().union(*(twin.slices for port in self.ports for twin in port.twins))) > 5
+        return len(frozenset[int]().union(*(twin.slices for twin in self.twins))) > 5
 
     def port_name(self, port: ServicePort) -> str:
         """Return ``namespace/name:port``, or ``namespace/name`` for an unnamed port; chain names derive from it."""

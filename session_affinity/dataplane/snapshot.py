@@ -64,6 +64,10 @@ rules() {
 save() { rules "$1" && "${1%-save}" -t nat -S KUBE-NODEPORTS >/dev/null 2>&1; }
 @programs@
 """
+NF_TABLES: Final = "nf_tables"
+"""The ``variant`` of rules that are in the nf_tables of the kernel, where one chain can be listed alone."""
+NO_CHAIN: Final = 1
+"""The exit code of ``chain_argv`` for a chain that does not exist, and for some other errors."""
 _PROGRAMS: Final = ("ip@6@tables-save", "ip@6@tables-nft-save", "ip@6@tables-legacy-save")
 _ANY_PROGRAM: Final = "save {} || save {} || {{ legacy && save {}; }}".format(*_PROGRAMS)
 # Where /proc/timer_list is masked, writing to a recent list still stamps an entry. 192.0.2.1 is for documentation.
@@ -110,6 +114,15 @@ else
 fi
 """
 _END: Final = f"say end\n{_UPTIME}exit 0\n"
+
+
+def chain_argv(program: str, chain: str) -> tuple[str, ...]:
+    """Return the command that lists one chain of the nat table, and ends with ``NO_CHAIN`` where there is none.
+
+    ``program`` is the save program. In nf_tables it takes two milliseconds, whatever other chains there are; with
+    legacy tables it takes as long as to read all.
+    """
+    return (program.removesuffix("-save"), "-t", "nat", "-S", chain)
 
 
 def with_clock(argv: Sequence[str], lists: Iterable[str]) -> tuple[str, ...]:
@@ -383,7 +396,7 @@ def _lists(paths: str, text: str, max_stamps: int) -> Mapping[str, RecentList]:
 
 
 def _variant(rules: str) -> str:
-    return "nf_tables" if "(nf_tables)" in rules.partition("\n")[0] else "legacy"
+    return NF_TABLES if f"({NF_TABLES})" in rules.partition("\n")[0] else "legacy"
 
 
 def _json(text: str) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from session_affinity import recorder
 from session_affinity.agents.fleet import CoordinatorLostError, Fleet
 from session_affinity.dataplane import snapshot, xt_recent
-from session_affinity.dataplane.judgement import judge
+from session_affinity.dataplane.judgement import Judgement, judge, needed_chain
 from session_affinity.dataplane.pages import METRICS_ARGV, PAGES_ARGV
 from session_affinity.dataplane.proxy_config import NFTABLES
 from session_affinity.deadlines import DEFAULTS, Deadlines
@@ -25,7 +25,7 @@ from session_affinity.nodes.shared_reads import SharedReads
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from session_affinity.dataplane.judgement import Judgement, NodePart, Question
+    from session_affinity.dataplane.judgement import NodePart, Question
     from session_affinity.dataplane.model import Family
     from session_affinity.dataplane.snapshot import NodeSnapshot
     from session_affinity.dataplane.xt_recent import ClockSample
@@ -94,8 +94,8 @@ class Nodes:
         self._clocks = _Clocks()
         self._failures = _Failures()
         self._reads: SharedReads[NodeSnapshot] = SharedReads()
-        self._programs: dict[tuple[str, Family], str] = {}
-        """The save program that had kube-proxy's rules, by node and IP family."""
+        self._programs: dict[tuple[str, Family], tuple[str, str]] = {}
+        """The save program that had kube-proxy's rules, and its variant, by node and IP family."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -148,12 +148,18 @@ class Nodes:
         return states
 
     def judge(
-        self, question: Question, part: Callable[[str], NodePart], names: Iterable[str] | None = None
+        self,
+        question: Question,
+        part: Callable[[str], NodePart],
+        names: Iterable[str] | None = None,
+        *,
+        awaited: bool = False,
     ) -> ByNode[Judgement]:
         """Return what nodes, all unless some are named, answer to a question; see ``ByNode`` for those that do not.
 
         ``part`` is called for each node that is asked. Agents judge where they can; elsewhere nodes are read and judged
-        here, by the same function.
+        here, by the same function. ``awaited`` says that a node is asked again until it has what is waited for: it need
+        not be read while it lacks a chain of that (``Judgement.lacks``).
         """
         began = time.time()
         wanted = {**self._nodes, **self._without_access} if names is None else dict.fromkeys(names)
@@ -163,8 +169,17 @@ class Nodes:
         )
         if judged is None:
             nodes = self.in_family(question.family)
-            states = self._at_all(wanted, lambda name: nodes._read_rules(name, question.mode, self._seconds(name)))  # noqa: SLF001
-            judged = states.map(lambda name, state: judge(state, question, part(name)))
+
+            def answer(name: str) -> NodeSnapshot | str:
+                chain = needed_chain(name, question, part(name)) if awaited else ""
+                if chain and nodes._lacks(name, chain, self._seconds(name)):  # noqa: SLF001
+                    return chain
+                return nodes._read_rules(name, question.mode, self._seconds(name))  # noqa: SLF001
+
+            def judgement(name: str, answer: NodeSnapshot | str) -> Judgement:
+                return Judgement(name, lacks=answer) if isinstance(answer, str) else judge(answer, question, part(name))
+
+            judged = self._at_all(wanted, answer).map(judgement)
         snapshots = {name: found.snapshot for name, found in judged.readable.items() if found.snapshot is not None}
         if snapshots:
             recorder.record(recorder.NodeRead(snapshots, question.family), since=began)
@@ -335,6 +350,16 @@ class Nodes:
     def _read_all(self, name: str, seconds: float | None = None) -> NodeSnapshot:
         return self._read_known(name, snapshot.READ_ARGV[self.family], snapshot.READ_BY_ARGV, snapshot.parse, seconds)
 
+    def _lacks(self, name: str, chain: str, seconds: float) -> bool:
+        """Return whether a node seems to lack a chain; False where it takes as long to find out as to read all rules.
+
+        The command may fail for another reason, so whoever waits for the chain has to read the node in the end.
+        """
+        program, variant = self._programs.get((name, self.family), ("", ""))
+        if variant != snapshot.NF_TABLES:
+            return False
+        return self._run(name, snapshot.chain_argv(program, chain), seconds).returncode == snapshot.NO_CHAIN
+
     def _read_rules(self, name: str, mode: str, seconds: float) -> NodeSnapshot:
         """Read what the rules of a mode are compared by: of recent lists nothing."""
         argv = snapshot.READ_RULES_ARGV[mode, self.family]
@@ -351,14 +376,14 @@ class Nodes:
         seconds: float | None,
     ) -> NodeSnapshot:
         """Read a node with the save program that had kube-proxy's rules before, and with any where it has none."""
-        known = self._programs.get((name, self.family))
-        if known is not None:
-            state = self._read(name, by_program[known], seconds, parse)
+        program, _ = self._programs.get((name, self.family), ("", ""))
+        if program:
+            state = self._read(name, by_program[program], seconds, parse)
             if state.has_kube_proxy:
                 return state
         state = self._read(name, argv, seconds, parse)
         if state.has_kube_proxy:
-            self._programs[name, self.family] = state.program
+            self._programs[name, self.family] = state.program, state.variant
         return state
 
     def _read(

@@ -200,7 +200,8 @@ def _compare(testbed: RulesOfNodes, services: HandMadeServices, request: _Reques
         reading = _Reading(testbed, states, releases, sentinel_state, owners, request=request, with_stale=with_stale)
         # A late node violates no claim, so on a busy machine it gets more time.
         seconds = LONGEST_WAIT * testbed.sync_seconds
-        poll(reading.all_have_the_sentinel, seconds, pause=POLL_SECONDS, first=FIRST_READ_SECONDS)
+        if not poll(reading.all_have_the_sentinel, seconds, pause=POLL_SECONDS, first=FIRST_READ_SECONDS):
+            reading.all_have_the_sentinel(awaited=False)
         if request.patience:
             poll(reading.all_are_equal, request.patience, pause=POLL_SECONDS)
     finally:
@@ -255,9 +256,12 @@ class _Reading:
         self._stale: dict[str, tuple[str, ...]] = {}
         self._judge_seconds = 0.0
 
-    def all_have_the_sentinel(self) -> bool:
-        """Ask the nodes that did not have the sentinel, keep the answers of those that do; whether all have it."""
-        for name, found in self._judge(self._late).items():
+    def all_have_the_sentinel(self, *, awaited: bool = True) -> bool:
+        """Ask the nodes that did not have the sentinel, keep the answers of those that do; whether all have it.
+
+        ``awaited`` as for ``Nodes.judge``.
+        """
+        for name, found in self._judge(self._late, awaited=awaited).items():
             if found.has_markers:
                 self._programmed[name] = time.monotonic() - self._since
                 del self._late[name]
@@ -285,10 +289,10 @@ class _Reading:
             stale=self._stale,
         )
 
-    def _judge(self, names: dict[str, None]) -> Mapping[str, Judgement]:
+    def _judge(self, names: dict[str, None], *, awaited: bool = False) -> Mapping[str, Judgement]:
         """Return the judgements of nodes; those that cannot be read are struck off the names."""
         began = time.monotonic()
-        judged = self._judged(names)
+        judged = self._judged(names, awaited=awaited)
         self._judge_seconds = time.monotonic() - began
         for name in judged.missing:
             names.pop(name)
@@ -297,14 +301,14 @@ class _Reading:
         self._missing |= judged.missing
         return judged.readable
 
-    def _judged(self, names: Iterable[str]) -> ByNode[Judgement]:
+    def _judged(self, names: Iterable[str], *, awaited: bool) -> ByNode[Judgement]:
         """Ask nodes with the same expected states at once."""
         found: dict[str, Judgement] = {}
         missing: dict[str, str] = {}
         for release, question in self._questions.items():
             asked = tuple(name for name in names if self._releases[name] == release)
             if asked:
-                judged = self._testbed.nodes.judge(question, self._part, asked)
+                judged = self._testbed.nodes.judge(question, self._part, asked, awaited=awaited)
                 found |= {name: self._in_common(question, each) for name, each in judged.readable.items()}
                 missing |= judged.missing
         return ByNode(found, missing)

@@ -286,15 +286,17 @@ class Testbed(RulesOfNodes):
         marked: set[str] = set()
         reads = 0
 
-        def all_programmed(sentinel: ServiceState | None = None) -> bool:
+        def all_programmed(sentinel: ServiceState | None = None, *, awaited: bool = False) -> bool:
             nonlocal reads
             began = time.monotonic()
             reads += 1
-            judged = self._judge_late(services, late, sentinel, with_entries=with_entries)
+            judged = self._judge_late(services, late, sentinel, with_entries=with_entries, awaited=awaited)
             for name in judged.missing:
                 del late[name], differences[name]
             missing.update(judged.missing)
             for name, found in judged.readable.items():
+                if found.lacks:
+                    continue
                 assert found.snapshot is not None
                 states[name] = found.snapshot
                 differences[name] = found.all_differences
@@ -311,7 +313,7 @@ class Testbed(RulesOfNodes):
         began = time.monotonic()
         first = since + FIRST_READ_SECONDS - began
         shortly = min(self.deadlines.sentinel_after, self.sync_seconds)
-        if not poll(all_programmed, shortly, pause=POLL_SECONDS, first=first):
+        if not poll(lambda: all_programmed(awaited=True), shortly, pause=POLL_SECONDS, first=first):
             left = began + self.sync_seconds - time.monotonic()
             self._wait_with_sentinel(late, marked, left, all_programmed, lambda: reads >= ENOUGH_READS)
             synced_but_wrong = frozenset(marked & late.keys())
@@ -330,6 +332,7 @@ class Testbed(RulesOfNodes):
         sentinel: ServiceState | None,
         *,
         with_entries: bool,
+        awaited: bool,
     ) -> ByNode[Judgement]:
         """Return what the late nodes have of the Services, all of them: one that was right may be wrong again.
 
@@ -341,7 +344,7 @@ class Testbed(RulesOfNodes):
             # An agent's answer has no affinity entries.
             read = self.nodes.read(tuple(late))
             return read.map(lambda name, state: judge(state, question, self._part(name)))
-        return self.nodes.judge(question, self._part, tuple(late))
+        return self.nodes.judge(question, self._part, tuple(late), awaited=awaited)
 
     def _wait_with_sentinel(
         self,

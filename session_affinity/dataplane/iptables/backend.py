@@ -49,6 +49,11 @@ class Iptables:
         """Return whether a node has the KUBE-SVC chains of a Service."""
         return snapshot.ruleset.chains().keys() >= set(port_chains(service, CLUSTER_CHAIN))
 
+    def needed_chain(self, service: ServiceState, proxy: ProxyConfig, node: str) -> str:
+        """Return a KUBE-SVC or KUBE-SVL chain; in nf_tables it can be asked for alone (``snapshot.NF_TABLES``)."""
+        chains = () if service.twins else expected.expected(service, proxy, node).chains
+        return next((chain for chain in expected.balancing_chains(service) if chain in chains), "")
+
     def affinity_timeouts(self, snapshot: NodeSnapshot, service: ServiceState) -> dict[str, int]:
         """Return the ``--seconds`` of the rcheck rules by recent list."""
         return queries.affinity_timeouts(service, snapshot.ruleset)

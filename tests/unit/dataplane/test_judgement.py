@@ -10,8 +10,16 @@ import pytest
 from session_affinity.agents import answers
 from session_affinity.dataplane import backends, snapshot
 from session_affinity.dataplane.iptables import save
-from session_affinity.dataplane.judgement import LeftoverQuestion, NodePart, Question, digest, judge, part_of
-from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ServicePort, ServiceState
+from session_affinity.dataplane.judgement import (
+    LeftoverQuestion,
+    NodePart,
+    Question,
+    digest,
+    judge,
+    needed_chain,
+    part_of,
+)
+from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ServicePort, ServiceState, Twin
 from session_affinity.dataplane.proxy_config import ProxyConfig
 from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.errors import NodeError
@@ -55,6 +63,31 @@ def test_only_a_node_with_the_markers_is_compared_where_that_is_asked(mode: str)
 
     assert (late.is_equal, late.has_markers) == (True, False)
     assert list(synced.differences) == [X]
+
+
+def test_the_chain_that_a_node_cannot_do_without_is_that_of_the_youngest_service_that_has_one() -> None:
+    part = NodePart(PROXIES["iptables"])
+    without = replace(X, name="none", ports=(X.ports[0].without_endpoints(),))
+
+    def needed(*services: ServiceState, only_marked: bool = False) -> str:
+        asked = Question("iptables", "IPv4", services, markers=(SENTINEL,), only_marked=only_marked)
+        return needed_chain("a", asked, part)
+
+    def is_there(chain: str, *services: ServiceState) -> bool:
+        return chain in node("iptables", *services).ruleset.chains()
+
+    assert is_there(needed(X, Y, without), Y)
+    assert not is_there(needed(X, Y, without), X, without, SENTINEL)
+    assert is_there(needed(X, only_marked=True), SENTINEL)
+    assert not is_there(needed(X, only_marked=True), X)
+    assert needed(without) == ""
+
+
+def test_no_chain_is_needed_where_slices_disagree_about_endpoints_or_nft_lists_chains() -> None:
+    disagreeing = replace(X, ports=(replace(X.ports[0], twins=(Twin(()),)),))
+
+    assert needed_chain("a", Question("iptables", "IPv4", (disagreeing,)), NodePart(PROXIES["iptables"])) == ""
+    assert needed_chain("a", Question("nftables", "IPv4", (X,)), NodePart(PROXIES["nftables"])) == ""
 
 
 @pytest.mark.parametrize("mode", PROXIES)
