@@ -38,7 +38,11 @@ case "$1 $2" in
 "pull "*)
   cat "$here/pull-fails" >&2 2>/dev/null && exit 1
   cp "$here/to-pull" "$(image "$2")" ;;
-"run --rm") cat "$here/version" ;;
+"run --rm")
+  for argument; do case $argument in --mount=*) mount=${{argument#*source=}} ;; esac; done
+  [ -z "$mount" ] && {{ cat "$here/version"; exit; }}
+  [ -e "$here/mounts-nothing" ] && {{ echo "mounts denied" >&2; exit 125; }}
+  cat "${{mount%%,*}}/${{argument##*/}}" ;;
 "exec "*)
   [ -e "$here/exec-hangs" ] && sleep 60
   cat "$here/exec-out" 2>/dev/null; cat "$here/exec-err" >&2 2>/dev/null

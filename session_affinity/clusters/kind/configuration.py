@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
@@ -12,7 +12,14 @@ from session_affinity import bundle
 from session_affinity.clusters.addresses import DEFAULT_IP_FAMILY, ranges_of
 from session_affinity.errors import SuiteError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
 MANIFEST: Final = bundle.MANIFESTS / "kind.yaml"
+PATCHES: Final = bundle.MANIFESTS / "kubeadm"
+"""Files with kubeadm's patches of the control plane's pods, which nothing depends on."""
+_PATCHES_ON_NODE: Final = "/kind/kubeadm-patches"
 _PODS: Final = ("webpods.yaml", "net-pod.yaml")
 _ANY_ADDRESS: Final = str(ipaddress.IPv4Address(0))
 _TAG: Final = re.compile(r":v(?P<version>\d+\.\d+\.\d+)(?:@|$)")
@@ -40,6 +47,22 @@ def render(name: str, image: str, proxy_mode: str | None, ip_family: str | None 
     return {**manifest, "name": name, "networking": networking, "nodes": nodes}
 
 
+def with_patches(configuration: dict[str, Any], directory: Path) -> dict[str, Any]:
+    """Return a configuration with which kubeadm uses the patches in a directory that the engine can mount."""
+    mount = {"hostPath": str(directory), "containerPath": _PATCHES_ON_NODE, "readOnly": True}
+    nodes = [
+        {**node, "extraMounts": [*(node.get("extraMounts") or ()), mount]} if _role(node) == "control-plane" else node
+        for node in configuration["nodes"]
+    ]
+    use = yaml.safe_dump({"kind": "InitConfiguration", "patches": {"directory": _PATCHES_ON_NODE}})
+    patches = [*(configuration.get("kubeadmConfigPatches") or ()), use]
+    return {**configuration, "nodes": nodes, "kubeadmConfigPatches": patches}
+
+
+def _role(node: Mapping[str, Any]) -> str:
+    return str(node.get("role", "control-plane"))
+
+
 def _family_settings(ip_family: str) -> dict[str, str]:
     ranges = ranges_of(ip_family)
     return {
@@ -64,7 +87,7 @@ def node_names(configuration: dict[str, Any]) -> tuple[str, ...]:
     counts: dict[str, int] = {}
     names = []
     for node in configuration["nodes"]:
-        role = str(node.get("role", "control-plane"))
+        role = _role(node)
         counts[role] = counts.get(role, 0) + 1
         names.append(f"{configuration['name']}-{role}{counts[role] if counts[role] > 1 else ''}")
     if counts.get("control-plane", 0) > 1:

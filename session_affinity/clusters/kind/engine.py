@@ -15,6 +15,7 @@ from session_affinity.errors import ClusterError, PreflightError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 CLUSTER_LABEL: Final = "io.x-k8s.kind.cluster"
 """The label that kind puts on the containers of a cluster; its value is the cluster's name."""
@@ -125,6 +126,16 @@ class Engine:
         """Return the content of a file in an image; None where the file is missing or the image cannot run here."""
         done = self._run("run", "--rm", "--network=none", "--entrypoint=cat", image, path)
         return done.stdout if done.returncode == 0 else None
+
+    def mounts(self, directory: Path, image: str) -> bool:
+        """Return whether containers of an image read the files of a directory of this machine.
+
+        The engine may be in a virtual machine or confined, and then shares some directories or none.
+        """
+        mount = f"--mount=type=bind,source={directory},target=/mounted,readonly"
+        file = min(directory.iterdir())
+        done = self._run("run", "--rm", "--network=none", mount, "--entrypoint=cat", image, f"/mounted/{file.name}")
+        return done.returncode == 0 and done.stdout == file.read_text(encoding="utf-8")
 
     def save(self, image: str, archive: str) -> None:
         """Save an image to an archive; raises ClusterError."""

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import filelock
@@ -18,7 +19,6 @@ from session_affinity.errors import ClusterError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from session_affinity.clusters.kind.engine import Container
 
@@ -89,6 +89,12 @@ class KindState:
             draft = self._record.with_suffix(".new")
             draft.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
             draft.replace(self._record)
+
+    def add(self, directory: Path) -> Path:
+        """Copy a directory into the cluster's, so that it lasts as long, and return the copy; raises PreflightError."""
+        with write_errors(self.root):
+            self.root.mkdir(parents=True, mode=0o700, exist_ok=True)
+            return Path(shutil.copytree(directory, self.root / directory.name, dirs_exist_ok=True))
 
     def begin(self, configuration: Mapping[str, Any], record: KindRecord) -> None:
         """Write kind's configuration and the record before anything is created; raises PreflightError."""

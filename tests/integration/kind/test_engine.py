@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +12,9 @@ from session_affinity.clusters.kind.engine import PROVIDER_VARIABLE, Container, 
 from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import ClusterError, PreflightError, UsageError
 from tests.kind_world import ENGINE, NODE_IMAGE, World
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_docker_is_preferred(world: World) -> None:
@@ -112,6 +116,17 @@ def test_the_network_can_be_removed_once(world: World) -> None:
     assert detect().remove_network()
     assert not detect().has_network()
     assert not detect().remove_network()
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_an_engine_may_not_mount_the_files_of_this_machine(world: World, tmp_path: Path, *, shared: bool) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "a").write_text("text\n")
+    if not shared:
+        world.write("mounts-nothing")
+
+    assert detect().mounts(tmp_path / "files", NODE_IMAGE) == shared
+    assert f"[--mount=type=bind,source={tmp_path}/files,target=/mounted,readonly]" in world.calls("docker [run]")[0]
 
 
 def test_a_file_of_an_image_is_read_without_network(world: World) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from session_affinity.clusters.images import by_tag, digest
 from session_affinity.clusters.kind import preflight, readiness
@@ -62,6 +63,22 @@ def test_kinds_steps_are_printed_with_their_times(
 
     assert "  kind: Preparing nodes: 0." in progress_lines.text
     assert "kind create cluster: " in progress_lines.text
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_kubeadm_has_patches_where_the_engine_mounts_the_clusters_files(
+    world: World, options: ClusterOptions, progress_lines: ProgressLines, *, shared: bool
+) -> None:
+    if not shared:
+        world.write("mounts-nothing")
+
+    with open_kind(options, progress_lines.progress):
+        state = KindState("myk8s")
+        control_plane, *workers = yaml.safe_load(state.configuration.read_text())["nodes"]
+        mounted = [mount["hostPath"] for mount in control_plane.get("extraMounts", ())]
+
+    assert mounted == ([str(state.root / "kubeadm")] if shared else [])
+    assert not any("extraMounts" in worker for worker in workers)
 
 
 def test_an_existing_network_stays(world: World, options: ClusterOptions, progress_lines: ProgressLines) -> None:

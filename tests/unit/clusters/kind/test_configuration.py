@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -13,6 +13,9 @@ from session_affinity.clusters.images import repository
 from session_affinity.clusters.kind import configuration
 from session_affinity.dataplane.proxy_config import duration_seconds
 from session_affinity.errors import SuiteError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_the_manifest_has_three_workers_and_the_default_ranges() -> None:
@@ -62,6 +65,32 @@ def test_the_default_ip_family_is_ipv4() -> None:
 
     assert configuration.ip_family_of(config) == "ipv4"
     assert config["networking"]["podSubnet"] == RANGES["IPv4"].pods
+
+
+def test_kubeadm_uses_the_patches_of_a_directory_that_only_the_control_plane_has(tmp_path: Path) -> None:
+    before = configuration.render("myk8s", "some/node:v1.37.2", None)
+    before["nodes"][0]["extraMounts"] = [{"hostPath": "/a", "containerPath": "/b"}]
+
+    config = configuration.with_patches(before, tmp_path)
+
+    first, mount = config["nodes"][0]["extraMounts"]
+    used = [
+        patch for patch in map(yaml.safe_load, config["kubeadmConfigPatches"]) if patch["kind"] == "InitConfiguration"
+    ]
+    assert (first["hostPath"], mount["hostPath"], mount["readOnly"]) == ("/a", str(tmp_path), True)
+    assert [patch["patches"]["directory"] for patch in used] == [mount["containerPath"]]
+    assert config["nodes"][1:] == before["nodes"][1:]
+
+
+def test_the_patches_change_how_often_the_control_plane_is_asked_whether_it_is_ready() -> None:
+    """kubeadm knows what a file patches by the beginning of its name, and how by what follows the plus sign."""
+    files = sorted(configuration.PATCHES.iterdir())
+    containers = {file.name: yaml.safe_load(file.read_text())["spec"]["containers"] for file in files}
+
+    assert containers == {
+        f"{name}+strategic.yaml": [{"name": name, "readinessProbe": {"periodSeconds": 10}}]
+        for name in ("etcd", "kube-apiserver", "kube-scheduler")
+    }
 
 
 def test_an_invalid_manifest_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
