@@ -158,7 +158,8 @@ class OpenShells:
         with self._changed:
             self._changed.wait_for(lambda: self._idle or not self._used, self._opening_seconds)
             self._used += 1
-            taken = next((shell for shell in iter(self._take, None) if shell[0].is_alive), None)
+            self._idle = [shell for shell in self._idle if shell[0].is_alive]
+            taken = self._idle.pop() if self._idle else None
         try:
             taken = taken or self._open()
             yield taken[1] if taken else None
@@ -171,9 +172,6 @@ class OpenShells:
                 if taken:
                     self._idle.append(taken)
                 self._changed.notify()
-
-    def _take(self) -> tuple[ShellProcess, PodShell] | None:
-        return self._idle.pop() if self._idle else None
 
     def _open(self) -> tuple[ShellProcess, PodShell] | None:
         """Return a new shell; None if none can be opened."""
