@@ -170,16 +170,14 @@ class Nodes:
         if judged is None:
             nodes = self.in_family(question.family)
 
-            def answer(name: str) -> NodeSnapshot | str:
-                chain = needed_chain(name, question, part(name)) if awaited else ""
-                if chain and nodes._lacks(name, chain, self._seconds(name)):  # noqa: SLF001
-                    return chain
+            def read(name: str) -> NodeSnapshot | Judgement:
+                if awaited and (chain := nodes._lacked_chain(name, question, part(name))):  # noqa: SLF001
+                    return Judgement(name, lacks=chain)
                 return nodes._read_rules(name, question.mode, self._seconds(name))  # noqa: SLF001
 
-            def judgement(name: str, answer: NodeSnapshot | str) -> Judgement:
-                return Judgement(name, lacks=answer) if isinstance(answer, str) else judge(answer, question, part(name))
-
-            judged = self._at_all(wanted, answer).map(judgement)
+            judged = self._at_all(wanted, read).map(
+                lambda name, found: found if isinstance(found, Judgement) else judge(found, question, part(name))
+            )
         snapshots = {name: found.snapshot for name, found in judged.readable.items() if found.snapshot is not None}
         if snapshots:
             recorder.record(recorder.NodeRead(snapshots, question.family), since=began)
@@ -350,15 +348,17 @@ class Nodes:
     def _read_all(self, name: str, seconds: float | None = None) -> NodeSnapshot:
         return self._read_known(name, snapshot.READ_ARGV[self.family], snapshot.READ_BY_ARGV, snapshot.parse, seconds)
 
-    def _lacks(self, name: str, chain: str, seconds: float) -> bool:
-        """Return whether a node seems to lack a chain; False where it takes as long to find out as to read all rules.
+    def _lacked_chain(self, name: str, question: Question, part: NodePart) -> str:
+        """Return a chain that a node needs and seems to lack; empty if it has it, or could as well be read.
 
         The command may fail for another reason, so whoever waits for the chain has to read the node in the end.
         """
         program, variant = self._programs.get((name, self.family), ("", ""))
-        if variant != snapshot.NF_TABLES:
-            return False
-        return self._run(name, snapshot.chain_argv(program, chain), seconds).returncode == snapshot.NO_CHAIN
+        chain = needed_chain(name, question, part) if variant == snapshot.NF_TABLES else ""
+        if not chain:
+            return ""
+        done = self._run(name, snapshot.chain_argv(program, chain), self._seconds(name))
+        return chain if done.returncode == snapshot.NO_CHAIN else ""
 
     def _read_rules(self, name: str, mode: str, seconds: float) -> NodeSnapshot:
         """Read what the rules of a mode are compared by: of recent lists nothing."""

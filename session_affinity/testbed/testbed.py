@@ -286,11 +286,11 @@ class Testbed(RulesOfNodes):
         marked: set[str] = set()
         reads = 0
 
-        def all_programmed(sentinel: ServiceState | None = None, *, awaited: bool = False) -> bool:
+        def all_programmed(sentinel: ServiceState | None = None) -> bool:
             nonlocal reads
             began = time.monotonic()
             reads += 1
-            judged = self._judge_late(services, late, sentinel, with_entries=with_entries, awaited=awaited)
+            judged = self._judge_late(services, late, sentinel, with_entries=with_entries)
             for name in judged.missing:
                 del late[name], differences[name]
             missing.update(judged.missing)
@@ -313,7 +313,7 @@ class Testbed(RulesOfNodes):
         began = time.monotonic()
         first = since + FIRST_READ_SECONDS - began
         shortly = min(self.deadlines.sentinel_after, self.sync_seconds)
-        if not poll(lambda: all_programmed(awaited=True), shortly, pause=POLL_SECONDS, first=first):
+        if not poll(all_programmed, shortly, pause=POLL_SECONDS, first=first):
             left = began + self.sync_seconds - time.monotonic()
             self._wait_with_sentinel(late, marked, left, all_programmed, lambda: reads >= ENOUGH_READS)
             synced_but_wrong = frozenset(marked & late.keys())
@@ -332,7 +332,6 @@ class Testbed(RulesOfNodes):
         sentinel: ServiceState | None,
         *,
         with_entries: bool,
-        awaited: bool,
     ) -> ByNode[Judgement]:
         """Return what the late nodes have of the Services, all of them: one that was right may be wrong again.
 
@@ -344,7 +343,8 @@ class Testbed(RulesOfNodes):
             # An agent's answer has no affinity entries.
             read = self.nodes.read(tuple(late))
             return read.map(lambda name, state: judge(state, question, self._part(name)))
-        return self.nodes.judge(question, self._part, tuple(late), awaited=awaited)
+        # Once there is a sentinel, what a late node has instead is asked for too.
+        return self.nodes.judge(question, self._part, tuple(late), awaited=sentinel is None)
 
     def _wait_with_sentinel(
         self,

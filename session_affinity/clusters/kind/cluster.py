@@ -152,7 +152,7 @@ class ClusterLifetime:
         with self._progress.step("kind create cluster") as step:
             patches = self._state.add(configuration.PATCHES)
             if self._engine.mounts(patches, record.node_image):
-                self._state.begin(configuration.with_patches(config, patches), record)
+                self._state.configure(configuration.with_patches(config, patches))
             self._manager(_KindSteps(step, self._progress)).create_cluster()
         containers = self._engine.containers(self._state.name)
         nodes = nodes_of(self._engine, containers)

@@ -124,8 +124,7 @@ class Engine:
 
     def file_of(self, image: str, path: str) -> str | None:
         """Return the content of a file in an image; None where the file is missing or the image cannot run here."""
-        done = self._run("run", "--rm", "--network=none", "--entrypoint=cat", image, path)
-        return done.stdout if done.returncode == 0 else None
+        return self._read_in_container(image, path)
 
     def mounts(self, directory: Path, image: str) -> bool:
         """Return whether containers of an image read the files of a directory of this machine.
@@ -134,8 +133,7 @@ class Engine:
         """
         mount = f"--mount=type=bind,source={directory},target=/mounted,readonly"
         file = min(directory.iterdir())
-        done = self._run("run", "--rm", "--network=none", mount, "--entrypoint=cat", image, f"/mounted/{file.name}")
-        return done.returncode == 0 and done.stdout == file.read_text(encoding="utf-8")
+        return self._read_in_container(image, f"/mounted/{file.name}", mount) == file.read_text(encoding="utf-8")
 
     def save(self, image: str, archive: str) -> None:
         """Save an image to an archive; raises ClusterError."""
@@ -169,6 +167,11 @@ class Engine:
     def remove_network(self) -> bool:
         """Remove the network that kind uses unless a container is on it; return whether it was removed."""
         return self._run("network", "rm", self.network).returncode == 0
+
+    def _read_in_container(self, image: str, path: str, *options: str) -> str | None:
+        """Return the content of a file that a container of an image has; None where it cannot be read."""
+        done = self._run("run", "--rm", "--network=none", *options, "--entrypoint=cat", image, path)
+        return done.stdout if done.returncode == 0 else None
 
     def _list(self, container_filter: str) -> tuple[Container, ...]:
         output = self._require(

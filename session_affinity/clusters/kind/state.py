@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import filelock
@@ -19,6 +18,7 @@ from session_affinity.errors import ClusterError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from session_affinity.clusters.kind.engine import Container
 
@@ -92,9 +92,15 @@ class KindState:
 
     def add(self, directory: Path) -> Path:
         """Copy a directory into the cluster's, so that it lasts as long, and return the copy; raises PreflightError."""
+        copy = self.root / directory.name
         with write_errors(self.root):
-            self.root.mkdir(parents=True, mode=0o700, exist_ok=True)
-            return Path(shutil.copytree(directory, self.root / directory.name, dirs_exist_ok=True))
+            shutil.copytree(directory, copy, dirs_exist_ok=True)
+        return copy
+
+    def configure(self, configuration: Mapping[str, Any]) -> None:
+        """Write kind's configuration; raises PreflightError."""
+        with write_errors(self.root):
+            self.configuration.write_text(yaml.safe_dump(dict(configuration), sort_keys=False), encoding="utf-8")
 
     def begin(self, configuration: Mapping[str, Any], record: KindRecord) -> None:
         """Write kind's configuration and the record before anything is created; raises PreflightError."""
@@ -102,7 +108,7 @@ class KindState:
             self.root.mkdir(parents=True, mode=0o700, exist_ok=True)
             require_room(self.root, FREE_BYTES)
             self.kubeconfig.unlink(missing_ok=True)
-            self.configuration.write_text(yaml.safe_dump(dict(configuration), sort_keys=False), encoding="utf-8")
+        self.configure(configuration)
         self.write(record)
 
     def remove_files(self) -> None:
