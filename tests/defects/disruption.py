@@ -82,8 +82,8 @@ DEFECTS = (
         "kube-proxy hangs once its rules are flushed",
         both(
             # The last to be undone: what repeats would stop it again.
-            arranged(":", "pkill -CONT -x kube-proxy", at=Place.OTHER),
-            repeated("iptables-save -t nat | grep -q KUBE-SERVICES || pkill -STOP -x kube-proxy", at=Place.OTHER),
+            arranged(":", "pkill -CONT -o -x kube-proxy", at=Place.OTHER),
+            repeated("iptables-save -t nat | grep -q KUBE-SERVICES || pkill -STOP -o -x kube-proxy", at=Place.OTHER),
         ),
         fails={"C48": "no such chain"},
         at=Place.OTHER,
@@ -91,8 +91,8 @@ DEFECTS = (
     Defect(
         "nft: kube-proxy hangs once its table is deleted",
         both(
-            arranged(":", "pkill -CONT -x kube-proxy", at=Place.WORKER),
-            repeated("nft list table ip kube-proxy >/dev/null || pkill -STOP -x kube-proxy", at=Place.WORKER),
+            arranged(":", "pkill -CONT -o -x kube-proxy", at=Place.WORKER),
+            repeated("nft list table ip kube-proxy >/dev/null || pkill -STOP -o -x kube-proxy", at=Place.WORKER),
         ),
         fails={"C48c": "no such"},
         at=Place.WORKER,

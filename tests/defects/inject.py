@@ -102,7 +102,7 @@ def stopped(*, at: Place = Place.SICK, program: str = "kube-proxy", once: str = 
         finally:
             stopping.set()
             thread.join()
-            cluster.on_node(at, "pkill", "-CONT", "-x", program)
+            cluster.on_node(at, "pkill", "-CONT", "-o", "-x", program)
 
     def stop(cluster: DefectiveCluster, stopping: threading.Event) -> None:
         pattern = re.compile(once)
@@ -111,7 +111,7 @@ def stopped(*, at: Place = Place.SICK, program: str = "kube-proxy", once: str = 
             return len(pattern.findall(cluster.rules(at))) >= times
 
         if not once or poll(is_time, CLAIM_SECONDS * cluster.deadline_scale, pause=0.02, cancelled=stopping):
-            cluster.on_node(at, "pkill", "-STOP", "-x", program)
+            cluster.on_node(at, "pkill", "-STOP", "-o", "-x", program)
 
     return injected
 

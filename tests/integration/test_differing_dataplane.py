@@ -160,12 +160,12 @@ def test_with_a_dataplane_that_hangs_claims_are_undetermined(state: Path, catalo
     cluster = clusters.find(NAME)
     assert cluster is not None
     for node in cluster.nodes.values():
-        node.run(("pkill", "-STOP", "-f", "tests.dataplane")).check()
+        node.run(("pkill", "-STOP", "-o", "-f", "tests.dataplane")).check()
     try:
         hanging = run(state, "C02 or C10", "--deadline-scale", "0.5")
     finally:
         for node in cluster.nodes.values():
-            node.run(("pkill", "-CONT", "-f", "tests.dataplane")).check()
+            node.run(("pkill", "-CONT", "-o", "-f", "tests.dataplane")).check()
 
     assert hanging.report == {"C02": "passed", "C10": "undetermined"}, hanging.output
     assert hanging.printed == hanging.report

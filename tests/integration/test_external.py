@@ -371,11 +371,11 @@ def test_a_node_that_breaks_costs_its_own_verdicts(standing: Standing, allowed: 
         for text in process.stdout:
             said.append(text)
             if text.startswith("passed  C10"):
-                node.run(("pkill", "-STOP", "-x", "kubelet")).check()
+                node.run(("pkill", "-STOP", "-o", "-x", "kubelet")).check()
                 break
         said += process.communicate(timeout=200)[0].splitlines(keepends=True)
     finally:
-        node.run(("pkill", "-CONT", "-x", "kubelet")).check()
+        node.run(("pkill", "-CONT", "-o", "-x", "kubelet")).check()
 
     output = "".join(said)
     assert verdict in output, output

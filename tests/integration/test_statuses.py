@@ -54,7 +54,7 @@ class DamagedCluster:
 
     def signal(self, node: str, name: str, program: str) -> None:
         """Send a signal to a program of a node."""
-        self.cluster.nodes[node].run(("pkill", f"-{name}", "-x", program)).check()
+        self.cluster.nodes[node].run(("pkill", f"-{name}", "-o", "-x", program)).check()
 
     def statuses(self) -> dict[str, tuple[str, str]]:
         """Return status and message of each claim in the results."""
