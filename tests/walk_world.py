@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import copy
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from session_affinity.cluster_objects import handmade
 from session_affinity.dataplane.model import HEADLESS_LABEL, SERVICE_NAME_LABEL
+from session_affinity.dataplane.nftables.layout import NODE_PORT_IPS
 from session_affinity.dataplane.proxy_config import ZONE_LABEL, ProxyConfig, ProxyConfigs
 from session_affinity.deadlines import Deadlines
 from session_affinity.nodes.by_node import ByNode
@@ -34,11 +35,16 @@ ADDRESSES = {name: (f"172.18.0.{number}",) for number, name in enumerate(NODES, 
 
 @dataclass
 class SimulatedKubeProxy:
-    """The kube-proxy of a node. ``loses_changes`` makes it defective: what a failed sync had to write is lost."""
+    """The kube-proxy of a node. ``loses_changes`` makes it defective: what a failed sync had to write is lost.
+
+    With ``loses_addresses`` it answers no node port after its syncs failed, until it is started again.
+    """
 
     node: str
     mode: str
     loses_changes: bool = False
+    loses_addresses: bool = False
+    has_no_address: bool = False
     services: dict[str, Json] = field(default_factory=dict)
     slices: dict[tuple[str, str], Json] = field(default_factory=dict)
     written: dict[str, ServiceState] = field(default_factory=dict)
@@ -90,7 +96,12 @@ class SimulatedKubeProxy:
         if not self.is_paused and not self.is_failing:
             self._sync()
         print_node = rendered_nodes.iptables_node if self.mode == "iptables" else rendered_nodes.nftables_node
-        return print_node(list(self.written.values()), proxy, self.node)
+        snapshot = print_node(list(self.written.values()), proxy, self.node)
+        if not self.has_no_address or snapshot.nftables is None:
+            return snapshot
+        sets = snapshot.nftables.sets
+        empty = {NODE_PORT_IPS: replace(sets[NODE_PORT_IPS], elements={})}
+        return replace(snapshot, nftables=replace(snapshot.nftables, sets={**sets, **empty}))
 
 
 class World(JudgedNodes):
@@ -106,7 +117,7 @@ class World(JudgedNodes):
         self.missing: dict[str, str] = {}
         self.unreadable: set[str] = set()
         self.names: tuple[str, ...] = NODES
-        self._addresses = itertools.count(1)
+        self._numbers = itertools.count(1)
 
     def ground(self) -> Ground:
         """Return the world as the ground for walks."""
@@ -138,8 +149,11 @@ class World(JudgedNodes):
         metadata = {**manifest["metadata"], "namespace": "work"}
         stored = {**manifest, "metadata": metadata}
         if manifest["kind"] == "Service":
-            address = before["spec"]["clusterIP"] if before else f"10.200.0.{next(self._addresses)}"
-            stored["spec"] = {**manifest["spec"], "clusterIP": address}
+            address = before["spec"]["clusterIP"] if before else f"10.200.0.{next(self._numbers)}"
+            ports = manifest["spec"].get("ports", [])
+            if manifest["spec"].get("type") == "NodePort":
+                ports = [{"nodePort": 30000 + next(self._numbers), **port} for port in ports]
+            stored["spec"] = {**manifest["spec"], "clusterIP": address, "ports": ports}
         self.objects[key(manifest)] = stored
         self._tell(manifest["kind"], stored, before)
         return stored
@@ -182,19 +196,16 @@ class World(JudgedNodes):
         return 1024
 
     def end_failures(self, node: str, files: int) -> None:
-        self.proxies[node].is_failing = files != 1024
+        proxy = self.proxies[node]
+        proxy.is_failing = files != 1024
+        proxy.has_no_address = proxy.has_no_address or proxy.loses_addresses
 
-    def started(self, _: str) -> float:
-        return 0.0
-
-    def kill(self, node: str) -> None:
+    def restart(self, node: str) -> None:
         proxy = self.proxies[node]
         proxy.services, proxy.slices, proxy.written = {}, {}, {}
+        proxy.has_no_address = False
         proxy.waiting = [(kind, stored, None) for (kind, _), stored in self.objects.items()]
-
-    def revive(self, node: str, *, before: float) -> float:
-        self.proxies[node].work()
-        return before
+        proxy.work()
 
     def failed_syncs(self, _: str) -> dict[str, int]:
         return {}

@@ -84,6 +84,12 @@ TABLE_DELETED: Final = KnownBehaviour(
     f"{_ISSUES}/129128",
     modes=("nftables",),
 )
+NODE_ADDRESSES_LOST: Final = KnownBehaviour(
+    "answers no node port on a node whose addresses it could not list when it wrote all rules, for up to an hour",
+    "docs/findings.md",
+    modes=("nftables",),
+)
+"""See setupNFTables in pkg/proxy/nftables/proxier.go."""
 UNUSED_CHAINS_KEPT: Final = KnownBehaviour(
     "puts off deleting the chains of former endpoints, so that one that is back within syncPeriod finds the affinity"
     " entries that it had",

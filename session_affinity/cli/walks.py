@@ -72,7 +72,7 @@ def _search(cluster: Cluster, ground: Ground, limits: Limits, step: ProgressStep
             # A late node ends the search, and the cluster goes with the command.
             for node in result.failed_syncs:
                 click.echo(end_of_log(cluster, node))
-        heal(ground, {*result.differences, *result.leftovers, *result.failed_syncs})
+        heal(ground, {*result.differences, *result.leftovers, *result.failed_syncs, *result.lost_addresses})
         return result
 
     search = Search(ground.nodes, walk_once, limits)

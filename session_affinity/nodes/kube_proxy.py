@@ -281,6 +281,12 @@ class KubeProxies:
         )
         return time.monotonic() - began
 
+    def restart(self, node: str) -> None:
+        """Kill a kube-proxy, and start it as ``revive`` does; raises NodeError and NotReadyError."""
+        before = self.started(node)
+        self.kill(node)
+        self.revive(node, before=before)
+
     def mend(self, node: str, *, before: float) -> None:
         """Resume a paused kube-proxy, start a killed one; ``before`` as for ``revive``."""
         if self._runs(node):

@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from session_affinity.dataplane.model import Family, ServicePort
     from session_affinity.dataplane.nftables.table import Table
     from session_affinity.dataplane.proxy_config import ProxyConfig
+    from session_affinity.dataplane.snapshot import NodeSnapshot
 
 NODE_PORT: Final = "meta l4proto . th dport"
 """What the verdict maps of node ports are looked up by."""
+_NO_ADDRESS: Final = "no address"
 _MAPS: Final = {SERVICES_CHAIN: SERVICE_NODE_PORTS, NODE_PORTS_CHECK_CHAIN: NO_ENDPOINT_NODE_PORTS}
 _ASPECTS: Final = {SERVICES_CHAIN: Aspect.EXTERNAL, NODE_PORTS_CHECK_CHAIN: Aspect.REFUSAL}
 
@@ -66,6 +68,20 @@ def expected_rules(node: str, family: Family, proxy: ProxyConfig) -> dict[str, t
         chain: tuple(NftRule(chain, number, clauses) for number, clauses in enumerate(rules, 1))
         for chain, rules in lookups.items()
     }
+
+
+def has_no_address(snapshot: NodeSnapshot) -> bool:
+    """Whether node ports are answered at listed addresses of a node, and none is listed (``NODE_ADDRESSES_LOST``).
+
+    So it is, too, where none of the node's addresses is in a range of ``nodePortAddresses``.
+    """
+    listed = snapshot.nftables.sets.get(NODE_PORT_IPS) if snapshot.nftables else None
+    return listed is not None and not listed.elements
+
+
+def says_no_address(difference: Difference) -> bool:
+    """Whether a difference says that no address is listed at which a node answers node ports."""
+    return difference.chain == NODE_PORT_IPS and difference.seen == _NO_ADDRESS
 
 
 @dataclass(frozen=True)
@@ -114,7 +130,7 @@ class NodePortComparison:
         seen = [key[0] for key in nft_set.elements] if nft_set else []
         of_node = self.proxy.node_address(self.node, self.family)
         if of_node and addresses.include(of_node) and not is_loopback(of_node) and canonical(of_node) not in seen:
-            yield self._at(NODE_PORT_IPS, None, canonical(of_node), ", ".join(seen) or "no address")
+            yield self._at(NODE_PORT_IPS, None, canonical(of_node), ", ".join(seen) or _NO_ADDRESS)
         for address in seen:
             if is_loopback(address) or not addresses.include(address):
                 yield self._at(NODE_PORT_IPS, None, f"addresses in {', '.join(addresses.ranges)}", address)

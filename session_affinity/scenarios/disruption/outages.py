@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from session_affinity.cluster_objects.services import NO_AFFINITY, ServiceRequest, tcp_ports
 from session_affinity.dataplane.backend import of_client
 from session_affinity.dataplane.model import CLIENT_IP
+from session_affinity.dataplane.nftables.node_ports import has_no_address
 from session_affinity.errors import NodeError
 from session_affinity.scenarios.disruption import rule_tampering
 from session_affinity.scenarios.disruption.outage_services import Outage, prepare
@@ -218,6 +219,7 @@ class Outages:
         """
         for _ in range(TRIES):
             with contextlib.ExitStack() as at_end:
+                at_end.callback(self._mend_addresses)
                 to_change = self._services_of(at_end, Outage.FAILING)
                 flows = self._start_flows(at_end, to_change[-1])
                 changed = self._change_while_failing(at_end, to_change)
@@ -402,6 +404,12 @@ class Outages:
         started = self.proxies.started(node)
         at_end.callback(self.proxies.mend, node, before=started)
         return started
+
+    def _mend_addresses(self) -> None:
+        """Restart the node's kube-proxy if it answers no node port because its syncs failed: NODE_ADDRESSES_LOST."""
+        state = self._state()
+        if state and has_no_address(state):
+            self.proxies.restart(self.node)
 
     def _create(self, at_end: contextlib.ExitStack, requests: Sequence[ServiceRequest]) -> list[ServiceState]:
         """Create Services that are deleted at the end."""

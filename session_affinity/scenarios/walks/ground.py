@@ -59,9 +59,7 @@ def heal(ground: Ground, nodes: Iterable[str]) -> None:
     """
     restarted = tuple(dict.fromkeys(nodes))
     for node in restarted:
-        before = ground.proxies.started(node)
-        ground.proxies.kill(node)
-        ground.proxies.revive(node, before=before)
+        ground.proxies.restart(node)
     if restarted:
         testbed = replace(ground.testbed, nodes=ground.testbed.nodes.only(restarted))
         compare(testbed, ground.services, since=time.monotonic()).require()

@@ -31,7 +31,8 @@ class WalkResult:
     ``wrong_services`` are the names of all that do, as the walk has them. ``leftovers`` are what nodes
     have although no Service calls for it; ``entries`` affinity entries that are missing, or that nobody made.
     ``failed_syncs`` has for each node that was late how many of its syncs failed. ``known`` is how often something was
-    seen that kube-proxy is known to do, by what it is. ``refused`` are requests that the API refused.
+    seen that kube-proxy is known to do, by what it is. ``lost_addresses`` are the nodes that answer no node port until
+    their kube-proxy is restarted (``NODE_ADDRESSES_LOST``). ``refused`` are requests that the API refused.
     """
 
     what: str
@@ -51,6 +52,7 @@ class WalkResult:
     entries: tuple[WrongEntry, ...] = ()
     failed_syncs: Mapping[str, int] = field(default_factory=dict)
     known: Mapping[str, int] = field(default_factory=dict)
+    lost_addresses: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
 
     @property

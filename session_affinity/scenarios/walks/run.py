@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from session_affinity import recorder
+from session_affinity.claims.known_behaviour import NODE_ADDRESSES_LOST
 from session_affinity.cluster_objects import handmade
 from session_affinity.cluster_objects.labels import unique_name
 from session_affinity.dataplane.model import SERVICE_NAME_LABEL, shared_addresses
+from session_affinity.dataplane.nftables.node_ports import has_no_address, says_no_address
 from session_affinity.dataplane.proxy_config import ZONE_LABEL
 from session_affinity.errors import NodeError
 from session_affinity.kube.api import ApiError
@@ -28,10 +30,11 @@ from session_affinity.scenarios.walks.steps import Bind, Restart, Wait
 from session_affinity.scenarios.walks.walk import title
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from session_affinity.cluster_objects.handmade import HandMadeServices
     from session_affinity.dataplane.backend import Backend
+    from session_affinity.dataplane.differences import Difference
     from session_affinity.dataplane.model import ServiceState
     from session_affinity.kube.api import Api, Object
     from session_affinity.nodes.kube_proxy import KubeProxies
@@ -97,7 +100,7 @@ def run_walk(
                 run.end()
         finally:
             run.clean_up()
-    result = run.result()
+        result = replace(run.result(), lost_addresses=run.lost_addresses())
     recorder.record(recorder.Action(result.summary), since=began)
     return result
 
@@ -121,6 +124,7 @@ class _Run:
         self._began = self._changed = time.monotonic()
         self._is_settled = True
         self._needs_patience = False
+        self._failed: set[str] = set()
         self._result = WalkResult(what, 0, "", ground.nodes)
         self.moves = 0
 
@@ -170,6 +174,13 @@ class _Run:
             seconds=time.monotonic() - self._began,
         )
 
+    def lost_addresses(self) -> tuple[str, ...]:
+        """Return the nodes that answer no node port because their syncs failed; raises NodeError."""
+        failed = [node for node in self._ground.nodes if node in self._failed and self._can_lose_addresses(node)]
+        read = self._ground.testbed.nodes.read(failed) if failed else {}
+        # A node whose fault was ended after the last step may have no sync yet.
+        return tuple(node for node in failed if node in self._objects.faults or has_no_address(read[node]))
+
     def _begin(self, move: Move) -> None:
         self._result = replace(self._result, steps=self._result.steps + 1)
         self._script.append(f"# {self._result.steps}. {title(move)}")
@@ -214,6 +225,7 @@ class _Run:
             proxies.pause(node)
         else:
             self._files[node] = proxies.fail_syncs(node)
+            self._failed.add(node)
 
     def _end_fault(self, node: str, fault: Fault) -> None:
         proxies = self._ground.proxies
@@ -227,11 +239,9 @@ class _Run:
         self._ground.api.patch(NODES, node, "", change)
 
     def _restart(self, node: str) -> None:
-        proxies = self._ground.proxies
-        before = proxies.started(node)
-        proxies.kill(node)
-        proxies.revive(node, before=before)
+        self._ground.proxies.restart(node)
         self._caches.restart(node)
+        self._failed.discard(node)
         self._changed = time.monotonic()
 
     def _bind(self, move: Move, step: Bind) -> bool:
@@ -319,12 +329,13 @@ class _Run:
         self._is_settled = True
         self._needs_patience = False
         self._note_known(seen)
+        wrong_on = {node: self._unknown(node, found) for node, found in seen.differences.items()}
         differences = {
             node: tuple(difference for found in by_service.values() for difference in found)
-            for node, by_service in seen.differences.items()
+            for node, by_service in wrong_on.items()
             if by_service
         }
-        wrong = dict.fromkeys(service for of_node in seen.differences.values() for service in of_node)
+        wrong = dict.fromkeys(service for of_node in wrong_on.values() for service in of_node)
         synced = [node for node in nodes if node not in seen.late and node not in seen.missing]
         kept, entries = self._entries(testbed, synced)
         names = dict.fromkeys((*(service.name for service in wrong), *(entry.service for entry in entries)))
@@ -343,6 +354,25 @@ class _Run:
             failed_syncs={node: self._failed_syncs(node) - failed[node].result() for node in seen.late},
         )
         return self._result.is_right
+
+    def _unknown(
+        self, node: str, differences: Mapping[ServiceState, tuple[Difference, ...]]
+    ) -> dict[ServiceState, tuple[Difference, ...]]:
+        """Return the differences of a node without the known one of a kube-proxy whose syncs failed; count that."""
+        if node not in self._failed or not self._can_lose_addresses(node):
+            return {service: found for service, found in differences.items() if found}
+        left: dict[ServiceState, tuple[Difference, ...]] = {}
+        for service, found in differences.items():
+            others = tuple(difference for difference in found if not says_no_address(difference))
+            self._known[f"kube-proxy {NODE_ADDRESSES_LOST.what}"] += len(found) - len(others)
+            if others:
+                left[service] = others
+        self._known = +self._known
+        return left
+
+    def _can_lose_addresses(self, node: str) -> bool:
+        testbed = self._ground.testbed
+        return NODE_ADDRESSES_LOST.is_in(testbed.proxy_of(node).expected_release, testbed.backend.mode)
 
     def _note_known(self, seen: Comparison) -> None:
         self._known[f"kube-proxy {RELABELLED.what}"] += sum(map(len, seen.stale.values()))

@@ -247,6 +247,16 @@ def test_the_start_command_is_repeated_until_a_killed_kube_proxy_answers() -> No
     assert running.started("a") == 150.0
 
 
+def test_a_restarted_kube_proxy_is_another_process() -> None:
+    nodes = FakeNodes()
+    running = proxies(nodes)
+    before = running.started("a")
+
+    running.restart("a")
+
+    assert running.started("a") > before
+
+
 def test_a_kube_proxy_that_does_not_come_back_is_an_error() -> None:
     running = proxies(FakeNodes(ignored=1000), seconds=0.05)
     running.kill("a")

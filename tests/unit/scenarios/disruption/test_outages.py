@@ -11,6 +11,8 @@ import pytest
 
 from session_affinity.cluster_objects.datagrams import DatagramEndpoints
 from session_affinity.dataplane.model import CLIENT_IP, Endpoint, ServicePort, ServiceState
+from session_affinity.dataplane.nftables.layout import NODE_PORT_IPS
+from session_affinity.dataplane.nftables.table import Element, NftSet, Table
 from session_affinity.dataplane.snapshot import NodeSnapshot
 from session_affinity.deadlines import DEFAULTS
 from session_affinity.errors import NodeError
@@ -55,6 +57,7 @@ class World:
         self.syncs_fail_from = syncs_fail_from
         self.nodes = self.services = self.client = self
         self.failed = 0
+        self.table: Table | None = None
         self.backend = SimpleNamespace(
             mode="iptables",
             pin_argv=lambda *_: ("pin",),
@@ -103,7 +106,10 @@ class World:
         return ("differs",)
 
     def read_one(self, node: str) -> NodeSnapshot:
-        return NodeSnapshot(node, program="iptables-save")
+        return NodeSnapshot(node, program="iptables-save", nftables=self.table)
+
+    def restart(self, node: str) -> None:
+        self.step(f"restart {node}")
 
     def run(self, node: str, argv: tuple[str, ...]) -> Completed:
         if argv[0] == "iptables":
@@ -224,6 +230,21 @@ def test_an_outage_in_which_no_sync_failed_is_made_again() -> None:
     assert not changes.answers
     assert world.journal.count("fail control-plane") == 2
     assert world.journal.index("sync second") < world.journal.index("end control-plane")
+
+
+@pytest.mark.parametrize(
+    ("elements", "restarts"), [({}, 1), ({("172.30.0.2",): Element(("172.30.0.2",))}, 0), (None, 0)]
+)
+def test_a_kube_proxy_that_lost_its_nodes_addresses_while_syncs_failed_is_restarted(
+    elements: Mapping[tuple[str, ...], Element] | None, restarts: int
+) -> None:
+    world: Any = World("", syncs_fail_from=1)
+    sets = {} if elements is None else {NODE_PORT_IPS: NftSet(NODE_PORT_IPS, elements=elements)}
+    world.table = Table(sets=sets)
+
+    Outages(world, world, "worker2", DATAGRAMS).changes_while_failing()
+
+    assert world.journal.count("restart control-plane") == restarts
 
 
 def test_a_kube_proxy_that_was_not_caught_in_a_sync_runs_again_and_all_services_are_deleted() -> None:

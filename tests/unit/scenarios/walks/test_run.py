@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from session_affinity.claims.known_behaviour import NODE_ADDRESSES_LOST
 from session_affinity.cluster_objects.handmade import states
 from session_affinity.dataplane.backends import IPTABLES
 from session_affinity.dataplane.iptables.expected import endpoint_chains
@@ -162,6 +163,67 @@ def test_an_endpoint_that_slices_disagree_about_is_known() -> None:
 
     assert judge_walk(result).ok
     assert result.known == {"slices disagree about an endpoint": 1}
+
+
+FAILING = (step("create Service"), Wait(), step("let syncs fail", 0), step("end faults"))
+NODE_PORTS = (step("change type", 0, 1), Wait())
+
+
+def losing_addresses() -> World:
+    """Return nodes of nftables mode that answer no node port after their syncs failed."""
+    world = World("nftables")
+    for proxy in world.proxies.values():
+        proxy.loses_addresses = True
+    return world
+
+
+def test_addresses_that_are_lost_while_syncs_fail_are_known() -> None:
+    result = run_walk(losing_addresses().ground(), moves((*FAILING, *NODE_PORTS), NODES), "")
+
+    assert judge_walk(result).ok
+    assert result.known == {f"kube-proxy {NODE_ADDRESSES_LOST.what}": 1}
+    assert len(result.lost_addresses) == 1
+
+
+def test_a_node_that_lost_its_addresses_is_named_whether_or_not_a_walk_showed_it() -> None:
+    assert len(run_walk(losing_addresses().ground(), moves(FAILING, NODES), "").lost_addresses) == 1
+    assert not run_walk(World("nftables").ground(), moves(FAILING, NODES), "").lost_addresses
+
+
+def test_a_node_whose_syncs_fail_until_a_walk_is_found_wrong_may_lose_its_addresses_later() -> None:
+    world = World("nftables")
+    world.proxies["three"].has_no_address = True
+
+    result = run_walk(world.ground(), moves((*FAILING[:-1], *NODE_PORTS), NODES), "")
+
+    assert list(result.differences) == ["three"]
+    assert result.lost_addresses == ("two",)
+
+
+def test_a_restart_ends_that_addresses_are_lost() -> None:
+    restarts = tuple(Restart(number) for number in range(3))
+    result = run_walk(losing_addresses().ground(), moves((*FAILING, *restarts, *NODE_PORTS), NODES), "")
+
+    assert judge_walk(result).ok
+    assert not result.known
+    assert not result.lost_addresses
+
+
+def test_lost_addresses_of_a_node_whose_syncs_never_failed_are_wrong_and_hide_nothing() -> None:
+    world = losing_addresses()
+    world.proxies["three"].has_no_address = True
+
+    result = run_walk(world.ground(), moves((*FAILING, *NODE_PORTS), NODES), "")
+
+    assert list(result.differences) == ["three"]
+    assert result.known == {f"kube-proxy {NODE_ADDRESSES_LOST.what}": 1}
+
+    loses_both = (step("let syncs fail", 0), step("switch affinity"), step("end faults"), Wait())
+    world = losing_addresses()
+    world.proxies["two"].loses_changes = True
+    result = run_walk(world.ground(), moves((step("create Service"), *NODE_PORTS, *loses_both), NODES), "")
+
+    assert list(result.differences) == ["two"]
 
 
 def test_what_a_walk_created_is_deleted_when_it_is_interrupted() -> None:
