@@ -26,6 +26,7 @@ from session_affinity.waiting import SLOW_MACHINE, poll, wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from session_affinity.claims import KnownBehaviour
     from session_affinity.dataplane.backend import Backend
     from session_affinity.dataplane.differences import Difference
     from session_affinity.dataplane.model import ServiceState
@@ -160,6 +161,10 @@ class RulesOfNodes:
     def proxy_of(self, node: str) -> ProxyConfig:
         """Return the settings of a node's kube-proxy; raises ClusterError when they are not known."""
         return self.proxy_configs.of(node)
+
+    def has_behaviour(self, known: KnownBehaviour, node: str) -> bool:
+        """Return whether a node's kube-proxy has a known behaviour; raises ClusterError when it is not known."""
+        return known.is_in(self.proxy_of(node).expected_release, self.proxy_configs.mode)
 
     def judge(self, services: Sequence[ServiceState]) -> ByNode[Judgement]:
         """Return how every node's rules for Services differ from the expected ones; raises ClusterError."""

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from session_affinity.claims.known_behaviour import NODE_ADDRESSES_LOST
 from session_affinity.cluster_objects.services import NO_AFFINITY, ServiceRequest, tcp_ports
 from session_affinity.dataplane.backend import of_client
 from session_affinity.dataplane.model import CLIENT_IP
@@ -407,9 +408,11 @@ class Outages:
 
     def _mend_addresses(self) -> None:
         """Restart the node's kube-proxy if it answers no node port because its syncs failed: NODE_ADDRESSES_LOST."""
-        state = self._state()
-        if state and has_no_address(state):
-            self.proxies.restart(self.node)
+        testbed, node = self.testbed, self.node
+        if not (testbed.reads_rules and testbed.has_behaviour(NODE_ADDRESSES_LOST, node)):
+            return
+        if has_no_address(testbed.nodes.read_one(node)):
+            self.proxies.restart(node)
 
     def _create(self, at_end: contextlib.ExitStack, requests: Sequence[ServiceRequest]) -> list[ServiceState]:
         """Create Services that are deleted at the end."""

@@ -124,7 +124,7 @@ class _Run:
         self._began = self._changed = time.monotonic()
         self._is_settled = True
         self._needs_patience = False
-        self._failed: set[str] = set()
+        self._may_lack_addresses: set[str] = set()
         self._result = WalkResult(what, 0, "", ground.nodes)
         self.moves = 0
 
@@ -176,10 +176,10 @@ class _Run:
 
     def lost_addresses(self) -> tuple[str, ...]:
         """Return the nodes that answer no node port because their syncs failed; raises NodeError."""
-        failed = [node for node in self._ground.nodes if node in self._failed and self._can_lose_addresses(node)]
-        read = self._ground.testbed.nodes.read(failed) if failed else {}
+        nodes = sorted(self._may_lack_addresses)
+        read = self._ground.testbed.nodes.read(nodes) if nodes else {}
         # A node whose fault was ended after the last step may have no sync yet.
-        return tuple(node for node in failed if node in self._objects.faults or has_no_address(read[node]))
+        return tuple(node for node in nodes if node in self._objects.faults or has_no_address(read[node]))
 
     def _begin(self, move: Move) -> None:
         self._result = replace(self._result, steps=self._result.steps + 1)
@@ -225,7 +225,8 @@ class _Run:
             proxies.pause(node)
         else:
             self._files[node] = proxies.fail_syncs(node)
-            self._failed.add(node)
+            if self._ground.testbed.has_behaviour(NODE_ADDRESSES_LOST, node):
+                self._may_lack_addresses.add(node)
 
     def _end_fault(self, node: str, fault: Fault) -> None:
         proxies = self._ground.proxies
@@ -241,7 +242,7 @@ class _Run:
     def _restart(self, node: str) -> None:
         self._ground.proxies.restart(node)
         self._caches.restart(node)
-        self._failed.discard(node)
+        self._may_lack_addresses.discard(node)
         self._changed = time.monotonic()
 
     def _bind(self, move: Move, step: Bind) -> bool:
@@ -295,9 +296,7 @@ class _Run:
 
     def _stale(self, node: str) -> tuple[Object, ...]:
         """Return the slices that a node's kube-proxy is known to keep although they belong elsewhere by now."""
-        release = self._ground.testbed.proxy_of(node).expected_release
-        is_known = RELABELLED.is_in(release, self._ground.testbed.backend.mode)
-        return self._caches.stale(node) if is_known else ()
+        return self._caches.stale(node) if self._ground.testbed.has_behaviour(RELABELLED, node) else ()
 
     def _testbed(self, nodes: Sequence[str] | None = None) -> NodeTestbed:
         """Return the testbed with the zones of now, to compare some of the nodes."""
@@ -328,8 +327,8 @@ class _Run:
         require_nodes(seen.missing, seen.allowed_missing)
         self._is_settled = True
         self._needs_patience = False
-        self._note_known(seen)
         wrong_on = {node: self._unknown(node, found) for node, found in seen.differences.items()}
+        self._note_known(seen)
         differences = {
             node: tuple(difference for found in by_service.values() for difference in found)
             for node, by_service in wrong_on.items()
@@ -359,20 +358,17 @@ class _Run:
         self, node: str, differences: Mapping[ServiceState, tuple[Difference, ...]]
     ) -> dict[ServiceState, tuple[Difference, ...]]:
         """Return the differences of a node without the known one of a kube-proxy whose syncs failed; count that."""
-        if node not in self._failed or not self._can_lose_addresses(node):
-            return {service: found for service, found in differences.items() if found}
-        left: dict[ServiceState, tuple[Difference, ...]] = {}
-        for service, found in differences.items():
-            others = tuple(difference for difference in found if not says_no_address(difference))
-            self._known[f"kube-proxy {NODE_ADDRESSES_LOST.what}"] += len(found) - len(others)
-            if others:
-                left[service] = others
-        self._known = +self._known
-        return left
-
-    def _can_lose_addresses(self, node: str) -> bool:
-        testbed = self._ground.testbed
-        return NODE_ADDRESSES_LOST.is_in(testbed.proxy_of(node).expected_release, testbed.backend.mode)
+        left = {
+            service: tuple(
+                difference
+                for difference in found
+                if not (node in self._may_lack_addresses and says_no_address(difference))
+            )
+            for service, found in differences.items()
+        }
+        known = sum(map(len, differences.values())) - sum(map(len, left.values()))
+        self._known[f"kube-proxy {NODE_ADDRESSES_LOST.what}"] += known
+        return {service: found for service, found in left.items() if found}
 
     def _note_known(self, seen: Comparison) -> None:
         self._known[f"kube-proxy {RELABELLED.what}"] += sum(map(len, seen.stale.values()))

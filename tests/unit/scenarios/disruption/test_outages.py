@@ -108,6 +108,9 @@ class World:
     def read_one(self, node: str) -> NodeSnapshot:
         return NodeSnapshot(node, program="iptables-save", nftables=self.table)
 
+    def has_behaviour(self, *_: object) -> bool:
+        return self.table is not None
+
     def restart(self, node: str) -> None:
         self.step(f"restart {node}")
 
